@@ -1,0 +1,200 @@
+//! The verdict on a frame: the order of the checks, over a lookup trait.
+
+use crate::abi::{Settings, SourceKey, SynRate};
+use crate::class::{Class, ClassSet, Enforcement};
+use crate::frame::{Address, Family, Frame, Parsed, Syn, parse};
+use crate::reason::Reason;
+
+/// What the verdict asks of the tables in force.
+pub trait Tables {
+    /// The settings of the generation, or `None` while none is installed.
+    fn settings(&self) -> Option<&Settings>;
+
+    /// The classes whose lists name `source`.
+    fn classes(&self, source: &Address) -> ClassSet;
+
+    /// Whether `source` is under a temporary block that has not lapsed.
+    fn is_blocked_for_a_time(&self, source: &SourceKey) -> bool;
+
+    /// Whether one more SYN takes `source` over `rate`, and if not, counts it.
+    fn exceeds(&self, source: &SourceKey, rate: SynRate) -> bool;
+}
+
+/// The verdict on a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The family of the outer IP header.
+    pub family: Family,
+    /// Why the frame is passed or dropped.
+    pub reason: Reason,
+    /// The classes that the lists gave the source of a judged SYN.
+    pub classes: ClassSet,
+    /// The monitored classes that matched above the one that decided.
+    pub observed: ClassSet,
+    /// The SYN, if the frame holds one.
+    pub syn: Option<Syn>,
+}
+
+/// Judges a frame by the tables in force.
+#[inline(always)]
+pub fn judge<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Verdict {
+    let Parsed { family, syn } = parse(frame);
+    let syn = match syn {
+        Ok(syn) => syn,
+        Err(reason) => {
+            return Verdict {
+                family,
+                reason,
+                classes: ClassSet::EMPTY,
+                observed: ClassSet::EMPTY,
+                syn: None,
+            };
+        }
+    };
+    let Judged {
+        reason,
+        classes,
+        observed,
+    } = judge_syn(&syn, tables);
+    Verdict {
+        family,
+        reason,
+        classes,
+        observed,
+        syn: Some(syn),
+    }
+}
+
+struct Judged {
+    reason: Reason,
+    classes: ClassSet,
+    observed: ClassSet,
+}
+
+#[inline(always)]
+fn judge_syn<T: Tables>(syn: &Syn, tables: &T) -> Judged {
+    let untouched = |reason| Judged {
+        reason,
+        classes: ClassSet::EMPTY,
+        observed: ClassSet::EMPTY,
+    };
+    let Some(settings) = tables.settings() else {
+        return untouched(Reason::NoTables);
+    };
+    if !settings.protects(syn.port) {
+        return untouched(Reason::OtherPort);
+    }
+    let classes = tables.classes(&syn.source);
+    let Decision { decided, observed } = decide(classes, |class| settings.enforcement(class));
+    let reason = match decided {
+        Some((_, reason)) => reason,
+        None => after_the_lists(syn, settings, tables),
+    };
+    Judged {
+        reason,
+        classes,
+        observed,
+    }
+}
+
+/// What the lists say of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The first class that decides, and why.
+    pub decided: Option<(Class, Reason)>,
+    /// The monitored classes that matched before it.
+    pub observed: ClassSet,
+}
+
+/// Goes through the hierarchy: the first class that is not merely monitored
+/// decides. A monitored class is counted and hides nothing below it.
+#[inline(always)]
+pub fn decide(classes: ClassSet, enforcement: impl Fn(Class) -> Enforcement) -> Decision {
+    let mut observed = ClassSet::EMPTY;
+    if classes.is_empty() {
+        return Decision {
+            decided: None,
+            observed,
+        };
+    }
+    for class in Class::ALL {
+        if !classes.contains(class) {
+            continue;
+        }
+        let reason = Reason::of_class(class, enforcement(class));
+        if reason.is_observation() {
+            observed = observed.with(class);
+        } else {
+            return Decision {
+                decided: Some((class, reason)),
+                observed,
+            };
+        }
+    }
+    Decision {
+        decided: None,
+        observed,
+    }
+}
+
+/// The checks for a source that no list decides.
+#[inline(always)]
+fn after_the_lists<T: Tables>(syn: &Syn, settings: &Settings, tables: &T) -> Reason {
+    let key = SourceKey::of(&syn.source);
+    if tables.is_blocked_for_a_time(&key) {
+        return Reason::TemporaryBlock;
+    }
+    let rate = settings.syn_rate(syn.source.family());
+    if rate.interval_ns != 0 && tables.exceeds(&key, rate) {
+        return Reason::RateLimit;
+    }
+    Reason::Unlisted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_but(monitored: Class) -> impl Fn(Class) -> Enforcement {
+        move |class| {
+            if class == monitored {
+                Enforcement::Monitor
+            } else {
+                Enforcement::Drop
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_class_of_the_hierarchy_decides() {
+        for bits in 0..1 << Class::COUNT {
+            let classes = ClassSet::from_bits(bits);
+            let decision = decide(classes, |_| Enforcement::Drop);
+            assert_eq!(
+                decision.decided.map(|(class, _)| class),
+                classes.iter().next()
+            );
+            assert!(decision.observed.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_monitored_class_hides_nothing_below_it() {
+        let both = ClassSet::of(Class::BlockedIp).with(Class::KnownSpamSource);
+        let decision = decide(both, all_but(Class::BlockedIp));
+        assert_eq!(
+            decision.decided,
+            Some((Class::KnownSpamSource, Reason::KnownSpamSource))
+        );
+        assert_eq!(decision.observed, ClassSet::of(Class::BlockedIp));
+    }
+
+    #[test]
+    fn an_approved_class_is_never_merely_monitored() {
+        let decision = decide(ClassSet::of(Class::ApprovedIp), all_but(Class::ApprovedIp));
+        assert_eq!(
+            decision.decided,
+            Some((Class::ApprovedIp, Reason::ApprovedIp))
+        );
+    }
+}
