@@ -1,1 +1,3 @@
-//! x
+//! mxdp: the first thing an SMTP sender meets on a mail edge host.
+
+pub mod lists;

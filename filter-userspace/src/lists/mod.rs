@@ -1,0 +1,33 @@
+//! Lists: what an address is, from the bytes of files to the verdict table.
+//!
+//! In come the bytes of list files and country databases; out go the verdict
+//! table that the kernel is given ([`compile`]) and the answer to "which line
+//! says so?". Pure: no file, no clock, no socket is touched here.
+//!
+//! May import: `filter-common`, `ipnet`, `maxminddb`.
+
+mod country_code;
+
+pub use country_code::{CountryCode, CountryCodeError};
+
+/// What a line that is no address does to its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadLine {
+    /// The file is refused, with the line.
+    #[default]
+    Refuse,
+    /// The line is skipped and counted: for feeds that others keep.
+    Skip,
+}
+
+/// What an address without a country counts as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownCountry {
+    /// It matches no country list.
+    #[default]
+    None,
+    /// It counts as in an approved country.
+    Approve,
+    /// It counts as in a blocked country.
+    Block,
+}
