@@ -185,6 +185,24 @@ pub struct SynRate {
 
 const _: () = assert!(size_of::<SynRate>() == 16);
 
+impl SynRate {
+    /// Admits a SYN at `now_ns` from a source whose next one is due at `due_ns`
+    /// (its theoretical arrival time), and says when the next one is due then;
+    /// `None` if the SYN is over the rate.
+    #[must_use]
+    #[inline(always)]
+    pub const fn admit(&self, due_ns: u64, now_ns: u64) -> Option<u64> {
+        if due_ns <= now_ns {
+            return Some(now_ns + self.interval_ns);
+        }
+        // A due time beyond what this rate gives out was left by a slower rate.
+        if due_ns - now_ns > self.tolerance_ns {
+            return None;
+        }
+        Some(due_ns + self.interval_ns)
+    }
+}
+
 /// What a generation says beside its lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -283,15 +301,11 @@ impl SourceKey {
     #[must_use]
     #[inline(always)]
     pub const fn of(address: &Address) -> Self {
-        match *address {
-            Address::V4([a, b, c, d]) => Self {
-                family: Family::V4 as u32,
-                prefix: [a, b, c, d, 0, 0, 0, 0],
-            },
-            Address::V6([a, b, c, d, e, f, g, h, ..]) => Self {
-                family: Family::V6 as u32,
-                prefix: [a, b, c, d, e, f, g, h],
-            },
+        let [a, b, c, d, e, f, g, h, ..] = *address.bytes();
+        // An IPv4 address has zeros in the last four of these.
+        Self {
+            family: address.family() as u32,
+            prefix: [a, b, c, d, e, f, g, h],
         }
     }
 
@@ -301,9 +315,9 @@ impl SourceKey {
     pub const fn network(&self) -> Option<Address> {
         let [a, b, c, d, e, f, g, h] = self.prefix;
         if self.family == Family::V4 as u32 {
-            Some(Address::V4([a, b, c, d]))
+            Some(Address::v4([a, b, c, d]))
         } else if self.family == Family::V6 as u32 {
-            Some(Address::V6([
+            Some(Address::v6([
                 a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0,
             ]))
         } else {
@@ -436,14 +450,14 @@ impl Event {
         reason: Reason,
         syn: &crate::frame::Syn,
     ) -> Self {
-        let (source, source_is_v6) = spread(&syn.source);
-        let (destination, destination_is_v6) = spread(&syn.destination);
+        let source_is_v6 = matches!(syn.source.family(), Family::V6) as u8;
+        let destination_is_v6 = matches!(syn.destination.family(), Family::V6) as u8;
         Self {
             time_ns,
             weight,
             ifindex,
-            source,
-            destination,
+            source: *syn.source.bytes(),
+            destination: *syn.destination.bytes(),
             port: syn.port.to_be_bytes(),
             reason: reason as u8,
             families: source_is_v6 | destination_is_v6 << 1,
@@ -468,21 +482,16 @@ impl Event {
     }
 }
 
-#[inline(always)]
-const fn spread(address: &Address) -> ([u8; 16], u8) {
-    match *address {
-        Address::V4([a, b, c, d]) => ([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0),
-        Address::V6(bytes) => (bytes, 1),
+const fn gather(bytes: &[u8; 16], is_v6: bool) -> Address {
+    if is_v6 {
+        Address::v6(*bytes)
+    } else {
+        Address::v4([bytes[0], bytes[1], bytes[2], bytes[3]])
     }
 }
 
-const fn gather(bytes: &[u8; 16], is_v6: bool) -> Address {
-    if is_v6 {
-        Address::V6(*bytes)
-    } else {
-        Address::V4([bytes[0], bytes[1], bytes[2], bytes[3]])
-    }
-}
+const FAMILIES: u32 = 3;
+const _: () = assert!(FAMILIES as usize == Family::COUNT);
 
 /// The counters of one CPU.
 pub const COUNTERS: usize = Reason::COUNT * Family::COUNT;
@@ -491,7 +500,8 @@ pub const COUNTERS: usize = Reason::COUNT * Family::COUNT;
 #[must_use]
 #[inline(always)]
 pub const fn counter_index(reason: Reason, family: Family) -> u32 {
-    reason as u32 * Family::COUNT as u32 + family as u32
+    // Two one-byte codes: the product fits.
+    reason as u32 * FAMILIES + family as u32
 }
 
 /// A dry run: a frame that carries this as XDP metadata is judged, but neither
@@ -581,6 +591,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_admits_a_burst_and_then_one_an_interval() {
+        let rate = SynRate {
+            interval_ns: 100,
+            tolerance_ns: 4 * 100,
+        };
+        let mut due = 0;
+        let mut send = |now| rate.admit(due, now).inspect(|next| due = *next).is_some();
+        let burst = (0..10).filter(|_| send(1000)).count();
+        assert_eq!(burst, 5);
+        assert!(!send(1099));
+        assert!(send(1100));
+        assert!(!send(1100));
+        assert!(send(1200));
+        let burst = (0..10).filter(|_| send(9000)).count();
+        assert_eq!(burst, 5);
+    }
+
+    #[test]
     fn weights_add_up_to_the_frames() {
         for limit in [1, 5, 16, 100, 256] {
             let mut sampler = Sampler::default();
@@ -607,8 +635,8 @@ mod tests {
     #[test]
     fn an_event_and_an_answer_come_back() {
         let syn = Syn {
-            source: Address::V6([7; 16]),
-            destination: Address::V4([1, 2, 3, 4]),
+            source: Address::v6([7; 16]),
+            destination: Address::v4([1, 2, 3, 4]),
             port: 587,
         };
         let event = Event::new(1, 2, 3, Reason::BlockedCountry, &syn);
@@ -623,15 +651,15 @@ mod tests {
 
     #[test]
     fn a_source_key_names_its_network() {
-        let v6 = Address::V6([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-        let network = Address::V6([1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let v6 = Address::v6([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+        let network = Address::v6([1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(SourceKey::of(&v6), SourceKey::of(&network));
         assert_eq!(SourceKey::of(&v6).network(), Some(network));
-        let v4 = Address::V4([1, 2, 3, 4]);
+        let v4 = Address::v4([1, 2, 3, 4]);
         assert_eq!(SourceKey::of(&v4).network(), Some(v4));
         assert_ne!(
             SourceKey::of(&v4),
-            SourceKey::of(&Address::V6([
+            SourceKey::of(&Address::v6([
                 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
             ]))
         );

@@ -5,14 +5,25 @@
 //! states: every read is bounded by the reader, and the IP length only ever
 //! shortens what may be read.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::limits::{EXTENSION_HEADERS, TCP_HEADER, VLAN_TAGS};
 use crate::reason::Reason;
 
 /// Bounded access to the bytes of a frame.
 pub trait Frame {
     /// The `N` bytes at `offset` from the start of the Ethernet header, or
-    /// `None` where the frame ends before them.
+    /// `None` where the frame ends before them. `N` is 2 to 4: at most what
+    /// fits a register, since a kernel program's stack is 512 bytes, and not 1,
+    /// since the verifier does not follow the comparison that LLVM makes of it.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// The same for bytes that few frames have. The kernel program reads them
+    /// by a call, which spares the verifier a path for each way they may lie.
+    #[inline(always)]
+    fn read_rare<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.read(offset)
+    }
 }
 
 impl Frame for [u8] {
@@ -55,33 +66,80 @@ impl Family {
 }
 
 /// An address as it stands in the frame, in network order.
+///
+/// A plain struct and not an enum of arrays: the kernel program copies it
+/// without a branch and without a second place on its small stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// An IPv4 address.
-    V4([u8; 4]),
-    /// An IPv6 address that is not IPv4-mapped.
-    V6([u8; 16]),
+#[repr(C)]
+pub struct Address {
+    /// An IPv4 address is the first four bytes, the others are zero.
+    bytes: [u8; 16],
+    is_v6: u8,
 }
 
 impl Address {
-    /// The IPv6 address, or the IPv4 address that it maps: `::ffff:0:0/96` is
+    /// An IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn v4([a, b, c, d]: [u8; 4]) -> Self {
+        Self {
+            bytes: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            is_v6: 0,
+        }
+    }
+
+    /// An IPv6 address, or the IPv4 address that it maps: `::ffff:0:0/96` is
     /// judged by the IPv4 lists (RFC 4291, section 2.5.5.2).
     #[must_use]
     #[inline(always)]
-    pub const fn from_v6(bytes: [u8; 16]) -> Self {
-        let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] = bytes else {
-            return Self::V6(bytes);
-        };
-        Self::V4([a, b, c, d])
+    pub const fn v6(bytes: [u8; 16]) -> Self {
+        match bytes {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Self::v4([a, b, c, d]),
+            _ => Self { bytes, is_v6: 1 },
+        }
     }
 
     /// The family whose lists judge the address.
     #[must_use]
     #[inline(always)]
     pub const fn family(&self) -> Family {
-        match self {
-            Self::V4(_) => Family::V4,
-            Self::V6(_) => Family::V6,
+        if self.is_v6 == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+
+    /// The 16 bytes: of an IPv4 address the first four, then zeros.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.bytes
+    }
+
+    /// The first four bytes: all of an IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn first_four(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.bytes;
+        [a, b, c, d]
+    }
+
+    /// The address for people and for sockets.
+    #[must_use]
+    pub const fn to_ip(&self) -> IpAddr {
+        match self.family() {
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_octets(self.bytes)),
+            Family::V4 | Family::Other => IpAddr::V4(Ipv4Addr::from_octets(self.first_four())),
+        }
+    }
+
+    /// The address of a socket; an IPv4-mapped one is the IPv4 address.
+    #[must_use]
+    pub const fn from_ip(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address.octets()),
+            IpAddr::V6(address) => Self::v6(address.octets()),
         }
     }
 }
@@ -166,16 +224,19 @@ fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
 /// RFC 791, section 3.1.
 #[inline(always)]
 fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
-    let header = frame.read::<20>(start).ok_or(Reason::Malformed)?;
-    let header_length = u32::from(header[0] & 0x0f) * 4;
-    let total_length = u32::from(u16::from_be_bytes([header[2], header[3]]));
-    if header[0] >> 4 != 4 || header_length < 20 || total_length < header_length {
+    let [version, _, length @ ..] = frame.read::<4>(start).ok_or(Reason::Malformed)?;
+    let [fragment @ .., _, protocol] = frame.read::<4>(start + 6).ok_or(Reason::Malformed)?;
+    let source = frame.read::<4>(start + 12).ok_or(Reason::Malformed)?;
+    let destination = frame.read::<4>(start + 16).ok_or(Reason::Malformed)?;
+    let header_length = u32::from(version & 0x0f) * 4;
+    let total_length = u32::from(u16::from_be_bytes(length));
+    if version >> 4 != 4 || header_length < 20 || total_length < header_length {
         return Err(Reason::Malformed);
     }
-    if header[9] != PROTOCOL_TCP {
+    if protocol != PROTOCOL_TCP {
         return Err(Reason::NotTcp);
     }
-    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    let fragment = u16::from_be_bytes(fragment);
     match fragment & 0x1fff {
         0 => {}
         1 => return Err(Reason::FragmentOffsetOne),
@@ -188,8 +249,8 @@ fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
     };
     let port = transport.syn_port(frame)?;
     Ok(Syn {
-        source: Address::V4([header[12], header[13], header[14], header[15]]),
-        destination: Address::V4([header[16], header[17], header[18], header[19]]),
+        source: Address::v4(source),
+        destination: Address::v4(destination),
         port,
     })
 }
@@ -197,87 +258,50 @@ fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
 /// RFC 8200, sections 3 and 4.
 #[inline(always)]
 fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
-    let fixed = frame.read::<8>(start).ok_or(Reason::Malformed)?;
-    if fixed[0] >> 4 != 6 {
+    let [version, _] = frame.read::<2>(start).ok_or(Reason::Malformed)?;
+    let [length @ .., next, _] = frame.read::<4>(start + 4).ok_or(Reason::Malformed)?;
+    if version >> 4 != 6 {
         return Err(Reason::Malformed);
     }
-    let payload_length = u32::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-    let transport = walk_extensions(frame, fixed[6], start + 40, payload_length)?;
-    let port = transport.syn_port(frame)?;
-    let source = frame.read::<16>(start + 8).ok_or(Reason::Malformed)?;
-    let destination = frame.read::<16>(start + 24).ok_or(Reason::Malformed)?;
+    let start_of_payload = start + 40;
+    let mut transport = Transport {
+        offset: start_of_payload,
+        // A jumbogram's length is zero (RFC 2675); no link that XDP knows carries one.
+        end: start_of_payload + u32::from(u16::from_be_bytes(length)),
+        more_fragments: false,
+    };
+    let port = if next == PROTOCOL_TCP {
+        transport.syn_port(frame)?
+    } else {
+        transport.walk_extensions(frame, next)?;
+        transport.syn_port(&Rare(frame))?
+    };
     Ok(Syn {
-        source: Address::from_v6(source),
-        destination: Address::from_v6(destination),
+        source: read_v6_address(frame, start + 8)?,
+        destination: read_v6_address(frame, start + 24)?,
         port,
     })
 }
 
-/// Follows the extension headers to a TCP header.
-///
-/// A first fragment must hold the whole chain (RFC 7112, section 5); one that
-/// does not could hide a SYN and is dropped.
+/// A frame all of whose reads are rare.
+struct Rare<'a, F: ?Sized>(&'a F);
+
+impl<F: Frame + ?Sized> Frame for Rare<'_, F> {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.0.read_rare(offset)
+    }
+}
+
 #[inline(always)]
-fn walk_extensions<F: Frame + ?Sized>(
-    frame: &F,
-    first: u8,
-    start: u32,
-    payload_length: u32,
-) -> Result<Transport, Reason> {
-    // A payload length of zero is a jumbogram's (RFC 2675): the frame's end bounds it.
-    let end = if payload_length == 0 {
-        u32::MAX
-    } else {
-        start + payload_length
-    };
-    let mut next = first;
-    let mut offset = start;
-    let mut more_fragments = false;
-    for _ in 0..EXTENSION_HEADERS {
-        let is_extension = matches!(
-            next,
-            EXTENSION_HOP_BY_HOP
-                | EXTENSION_ROUTING
-                | EXTENSION_DESTINATION
-                | EXTENSION_AUTHENTICATION
-                | EXTENSION_FRAGMENT
-        );
-        if !is_extension {
-            break;
-        }
-        let header = match frame.read::<4>(offset) {
-            Some(header) if offset + 8 <= end => header,
-            _ => return Err(truncated(more_fragments)),
-        };
-        let length = match next {
-            EXTENSION_FRAGMENT => {
-                let fragment = u16::from_be_bytes([header[2], header[3]]);
-                if fragment & 0xfff8 != 0 {
-                    return Err(Reason::LaterFragment);
-                }
-                more_fragments |= fragment & 1 != 0;
-                8
-            }
-            // RFC 4302, section 2.2: in 4-octet units, minus 2.
-            EXTENSION_AUTHENTICATION => (u32::from(header[1]) + 2) * 4,
-            _ => (u32::from(header[1]) + 1) * 8,
-        };
-        next = header[0];
-        offset += length;
-    }
-    match next {
-        PROTOCOL_TCP => Ok(Transport {
-            offset,
-            end,
-            more_fragments,
-        }),
-        EXTENSION_HOP_BY_HOP
-        | EXTENSION_ROUTING
-        | EXTENSION_DESTINATION
-        | EXTENSION_AUTHENTICATION
-        | EXTENSION_FRAGMENT => Err(Reason::ExtensionChain),
-        _ => Err(Reason::NotTcp),
-    }
+fn read_v6_address<F: Frame + ?Sized>(frame: &F, offset: u32) -> Result<Address, Reason> {
+    let [a, b, c, d] = frame.read::<4>(offset).ok_or(Reason::Malformed)?;
+    let [e, f, g, h] = frame.read::<4>(offset + 4).ok_or(Reason::Malformed)?;
+    let [i, j, k, l] = frame.read::<4>(offset + 8).ok_or(Reason::Malformed)?;
+    let [m, n, o, p] = frame.read::<4>(offset + 12).ok_or(Reason::Malformed)?;
+    Ok(Address::v6([
+        a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p,
+    ]))
 }
 
 /// Where the TCP header stands.
@@ -289,27 +313,85 @@ struct Transport {
 }
 
 impl Transport {
+    /// Follows the IPv6 extension headers, of which `next` is the first, to a
+    /// TCP header.
+    ///
+    /// A first fragment must hold the whole chain (RFC 7112, section 5); one
+    /// that does not could hide a SYN and is dropped.
+    #[inline(always)]
+    fn walk_extensions<F: Frame + ?Sized>(
+        &mut self,
+        frame: &F,
+        mut next: u8,
+    ) -> Result<(), Reason> {
+        for _ in 0..EXTENSION_HEADERS {
+            if !is_extension(next) {
+                break;
+            }
+            let Some([following, length, offset @ ..]) = frame.read_rare::<4>(self.offset) else {
+                return Err(self.truncated());
+            };
+            if self.offset + 8 > self.end {
+                return Err(self.truncated());
+            }
+            self.offset += match next {
+                EXTENSION_FRAGMENT => {
+                    let fragment = u16::from_be_bytes(offset);
+                    if fragment & 0xfff8 != 0 {
+                        return Err(Reason::LaterFragment);
+                    }
+                    self.more_fragments |= fragment & 1 != 0;
+                    8
+                }
+                // RFC 4302, section 2.2: in 4-octet units, minus 2.
+                EXTENSION_AUTHENTICATION => (u32::from(length) + 2) * 4,
+                _ => (u32::from(length) + 1) * 8,
+            };
+            next = following;
+        }
+        match next {
+            PROTOCOL_TCP => Ok(()),
+            _ if is_extension(next) => Err(Reason::ExtensionChain),
+            _ => Err(Reason::NotTcp),
+        }
+    }
+
     /// The destination port, if the segment is an initial SYN: SYN set, ACK and
     /// RST clear (RFC 9293, section 3.5).
     #[inline(always)]
     fn syn_port<F: Frame + ?Sized>(&self, frame: &F) -> Result<u16, Reason> {
-        let header = match frame.read::<20>(self.offset) {
-            Some(header) if self.offset + TCP_HEADER <= self.end => header,
-            _ => return Err(truncated(self.more_fragments)),
-        };
-        if header[13] & (FLAG_SYN | FLAG_ACK | FLAG_RST) != FLAG_SYN {
+        // The last word first: it says that the whole header is there.
+        let last = frame.read::<4>(self.offset + TCP_HEADER - 4);
+        if last.is_none() || self.offset + TCP_HEADER > self.end {
+            return Err(self.truncated());
+        }
+        let [_, _, port @ ..] = frame.read::<4>(self.offset).ok_or(Reason::Malformed)?;
+        let [_, flags] = frame.read::<2>(self.offset + 12).ok_or(Reason::Malformed)?;
+        if flags & (FLAG_SYN | FLAG_ACK | FLAG_RST) != FLAG_SYN {
             return Err(Reason::NotSyn);
         }
-        Ok(u16::from_be_bytes([header[2], header[3]]))
+        Ok(u16::from_be_bytes(port))
+    }
+
+    /// The reason for a packet that ends inside its headers.
+    #[inline(always)]
+    const fn truncated(&self) -> Reason {
+        if self.more_fragments {
+            Reason::FragmentTooShort
+        } else {
+            Reason::Malformed
+        }
     }
 }
 
-/// The reason for a packet that ends inside its headers.
 #[inline(always)]
-const fn truncated(more_fragments: bool) -> Reason {
-    if more_fragments {
-        Reason::FragmentTooShort
-    } else {
-        Reason::Malformed
-    }
+const fn is_extension(header: u8) -> bool {
+    matches!(
+        header,
+        EXTENSION_HOP_BY_HOP
+            | EXTENSION_ROUTING
+            | EXTENSION_FRAGMENT
+            | EXTENSION_AUTHENTICATION
+            | EXTENSION_DESTINATION
+    )
 }

@@ -1,0 +1,87 @@
+//! The frame behind an XDP context: the only packet pointers of the program.
+#![expect(
+    unsafe_code,
+    reason = "packet pointers; each access is bounded against data_end"
+)]
+
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
+use aya_ebpf::programs::XdpContext;
+use filter_common::abi::dry_run;
+use filter_common::{ClassSet, Frame, Reason};
+
+/// A frame: its linear part by pointer, the rest of a jumbo frame by helper.
+pub(crate) struct Packet<'a> {
+    ctx: &'a XdpContext,
+}
+
+impl<'a> Packet<'a> {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx }
+    }
+
+    /// Whether the frame carries the metadata of a dry run.
+    #[inline(always)]
+    pub(crate) fn asks_for_a_dry_run(&self) -> bool {
+        // SAFETY: `metadata` checked that the bytes lie before the frame's data.
+        self.metadata()
+            .is_some_and(|bytes| unsafe { *bytes } == dry_run::QUESTION)
+    }
+
+    /// Writes the answer of a dry run over its question.
+    #[inline(always)]
+    pub(crate) fn answer(&self, reason: Reason, classes: ClassSet) {
+        if let Some(bytes) = self.metadata() {
+            // SAFETY: as above; metadata is writable by the program that owns the frame.
+            unsafe { *bytes = dry_run::answer(reason, classes) };
+        }
+    }
+
+    #[inline(always)]
+    fn metadata(&self) -> Option<*mut [u8; dry_run::LENGTH]> {
+        let start = self.ctx.metadata();
+        // A driver without metadata sets it behind the data, which fails here too.
+        (start + dry_run::LENGTH <= self.ctx.data()).then_some(start as *mut _)
+    }
+}
+
+/// Reads `length` bytes, at most 4, beyond the linear part, where a jumbo frame
+/// goes on in fragments (kernel 5.18): a little-endian number, or -1 where the
+/// frame ends. A subprogram of its own, to keep its buffer off the main stack.
+#[inline(never)]
+fn load(ctx: *mut xdp_md, offset: u32, length: u32) -> i64 {
+    let mut bytes = [0; 4];
+    if length > 4 {
+        return -1;
+    }
+    // SAFETY: the buffer holds `length` bytes; the helper checks the offset
+    // against the frame's whole length.
+    let result = unsafe { bpf_xdp_load_bytes(ctx, offset, bytes.as_mut_ptr().cast(), length) };
+    if result == 0 {
+        i64::from(u32::from_le_bytes(bytes))
+    } else {
+        -1
+    }
+}
+
+impl Frame for Packet<'_> {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = self.ctx.data() + offset as usize;
+        if start + N > self.ctx.data_end() {
+            return self.read_rare(offset);
+        }
+        // SAFETY: the line above bounds the N bytes at `start`, and a byte array
+        // needs no alignment.
+        Some(unsafe { *(start as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn read_rare<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        match load(self.ctx.ctx, offset, N as u32) {
+            value @ 0.. => (value as u32).to_le_bytes().first_chunk().copied(),
+            _ => None,
+        }
+    }
+}

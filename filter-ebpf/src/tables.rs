@@ -1,0 +1,153 @@
+//! The maps, and what the verdict asks of them.
+#![expect(
+    unsafe_code,
+    reason = "map values are reached by pointers that the kernel gives"
+)]
+
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns};
+use aya_ebpf::macros::btf_map;
+use filter_common::abi::{
+    COUNTERS as COUNTER_COUNT, Selector, Settings, SourceKey, SynRate, TemporaryBlock,
+    counter_index, slots,
+};
+use filter_common::verdict::Tables;
+use filter_common::{Address, ClassSet, Family, Reason};
+
+// The sizes of inner tries, of TEMPORARY and of SYN_RATE are the loader's to set.
+type Trie<K> = LpmTrie<K, u8, 1>;
+
+#[btf_map]
+static SELECTOR: Array<u64, 1> = Array::new();
+#[btf_map]
+static SETTINGS: Array<Settings, 2> = Array::new();
+#[btf_map]
+static LISTS_V4: ArrayOfMaps<Trie<[u8; 4]>, { slots::COUNT as usize }> = ArrayOfMaps::new();
+#[btf_map]
+static LISTS_V6: ArrayOfMaps<Trie<[u8; 16]>, { slots::COUNT as usize }> = ArrayOfMaps::new();
+#[btf_map]
+static TEMPORARY: HashMap<SourceKey, TemporaryBlock, 1024> = HashMap::new();
+#[btf_map]
+static SYN_RATE: LruHashMap<SourceKey, u64, 1024> = LruHashMap::new();
+#[btf_map]
+static COUNTERS: PerCpuArray<u64, COUNTER_COUNT> = PerCpuArray::new();
+
+/// Counts a frame on this CPU.
+#[inline(always)]
+pub(crate) fn count(reason: Reason, family: Family) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(counter_index(reason, family)) {
+        // SAFETY: the value is this CPU's own and the program is not preempted
+        // by another run of itself on it.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// The tables of one generation: the selector is read once, so that a frame
+/// cannot see two.
+pub(crate) struct InForce {
+    selector: Selector,
+    dry: bool,
+}
+
+impl InForce {
+    /// The generation in force now. A dry run changes no table.
+    #[inline(always)]
+    pub(crate) fn read(dry: bool) -> Self {
+        let bits = SELECTOR.get_ptr(0).map_or(0, |word| {
+            // SAFETY: an array's value stands for the program's life; volatile,
+            // so that the word is read exactly once.
+            unsafe { word.read_volatile() }
+        });
+        Self {
+            selector: Selector::from_bits(bits),
+            dry,
+        }
+    }
+}
+
+impl Tables for InForce {
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        if !self.selector.is_valid() {
+            return None;
+        }
+        SETTINGS.get(self.selector.settings())
+    }
+
+    #[inline(always)]
+    fn classes(&self, source: &Address) -> ClassSet {
+        match source.family() {
+            Family::V6 => self.look_up(&LISTS_V6, Family::V6, &Key::new(128, *source.bytes())),
+            Family::V4 | Family::Other => {
+                self.look_up(&LISTS_V4, Family::V4, &Key::new(32, source.first_four()))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_blocked_for_a_time(&self, source: &SourceKey) -> bool {
+        // SAFETY: the daemon may reuse the element while it is read. An expiry
+        // of another block is read then, at worst: this one frame is passed or
+        // dropped as if it had come a moment later.
+        let Some(block) = (unsafe { TEMPORARY.get(source) }) else {
+            return false;
+        };
+        // SAFETY: the helper has no preconditions (kernel 5.8).
+        block.expires_ns > unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn exceeds(&self, source: &SourceKey, rate: SynRate) -> bool {
+        // SAFETY: the helper has no preconditions (kernel 5.11).
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let known = SYN_RATE.get_ptr_mut(source);
+        // SAFETY: an element lives as long as this run. Two CPUs may read the same
+        // due time and admit one SYN each: the limit protects, it does not account.
+        let due = known.map_or(0, |due| unsafe { due.read_volatile() });
+        let Some(next) = rate.admit(due, now) else {
+            return true;
+        };
+        if !self.dry {
+            match known {
+                // SAFETY: as above.
+                Some(due) => unsafe { due.write_volatile(next) },
+                // A map that is full evicts; a failure admits, as an unknown source is.
+                None => _ = SYN_RATE.insert(source, next, 0),
+            }
+        }
+        false
+    }
+}
+
+impl InForce {
+    #[inline(always)]
+    fn look_up<K, const SLOTS: usize>(
+        &self,
+        lists: &ArrayOfMaps<Trie<K>, SLOTS>,
+        family: Family,
+        key: &Key<K>,
+    ) -> ClassSet {
+        let mut classes = ClassSet::EMPTY;
+        if self.selector.has_files(family) {
+            classes = look_up_in(lists, slots::FILES[0] + self.selector.files(), key);
+        }
+        if self.selector.has_runtime(family) {
+            let slot = slots::RUNTIME[0] + self.selector.runtime();
+            classes = classes.union(look_up_in(lists, slot, key));
+        }
+        classes
+    }
+}
+
+#[inline(always)]
+fn look_up_in<K, const SLOTS: usize>(
+    lists: &ArrayOfMaps<Trie<K>, SLOTS>,
+    slot: u32,
+    key: &Key<K>,
+) -> ClassSet {
+    lists
+        .get(slot)
+        .and_then(|trie| trie.get(key))
+        .map_or(ClassSet::EMPTY, |bits| ClassSet::from_bits(*bits))
+}
