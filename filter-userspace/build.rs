@@ -17,22 +17,15 @@ fn main() {
 
 fn build() -> Result<(), String> {
     let manifest = PathBuf::from(required("CARGO_MANIFEST_DIR")?);
-    let workspace = manifest
-        .parent()
-        .ok_or("the crate has no workspace around it")?;
+    let workspace = manifest.parent().ok_or("the crate has no workspace around it")?;
     let out = PathBuf::from(required("OUT_DIR")?);
 
     for input in ["filter-ebpf", "filter-common", "Cargo.lock"] {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(input).display()
-        );
+        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo::rerun-if-env-changed=MXDP_EBPF_TOOLCHAIN");
-    let description = env::var_os("MXDP_EBPF_TOOLCHAIN").map_or_else(
-        || workspace.join("target/ebpf-toolchain/env"),
-        PathBuf::from,
-    );
+    let description = env::var_os("MXDP_EBPF_TOOLCHAIN")
+        .map_or_else(|| workspace.join("target/ebpf-toolchain/env"), PathBuf::from);
     println!("cargo::rerun-if-changed={}", description.display());
 
     let toolchain = Toolchain::read(&description)?;
@@ -52,15 +45,10 @@ struct Toolchain {
 impl Toolchain {
     fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| {
-            format!(
-                "no eBPF toolchain ({}: {error}); run `cargo xtask setup` once",
-                path.display()
-            )
+            format!("no eBPF toolchain ({}: {error}); run `cargo xtask setup` once", path.display())
         })?;
-        let mut keys: HashMap<_, _> = text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .collect();
+        let mut keys: HashMap<_, _> =
+            text.lines().filter_map(|line| line.split_once('=')).collect();
         let mut take = |key: &str| {
             keys.remove(key)
                 .map(str::to_owned)
@@ -82,10 +70,7 @@ impl Toolchain {
             "-Clink-arg=--btf",
             "-Cpanic=abort",
             &format!("-Clinker={}", self.linker),
-            &format!(
-                "--cfg=bpf_target_arch=\"{}\"",
-                required("CARGO_CFG_TARGET_ARCH")?
-            ),
+            &format!("--cfg=bpf_target_arch=\"{}\"", required("CARGO_CFG_TARGET_ARCH")?),
         ]
         .join("\x1f");
         let mut cargo = Command::new(required("CARGO")?);
@@ -96,26 +81,14 @@ impl Toolchain {
                 cargo.env_remove(&key);
             }
         }
-        for kept in [
-            "CARGO_HOME",
-            "RUSTUP_HOME",
-            "RUSTUP_TOOLCHAIN",
-            "CARGO_NET_OFFLINE",
-        ] {
+        for kept in ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "CARGO_NET_OFFLINE"] {
             if let Some(value) = env::var_os(kept) {
                 cargo.env(kept, value);
             }
         }
         cargo
             .current_dir(workspace)
-            .args([
-                "build",
-                "--locked",
-                "--quiet",
-                "--release",
-                "--package",
-                "filter-ebpf",
-            ])
+            .args(["build", "--locked", "--quiet", "--release", "--package", "filter-ebpf"])
             .args(["--target", "bpfel-unknown-none", "--target-dir"])
             .arg(target)
             .env("RUSTC", &self.rustc)
@@ -124,9 +97,7 @@ impl Toolchain {
         if self.build_std {
             cargo.args(["-Z", "build-std=core"]);
         }
-        let output = cargo
-            .output()
-            .map_err(|error| format!("cargo did not start: {error}"))?;
+        let output = cargo.output().map_err(|error| format!("cargo did not start: {error}"))?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             for line in text.lines() {

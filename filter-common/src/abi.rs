@@ -4,9 +4,10 @@
 //! padding, and have their sizes asserted here: a change of layout is a change
 //! of [`VERSION`], and the pin directory is named by it.
 
-use crate::class::{Class, Enforcement};
-use crate::frame::{Address, Family};
+use crate::class::{Class, ClassSet, Enforcement};
+use crate::frame::{Address, Family, Syn};
 use crate::reason::Reason;
+use crate::verdict::decide;
 
 /// The version of everything in this module. Kernel objects of another version
 /// are replaced, never adopted.
@@ -34,9 +35,8 @@ pub mod maps {
     pub const EVENTS: &str = "EVENTS";
 
     /// The maps that outlive the daemon.
-    pub const PINNED: [&str; 9] = [
-        SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, TEMPORARY, SYN_RATE, COUNTERS, SAMPLER, EVENTS,
-    ];
+    pub const PINNED: [&str; 9] =
+        [SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, TEMPORARY, SYN_RATE, COUNTERS, SAMPLER, EVENTS];
 }
 
 /// The entry point's name in the object file.
@@ -152,18 +152,14 @@ impl Selector {
     /// entries or both.
     #[must_use]
     pub const fn with_files(self, slot: u32, v4: bool, v6: bool) -> Self {
-        self.with(Self::FILES, slot != 0)
-            .with(Self::FILES_V4, v4)
-            .with(Self::FILES_V6, v6)
+        self.with(Self::FILES, slot != 0).with(Self::FILES_V4, v4).with(Self::FILES_V6, v6)
     }
 
     /// The word with the runtime entries of `slot` in force, which hold IPv4 or
     /// IPv6 entries or both.
     #[must_use]
     pub const fn with_runtime(self, slot: u32, v4: bool, v6: bool) -> Self {
-        self.with(Self::RUNTIME, slot != 0)
-            .with(Self::RUNTIME_V4, v4)
-            .with(Self::RUNTIME_V6, v6)
+        self.with(Self::RUNTIME, slot != 0).with(Self::RUNTIME_V4, v4).with(Self::RUNTIME_V6, v6)
     }
 
     const fn with(self, bit: u64, on: bool) -> Self {
@@ -217,31 +213,34 @@ pub struct Settings {
     pub events_per_second: u32,
     enforcement: [u8; 8],
     reserved: [u8; 4],
+    /// What [`decide`] says of each set of classes: a reason's code, or
+    /// [`UNDECIDED`], and the observed classes.
+    decisions: [[u8; 2]; CLASS_SETS],
     ports: [u64; 1024],
 }
 
-const _: () = assert!(size_of::<Settings>() == 8 + 32 + 16 + 8192);
+const _: () = assert!(size_of::<Settings>() == 8 + 32 + 16 + 64 + 8192);
 const _: () = assert!(Class::COUNT <= 8);
+
+const CLASS_SETS: usize = 1 << Class::COUNT;
+const UNDECIDED: u8 = u8::MAX;
 
 impl Settings {
     /// Settings that protect no port.
     #[must_use]
-    pub const fn new(generation: u64) -> Self {
-        Self {
+    pub fn new(generation: u64) -> Self {
+        let mut settings = Self {
             generation,
-            syn_rate_v4: SynRate {
-                interval_ns: 0,
-                tolerance_ns: 0,
-            },
-            syn_rate_v6: SynRate {
-                interval_ns: 0,
-                tolerance_ns: 0,
-            },
+            syn_rate_v4: SynRate { interval_ns: 0, tolerance_ns: 0 },
+            syn_rate_v6: SynRate { interval_ns: 0, tolerance_ns: 0 },
             events_per_second: 0,
             enforcement: [0; 8],
             reserved: [0; 4],
+            decisions: [[UNDECIDED, 0]; CLASS_SETS],
             ports: [0; 1024],
-        }
+        };
+        settings.decide_all();
+        settings
     }
 
     /// Protects `port`.
@@ -263,8 +262,31 @@ impl Settings {
     }
 
     /// Sets what happens to the SYNs of a class.
-    pub const fn enforce(&mut self, class: Class, enforcement: Enforcement) {
+    pub fn enforce(&mut self, class: Class, enforcement: Enforcement) {
         self.enforcement[class as usize] = enforcement as u8;
+        self.decide_all();
+    }
+
+    /// Works out the hierarchy for every set of classes once, so that the kernel
+    /// program looks it up instead of walking it.
+    fn decide_all(&mut self) {
+        for (bits, slot) in (0_u8..).zip(&mut self.decisions) {
+            let enforcement = &self.enforcement;
+            let decision = decide(ClassSet::from_bits(bits), |class| {
+                Enforcement::from_bits(enforcement[class as usize])
+            });
+            let reason = decision.decided.map_or(UNDECIDED, |(_, reason)| reason as u8);
+            *slot = [reason, decision.observed.bits()];
+        }
+    }
+
+    /// What the lists decide for an address of `classes`, and which monitored
+    /// classes matched before.
+    #[must_use]
+    #[inline(always)]
+    pub const fn decision(&self, classes: ClassSet) -> (Option<Reason>, ClassSet) {
+        let [reason, observed] = self.decisions[classes.bits() as usize % CLASS_SETS];
+        (Reason::from_code(reason), ClassSet::from_bits(observed))
     }
 
     /// What happens to the SYNs of a class.
@@ -303,10 +325,7 @@ impl SourceKey {
     pub const fn of(address: &Address) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *address.bytes();
         // An IPv4 address has zeros in the last four of these.
-        Self {
-            family: address.family() as u32,
-            prefix: [a, b, c, d, e, f, g, h],
-        }
+        Self { family: address.family() as u32, prefix: [a, b, c, d, e, f, g, h] }
     }
 
     /// The first address of the key's network, or `None` if the key is none
@@ -317,9 +336,7 @@ impl SourceKey {
         if self.family == Family::V4 as u32 {
             Some(Address::v4([a, b, c, d]))
         } else if self.family == Family::V6 as u32 {
-            Some(Address::v6([
-                a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0,
-            ]))
+            Some(Address::v6([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]))
         } else {
             None
         }
@@ -443,13 +460,7 @@ impl Event {
     /// An event of `weight` frames.
     #[must_use]
     #[inline(always)]
-    pub const fn new(
-        time_ns: u64,
-        weight: u32,
-        ifindex: u32,
-        reason: Reason,
-        syn: &crate::frame::Syn,
-    ) -> Self {
+    pub const fn new(time_ns: u64, weight: u32, ifindex: u32, reason: Reason, syn: &Syn) -> Self {
         let source_is_v6 = matches!(syn.source.family(), Family::V6) as u8;
         let destination_is_v6 = matches!(syn.destination.family(), Family::V6) as u8;
         Self {
@@ -473,8 +484,8 @@ impl Event {
 
     /// Who sent the SYN, to whom and to which port.
     #[must_use]
-    pub const fn syn(&self) -> crate::frame::Syn {
-        crate::frame::Syn {
+    pub const fn syn(&self) -> Syn {
+        Syn {
             source: gather(&self.source, self.families & 1 != 0),
             destination: gather(&self.destination, self.families & 2 != 0),
             port: u16::from_be_bytes(self.port),
@@ -483,11 +494,7 @@ impl Event {
 }
 
 const fn gather(bytes: &[u8; 16], is_v6: bool) -> Address {
-    if is_v6 {
-        Address::v6(*bytes)
-    } else {
-        Address::v4([bytes[0], bytes[1], bytes[2], bytes[3]])
-    }
+    if is_v6 { Address::v6(*bytes) } else { Address::v4([bytes[0], bytes[1], bytes[2], bytes[3]]) }
 }
 
 const FAMILIES: u32 = 3;
@@ -523,16 +530,7 @@ pub mod dry_run {
     #[must_use]
     #[inline(always)]
     pub const fn answer(reason: Reason, classes: ClassSet) -> [u8; LENGTH] {
-        [
-            b'm',
-            b'x',
-            b'd',
-            b'p',
-            b'!',
-            reason as u8,
-            classes.bits(),
-            super::VERSION,
-        ]
+        [b'm', b'x', b'd', b'p', b'!', reason as u8, classes.bits(), super::VERSION]
     }
 
     /// The reason and the classes of an answer, or `None` if the program left
@@ -555,8 +553,6 @@ pub mod dry_run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::class::ClassSet;
-    use crate::frame::Syn;
 
     #[test]
     fn a_selector_keeps_its_parts_apart() {
@@ -581,6 +577,25 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_decisions_is_the_hierarchy() {
+        let all = [Enforcement::Drop, Enforcement::Reject, Enforcement::Monitor];
+        for (blocked_ip, blocked_country, known_spam_source) in
+            all.into_iter().flat_map(|a| all.into_iter().flat_map(move |b| all.map(|c| (a, b, c))))
+        {
+            let mut settings = Settings::new(1);
+            settings.enforce(Class::BlockedIp, blocked_ip);
+            settings.enforce(Class::BlockedCountry, blocked_country);
+            settings.enforce(Class::KnownSpamSource, known_spam_source);
+            for bits in 0..1 << Class::COUNT {
+                let classes = ClassSet::from_bits(bits);
+                let decision = decide(classes, |class| settings.enforcement(class));
+                let expected = (decision.decided.map(|(_, reason)| reason), decision.observed);
+                assert_eq!(settings.decision(classes), expected);
+            }
+        }
+    }
+
+    #[test]
     fn exactly_the_protected_ports_are_protected() {
         let mut settings = Settings::new(1);
         let ports = [0, 25, 63, 64, 465, 587, 65535];
@@ -592,10 +607,7 @@ mod tests {
 
     #[test]
     fn a_rate_admits_a_burst_and_then_one_an_interval() {
-        let rate = SynRate {
-            interval_ns: 100,
-            tolerance_ns: 4 * 100,
-        };
+        let rate = SynRate { interval_ns: 100, tolerance_ns: 4 * 100 };
         let mut due = 0;
         let mut send = |now| rate.admit(due, now).inspect(|next| due = *next).is_some();
         let burst = (0..10).filter(|_| send(1000)).count();
@@ -621,10 +633,7 @@ mod tests {
                     events += 1;
                 }
             }
-            assert!(
-                events <= 10 * u64::from(limit),
-                "{limit} a second: {events}"
-            );
+            assert!(events <= 10 * u64::from(limit), "{limit} a second: {events}");
             frames += 1;
             let last = sampler.sample(20_000_000_000, limit).expect("a new second");
             assert_eq!(weights + u64::from(last), frames);
@@ -634,11 +643,8 @@ mod tests {
 
     #[test]
     fn an_event_and_an_answer_come_back() {
-        let syn = Syn {
-            source: Address::v6([7; 16]),
-            destination: Address::v4([1, 2, 3, 4]),
-            port: 587,
-        };
+        let syn =
+            Syn { source: Address::v6([7; 16]), destination: Address::v4([1, 2, 3, 4]), port: 587 };
         let event = Event::new(1, 2, 3, Reason::BlockedCountry, &syn);
         assert_eq!(event.syn(), syn);
         assert_eq!(event.reason(), Some(Reason::BlockedCountry));
@@ -659,9 +665,7 @@ mod tests {
         assert_eq!(SourceKey::of(&v4).network(), Some(v4));
         assert_ne!(
             SourceKey::of(&v4),
-            SourceKey::of(&Address::v6([
-                1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-            ]))
+            SourceKey::of(&Address::v6([1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
         );
     }
 }

@@ -103,11 +103,16 @@ impl ClassSet {
         Self(bits & ((1 << Class::COUNT) - 1))
     }
 
+    /// The class of the set that stands highest in the hierarchy.
+    #[must_use]
+    #[inline(always)]
+    pub fn first(self) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| self.contains(*class))
+    }
+
     /// The classes of the set in hierarchy order.
     pub fn iter(self) -> impl Iterator<Item = Class> {
-        Class::ALL
-            .into_iter()
-            .filter(move |class| self.contains(*class))
+        Class::ALL.into_iter().filter(move |class| self.contains(*class))
     }
 }
 

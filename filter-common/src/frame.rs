@@ -82,10 +82,7 @@ impl Address {
     #[must_use]
     #[inline(always)]
     pub const fn v4([a, b, c, d]: [u8; 4]) -> Self {
-        Self {
-            bytes: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            is_v6: 0,
-        }
+        Self { bytes: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], is_v6: 0 }
     }
 
     /// An IPv6 address, or the IPv4 address that it maps: `::ffff:0:0/96` is
@@ -103,11 +100,7 @@ impl Address {
     #[must_use]
     #[inline(always)]
     pub const fn family(&self) -> Family {
-        if self.is_v6 == 0 {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        if self.is_v6 == 0 { Family::V4 } else { Family::V6 }
     }
 
     /// The 16 bytes: of an IPv4 address the first four, then zeros.
@@ -155,37 +148,27 @@ pub struct Syn {
     pub port: u16,
 }
 
-/// What a frame turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parsed {
-    /// The family of the outer IP header.
-    pub family: Family,
-    /// The SYN, or why the frame needs no verdict from the lists.
-    pub syn: Result<Syn, Reason>,
+impl Syn {
+    /// A place for [`parse`] to write to.
+    pub const EMPTY: Self =
+        Self { source: Address::v4([0; 4]), destination: Address::v4([0; 4]), port: 0 };
 }
 
-/// Finds the initial SYN in a frame, or the reason why it holds none.
+/// Finds the initial SYN in a frame and writes it to `syn`, or says why the
+/// frame holds none. The family is that of the outer IP header.
+///
+/// The SYN has a place given by the caller and is no part of the result: LLVM
+/// would move it through registers that hold nothing on the other paths, which
+/// the verifier refuses.
 #[inline(always)]
-pub fn parse<F: Frame + ?Sized>(frame: &F) -> Parsed {
+pub fn parse<F: Frame + ?Sized>(frame: &F, syn: &mut Syn) -> (Family, Result<(), Reason>) {
     let Some((ether_type, offset)) = network_header(frame) else {
-        return Parsed {
-            family: Family::Other,
-            syn: Err(Reason::NotIp),
-        };
+        return (Family::Other, Err(Reason::NotIp));
     };
     match ether_type {
-        ETHER_IPV4 => Parsed {
-            family: Family::V4,
-            syn: parse_v4(frame, offset),
-        },
-        ETHER_IPV6 => Parsed {
-            family: Family::V6,
-            syn: parse_v6(frame, offset),
-        },
-        _ => Parsed {
-            family: Family::Other,
-            syn: Err(Reason::NotIp),
-        },
+        ETHER_IPV4 => (Family::V4, parse_v4(frame, offset, syn)),
+        ETHER_IPV6 => (Family::V6, parse_v6(frame, offset, syn)),
+        _ => (Family::Other, Err(Reason::NotIp)),
     }
 }
 
@@ -223,7 +206,7 @@ fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
 
 /// RFC 791, section 3.1.
 #[inline(always)]
-fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
+fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(), Reason> {
     let [version, _, length @ ..] = frame.read::<4>(start).ok_or(Reason::Malformed)?;
     let [fragment @ .., _, protocol] = frame.read::<4>(start + 6).ok_or(Reason::Malformed)?;
     let source = frame.read::<4>(start + 12).ok_or(Reason::Malformed)?;
@@ -247,17 +230,15 @@ fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
         end: start + total_length,
         more_fragments: fragment & 0x2000 != 0,
     };
-    let port = transport.syn_port(frame)?;
-    Ok(Syn {
-        source: Address::v4(source),
-        destination: Address::v4(destination),
-        port,
-    })
+    syn.port = transport.syn_port(frame)?;
+    syn.source = Address::v4(source);
+    syn.destination = Address::v4(destination);
+    Ok(())
 }
 
 /// RFC 8200, sections 3 and 4.
 #[inline(always)]
-fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
+fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(), Reason> {
     let [version, _] = frame.read::<2>(start).ok_or(Reason::Malformed)?;
     let [length @ .., next, _] = frame.read::<4>(start + 4).ok_or(Reason::Malformed)?;
     if version >> 4 != 6 {
@@ -270,17 +251,15 @@ fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32) -> Result<Syn, Reason> {
         end: start_of_payload + u32::from(u16::from_be_bytes(length)),
         more_fragments: false,
     };
-    let port = if next == PROTOCOL_TCP {
+    syn.port = if next == PROTOCOL_TCP {
         transport.syn_port(frame)?
     } else {
         transport.walk_extensions(frame, next)?;
         transport.syn_port(&Rare(frame))?
     };
-    Ok(Syn {
-        source: read_v6_address(frame, start + 8)?,
-        destination: read_v6_address(frame, start + 24)?,
-        port,
-    })
+    syn.source = read_v6_address(frame, start + 8)?;
+    syn.destination = read_v6_address(frame, start + 24)?;
+    Ok(())
 }
 
 /// A frame all of whose reads are rare.
@@ -299,9 +278,7 @@ fn read_v6_address<F: Frame + ?Sized>(frame: &F, offset: u32) -> Result<Address,
     let [e, f, g, h] = frame.read::<4>(offset + 4).ok_or(Reason::Malformed)?;
     let [i, j, k, l] = frame.read::<4>(offset + 8).ok_or(Reason::Malformed)?;
     let [m, n, o, p] = frame.read::<4>(offset + 12).ok_or(Reason::Malformed)?;
-    Ok(Address::v6([
-        a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p,
-    ]))
+    Ok(Address::v6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]))
 }
 
 /// Where the TCP header stands.
@@ -376,11 +353,7 @@ impl Transport {
     /// The reason for a packet that ends inside its headers.
     #[inline(always)]
     const fn truncated(&self) -> Reason {
-        if self.more_fragments {
-            Reason::FragmentTooShort
-        } else {
-            Reason::Malformed
-        }
+        if self.more_fragments { Reason::FragmentTooShort } else { Reason::Malformed }
     }
 }
 

@@ -1,8 +1,8 @@
-//! The verdict on a frame: the order of the checks, over a lookup trait.
+//! The verdict on a SYN: the order of the checks, over a lookup trait.
 
 use crate::abi::{Settings, SourceKey, SynRate};
 use crate::class::{Class, ClassSet, Enforcement};
-use crate::frame::{Address, Family, Frame, Parsed, Syn, parse};
+use crate::frame::{Address, Syn};
 use crate::reason::Reason;
 
 /// What the verdict asks of the tables in force.
@@ -20,81 +20,42 @@ pub trait Tables {
     fn exceeds(&self, source: &SourceKey, rate: SynRate) -> bool;
 }
 
-/// The verdict on a frame.
+/// The verdict on an initial SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The family of the outer IP header.
-    pub family: Family,
-    /// Why the frame is passed or dropped.
+    /// Why the SYN is passed or dropped.
     pub reason: Reason,
-    /// The classes that the lists gave the source of a judged SYN.
+    /// The classes that the lists gave its source.
     pub classes: ClassSet,
     /// The monitored classes that matched above the one that decided.
     pub observed: ClassSet,
-    /// The SYN, if the frame holds one.
-    pub syn: Option<Syn>,
 }
 
-/// Judges a frame by the tables in force.
-#[inline(always)]
-pub fn judge<F: Frame + ?Sized, T: Tables>(frame: &F, tables: &T) -> Verdict {
-    let Parsed { family, syn } = parse(frame);
-    let syn = match syn {
-        Ok(syn) => syn,
-        Err(reason) => {
-            return Verdict {
-                family,
-                reason,
-                classes: ClassSet::EMPTY,
-                observed: ClassSet::EMPTY,
-                syn: None,
-            };
-        }
-    };
-    let Judged {
-        reason,
-        classes,
-        observed,
-    } = judge_syn(&syn, tables);
-    Verdict {
-        family,
-        reason,
-        classes,
-        observed,
-        syn: Some(syn),
+impl Verdict {
+    /// A verdict that no list had a part in.
+    #[must_use]
+    #[inline(always)]
+    pub const fn without_lists(reason: Reason) -> Self {
+        Self { reason, classes: ClassSet::EMPTY, observed: ClassSet::EMPTY }
     }
 }
 
-struct Judged {
-    reason: Reason,
-    classes: ClassSet,
-    observed: ClassSet,
-}
-
+/// Judges an initial SYN by the tables in force.
 #[inline(always)]
-fn judge_syn<T: Tables>(syn: &Syn, tables: &T) -> Judged {
-    let untouched = |reason| Judged {
-        reason,
-        classes: ClassSet::EMPTY,
-        observed: ClassSet::EMPTY,
-    };
+pub fn judge<T: Tables>(syn: &Syn, tables: &T) -> Verdict {
     let Some(settings) = tables.settings() else {
-        return untouched(Reason::NoTables);
+        return Verdict::without_lists(Reason::NoTables);
     };
     if !settings.protects(syn.port) {
-        return untouched(Reason::OtherPort);
+        return Verdict::without_lists(Reason::OtherPort);
     }
     let classes = tables.classes(&syn.source);
-    let Decision { decided, observed } = decide(classes, |class| settings.enforcement(class));
+    let (decided, observed) = settings.decision(classes);
     let reason = match decided {
-        Some((_, reason)) => reason,
+        Some(reason) => reason,
         None => after_the_lists(syn, settings, tables),
     };
-    Judged {
-        reason,
-        classes,
-        observed,
-    }
+    Verdict { reason, classes, observed }
 }
 
 /// What the lists say of an address.
@@ -108,14 +69,11 @@ pub struct Decision {
 
 /// Goes through the hierarchy: the first class that is not merely monitored
 /// decides. A monitored class is counted and hides nothing below it.
-#[inline(always)]
+#[must_use]
 pub fn decide(classes: ClassSet, enforcement: impl Fn(Class) -> Enforcement) -> Decision {
     let mut observed = ClassSet::EMPTY;
     if classes.is_empty() {
-        return Decision {
-            decided: None,
-            observed,
-        };
+        return Decision { decided: None, observed };
     }
     for class in Class::ALL {
         if !classes.contains(class) {
@@ -125,16 +83,10 @@ pub fn decide(classes: ClassSet, enforcement: impl Fn(Class) -> Enforcement) -> 
         if reason.is_observation() {
             observed = observed.with(class);
         } else {
-            return Decision {
-                decided: Some((class, reason)),
-                observed,
-            };
+            return Decision { decided: Some((class, reason)), observed };
         }
     }
-    Decision {
-        decided: None,
-        observed,
-    }
+    Decision { decided: None, observed }
 }
 
 /// The checks for a source that no list decides.
@@ -157,11 +109,7 @@ mod tests {
 
     fn all_but(monitored: Class) -> impl Fn(Class) -> Enforcement {
         move |class| {
-            if class == monitored {
-                Enforcement::Monitor
-            } else {
-                Enforcement::Drop
-            }
+            if class == monitored { Enforcement::Monitor } else { Enforcement::Drop }
         }
     }
 
@@ -170,10 +118,7 @@ mod tests {
         for bits in 0..1 << Class::COUNT {
             let classes = ClassSet::from_bits(bits);
             let decision = decide(classes, |_| Enforcement::Drop);
-            assert_eq!(
-                decision.decided.map(|(class, _)| class),
-                classes.iter().next()
-            );
+            assert_eq!(decision.decided.map(|(class, _)| class), classes.iter().next());
             assert!(decision.observed.is_empty());
         }
     }
@@ -182,19 +127,13 @@ mod tests {
     fn a_monitored_class_hides_nothing_below_it() {
         let both = ClassSet::of(Class::BlockedIp).with(Class::KnownSpamSource);
         let decision = decide(both, all_but(Class::BlockedIp));
-        assert_eq!(
-            decision.decided,
-            Some((Class::KnownSpamSource, Reason::KnownSpamSource))
-        );
+        assert_eq!(decision.decided, Some((Class::KnownSpamSource, Reason::KnownSpamSource)));
         assert_eq!(decision.observed, ClassSet::of(Class::BlockedIp));
     }
 
     #[test]
     fn an_approved_class_is_never_merely_monitored() {
         let decision = decide(ClassSet::of(Class::ApprovedIp), all_but(Class::ApprovedIp));
-        assert_eq!(
-            decision.decided,
-            Some((Class::ApprovedIp, Reason::ApprovedIp))
-        );
+        assert_eq!(decision.decided, Some((Class::ApprovedIp, Reason::ApprovedIp)));
     }
 }

@@ -1,8 +1,5 @@
 //! Sampled events: bounded a second and CPU, each with its weight.
-#![expect(
-    unsafe_code,
-    reason = "per-CPU state is reached by a pointer that the kernel gives"
-)]
+#![expect(unsafe_code, reason = "per-CPU state is reached by a pointer that the kernel gives")]
 
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns};

@@ -14,23 +14,35 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
+use filter_common::frame;
 use filter_common::verdict::{self, Tables as _, Verdict};
-use filter_common::{Class, Disposition, Enforcement, Reason};
+use filter_common::{Class, ClassSet, Disposition, Enforcement, Family, Reason, Syn};
 
 use crate::packet::Packet;
 use crate::tables::InForce;
 
 /// Judges one frame.
 #[xdp(frags)]
-pub fn mxdp(ctx: XdpContext) -> u32 {
+fn mxdp(ctx: XdpContext) -> u32 {
     let packet = Packet::new(&ctx);
     let dry = packet.asks_for_a_dry_run();
-    let tables = InForce::read(dry);
-    let verdict = verdict::judge(&packet, &tables);
+    let mut syn = Syn::EMPTY;
+    let (family, found) = frame::parse(&packet, &mut syn);
+    let verdict = match found {
+        Ok(()) => {
+            let tables = InForce::read(dry);
+            let verdict = verdict::judge(&syn, &tables);
+            if !dry {
+                report(&ctx, &tables, family, &syn, &verdict);
+            }
+            verdict
+        }
+        Err(reason) => Verdict::without_lists(reason),
+    };
     if dry {
         packet.answer(verdict.reason, verdict.classes);
     } else {
-        record(&ctx, &tables, &verdict);
+        tables::count(verdict.reason, family);
     }
     match verdict.reason.disposition() {
         Disposition::Pass => XDP_PASS,
@@ -38,12 +50,10 @@ pub fn mxdp(ctx: XdpContext) -> u32 {
     }
 }
 
+/// Counts what is monitored, and makes an event of a SYN that was dropped or
+/// that a monitored list names.
 #[inline(always)]
-fn record(ctx: &XdpContext, tables: &InForce, verdict: &Verdict) {
-    tables::count(verdict.reason, verdict.family);
-    let Some(syn) = &verdict.syn else {
-        return;
-    };
+fn report(ctx: &XdpContext, tables: &InForce, family: Family, syn: &Syn, verdict: &Verdict) {
     debug!(
         ctx,
         "SYN to port {}: reason {}, classes {}",
@@ -51,25 +61,22 @@ fn record(ctx: &XdpContext, tables: &InForce, verdict: &Verdict) {
         verdict.reason as u8,
         verdict.classes.bits()
     );
-    let dropped = verdict.reason.disposition() == Disposition::Drop;
-    if !dropped && verdict.observed.is_empty() {
-        return;
-    }
-    let limit = tables
-        .settings()
-        .map_or(0, |settings| settings.events_per_second);
-    if dropped {
-        events::report(ctx, limit, verdict.reason, syn);
-    }
-    for class in [
-        Class::BlockedIp,
-        Class::BlockedCountry,
-        Class::KnownSpamSource,
-    ] {
-        if verdict.observed.contains(class) {
-            let reason = Reason::of_class(class, Enforcement::Monitor);
-            tables::count(reason, verdict.family);
-            events::report(ctx, limit, reason, syn);
+    count_monitored(family, verdict.observed);
+    let reason = match (verdict.reason.disposition(), verdict.observed.first()) {
+        (Disposition::Drop, _) => verdict.reason,
+        (Disposition::Pass, Some(class)) => Reason::of_class(class, Enforcement::Monitor),
+        (Disposition::Pass, None) => return,
+    };
+    let limit = tables.settings().map_or(0, |settings| settings.events_per_second);
+    events::report(ctx, limit, reason, syn);
+}
+
+/// Counts the monitored classes beside the verdict.
+#[inline(always)]
+fn count_monitored(family: Family, observed: ClassSet) {
+    for class in [Class::BlockedIp, Class::BlockedCountry, Class::KnownSpamSource] {
+        if observed.contains(class) {
+            tables::count(Reason::of_class(class, Enforcement::Monitor), family);
         }
     }
 }

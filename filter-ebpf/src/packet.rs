@@ -1,8 +1,5 @@
 //! The frame behind an XDP context: the only packet pointers of the program.
-#![expect(
-    unsafe_code,
-    reason = "packet pointers; each access is bounded against data_end"
-)]
+#![expect(unsafe_code, reason = "packet pointers; each access is bounded against data_end")]
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
@@ -25,8 +22,7 @@ impl<'a> Packet<'a> {
     #[inline(always)]
     pub(crate) fn asks_for_a_dry_run(&self) -> bool {
         // SAFETY: `metadata` checked that the bytes lie before the frame's data.
-        self.metadata()
-            .is_some_and(|bytes| unsafe { *bytes } == dry_run::QUESTION)
+        self.metadata().is_some_and(|bytes| unsafe { *bytes } == dry_run::QUESTION)
     }
 
     /// Writes the answer of a dry run over its question.
@@ -58,11 +54,7 @@ fn load(ctx: *mut xdp_md, offset: u32, length: u32) -> i64 {
     // SAFETY: the buffer holds `length` bytes; the helper checks the offset
     // against the frame's whole length.
     let result = unsafe { bpf_xdp_load_bytes(ctx, offset, bytes.as_mut_ptr().cast(), length) };
-    if result == 0 {
-        i64::from(u32::from_le_bytes(bytes))
-    } else {
-        -1
-    }
+    if result == 0 { i64::from(u32::from_le_bytes(bytes)) } else { -1 }
 }
 
 impl Frame for Packet<'_> {

@@ -1,8 +1,5 @@
 //! The maps, and what the verdict asks of them.
-#![expect(
-    unsafe_code,
-    reason = "map values are reached by pointers that the kernel gives"
-)]
+#![expect(unsafe_code, reason = "map values are reached by pointers that the kernel gives")]
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
@@ -59,10 +56,7 @@ impl InForce {
             // so that the word is read exactly once.
             unsafe { word.read_volatile() }
         });
-        Self {
-            selector: Selector::from_bits(bits),
-            dry,
-        }
+        Self { selector: Selector::from_bits(bits), dry }
     }
 }
 
