@@ -1,3 +1,4 @@
 //! mxdp: the first thing an SMTP sender meets on a mail edge host.
 
+pub mod control;
 pub mod lists;
