@@ -58,23 +58,24 @@ pub mod slots {
     pub const GRACE: u32 = 4;
 }
 
-/// The one word that puts a generation in force: which slot of settings, files
+/// The word that puts a generation in force: which slot of settings, files
 /// and runtime entries is read, and which tables are worth a lookup.
 ///
-/// The program reads it once for each SYN, so that a SYN sees one generation.
+/// The program reads it once for each SYN, so that a SYN sees one generation. It
+/// is one byte, so that however the kernel copies it, no reader sees half of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Selector(u64);
+pub struct Selector(u8);
 
 impl Selector {
-    const VALID: u64 = 1 << 0;
-    const SETTINGS: u64 = 1 << 1;
-    const FILES: u64 = 1 << 2;
-    const RUNTIME: u64 = 1 << 3;
-    const FILES_V4: u64 = 1 << 4;
-    const FILES_V6: u64 = 1 << 5;
-    const RUNTIME_V4: u64 = 1 << 6;
-    const RUNTIME_V6: u64 = 1 << 7;
+    const VALID: u8 = 1 << 0;
+    const SETTINGS: u8 = 1 << 1;
+    const FILES: u8 = 1 << 2;
+    const RUNTIME: u8 = 1 << 3;
+    const FILES_V4: u8 = 1 << 4;
+    const FILES_V6: u8 = 1 << 5;
+    const RUNTIME_V4: u8 = 1 << 6;
+    const RUNTIME_V6: u8 = 1 << 7;
 
     /// The word of a map that nobody has written: no tables.
     pub const NONE: Self = Self(0);
@@ -82,13 +83,13 @@ impl Selector {
     /// The word as it stands in the map.
     #[must_use]
     #[inline(always)]
-    pub const fn from_bits(bits: u64) -> Self {
+    pub const fn from_bits(bits: u8) -> Self {
         Self(bits)
     }
 
     /// The word as it stands in the map.
     #[must_use]
-    pub const fn bits(self) -> u64 {
+    pub const fn bits(self) -> u8 {
         self.0
     }
 
@@ -162,7 +163,7 @@ impl Selector {
         self.with(Self::RUNTIME, slot != 0).with(Self::RUNTIME_V4, v4).with(Self::RUNTIME_V6, v6)
     }
 
-    const fn with(self, bit: u64, on: bool) -> Self {
+    const fn with(self, bit: u8, on: bool) -> Self {
         Self(if on { self.0 | bit } else { self.0 & !bit })
     }
 }

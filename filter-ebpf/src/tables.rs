@@ -16,7 +16,7 @@ use filter_common::{Address, ClassSet, Family, Reason};
 type Trie<K> = LpmTrie<K, u8, 1>;
 
 #[btf_map]
-static SELECTOR: Array<u64, 1> = Array::new();
+static SELECTOR: Array<u8, 1> = Array::new();
 #[btf_map]
 static SETTINGS: Array<Settings, 2> = Array::new();
 #[btf_map]

@@ -1,0 +1,246 @@
+//! Puts the program on interfaces, and takes over links that are there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use nix::net::if_::if_nametoindex;
+
+use super::netlink::{AttachedProgram, Mode, attached_program};
+use super::pins::FoundLink;
+
+/// How the filter is to be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModeRequest {
+    /// Native, and where the driver has none, generic with a warning.
+    #[default]
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic.
+    Generic,
+}
+
+impl ModeRequest {
+    const fn accepts(self, mode: Mode) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Native => matches!(mode, Mode::Native),
+            Self::Generic => matches!(mode, Mode::Generic),
+        }
+    }
+}
+
+/// The filter on an interface.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The interface.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// How the filter is attached.
+    pub mode: Mode,
+    /// Whether it was found attached and taken over without a gap.
+    pub adopted: bool,
+    link: Option<FdLink>,
+    pinned: Option<PinnedLink>,
+}
+
+impl Attachment {
+    /// Whether the filter outlives this process.
+    #[must_use]
+    pub const fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
+    /// Pins the link at `path`, in the place of what is there.
+    pub(super) fn pin(&mut self, path: PathBuf) -> Result<()> {
+        let Some(link) = self.link.take() else {
+            return Ok(());
+        };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| path.display().to_string());
+            }
+            _ => {}
+        }
+        let context = format!("pinning {}", path.display());
+        self.pinned = Some(link.pin(path).context(context)?);
+        Ok(())
+    }
+}
+
+/// The index of an interface.
+///
+/// # Errors
+///
+/// When there is none of that name.
+pub(super) fn index_of(interface: &str) -> Result<u32> {
+    if_nametoindex(interface).map_err(|_| {
+        anyhow!("filter.interfaces: there is no interface {interface} (see `ip link`)")
+    })
+}
+
+/// Attaches `program`, in the place of `found` where it is on the interface.
+pub(super) fn attach(
+    program: &mut Xdp,
+    interface: &str,
+    request: ModeRequest,
+    found: Option<FoundLink>,
+) -> Result<Attachment> {
+    let ifindex = index_of(interface)?;
+    if let Some(found) = found {
+        match adopt(program, interface, ifindex, request, found) {
+            Ok(Some(attachment)) => return Ok(attachment),
+            Ok(None) => tracing::warn!(interface, "the pinned link is not on the interface"),
+            Err(error) => tracing::warn!(interface, "the pinned link is unusable: {error:#}"),
+        }
+    }
+    let link = match request {
+        ModeRequest::Native => attach_in(program, interface, ifindex, XdpMode::Driver)?,
+        ModeRequest::Generic => attach_in(program, interface, ifindex, XdpMode::Skb)?,
+        ModeRequest::Auto => match attach_in(program, interface, ifindex, XdpMode::Driver) {
+            Ok(link) => link,
+            Err(error) if error.downcast_ref::<Occupied>().is_some() => return Err(error),
+            Err(error) => {
+                let link = attach_in(program, interface, ifindex, XdpMode::Skb)?;
+                tracing::warn!(
+                    interface,
+                    "native XDP is not to be had ({error:#}); the filter runs in GENERIC mode, \
+                     which is many times slower and helps little against a flood"
+                );
+                link
+            }
+        },
+    };
+    let link: FdLink = link.try_into().map_err(|_| {
+        anyhow!("{interface}: the kernel gave no link; mxdp needs Linux 5.9 or newer for that")
+    })?;
+    let mode = on_interface(ifindex)?.context("the program is not on the interface")?.mode;
+    Ok(Attachment {
+        interface: interface.to_owned(),
+        ifindex,
+        mode,
+        adopted: false,
+        link: Some(link),
+        pinned: None,
+    })
+}
+
+/// Replaces the program of a link atomically: no packet goes unjudged. `None` if
+/// the link is not on the interface any more, or not in an acceptable mode.
+fn adopt(
+    program: &mut Xdp,
+    interface: &str,
+    ifindex: u32,
+    request: ModeRequest,
+    found: FoundLink,
+) -> Result<Option<Attachment>> {
+    let former: FdLink = found.link.into();
+    let former_id = former.info()?.program_id();
+    let Some(attached) = on_interface(ifindex)? else {
+        return Ok(None);
+    };
+    if attached.id != former_id || !request.accepts(attached.mode) {
+        return Ok(None);
+    }
+    let id = program.attach_to_link(XdpLink::try_from(former)?)?;
+    let link: FdLink = program.take_link(id)?.try_into()?;
+    Ok(Some(Attachment {
+        interface: interface.to_owned(),
+        ifindex,
+        mode: attached.mode,
+        adopted: true,
+        link: Some(link),
+        pinned: None,
+    }))
+}
+
+/// Another program is on the interface.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{interface}: another XDP program is attached: {name} (id {id}, {mode} mode); take it off \
+     (`ip link set dev {interface} {flag} off`) or filter on another interface"
+)]
+struct Occupied {
+    interface: String,
+    name: String,
+    id: u32,
+    mode: &'static str,
+    flag: &'static str,
+}
+
+fn attach_in(program: &mut Xdp, interface: &str, ifindex: u32, mode: XdpMode) -> Result<XdpLink> {
+    match program.attach_to_if_index(ifindex, mode) {
+        Ok(id) => Ok(program.take_link(id)?),
+        Err(error) => {
+            if let Some(attached) = on_interface(ifindex)? {
+                return Err(occupied(interface, attached).into());
+            }
+            Err(explain(interface, error))
+        }
+    }
+}
+
+fn occupied(interface: &str, attached: AttachedProgram) -> Occupied {
+    let name = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == attached.id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .filter(|name| !name.is_empty());
+    Occupied {
+        interface: interface.to_owned(),
+        name: name.unwrap_or_else(|| "without a name".to_owned()),
+        id: attached.id,
+        mode: attached.mode.name(),
+        flag: if attached.mode == Mode::Generic { "xdpgeneric" } else { "xdp" },
+    }
+}
+
+fn explain(interface: &str, error: ProgramError) -> anyhow::Error {
+    let number = match &error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    /// The kernel's own "not supported", which libc does not name.
+    const ENOTSUPP: i32 = 524;
+    match number {
+        Some(libc::EOPNOTSUPP | ENOTSUPP) => anyhow!("{interface}: the driver has no native XDP"),
+        Some(libc::EPERM | libc::EACCES) => {
+            anyhow!("{interface}: attaching needs root, or CAP_NET_ADMIN and CAP_BPF")
+        }
+        Some(number) => anyhow!(
+            "{interface}: the kernel refused to attach: {}",
+            std::io::Error::from_raw_os_error(number)
+        ),
+        None => anyhow::Error::new(error).context(interface.to_owned()),
+    }
+}
+
+fn on_interface(ifindex: u32) -> Result<Option<AttachedProgram>> {
+    attached_program(ifindex)
+}
+
+/// Waits until nothing of ours is on the interface: the kernel takes a link off
+/// a moment after its last holder is gone.
+///
+/// # Errors
+///
+/// When it still is after five seconds.
+pub(super) fn wait_until_gone(interface: &str, program_id: u32) -> Result<()> {
+    let Ok(ifindex) = index_of(interface) else {
+        return Ok(());
+    };
+    for _ in 0..500 {
+        match attached_program(ifindex)? {
+            Some(attached) if attached.id == program_id => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            _ => return Ok(()),
+        }
+    }
+    bail!("{interface}: the filter is still attached; does another process hold its link?")
+}

@@ -1,0 +1,309 @@
+//! The kernel's side: program, maps, links and pins.
+//!
+//! [`Filter`] is the one handle. In come compiled tables and settings; out come
+//! counters, events and the program's own answers. Which entry is listed where,
+//! and when a block lapses, is decided elsewhere.
+
+mod attach;
+mod dry_run;
+mod netlink;
+mod object;
+mod pins;
+mod pod;
+mod tables;
+mod temporary;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, counter_index, maps};
+use filter_common::{ClassSet, Family, Reason};
+
+pub use attach::{Attachment, ModeRequest};
+pub use netlink::Mode;
+pub use object::{Capacities, Debug};
+pub use pins::Pins;
+pub use tables::{Change, Tries};
+pub use temporary::TemporaryBlocks;
+
+use pins::FoundLink;
+use pod::SamplerPod;
+use tables::Tables;
+
+/// How a filter is to be opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The sizes of its maps.
+    pub capacities: Capacities,
+    /// What the program logs about itself.
+    pub debug: Debug,
+    /// Where it is pinned, if it is to outlive the daemon.
+    pub pin: Option<PathBuf>,
+}
+
+/// The loaded program and its maps.
+pub struct Filter {
+    ebpf: Ebpf,
+    tables: Tables,
+    temporary: TemporaryBlocks,
+    counters: PerCpuArray<MapData, u64>,
+    sampler: PerCpuArray<MapData, SamplerPod>,
+    pins: Option<Pins>,
+    /// Links of a former daemon that are still to be taken over.
+    found: Vec<FoundLink>,
+    attachments: Vec<Attachment>,
+}
+
+impl Filter {
+    /// Loads the program. Pinned maps of a former daemon are taken over where
+    /// they fit; where they do not, new ones take their place once the filter is
+    /// attached, and the temporary blocks are carried over.
+    ///
+    /// Nothing is attached yet, and a former daemon's filter goes on as it was.
+    ///
+    /// # Errors
+    ///
+    /// Without the privilege, or when the kernel refuses.
+    pub fn open(options: &Options) -> Result<Self> {
+        let pins = options.pin.as_deref().map(Pins::new);
+        let mut found = Vec::new();
+        let mut carried = Vec::new();
+        let mut take_over = false;
+        if let Some(pins) = &pins {
+            pins.create()?;
+            found = pins.links();
+            take_over = pins.maps_match(&found, options.capacities);
+            if !take_over {
+                carried = found.iter().flat_map(carried_blocks).collect();
+            }
+        }
+        let folder = pins.as_ref().filter(|_| take_over).map(Pins::folder);
+        let mut ebpf = object::load(options.capacities, options.debug, folder)?;
+        if let (Some(pins), false) = (&pins, take_over) {
+            // The old maps live on in the attached program until it is replaced.
+            pins.pin_maps(ebpf.maps())?;
+        }
+        let mut temporary =
+            TemporaryBlocks::new(take(&mut ebpf, maps::TEMPORARY)?, options.capacities.temporary)?;
+        for (key, block) in carried {
+            if let Err(error) = temporary.insert(key, block) {
+                tracing::warn!("not all temporary blocks were carried over: {error:#}");
+                break;
+            }
+        }
+        Ok(Self {
+            tables: Tables::take(&mut ebpf)?,
+            temporary,
+            counters: take(&mut ebpf, maps::COUNTERS)?.try_into()?,
+            sampler: take(&mut ebpf, maps::SAMPLER)?.try_into()?,
+            pins,
+            found,
+            attachments: Vec::new(),
+            ebpf,
+        })
+    }
+
+    /// Starts the program's own log lines, as `tracing` events.
+    ///
+    /// # Errors
+    ///
+    /// When the object was loaded without them.
+    pub fn take_log(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
+        aya_log::EbpfLogger::init(&mut self.ebpf).context("the program's log")
+    }
+
+    /// The ring of sampled events; it can be taken once.
+    ///
+    /// # Errors
+    ///
+    /// When it was taken.
+    pub fn take_events(&mut self) -> Result<RingBuf<MapData>> {
+        Ok(take(&mut self.ebpf, maps::EVENTS)?.try_into()?)
+    }
+
+    /// Puts a generation in force, all of the change at once.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses; what was in force still is.
+    pub fn publish(&mut self, change: &Change) -> Result<()> {
+        self.tables.publish(change)
+    }
+
+    /// The number of the generation in force, 0 where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn generation(&self) -> Result<u64> {
+        Ok(self.tables.settings()?.map_or(0, |settings| settings.generation))
+    }
+
+    /// Attaches the filter to exactly these interfaces: links of a former daemon
+    /// are taken over without a gap, others of them are taken off.
+    ///
+    /// # Errors
+    ///
+    /// Names the interface; those done before it stay attached if they were
+    /// pinned before, and are taken off otherwise.
+    pub fn attach(&mut self, interfaces: &[String], request: ModeRequest) -> Result<()> {
+        for interface in interfaces {
+            attach::index_of(interface)?;
+        }
+        let mut attached = Vec::new();
+        for interface in interfaces {
+            let found = self.found.iter().position(|found| &found.interface == interface);
+            let found = found.map(|index| self.found.swap_remove(index));
+            let program = object::program(&mut self.ebpf)?;
+            let mut attachment = attach::attach(program, interface, request, found)?;
+            if let Some(pins) = &self.pins {
+                attachment.pin(pins.link_path(interface))?;
+            }
+            attached.push(attachment);
+        }
+        for left in self.found.drain(..) {
+            tracing::info!(interface = left.interface, "no longer filtered");
+        }
+        if let Some(pins) = &self.pins {
+            let paths: Vec<_> = interfaces.iter().map(|name| pins.link_path(name)).collect();
+            pins.keep_only(&paths)?;
+        }
+        self.attachments = attached;
+        Ok(())
+    }
+
+    /// Where the filter is attached.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// The temporary blocks.
+    pub fn temporary(&mut self) -> &mut TemporaryBlocks {
+        &mut self.temporary
+    }
+
+    /// The frames of each reason and family, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn counters(&self) -> Result<Vec<(Reason, Family, u64)>> {
+        let mut frames = Vec::with_capacity(COUNTERS);
+        for reason in Reason::ALL {
+            for family in Family::ALL {
+                let values = self.counters.get(&counter_index(reason, family), 0)?;
+                frames.push((reason, family, values.iter().sum()));
+            }
+        }
+        Ok(frames)
+    }
+
+    /// The frames whose events found the ring full.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn lost_events(&self) -> Result<u64> {
+        Ok(self.sampler.get(&0, 0)?.iter().map(|sampler| sampler.0.lost).sum())
+    }
+
+    /// What the program says of a SYN from `source` to `port`, by a test run
+    /// that leaves every counter as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the test run.
+    pub fn ask(&mut self, source: IpAddr, port: u16) -> Result<(Reason, ClassSet)> {
+        self.ask_about(&dry_run::syn(source, port))
+    }
+
+    /// What the program says of an Ethernet frame of at least 14 bytes, in the
+    /// same way.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the test run.
+    pub fn ask_about(&mut self, frame: &[u8]) -> Result<(Reason, ClassSet)> {
+        dry_run::ask(object::program(&mut self.ebpf)?, frame)
+    }
+
+    /// Runs the program on an Ethernet frame `repeat` times as if it had come in,
+    /// counters and all, and returns its XDP action and the mean time of a run.
+    /// For tests and benchmarks.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the test run.
+    pub fn run_on(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
+        dry_run::run(object::program(&mut self.ebpf)?, frame, repeat)
+    }
+
+    /// The id of the loaded program.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn program_id(&mut self) -> Result<u32> {
+        Ok(object::program(&mut self.ebpf)?.info()?.id())
+    }
+
+    /// Takes the filter off every interface and removes its pins, and returns
+    /// when the kernel has done so.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be removed or another process holds a link.
+    pub fn detach(mut self) -> Result<Vec<String>> {
+        let program = self.program_id()?;
+        let interfaces: Vec<_> =
+            self.attachments.drain(..).map(|attachment| attachment.interface).collect();
+        let pins = self.pins.take();
+        drop(self);
+        if let Some(pins) = pins {
+            pins.remove_all()?;
+        }
+        for interface in &interfaces {
+            attach::wait_until_gone(interface, program)?;
+        }
+        Ok(interfaces)
+    }
+}
+
+/// Takes off whatever is pinned under `base`, without a daemon.
+///
+/// # Errors
+///
+/// When a pin cannot be removed.
+pub fn detach_pinned(base: &Path) -> Result<Vec<String>> {
+    Pins::new(base).remove_all()
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+    ebpf.take_map(name).with_context(|| format!("no map {name}"))
+}
+
+/// The temporary blocks of the program behind a link, whatever its version, if
+/// their layout is this one's.
+fn carried_blocks(found: &FoundLink) -> Vec<(SourceKey, TemporaryBlock)> {
+    let read = || -> Result<Vec<_>> {
+        for id in pins::attached_maps(found)? {
+            let map = MapData::from_id(id)?;
+            let info = map.info()?;
+            let fits = info.key_size() as usize == size_of::<SourceKey>()
+                && info.value_size() as usize == size_of::<TemporaryBlock>();
+            if info.name_as_str() == Some(maps::TEMPORARY) && fits {
+                return temporary::read_all(&HashMap::try_from(aya::maps::Map::HashMap(map))?);
+            }
+        }
+        Ok(Vec::new())
+    };
+    read().unwrap_or_else(|error| {
+        tracing::warn!(interface = found.interface, "temporary blocks are lost: {error:#}");
+        Vec::new()
+    })
+}

@@ -1,0 +1,85 @@
+//! What the kernel says is attached to an interface (rtnetlink).
+
+use anyhow::{Context as _, Result, bail};
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+/// How an XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before a socket buffer is made.
+    Native,
+    /// After it: slow, for drivers without XDP.
+    Generic,
+    /// Another way: in hardware, or in several at once.
+    Other,
+}
+
+impl Mode {
+    /// The name used in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AttachedProgram {
+    pub(super) mode: Mode,
+    pub(super) id: u32,
+}
+
+/// The XDP program on the interface of `ifindex`, if there is one.
+pub(super) fn attached_program(ifindex: u32) -> Result<Option<AttachedProgram>> {
+    let message = query(ifindex).context("rtnetlink")?;
+    let xdp = message.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::Xdp(xdp) => Some(xdp),
+        _ => None,
+    });
+    let mut mode = None;
+    let mut id = None;
+    for attribute in xdp.unwrap_or_default() {
+        match attribute {
+            LinkXdp::Attached(XdpAttached::None) => return Ok(None),
+            LinkXdp::Attached(XdpAttached::Driver) => mode = Some(Mode::Native),
+            LinkXdp::Attached(XdpAttached::SocketBuffer) => mode = Some(Mode::Generic),
+            LinkXdp::Attached(_) => mode = Some(Mode::Other),
+            LinkXdp::ProgId(program) => id = Some(program),
+            LinkXdp::DrvProgId(program) | LinkXdp::SkbProgId(program) => {
+                id.get_or_insert(program);
+            }
+            _ => {}
+        }
+    }
+    Ok(mode.zip(id).map(|(mode, id)| AttachedProgram { mode, id }))
+}
+
+fn query(ifindex: u32) -> Result<LinkMessage> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+
+    let mut link = LinkMessage::default();
+    link.header.index = ifindex;
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(link));
+    request.header.flags = NLM_F_REQUEST;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+
+    let (reply, _) = socket.recv_from_full()?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply)?.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
+        NetlinkPayload::Error(error) => Err(error.to_io().into()),
+        other => bail!("an unexpected answer: {other:?}"),
+    }
+}

@@ -1,0 +1,6 @@
+//! The edges: kernel objects, files and clocks.
+//!
+//! Everything here is thin: it turns the outside into values for the cores and
+//! the cores' values into system calls. No decision is made here.
+
+pub mod kernel;
