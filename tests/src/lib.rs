@@ -1,1 +1,7 @@
-//! x
+//! What mxdp's cross-crate tests share: frames, namespaces, peers and daemons.
+//!
+//! The tests run on real packets and real sockets and need root; a missing
+//! privilege fails them. All they create has a unique name and is removed when
+//! its owner is dropped, also when the test fails.
+
+pub mod frames;
