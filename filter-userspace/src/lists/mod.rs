@@ -2,13 +2,24 @@
 //!
 //! In come the bytes of list files and country databases; out go the verdict
 //! table that the kernel is given ([`compile`]) and the answer to "which line
-//! says so?". Pure: no file, no clock, no socket is touched here.
+//! says so?" ([`ListSet::classify`]). Pure: no file, no clock, no socket is
+//! touched here.
 //!
 //! May import: `filter-common`, `ipnet`, `maxminddb`.
 
+mod compile;
+mod country;
 mod country_code;
+mod parse;
+mod prefix;
+mod set;
 
+pub use compile::{Compiled, Conflicts, Table, compile};
+pub use country::{Countries, CountryLimits, country_of_file};
 pub use country_code::{CountryCode, CountryCodeError};
+pub use parse::{ParseError, ParseOptions, ParsedList, parse};
+pub use prefix::normalise;
+pub use set::{Classification, CountryPolicy, ListSet, LoadedFile, Match};
 
 /// What a line that is no address does to its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

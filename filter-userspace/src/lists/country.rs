@@ -1,0 +1,426 @@
+//! Countries: from an address to its ISO 3166-1 alpha-2 code.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use maxminddb::{MaxMindDbError, Reader, WithinOptions};
+use serde::Deserialize;
+
+use super::parse::{ParseOptions, parse};
+use super::prefix::{Lengths, Prefix, canonical, normalise};
+use super::{CountryCode, OnBadLine};
+
+/// How many disagreements of a folder's files are kept to be shown.
+const CONFLICTS: usize = 20;
+
+/// The bounds on a country database.
+#[derive(Clone, Copy, Debug)]
+pub struct CountryLimits {
+    /// The most networks of both families.
+    pub networks: usize,
+}
+
+/// A network of a country.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountryNet<P> {
+    pub(super) net: P,
+    pub(super) code: CountryCode,
+    file: u16,
+    line: u32,
+}
+
+/// The networks of all countries. Of nested networks the inner one counts.
+#[derive(Clone, Debug, Default)]
+pub struct Countries {
+    name: String,
+    files: Vec<String>,
+    pub(super) v4: Vec<CountryNet<Ipv4Net>>,
+    pub(super) v6: Vec<CountryNet<Ipv6Net>>,
+    lengths_v4: Lengths,
+    lengths_v6: Lengths,
+    conflicts: Vec<String>,
+    conflict_count: usize,
+}
+
+/// An address's country and where it is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    pub(super) code: CountryCode,
+    pub(super) prefix: IpNet,
+    pub(super) source: String,
+}
+
+impl Countries {
+    /// Reads a MaxMind database (GeoLite2 Country, or any with the same fields).
+    ///
+    /// The country is `country.iso_code`, or where that is missing and
+    /// `registered` is set, `registered_country.iso_code`.
+    ///
+    /// # Errors
+    ///
+    /// When the database is damaged or larger than the limits.
+    pub fn from_mmdb(
+        name: &str,
+        bytes: Vec<u8>,
+        registered: bool,
+        limits: &CountryLimits,
+    ) -> Result<Self, String> {
+        let mut countries = Self { name: name.to_owned(), ..Self::default() };
+        countries.read_mmdb(bytes, registered, limits).map_err(|error| match error {
+            MmdbError::Damaged(error) => format!("is no usable country database: {error}"),
+            MmdbError::NoTree => "is damaged: its search tree is none".to_owned(),
+            MmdbError::TooLarge => too_large(),
+        })?;
+        countries.finish();
+        Ok(countries)
+    }
+
+    fn read_mmdb(
+        &mut self,
+        bytes: Vec<u8>,
+        registered: bool,
+        limits: &CountryLimits,
+    ) -> Result<(), MmdbError> {
+        let reader = Reader::from_source(bytes)?;
+        // A binary tree has one leaf more than it has nodes. A damaged one whose
+        // nodes share children has up to 2^128 paths; counting the empty leaves
+        // too ends the walk.
+        let leaves = u64::from(reader.metadata().node_count) + 1;
+        let options = WithinOptions::default().include_networks_without_data();
+        let mut last = None;
+        for (count, network) in (1..).zip(reader.networks(options)?) {
+            // An IPv6 tree whose first 96 levels are missing has some leaves more.
+            if count > leaves + 128 {
+                return Err(MmdbError::NoTree);
+            }
+            let network = network?;
+            let Some(offset) = network.offset() else {
+                continue;
+            };
+            // Neighbours share their record: decode it once.
+            let code = match last {
+                Some((known, code)) if known == offset => code,
+                _ => {
+                    let record: Option<Record<'_>> = network.decode()?;
+                    record.and_then(|record| record.code(registered))
+                }
+            };
+            last = Some((offset, code));
+            let Some(code) = code else {
+                continue;
+            };
+            if self.len() >= limits.networks {
+                return Err(MmdbError::TooLarge);
+            }
+            let net = network.network()?;
+            if let Ok(net) = IpNet::new(net.ip(), net.prefix()) {
+                self.push(normalise(net), code, 0, 0);
+            }
+        }
+        self.files = vec![self.name.clone()];
+        Ok(())
+    }
+
+    /// Reads the files of a folder, as (name in the folder, bytes); see
+    /// [`country_of_file`] for the names. Other files are left alone.
+    ///
+    /// # Errors
+    ///
+    /// The bad lines of all files, with file and line; too many networks; no
+    /// file with a country's name.
+    pub fn from_folder(
+        folder: &str,
+        files: &[(String, Vec<u8>)],
+        limits: &CountryLimits,
+    ) -> Result<Self, String> {
+        let mut countries = Self { name: folder.to_owned(), ..Self::default() };
+        let mut errors = Vec::new();
+        for (name, bytes) in files {
+            let Some(code) = country_of_file(name) else {
+                continue;
+            };
+            let path = format!("{}/{name}", folder.trim_end_matches('/'));
+            let options = ParseOptions {
+                on_bad_line: OnBadLine::Refuse,
+                refuse_default_route: false,
+                max_entries: limits.networks.saturating_sub(countries.len()),
+            };
+            match parse(bytes, &options) {
+                Ok(list) => {
+                    let file = u16::try_from(countries.files.len()).map_err(|_| too_large())?;
+                    let v4 = list.v4.iter().map(|entry| (IpNet::V4(entry.net), entry.line));
+                    let v6 = list.v6.iter().map(|entry| (IpNet::V6(entry.net), entry.line));
+                    for (net, line) in v4.chain(v6) {
+                        countries.push(net, code, file, line);
+                    }
+                    countries.files.push(path);
+                }
+                Err(error) => errors.push(error.display(&path)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors.join("\n"));
+        }
+        if countries.files.is_empty() {
+            return Err(format!(
+                "{folder}: holds no country file (such as de.cidr, de-ipv4.txt or de/ipv4.txt)"
+            ));
+        }
+        countries.finish();
+        Ok(countries)
+    }
+
+    /// The file or folder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The networks of both families.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether there is no network.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The networks that a folder's files give to two countries: the first file
+    /// counts.
+    pub fn conflicts(&self) -> impl Iterator<Item = String> {
+        let more = self.conflict_count - self.conflicts.len();
+        let rest = (more > 0).then(|| format!("{}: and {more} more such networks", self.name));
+        self.conflicts.iter().cloned().chain(rest)
+    }
+
+    /// The country of an address.
+    #[must_use]
+    pub fn country(&self, address: IpAddr) -> Option<CountryCode> {
+        match canonical(address) {
+            IpAddr::V4(address) => {
+                find(&self.v4, &self.lengths_v4, address).map(|found| found.code)
+            }
+            IpAddr::V6(address) => {
+                find(&self.v6, &self.lengths_v6, address).map(|found| found.code)
+            }
+        }
+    }
+
+    /// The country of an address, and which line says so.
+    pub(super) fn locate(&self, address: IpAddr) -> Option<Located> {
+        match canonical(address) {
+            IpAddr::V4(address) => {
+                find(&self.v4, &self.lengths_v4, address).map(|found| self.located(found))
+            }
+            IpAddr::V6(address) => {
+                find(&self.v6, &self.lengths_v6, address).map(|found| self.located(found))
+            }
+        }
+    }
+
+    fn located<P: Prefix>(&self, found: &CountryNet<P>) -> Located {
+        let file = self.files.get(usize::from(found.file)).unwrap_or(&self.name);
+        let source = if found.line == 0 { file.clone() } else { format!("{file}:{}", found.line) };
+        Located { code: found.code, prefix: found.net.any(), source }
+    }
+
+    fn push(&mut self, net: IpNet, code: CountryCode, file: u16, line: u32) {
+        match net {
+            IpNet::V4(net) => self.v4.push(CountryNet { net, code, file, line }),
+            IpNet::V6(net) => self.v6.push(CountryNet { net, code, file, line }),
+        }
+    }
+
+    fn finish(&mut self) {
+        let mut v4 = std::mem::take(&mut self.v4);
+        let mut v6 = std::mem::take(&mut self.v6);
+        self.settle(&mut v4);
+        self.settle(&mut v6);
+        self.lengths_v4 = Lengths::of(v4.iter().map(|entry| entry.net));
+        self.lengths_v6 = Lengths::of(v6.iter().map(|entry| entry.net));
+        self.v4 = v4;
+        self.v6 = v6;
+    }
+
+    /// Sorts, and lets the first of equal networks stand.
+    fn settle<P: Prefix>(&mut self, entries: &mut Vec<CountryNet<P>>) {
+        entries.sort_unstable_by_key(|entry| (entry.net, entry.file, entry.line));
+        entries.dedup_by(|later, first| {
+            if later.net != first.net {
+                return false;
+            }
+            if later.code != first.code {
+                self.conflict_count += 1;
+                if self.conflicts.len() < CONFLICTS {
+                    let (first, later) = (self.located(first), self.located(later));
+                    self.conflicts.push(format!(
+                        "{}: {} is in {} and, by {}, in {}; the first counts",
+                        first.source, first.prefix, first.code, later.source, later.code
+                    ));
+                }
+            }
+            true
+        });
+        entries.shrink_to_fit();
+    }
+}
+
+fn find<'a, P: Prefix>(
+    entries: &'a [CountryNet<P>],
+    lengths: &Lengths,
+    address: P::Address,
+) -> Option<&'a CountryNet<P>> {
+    lengths.find(entries, |entry| entry.net, address).and_then(|index| entries.get(index))
+}
+
+fn too_large() -> String {
+    "has more networks than limits.prefixes permits".to_owned()
+}
+
+enum MmdbError {
+    Damaged(MaxMindDbError),
+    NoTree,
+    TooLarge,
+}
+
+impl From<MaxMindDbError> for MmdbError {
+    fn from(error: MaxMindDbError) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+/// What is read of a record; other fields are passed over.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow, default)]
+    country: Option<Country<'a>>,
+    #[serde(borrow, default)]
+    registered_country: Option<Country<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Country<'a> {
+    #[serde(borrow, default)]
+    iso_code: Option<&'a str>,
+}
+
+impl Record<'_> {
+    fn code(&self, registered: bool) -> Option<CountryCode> {
+        let code = |country: &Option<Country<'_>>| {
+            country.as_ref().and_then(|country| country.iso_code).and_then(CountryCode::from_data)
+        };
+        let registered = registered.then_some(&self.registered_country);
+        code(&self.country).or_else(|| registered.and_then(code))
+    }
+}
+
+/// The country that a file of a folder is for: `de.cidr`, `de.zone`, `de.txt`,
+/// `de.netset`, `de-ipv4.txt`, `de-aggregated.zone`, `de_ipv6.cidr`, or any file
+/// in a folder `de/`.
+#[must_use]
+pub fn country_of_file(name: &str) -> Option<CountryCode> {
+    let code = match name.split_once('/') {
+        Some((folder, file)) if is_list_file(file) => folder,
+        Some(_) => return None,
+        None if is_list_file(name) => name.split(['.', '-', '_']).next()?,
+        None => return None,
+    };
+    CountryCode::from_data(code)
+}
+
+fn is_list_file(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| ["cidr", "zone", "txt", "netset"].contains(&ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: CountryLimits = CountryLimits { networks: 1000 };
+
+    fn folder(files: &[(&str, &str)]) -> Result<Countries, String> {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+            .collect();
+        Countries::from_folder("geo", &files, &LIMITS)
+    }
+
+    fn code(countries: &Countries, address: &str) -> Option<String> {
+        let address = address.parse().expect("an address");
+        countries.country(address).map(|code| code.to_string())
+    }
+
+    #[test]
+    fn the_names_of_country_files() {
+        for name in [
+            "de.cidr",
+            "DE.zone",
+            "de-ipv4.txt",
+            "de-aggregated.zone",
+            "de_ipv6.cidr",
+            "de.netset",
+            "de/de-ipv4.txt",
+            "de/ipv4-aggregated.txt",
+        ] {
+            assert_eq!(country_of_file(name).map(|code| code.to_string()).as_deref(), Some("DE"));
+        }
+        for name in ["README.txt", "de", "de.json", "deu.cidr", "d.cidr", "all/de.txt", "de/README"]
+        {
+            assert_eq!(country_of_file(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_network_counts() {
+        let countries = folder(&[
+            ("de.cidr", "192.0.2.0/24\n2001:db8::/32\n"),
+            ("fr.cidr", "192.0.2.128/25\n2001:db8:1::/48\n"),
+            ("notes.txt", "nothing to read"),
+        ])
+        .expect("countries");
+        assert_eq!(code(&countries, "192.0.2.1").as_deref(), Some("DE"));
+        assert_eq!(code(&countries, "192.0.2.129").as_deref(), Some("FR"));
+        assert_eq!(code(&countries, "::ffff:192.0.2.129").as_deref(), Some("FR"));
+        assert_eq!(code(&countries, "192.0.3.1"), None);
+        assert_eq!(code(&countries, "2001:db8:1::1").as_deref(), Some("FR"));
+        assert_eq!(code(&countries, "2001:db8:2::1").as_deref(), Some("DE"));
+        let located = countries.locate("192.0.2.200".parse().expect("an address")).expect("found");
+        assert_eq!(located.source, "geo/fr.cidr:1");
+        assert_eq!(located.prefix.to_string(), "192.0.2.128/25");
+    }
+
+    #[test]
+    fn a_network_of_two_countries_is_reported() {
+        let countries = folder(&[("at.cidr", "192.0.2.0/24"), ("de.cidr", "\n192.0.2.0/24")])
+            .expect("countries");
+        assert_eq!(code(&countries, "192.0.2.1").as_deref(), Some("AT"));
+        let conflicts: Vec<_> = countries.conflicts().collect();
+        assert_eq!(
+            conflicts,
+            ["geo/at.cidr:1: 192.0.2.0/24 is in AT and, by geo/de.cidr:2, in DE; the first counts"]
+        );
+    }
+
+    #[test]
+    fn bad_lines_of_all_files_are_named() {
+        let error =
+            folder(&[("at.cidr", "x"), ("de.cidr", "192.0.2.1\ny")]).expect_err("bad lines");
+        assert!(error.contains("geo/at.cidr:1: `x`"), "{error}");
+        assert!(error.contains("geo/de.cidr:2: `y`"), "{error}");
+        assert!(folder(&[("x.json", "")]).expect_err("none").contains("holds no country file"));
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused() {
+        for bytes in [&b""[..], b"MaxMind.com", b"\xab\xcd\xefMaxMind.com", &[0xff; 4096]] {
+            let error =
+                Countries::from_mmdb("x", bytes.to_vec(), false, &LIMITS).expect_err("damaged");
+            assert!(error.contains("is no usable country database"), "{error}");
+        }
+    }
+}
