@@ -1,0 +1,376 @@
+//! The keys: for each its type, its range and its default, in one place.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use filter_common::abi::SynRate;
+use filter_common::{Class, Enforcement};
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+use super::section::{At, Document, Section, TextOrSection, clean};
+use super::{
+    Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Filter,
+    Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, State, SynRates, Temporary,
+};
+use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
+
+/// The longest interface name, in bytes (IFNAMSIZ less its zero).
+const INTERFACE_NAME: usize = 15;
+
+/// The longest path of a unix socket, in bytes (unix(7), less its zero).
+const SOCKET_PATH: usize = 107;
+
+/// Checks the text of a configuration file. Relative paths in it are taken from
+/// the folder of `path`.
+///
+/// # Errors
+///
+/// Everything that is wrong, in the order of the file.
+pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigErrors> {
+    read(text, path).0
+}
+
+/// The configuration, and the keys that were asked for.
+pub(super) fn read(text: &str, path: &Path) -> (Result<Config, ConfigErrors>, Vec<String>) {
+    let file = path.display().to_string();
+    let document = Document::new(text, &file);
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    for error in syntax {
+        document.error(&error.span().unwrap_or(0..0), "", error.message());
+    }
+    let config = config(Section::root(&document, &table), path);
+    let asked = document.asked();
+    let errors = document.into_errors();
+    let result = if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) };
+    (result, asked)
+}
+
+fn config(root: Section<'_>, path: &Path) -> Config {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut lists = Lists { folder, files: Vec::new(), entries: Vec::new() };
+    let filter = filter(root.section("filter"));
+    let enforcement = enforcement(root.section("enforcement"));
+    let approved = lists.read(root.section("approved"), Class::ApprovedIp);
+    let blocked = lists.read(root.section("blocked"), Class::BlockedIp);
+    lists.read(root.section("known_spam_sources"), Class::KnownSpamSource);
+    let countries = countries(root.section("countries"), lists.folder, approved, blocked);
+    let config = Config {
+        path: path.to_owned(),
+        filter,
+        enforcement,
+        lists: lists.files,
+        inline: lists.entries,
+        countries,
+        temporary: temporary(root.section("temporary")),
+        syn_rate: syn_rate(root.section("syn_rate")),
+        control: control(root.section("control")),
+        state: state(root.section("state")),
+        reload: reload(root.section("reload")),
+        limits: limits(root.section("limits")),
+        log: log(root.section("log")),
+    };
+    root.finish();
+    config
+}
+
+fn filter(section: Section<'_>) -> Filter {
+    let interfaces = section.strings("interfaces");
+    for name in &interfaces {
+        let wrong = name.value.is_empty()
+            || name.value.len() > INTERFACE_NAME
+            || name.value.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control());
+        if wrong {
+            let message = format!("`{}` is no interface name (see `ip link`)", clean(name.value));
+            section.error(&name.span, "interfaces", message);
+        }
+    }
+    duplicates(&section, "interfaces", &interfaces);
+    if interfaces.is_empty() {
+        section.error(&section.span(), "interfaces", "name at least one, such as [\"eth0\"]");
+    }
+    if let Some(surplus) = interfaces.get(64) {
+        section.error(&surplus.span, "interfaces", "at most 64");
+    }
+    let ports = section.integers::<u16>("ports", &(1..=65_535));
+    duplicates(&section, "ports", &ports);
+    if section.has("ports") && ports.is_empty() {
+        section.error(&section.span(), "ports", "name at least one, such as 25");
+    }
+    let ports: Vec<u16> = ports.iter().map(|port| port.value).collect();
+    let filter = Filter {
+        interfaces: interfaces.iter().map(|name| name.value.to_owned()).collect(),
+        mode: section.choice(
+            "mode",
+            &[("auto", Mode::Auto), ("native", Mode::Native), ("generic", Mode::Generic)],
+            Mode::Auto,
+        ),
+        ports: if ports.is_empty() { vec![25, 465, 587] } else { ports },
+        pin: absolute(&section, "pin", "/sys/fs/bpf/mxdp"),
+        persist: section.boolean("persist", true),
+        events_per_second: section.integer("events_per_second", 0..=100_000, 256),
+        debug: section.choice(
+            "debug",
+            &[
+                ("off", Debug::Off),
+                ("error", Debug::Error),
+                ("warn", Debug::Warn),
+                ("info", Debug::Info),
+                ("debug", Debug::Debug),
+                ("trace", Debug::Trace),
+            ],
+            Debug::Off,
+        ),
+    };
+    section.finish();
+    filter
+}
+
+fn enforcement(section: Section<'_>) -> EnforcementTable {
+    let choices = [Enforcement::Drop, Enforcement::Reject, Enforcement::Monitor]
+        .map(|enforcement| (enforcement.name(), enforcement));
+    let table = EnforcementTable {
+        blocked_ip: section.choice("blocked_ip", &choices, Enforcement::Drop),
+        blocked_country: section.choice("blocked_country", &choices, Enforcement::Drop),
+        known_spam_source: section.choice("known_spam_source", &choices, Enforcement::Reject),
+    };
+    section.finish();
+    table
+}
+
+/// The lists of all classes.
+struct Lists<'a> {
+    folder: &'a Path,
+    files: Vec<ListSource>,
+    entries: Vec<InlineEntry>,
+}
+
+impl<'a> Lists<'a> {
+    /// Reads the lists of a class, and its countries.
+    fn read(&mut self, section: Section<'a>, class: Class) -> CountryList {
+        let folder = self.folder;
+        for element in section.strings_or_sections("files") {
+            let source = match element {
+                TextOrSection::Text(path) => Some(ListSource {
+                    class,
+                    path: folder.join(path.value),
+                    on_bad_line: OnBadLine::Refuse,
+                    force: false,
+                    line: path.line,
+                }),
+                TextOrSection::Section(table) => list_source(table, class, folder),
+            };
+            if let Some(source) = source {
+                if self.files.iter().any(|known| known.class == class && known.path == source.path)
+                {
+                    let message = format!("{} is named twice", source.path.display());
+                    section.error(&section.span(), "files", message);
+                }
+                self.files.push(source);
+            }
+        }
+        let force = !class.approves() && section.boolean("force", false);
+        for text in section.strings("addresses") {
+            match parse_net(text.value) {
+                Some(net) if net.prefix_len() == 0 && !class.approves() && !force => {
+                    let message = format!(
+                        "{net} would block every address; write `force = true` in this section if \
+                         you mean it"
+                    );
+                    section.error(&text.span, "addresses", message);
+                }
+                Some(net) => self.entries.push(InlineEntry { class, net, line: text.line }),
+                None => {
+                    let message = format!("`{}` is not an address or CIDR", clean(text.value));
+                    section.error(&text.span, "addresses", message);
+                }
+            }
+        }
+        let mut countries = BTreeSet::new();
+        if class != Class::KnownSpamSource {
+            for text in section.strings("countries") {
+                match text.value.parse::<CountryCode>() {
+                    Ok(code) if !countries.insert(code) => {
+                        section.error(&text.span, "countries", format!("{code} is named twice"));
+                    }
+                    Ok(_) => {}
+                    Err(error) => section.error(&text.span, "countries", error),
+                }
+            }
+        }
+        section.finish();
+        countries
+    }
+}
+
+type CountryList = BTreeSet<CountryCode>;
+
+fn list_source(table: Section<'_>, class: Class, folder: &Path) -> Option<ListSource> {
+    let path = table.string("path");
+    if path.is_none() && !table.has("path") {
+        table.error(&table.span(), "path", "is missing: the list's file");
+    }
+    let choices = [("refuse", OnBadLine::Refuse), ("skip", OnBadLine::Skip)];
+    let on_bad_line = table.choice("on_bad_line", &choices, OnBadLine::Refuse);
+    let force = !class.approves() && table.boolean("force", false);
+    table.finish();
+    let path = path?;
+    Some(ListSource { class, path: folder.join(path.value), on_bad_line, force, line: path.line })
+}
+
+/// A CIDR or a single address; host bits are masked.
+fn parse_net(text: &str) -> Option<IpNet> {
+    let net = text.parse::<IpNet>().ok();
+    net.or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from)).map(normalise)
+}
+
+fn countries(
+    section: Section<'_>,
+    folder: &Path,
+    approved: CountryList,
+    blocked: CountryList,
+) -> Countries {
+    let database = section.string("database");
+    let files = section.string("folder");
+    let registered_country = section.boolean("registered_country", false);
+    let unknown = section.choice(
+        "unknown",
+        &[
+            ("none", UnknownCountry::None),
+            ("approve", UnknownCountry::Approve),
+            ("block", UnknownCountry::Block),
+        ],
+        UnknownCountry::None,
+    );
+    if let (Some(_), Some(files)) = (&database, &files) {
+        section.error(&files.span, "folder", "a database is named as well: choose one");
+    }
+    if registered_country && database.is_none() {
+        let message = "means something only with a database";
+        section.error(&section.span(), "registered_country", message);
+    }
+    let source = match (database, files) {
+        (Some(database), _) => {
+            Some(CountrySource::Database { path: folder.join(database.value), registered_country })
+        }
+        (None, Some(files)) => Some(CountrySource::Folder { path: folder.join(files.value) }),
+        (None, None) => None,
+    };
+    let needed = !approved.is_empty() || !blocked.is_empty() || unknown != UnknownCountry::None;
+    if needed && source.is_none() && !section.has("database") && !section.has("folder") {
+        let message = "is missing: countries are approved or blocked, and nothing says which \
+                       address is where; name a database or a folder";
+        section.error(&section.span(), "database", message);
+    }
+    section.finish();
+    Countries { source, approved, blocked, unknown }
+}
+
+fn temporary(section: Section<'_>) -> Temporary {
+    let capacity = section.integer("capacity", 1024..=16_777_216, 131_072);
+    section.finish();
+    Temporary { capacity }
+}
+
+fn syn_rate(section: Section<'_>) -> SynRates {
+    let rates = SynRates {
+        ipv4: rate(section.section("ipv4")),
+        ipv6: rate(section.section("ipv6")),
+        capacity: section.integer("capacity", 1024..=16_777_216, 65_536),
+    };
+    section.finish();
+    rates
+}
+
+/// SYNs a second and a burst, as a generic cell rate.
+fn rate(section: Section<'_>) -> SynRate {
+    if section.is_there() && !section.has("per_second") {
+        section.error(&section.span(), "per_second", "is missing: SYNs a second");
+    }
+    let per_second: u64 = section.integer("per_second", 1..=1_000_000, 0);
+    let burst = section.integer("burst", 1..=1_000_000, per_second.max(1));
+    section.finish();
+    if per_second == 0 {
+        return SynRate::default();
+    }
+    let interval_ns = 1_000_000_000 / per_second;
+    SynRate { interval_ns, tolerance_ns: (burst - 1) * interval_ns }
+}
+
+fn control(section: Section<'_>) -> Control {
+    let socket = absolute(&section, "socket", "/run/mxdp/mxdp.sock");
+    if socket.as_os_str().len() > SOCKET_PATH {
+        let message = format!("is longer than {SOCKET_PATH} bytes, which no socket may be");
+        section.error(&section.span(), "socket", message);
+    }
+    section.finish();
+    Control { socket }
+}
+
+fn state(section: Section<'_>) -> State {
+    let folder = absolute(&section, "folder", "/var/lib/mxdp");
+    section.finish();
+    State { folder }
+}
+
+fn reload(section: Section<'_>) -> Reload {
+    let watch = section.boolean("watch", true);
+    section.finish();
+    Reload { watch }
+}
+
+fn limits(section: Section<'_>) -> Limits {
+    let limits = Limits {
+        file_bytes: section.integer("file_bytes", 1024..=4_294_967_296, 268_435_456),
+        prefixes: section.integer("prefixes", 1..=67_108_864, 16_777_216),
+    };
+    section.finish();
+    limits
+}
+
+fn log(section: Section<'_>) -> Log {
+    let log = Log {
+        level: section.choice(
+            "level",
+            &[
+                ("error", Level::Error),
+                ("warn", Level::Warn),
+                ("info", Level::Info),
+                ("debug", Level::Debug),
+                ("trace", Level::Trace),
+            ],
+            Level::Info,
+        ),
+        format: section.choice(
+            "format",
+            &[("text", Format::Text), ("json", Format::Json)],
+            Format::Text,
+        ),
+    };
+    section.finish();
+    log
+}
+
+fn absolute(section: &Section<'_>, key: &'static str, default: &str) -> PathBuf {
+    let Some(text) = section.string(key) else {
+        return default.into();
+    };
+    if !text.value.starts_with('/') {
+        let message = format!("`{}` is not an absolute path", clean(text.value));
+        section.error(&text.span, key, message);
+    }
+    text.value.into()
+}
+
+fn duplicates<T: PartialEq + std::fmt::Display>(
+    section: &Section<'_>,
+    key: &'static str,
+    values: &[At<T>],
+) {
+    for (index, value) in values.iter().enumerate() {
+        if values[..index].iter().any(|earlier| earlier.value == value.value) {
+            let named = clean(&value.value.to_string());
+            section.error(&value.span, key, format!("{named} is named twice"));
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The configuration: from the text of a TOML file to values that are right.
+//!
+//! The file is checked as a whole before anything is touched: every error at
+//! once, each with file, line, column and key. Pure: the text comes in, and the
+//! files that it names are not opened here.
+
+mod keys;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use filter_common::abi::SynRate;
+use filter_common::{Class, Enforcement};
+use ipnet::IpNet;
+
+use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
+
+pub use keys::parse;
+pub use section::ConfigError;
+
+/// A configuration without errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// Where and how is filtered.
+    pub filter: Filter,
+    /// What each class does to a SYN.
+    pub enforcement: EnforcementTable,
+    /// List files.
+    pub lists: Vec<ListSource>,
+    /// Addresses that stand in the file itself.
+    pub inline: Vec<InlineEntry>,
+    /// Countries.
+    pub countries: Countries,
+    /// Temporary blocks.
+    pub temporary: Temporary,
+    /// SYN rates.
+    pub syn_rate: SynRates,
+    /// The control socket.
+    pub control: Control,
+    /// What is kept across restarts.
+    pub state: State,
+    /// Reloading.
+    pub reload: Reload,
+    /// Bounds on files.
+    pub limits: Limits,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Where and how is filtered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The interfaces, at least one.
+    pub interfaces: Vec<String>,
+    /// How the program is attached.
+    pub mode: Mode,
+    /// The protected ports, at least one.
+    pub ports: Vec<u16>,
+    /// The pin directory.
+    pub pin: PathBuf,
+    /// Whether the filter outlives the daemon.
+    pub persist: bool,
+    /// Sampled events a second and CPU.
+    pub events_per_second: u32,
+    /// What the program logs about itself.
+    pub debug: Debug,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Native, then generic with a warning.
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic.
+    Generic,
+}
+
+/// What the XDP program logs about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Debug {
+    /// Nothing.
+    Off,
+    /// Errors.
+    Error,
+    /// Warnings too.
+    Warn,
+    /// Information too.
+    Info,
+    /// Every judged SYN.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What each class that blocks does to a SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnforcementTable {
+    /// Blocked IPs.
+    pub blocked_ip: Enforcement,
+    /// Blocked countries.
+    pub blocked_country: Enforcement,
+    /// Known spam sources.
+    pub known_spam_source: Enforcement,
+}
+
+impl EnforcementTable {
+    /// What a class does; of an approved class it means nothing.
+    #[must_use]
+    pub const fn of(&self, class: Class) -> Enforcement {
+        match class {
+            Class::BlockedIp => self.blocked_ip,
+            Class::BlockedCountry => self.blocked_country,
+            Class::KnownSpamSource => self.known_spam_source,
+            Class::ApprovedIp | Class::ApprovedCountry => Enforcement::Drop,
+        }
+    }
+}
+
+/// A list file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSource {
+    /// What it makes of the addresses in it.
+    pub class: Class,
+    /// The file.
+    pub path: PathBuf,
+    /// What a bad line does.
+    pub on_bad_line: OnBadLine,
+    /// Whether it may list 0.0.0.0/0 or ::/0.
+    pub force: bool,
+    /// The line of the configuration that names it.
+    pub line: u32,
+}
+
+/// An address in the configuration itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InlineEntry {
+    /// What it is.
+    pub class: Class,
+    /// The network, masked.
+    pub net: IpNet,
+    /// Its line.
+    pub line: u32,
+}
+
+/// Countries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Countries {
+    /// Where an address's country is looked up.
+    pub source: Option<CountrySource>,
+    /// Approved countries.
+    pub approved: BTreeSet<CountryCode>,
+    /// Blocked countries.
+    pub blocked: BTreeSet<CountryCode>,
+    /// What an address without a country counts as.
+    pub unknown: UnknownCountry,
+}
+
+/// Where an address's country is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountrySource {
+    /// A MaxMind database.
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Whether the registered country counts where there is no other.
+        registered_country: bool,
+    },
+    /// A folder of CIDR files.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl CountrySource {
+    /// The file or folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Database { path, .. } | Self::Folder { path } => path,
+        }
+    }
+}
+
+/// Temporary blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Temporary {
+    /// The most blocks at once.
+    pub capacity: u32,
+}
+
+/// The rate of SYNs that one source may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynRates {
+    /// For each IPv4 address.
+    pub ipv4: SynRate,
+    /// For each IPv6 /64.
+    pub ipv6: SynRate,
+    /// The sources that are remembered.
+    pub capacity: u32,
+}
+
+/// The control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The socket.
+    pub socket: PathBuf,
+}
+
+/// What is kept across restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The folder of runtime entries.
+    pub folder: PathBuf,
+}
+
+/// Reloading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether a changed file is loaded by itself.
+    pub watch: bool,
+}
+
+/// Bounds on files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest file, in bytes.
+    pub file_bytes: u64,
+    /// The most prefixes of all lists together; of country data too.
+    pub prefixes: usize,
+}
+
+/// Logging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important lines that are written.
+    pub level: Level,
+    /// How they are written.
+    pub format: Format,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Errors only.
+    Error,
+    /// Warnings too.
+    Warn,
+    /// What an operator would like to know.
+    Info,
+    /// Every sampled SYN.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Checks the bytes of a configuration file. Relative paths in it are taken from
+/// the folder of `path`.
+///
+/// # Errors
+///
+/// Everything that is wrong, also where the bytes are no text.
+pub fn parse_bytes(bytes: &[u8], path: &Path) -> Result<Config, ConfigErrors> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(text, path),
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            Err(ConfigErrors(vec![ConfigError {
+                file: path.display().to_string(),
+                line,
+                column: 1,
+                key: String::new(),
+                message: "the line is not UTF-8 text".to_owned(),
+            }]))
+        }
+    }
+}
+
+impl Config {
+    /// What is not wrong, but may not be meant; a line of text each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let file = self.path.display();
+        let has = |class| {
+            self.lists.iter().any(|list| list.class == class)
+                || self.inline.iter().any(|entry| entry.class == class)
+        };
+        let in_use = [
+            (Class::BlockedIp, has(Class::BlockedIp)),
+            (
+                Class::BlockedCountry,
+                !self.countries.blocked.is_empty()
+                    || self.countries.unknown == UnknownCountry::Block,
+            ),
+            (Class::KnownSpamSource, has(Class::KnownSpamSource)),
+        ];
+        in_use
+            .into_iter()
+            .filter(|(class, used)| *used && self.enforcement.of(*class) == Enforcement::Reject)
+            .map(|(class, _)| {
+                format!(
+                    "{file}: enforcement.{} is \"reject\", which admits the SYN for an SMTP stage \
+                     to answer 550; this version has no SMTP stage, so nothing answers: \
+                     \"drop\" closes the door",
+                    class.name()
+                )
+            })
+            .collect()
+    }
+}

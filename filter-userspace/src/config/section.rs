@@ -1,0 +1,367 @@
+//! Walks a TOML document with the place of everything in it, and collects every
+//! error instead of stopping at the first.
+//!
+//! A [`Section`] hands out values by key. What nobody asked for by
+//! [`Section::finish`] is unknown, and an error.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The key, with its sections; empty for what has none.
+    pub key: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, key, message } = self;
+        if key.is_empty() {
+            write!(f, "{file}:{line}:{column}: {message}")
+        } else {
+            write!(f, "{file}:{line}:{column}: {key}: {message}")
+        }
+    }
+}
+
+/// A document, and what was found wrong with it.
+pub(super) struct Document<'a> {
+    text: &'a str,
+    file: &'a str,
+    errors: RefCell<Vec<ConfigError>>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(text: &'a str, file: &'a str) -> Self {
+        Self { text, file, errors: RefCell::default(), asked: RefCell::default() }
+    }
+
+    /// Every error, in the order of the file.
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        let mut errors = self.errors.into_inner();
+        errors.sort();
+        errors.dedup();
+        errors
+    }
+
+    /// The keys that were asked for, with their sections.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.borrow().clone()
+    }
+
+    pub(super) fn error(&self, span: &Range<usize>, key: &str, message: impl fmt::Display) {
+        let (line, column) = self.place(span.start);
+        self.errors.borrow_mut().push(ConfigError {
+            file: self.file.to_owned(),
+            line,
+            column,
+            key: key.to_owned(),
+            message: message.to_string(),
+        });
+    }
+
+    /// Line and column of a byte of the text.
+    fn place(&self, byte: usize) -> (usize, usize) {
+        let mut byte = byte.min(self.text.len());
+        while !self.text.is_char_boundary(byte) {
+            byte -= 1;
+        }
+        let before = &self.text[..byte];
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+    }
+
+    fn line(&self, span: &Range<usize>) -> u32 {
+        u32::try_from(self.place(span.start).0).unwrap_or(u32::MAX)
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+    pub(super) line: u32,
+}
+
+/// A table of the document; one that is missing is empty.
+pub(super) struct Section<'a> {
+    document: &'a Document<'a>,
+    path: String,
+    table: Option<&'a DeTable<'a>>,
+    span: Range<usize>,
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    /// The document's own table.
+    pub(super) fn root(document: &'a Document<'a>, table: &'a Spanned<DeTable<'a>>) -> Self {
+        Self {
+            document,
+            path: String::new(),
+            table: Some(table.get_ref()),
+            span: 0..0,
+            known: RefCell::default(),
+        }
+    }
+
+    /// The table at `key`.
+    pub(super) fn section(&self, key: &'static str) -> Self {
+        let value = self.get(key);
+        let table = value.and_then(|value| self.typed(key, value, "a table", DeValue::as_table));
+        Self {
+            document: self.document,
+            path: self.name(key),
+            table,
+            span: value.map_or(self.span.clone(), Spanned::span),
+            known: RefCell::default(),
+        }
+    }
+
+    /// Whether the document has the section.
+    pub(super) const fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Where the section stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The key with its sections.
+    pub(super) fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Notes an error of the value at `span`.
+    pub(super) fn error(&self, span: &Range<usize>, key: &str, message: impl fmt::Display) {
+        self.document.error(span, &self.name(key), message);
+    }
+
+    pub(super) fn string(&self, key: &'static str) -> Option<At<&'a str>> {
+        let value = self.get(key)?;
+        self.string_of(key, value)
+    }
+
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        let value = self.get(key);
+        value
+            .and_then(|value| self.typed(key, value, "true or false", DeValue::as_bool))
+            .unwrap_or(default)
+    }
+
+    /// A whole number in `range`; `default` where it is missing or wrong.
+    pub(super) fn integer<T: TryFrom<i64> + Copy>(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        default: T,
+    ) -> T {
+        self.get(key).and_then(|value| self.integer_of(key, value, range)).unwrap_or(default)
+    }
+
+    /// One of `choices`.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        key: &'static str,
+        choices: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let Some(text) = self.string(key) else {
+            return default;
+        };
+        let chosen = choices.iter().find(|(name, _)| *name == text.value);
+        chosen.map_or_else(
+            || {
+                let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+                let message = format!("`{}` is none of {}", clean(text.value), names.join(", "));
+                self.error(&text.span, key, message);
+                default
+            },
+            |(_, value)| *value,
+        )
+    }
+
+    /// The texts of a list.
+    pub(super) fn strings(&self, key: &'static str) -> Vec<At<&'a str>> {
+        self.list(key).iter().filter_map(|value| self.string_of(key, value)).collect()
+    }
+
+    /// The whole numbers of a list, each in `range`.
+    pub(super) fn integers<T: TryFrom<i64>>(
+        &self,
+        key: &'static str,
+        range: &RangeInclusive<i64>,
+    ) -> Vec<At<T>> {
+        let values = self.list(key).iter();
+        values
+            .filter_map(|value| {
+                let number = self.integer_of(key, value, range.clone())?;
+                Some(self.at(number, value))
+            })
+            .collect()
+    }
+
+    /// The elements of a list, each a text or a table.
+    pub(super) fn strings_or_sections(&self, key: &'static str) -> Vec<TextOrSection<'a>> {
+        let mut elements = Vec::new();
+        for value in self.list(key) {
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    elements.push(TextOrSection::Text(self.at(text.as_ref(), value)));
+                }
+                DeValue::Table(table) => elements.push(TextOrSection::Section(Self {
+                    document: self.document,
+                    path: self.name(key),
+                    table: Some(table),
+                    span: value.span(),
+                    known: RefCell::default(),
+                })),
+                other => self.wrong_type(key, value, "a text or a table", other),
+            }
+        }
+        elements
+    }
+
+    /// Whether the key is there, whatever its value.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub(super) fn finish(self) {
+        let known = self.known.borrow();
+        for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
+            let name = key.get_ref().as_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let near = known.iter().filter(|known| distance(known, name) <= 2);
+            let hint = near.min_by_key(|known| distance(known, name)).map_or_else(
+                || format!("; known here: {}", known.join(", ")),
+                |known| format!("; did you mean `{known}`?"),
+            );
+            self.error(&key.span(), &clean(name), format!("unknown key{hint}"));
+        }
+    }
+
+    fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+            self.document.asked.borrow_mut().push(self.name(key));
+        }
+        self.table?.get(key)
+    }
+
+    fn list(&self, key: &'static str) -> &'a [Spanned<DeValue<'a>>] {
+        let value = self.get(key);
+        let list = value.and_then(|value| self.typed(key, value, "a list", DeValue::as_array));
+        list.map_or(&[], |list| list)
+    }
+
+    fn string_of(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<At<&'a str>> {
+        let text = self.typed(key, value, "a text", DeValue::as_str)?;
+        Some(self.at(text, value))
+    }
+
+    fn integer_of<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        value: &'a Spanned<DeValue<'a>>,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        let number = self.typed(key, value, "a whole number", DeValue::as_integer)?;
+        let parsed = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        let fitting = parsed.filter(|number| range.contains(number));
+        let converted = fitting.and_then(|number| T::try_from(number).ok());
+        if converted.is_none() {
+            let (from, to) = range.into_inner();
+            self.error(&value.span(), key, format!("{number} is not from {from} to {to}"));
+        }
+        converted
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        value: &'a Spanned<DeValue<'a>>,
+        wanted: &str,
+        convert: impl Fn(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let converted = convert(value.get_ref());
+        if converted.is_none() {
+            self.wrong_type(key, value, wanted, value.get_ref());
+        }
+        converted
+    }
+
+    fn wrong_type(
+        &self,
+        key: &str,
+        place: &Spanned<DeValue<'a>>,
+        wanted: &str,
+        found: &DeValue<'a>,
+    ) {
+        let found = match found {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(&place.span(), key, format!("must be {wanted}, and is {found}"));
+    }
+
+    fn at<T>(&self, value: T, place: &Spanned<DeValue<'a>>) -> At<T> {
+        let span = place.span();
+        At { value, line: self.document.line(&span), span }
+    }
+}
+
+/// An element of a list that may be written short or long.
+pub(super) enum TextOrSection<'a> {
+    /// The short form.
+    Text(At<&'a str>),
+    /// The long form.
+    Section(Section<'a>),
+}
+
+/// A text of the file for a terminal: short, and without control characters.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().take(60).flat_map(char::escape_debug).collect()
+}
+
+/// The edits between two words (Levenshtein), for "did you mean".
+fn distance(a: &str, b: &str) -> usize {
+    if a.len().abs_diff(b.len()) > 2 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

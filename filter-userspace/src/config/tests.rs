@@ -1,0 +1,288 @@
+//! TOML in, exact errors out.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MINIMAL: &str = "[filter]\ninterfaces = [\"eth0\"]\n";
+
+fn errors(text: &str) -> Vec<String> {
+    let errors = parse(text, Path::new("/etc/mxdp/mxdp.toml")).expect_err("errors");
+    errors.0.iter().map(|error| error.to_string().replace("/etc/mxdp/mxdp.toml:", "")).collect()
+}
+
+fn config(text: &str) -> Config {
+    parse(text, Path::new("/etc/mxdp/mxdp.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn the_defaults_are_these() {
+    let config = config(MINIMAL);
+    assert_eq!(config.filter.interfaces, ["eth0"]);
+    assert_eq!(config.filter.mode, Mode::Auto);
+    assert_eq!(config.filter.ports, [25, 465, 587]);
+    assert_eq!(config.filter.pin, Path::new("/sys/fs/bpf/mxdp"));
+    assert!(config.filter.persist);
+    assert_eq!(config.filter.events_per_second, 256);
+    assert_eq!(config.filter.debug, Debug::Off);
+    assert_eq!(config.enforcement.of(Class::BlockedIp), Enforcement::Drop);
+    assert_eq!(config.enforcement.of(Class::BlockedCountry), Enforcement::Drop);
+    assert_eq!(config.enforcement.of(Class::KnownSpamSource), Enforcement::Reject);
+    assert!(config.lists.is_empty() && config.inline.is_empty());
+    assert_eq!(config.countries.source, None);
+    assert_eq!(config.countries.unknown, UnknownCountry::None);
+    assert_eq!(config.temporary.capacity, 131_072);
+    assert_eq!(config.syn_rate.ipv4, SynRate::default());
+    assert_eq!(config.syn_rate.ipv6, SynRate::default());
+    assert_eq!(config.syn_rate.capacity, 65_536);
+    assert_eq!(config.control.socket, Path::new("/run/mxdp/mxdp.sock"));
+    assert_eq!(config.state.folder, Path::new("/var/lib/mxdp"));
+    assert!(config.reload.watch);
+    assert_eq!(config.limits, Limits { file_bytes: 268_435_456, prefixes: 16_777_216 });
+    assert_eq!(config.log, Log { level: Level::Info, format: Format::Text });
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = config(
+        r#"
+        [filter]
+        interfaces = ["eth0", "eth1.100"]
+        mode = "native"
+        ports = [2525]
+        persist = false
+        debug = "trace"
+        [enforcement]
+        blocked_ip = "monitor"
+        [approved]
+        files = ["a.txt", "/b.txt"]
+        addresses = ["192.0.2.77/24", "2001:db8::1"]
+        countries = ["de", "AT"]
+        [blocked]
+        files = [{ path = "feed", on_bad_line = "skip", force = true }]
+        addresses = ["0.0.0.0/0", "::ffff:192.0.2.1"]
+        force = true
+        [known_spam_sources]
+        files = ["kss"]
+        [countries]
+        database = "geo.mmdb"
+        registered_country = true
+        unknown = "block"
+        [syn_rate]
+        ipv4 = { per_second = 10, burst = 5 }
+        ipv6 = { per_second = 1000 }
+        "#,
+    );
+    let files: Vec<_> = config.lists.iter().map(|list| (list.class, list.path.to_str())).collect();
+    assert_eq!(
+        files,
+        [
+            (Class::ApprovedIp, Some("/etc/mxdp/a.txt")),
+            (Class::ApprovedIp, Some("/b.txt")),
+            (Class::BlockedIp, Some("/etc/mxdp/feed")),
+            (Class::KnownSpamSource, Some("/etc/mxdp/kss")),
+        ]
+    );
+    assert_eq!(config.lists[2].on_bad_line, OnBadLine::Skip);
+    assert!(config.lists[2].force && !config.lists[0].force);
+    let inline: Vec<_> =
+        config.inline.iter().map(|entry| format!("{}:{}", entry.line, entry.net)).collect();
+    assert_eq!(
+        inline,
+        ["12:192.0.2.0/24", "12:2001:db8::1/128", "16:0.0.0.0/0", "16:192.0.2.1/32"]
+    );
+    assert_eq!(config.countries.approved.len(), 2);
+    let path = config.countries.source.as_ref().map(CountrySource::path);
+    assert_eq!(path, Some(Path::new("/etc/mxdp/geo.mmdb")));
+    let rate = SynRate { interval_ns: 100_000_000, tolerance_ns: 400_000_000 };
+    assert_eq!(config.syn_rate.ipv4, rate);
+    let rate = SynRate { interval_ns: 1_000_000, tolerance_ns: 999_000_000 };
+    assert_eq!(config.syn_rate.ipv6, rate);
+}
+
+#[test]
+fn all_errors_come_at_once_in_the_order_of_the_file() {
+    assert_eq!(
+        errors(
+            r#"[filter]
+interfaces = ["eth0", "eth0", "a/b"]
+mode = "fast"
+ports = [25, 70000, "smtp", 25]
+interface = "eth1"
+[blocked]
+addresses = ["1.2.3", "::/0"]
+countries = ["UK", "FR", "fr"]
+files = [7, { on_bad_line = "ignore", forced = true }]
+[limits]
+prefixes = 1.5
+[smtp]
+"#
+        ),
+        [
+            "1:1: countries.database: is missing: countries are approved or blocked, and nothing \
+             says which address is where; name a database or a folder",
+            "2:23: filter.interfaces: eth0 is named twice",
+            "2:31: filter.interfaces: `a/b` is no interface name (see `ip link`)",
+            "3:8: filter.mode: `fast` is none of \"auto\", \"native\", \"generic\"",
+            "4:14: filter.ports: 70000 is not from 1 to 65535",
+            "4:21: filter.ports: must be a whole number, and is a text",
+            "4:29: filter.ports: 25 is named twice",
+            "5:1: filter.interface: unknown key; did you mean `interfaces`?",
+            "7:14: blocked.addresses: `1.2.3` is not an address or CIDR",
+            "7:23: blocked.addresses: ::/0 would block every address; write `force = true` in \
+             this section if you mean it",
+            "8:14: blocked.countries: `UK` is not an assigned ISO 3166-1 alpha-2 country code \
+             (such as DE); the United Kingdom is GB",
+            "8:26: blocked.countries: FR is named twice",
+            "9:10: blocked.files: must be a text or a table, and is a whole number",
+            "9:13: blocked.files.path: is missing: the list's file",
+            "9:29: blocked.files.on_bad_line: `ignore` is none of \"refuse\", \"skip\"",
+            "9:39: blocked.files.forced: unknown key; did you mean `force`?",
+            "11:12: limits.prefixes: must be a whole number, and is a number with a fraction",
+            "12:2: smtp: unknown key; known here: filter, enforcement, approved, blocked, \
+             known_spam_sources, countries, temporary, syn_rate, control, state, reload, limits, log",
+        ]
+    );
+}
+
+#[test]
+fn broken_syntax_is_an_error_with_its_line() {
+    let errors = errors("[filter]\ninterfaces = [\"eth0\"\nmode = \n[log]\nlevel = 5\n");
+    assert!(errors.iter().any(|error| error.starts_with("3:")), "{errors:?}");
+    let bytes = b"[filter]\ninterfaces = [\"eth0\"]\n# \xff\n";
+    let error = parse_bytes(bytes, Path::new("x")).expect_err("no text").to_string();
+    assert_eq!(error, "x:3:1: the line is not UTF-8 text");
+}
+
+#[test]
+fn an_empty_file_says_what_is_needed() {
+    assert_eq!(errors(""), ["1:1: filter.interfaces: name at least one, such as [\"eth0\"]"]);
+}
+
+#[test]
+fn every_wrong_type_is_named() {
+    for (section, key, value, expected) in [
+        ("filter", "interfaces", "\"eth0\"", "must be a list, and is a text"),
+        ("filter", "persist", "1", "must be true or false, and is a whole number"),
+        ("filter", "pin", "true", "must be a text, and is true or false"),
+        ("filter", "pin", "\"mxdp\"", "`mxdp` is not an absolute path"),
+        ("filter", "ports", "[]", "name at least one, such as 25"),
+        (
+            "enforcement",
+            "blocked_ip",
+            "\"deny\"",
+            "`deny` is none of \"drop\", \"reject\", \"monitor\"",
+        ),
+        ("approved", "force", "true", "unknown key; known here: files, addresses, countries"),
+        (
+            "known_spam_sources",
+            "countries",
+            "[]",
+            "unknown key; known here: files, force, addresses",
+        ),
+        ("countries", "database", "[]", "must be a text, and is a list"),
+        ("countries", "registered_country", "true", "means something only with a database"),
+        ("temporary", "capacity", "5", "5 is not from 1024 to 16777216"),
+        ("syn_rate", "ipv4", "5", "must be a table, and is a whole number"),
+        ("syn_rate", "ipv4", "{ burst = 5 }", "is missing: SYNs a second"),
+        ("reload", "watch", "2026-01-01", "must be true or false, and is a date or time"),
+        (
+            "log",
+            "level",
+            "\"loud\"",
+            "`loud` is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+        ),
+    ] {
+        let filter = if section == "filter" && key != "interfaces" {
+            MINIMAL.to_owned() + &format!("{key} = {value}\n")
+        } else if section == "filter" {
+            format!("[filter]\n{key} = {value}\n")
+        } else {
+            format!("{MINIMAL}[{section}]\n{key} = {value}\n")
+        };
+        let errors = errors(&filter);
+        assert!(errors.iter().any(|error| error.contains(expected)), "{key}: {errors:?}");
+        assert!(
+            errors
+                .iter()
+                .all(|error| error.contains(&format!("{section}.{key}")) || key == "interfaces"),
+            "{errors:?}"
+        );
+    }
+}
+
+#[test]
+fn the_socket_path_is_bounded() {
+    let long = format!("{MINIMAL}[control]\nsocket = \"/{}\"\n", "s".repeat(120));
+    assert!(errors(&long)[0].contains("is longer than 107 bytes"));
+}
+
+#[test]
+fn reject_without_an_smtp_stage_is_warned_of() {
+    let text = format!("{MINIMAL}[known_spam_sources]\naddresses = [\"192.0.2.1\"]\n");
+    let warnings = config(&text).warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("enforcement.known_spam_source is \"reject\""), "{warnings:?}");
+}
+
+/// The reference and the code name the same keys.
+#[test]
+fn every_key_is_documented() {
+    let rates = "[syn_rate]\nipv4 = { per_second = 1 }\nipv6 = { per_second = 1 }\n";
+    let text = format!("{MINIMAL}[blocked]\nfiles = [{{ path = \"x\" }}]\n{rates}");
+    let (result, asked) = super::keys::read(&text, Path::new("mxdp.toml"));
+    assert!(result.is_ok());
+    let reference = include_str!("../../../docs/configuration.md");
+    let sections = [
+        "filter",
+        "enforcement",
+        "approved",
+        "blocked",
+        "known_spam_sources",
+        "countries",
+        "temporary",
+        "syn_rate",
+        "control",
+        "state",
+        "reload",
+        "limits",
+        "log",
+    ];
+    for key in &asked {
+        if !sections.contains(&key.as_str()) {
+            assert!(
+                reference.contains(&format!("`{key}`")),
+                "{key} is not in docs/configuration.md"
+            );
+        }
+    }
+    let documented =
+        reference.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    for key in documented {
+        assert!(asked.iter().any(|asked| asked == key), "{key} is documented, but unknown");
+    }
+}
+
+#[test]
+fn the_configurations_of_the_repository_are_right() {
+    for (text, path) in [
+        (include_str!("../../../config/mxdp.toml"), "config/mxdp.toml"),
+        (include_str!("../../../config/trial.toml"), "config/trial.toml"),
+    ] {
+        if let Err(errors) = parse(text, Path::new(path)) {
+            panic!("{errors}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC*", lines in prop::collection::vec("[a-z.\\[\\]={}\"0-9# \n]{0,30}", 0..10)) {
+        _ = parse(&text, Path::new("x"));
+        _ = parse(&lines.join("\n"), Path::new("x"));
+        _ = parse(&format!("{MINIMAL}{}", lines.join("\n")), Path::new("x"));
+    }
+}
