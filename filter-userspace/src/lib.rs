@@ -1,4 +1,9 @@
 //! mxdp: the first thing an SMTP sender meets on a mail edge host.
 
 pub mod control;
+pub mod io {
+    //! The edges to the outside.
+    pub mod runtime_file;
+}
 pub mod lists;
+pub mod runtime;
