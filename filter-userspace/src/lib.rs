@@ -1,6 +1,12 @@
 //! mxdp: the first thing an SMTP sender meets on a mail edge host.
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod daemon;
+pub mod detach;
 pub mod io;
 pub mod lists;
+pub mod log;
+pub mod offline;
+pub mod runtime;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `mxdp` binary; see `mxdp help`.
+
+fn main() -> std::process::ExitCode {
+    mxdp::cli::main()
+}

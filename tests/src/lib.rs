@@ -4,4 +4,7 @@
 //! privilege fails them. All they create has a unique name and is removed when
 //! its owner is dropped, also when the test fails.
 
+pub mod daemon;
 pub mod frames;
+pub mod netns;
+pub mod peers;

@@ -106,7 +106,7 @@ fn filter(section: Section<'_>) -> Filter {
             Mode::Auto,
         ),
         ports: if ports.is_empty() { vec![25, 465, 587] } else { ports },
-        pin: absolute(&section, "pin", "/sys/fs/bpf/mxdp"),
+        pin: absolute(&section, "pin", super::DEFAULT_PIN),
         persist: section.boolean("persist", true),
         events_per_second: section.integer("events_per_second", 0..=100_000, 256),
         debug: section.choice(

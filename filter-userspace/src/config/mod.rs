@@ -22,6 +22,9 @@ use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
 pub use keys::parse;
 pub use section::ConfigError;
 
+/// Where the filter is pinned, unless the configuration says otherwise.
+pub const DEFAULT_PIN: &str = "/sys/fs/bpf/mxdp";
+
 /// A configuration without errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

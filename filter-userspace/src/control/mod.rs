@@ -4,4 +4,7 @@
 //! single thread of decisions stands behind [`server`] and is reached through a
 //! channel. May import: `tokio`, `serde`, and nothing of the kernel.
 
+pub mod client;
 pub mod protocol;
+pub mod server;
+mod socket;

@@ -6,4 +6,5 @@
 pub mod clock;
 pub mod files;
 pub mod kernel;
+pub mod runtime_file;
 pub mod watch;

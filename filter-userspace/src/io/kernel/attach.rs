@@ -56,6 +56,11 @@ impl Attachment {
         self.pinned.is_some()
     }
 
+    /// Whether this is the filter on the interface that bears the name now.
+    pub(super) fn is_on(&self, interface: &str) -> bool {
+        self.interface == interface && index_of(interface).is_ok_and(|index| index == self.ifindex)
+    }
+
     /// Pins the link at `path`, in the place of what is there.
     pub(super) fn pin(&mut self, path: PathBuf) -> Result<()> {
         let Some(link) = self.link.take() else {
@@ -119,7 +124,7 @@ pub(super) fn attach(
     let link: FdLink = link.try_into().map_err(|_| {
         anyhow!("{interface}: the kernel gave no link; mxdp needs Linux 5.9 or newer for that")
     })?;
-    let mode = on_interface(ifindex)?.context("the program is not on the interface")?.mode;
+    let mode = attached_program(ifindex)?.context("the program is not on the interface")?.mode;
     Ok(Attachment {
         interface: interface.to_owned(),
         ifindex,
@@ -141,7 +146,7 @@ fn adopt(
 ) -> Result<Option<Attachment>> {
     let former: FdLink = found.link.into();
     let former_id = former.info()?.program_id();
-    let Some(attached) = on_interface(ifindex)? else {
+    let Some(attached) = attached_program(ifindex)? else {
         return Ok(None);
     };
     if attached.id != former_id || !request.accepts(attached.mode) {
@@ -177,7 +182,7 @@ fn attach_in(program: &mut Xdp, interface: &str, ifindex: u32, mode: XdpMode) ->
     match program.attach_to_if_index(ifindex, mode) {
         Ok(id) => Ok(program.take_link(id)?),
         Err(error) => {
-            if let Some(attached) = on_interface(ifindex)? {
+            if let Some(attached) = attached_program(ifindex)? {
                 return Err(occupied(interface, attached).into());
             }
             Err(explain(interface, error))
@@ -220,8 +225,9 @@ fn explain(interface: &str, error: ProgramError) -> anyhow::Error {
     }
 }
 
-fn on_interface(ifindex: u32) -> Result<Option<AttachedProgram>> {
-    attached_program(ifindex)
+/// The id of the XDP program on an interface.
+pub(super) fn program_on(interface: &str) -> Result<Option<u32>> {
+    Ok(attached_program(index_of(interface)?)?.map(|attached| attached.id))
 }
 
 /// Waits until nothing of ours is on the interface: the kernel takes a link off

@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, counter_index, maps};
+use filter_common::abi::{COUNTERS, Event, SourceKey, TemporaryBlock, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
 
 pub use attach::{Attachment, ModeRequest};
@@ -143,37 +143,71 @@ impl Filter {
         Ok(self.tables.settings()?.map_or(0, |settings| settings.generation))
     }
 
-    /// Attaches the filter to exactly these interfaces: links of a former daemon
-    /// are taken over without a gap, others of them are taken off.
+    /// Attaches the filter to exactly these interfaces: where it is already, it
+    /// stays; links of a former daemon are taken over without a gap; from others
+    /// it is taken off.
     ///
     /// # Errors
     ///
-    /// Names the interface; those done before it stay attached if they were
-    /// pinned before, and are taken off otherwise.
+    /// Names the interface. Where the filter was attached or pinned before, it
+    /// still is; no interface gains or loses it.
     pub fn attach(&mut self, interfaces: &[String], request: ModeRequest) -> Result<()> {
         for interface in interfaces {
             attach::index_of(interface)?;
         }
-        let mut attached = Vec::new();
+        let mut added = Vec::new();
         for interface in interfaces {
+            if self.attachments.iter().any(|attachment| attachment.is_on(interface)) {
+                continue;
+            }
             let found = self.found.iter().position(|found| &found.interface == interface);
             let found = found.map(|index| self.found.swap_remove(index));
             let program = object::program(&mut self.ebpf)?;
-            let mut attachment = attach::attach(program, interface, request, found)?;
-            if let Some(pins) = &self.pins {
-                attachment.pin(pins.link_path(interface))?;
+            added.push(attach::attach(program, interface, request, found)?);
+        }
+        // Nothing can fail any more but the bpf file system.
+        if let Some(pins) = &self.pins {
+            for attachment in &mut added {
+                attachment.pin(pins.link_path(&attachment.interface))?;
             }
-            attached.push(attachment);
+            let paths: Vec<_> = interfaces.iter().map(|name| pins.link_path(name)).collect();
+            pins.keep_only(&paths)?;
         }
         for left in self.found.drain(..) {
             tracing::info!(interface = left.interface, "no longer filtered");
         }
-        if let Some(pins) = &self.pins {
-            let paths: Vec<_> = interfaces.iter().map(|name| pins.link_path(name)).collect();
-            pins.keep_only(&paths)?;
-        }
-        self.attachments = attached;
+        self.attachments.retain(|attachment| {
+            let stays = interfaces.iter().any(|interface| attachment.is_on(interface));
+            if !stays {
+                tracing::info!(interface = attachment.interface, "no longer filtered");
+            }
+            stays
+        });
+        self.attachments.append(&mut added);
         Ok(())
+    }
+
+    /// What is wrong with the filter's place in the kernel, a line each: another
+    /// program in its stead, an interface that is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be asked.
+    pub fn check(&mut self) -> Result<Vec<String>> {
+        let own = self.program_id()?;
+        let mut alarms = Vec::new();
+        for attachment in &self.attachments {
+            let name = &attachment.interface;
+            match attach::program_on(name) {
+                Ok(Some(id)) if id == own => {}
+                Ok(Some(id)) => alarms.push(format!(
+                    "{name}: another XDP program (id {id}) is attached; nothing is filtered there"
+                )),
+                Ok(None) => alarms.push(format!("{name}: the filter is no longer attached")),
+                Err(error) => alarms.push(format!("{name}: {error:#}")),
+            }
+        }
+        Ok(alarms)
     }
 
     /// Where the filter is attached.
@@ -272,6 +306,12 @@ impl Filter {
         }
         Ok(interfaces)
     }
+}
+
+/// An event as it stands in the ring; `None` for what is none of this version's.
+#[must_use]
+pub fn read_event(bytes: &[u8]) -> Option<Event> {
+    pod::read_event(bytes)
 }
 
 /// Takes off whatever is pinned under `base`, without a daemon.

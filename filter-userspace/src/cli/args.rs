@@ -1,0 +1,330 @@
+//! The arguments. The comments here are the help and the manual pages.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use ipnet::IpNet;
+
+use super::error::CliError;
+use super::time::parse_duration;
+
+/// Filters SYNs to a mail host by approved and blocked addresses and countries
+///
+/// mxdp (MX + XDP) is the first thing an SMTP sender meets on a mail edge host.
+/// A program in the kernel decides on each TCP SYN to the protected ports, in
+/// this order: approved address, blocked address, approved country, blocked
+/// country, known spam source, temporary block, SYN rate limit. Everything else
+/// passes untouched.
+///
+/// `mxdp run` is the daemon. The other verbs ask it over a unix socket that only
+/// root can use; `check` and `lookup` without `--live` need neither the daemon
+/// nor root. The filter outlives the daemon: `mxdp detach` takes it off.
+#[derive(Debug, Parser)]
+#[command(name = "mxdp", version, max_term_width = 100, subcommand_required = true)]
+pub(super) struct Arguments {
+    /// The configuration file
+    ///
+    /// `run`, `trial`, `check`, `detach` and `lookup` without `--live` read
+    /// /etc/mxdp/mxdp.toml without it. The verbs that ask the daemon use it only
+    /// to find the daemon's socket.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+
+    /// The daemon's control socket
+    ///
+    /// Without it, the socket that the file of `-c` names, and without `-c`
+    /// /run/mxdp/mxdp.sock.
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(super) socket: Option<PathBuf>,
+
+    /// Print JSON, for scripts
+    ///
+    /// What is printed for people as tables and sentences is printed as one JSON
+    /// object a line; the lists of `approve`, `block` and `temp` as one array.
+    /// Errors are printed on standard error as
+    /// {"error":{"kind":"…","message":"…"}}, those of the command line too.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the daemon: attach the filter and keep its lists
+    ///
+    /// Checks the configuration as a whole before anything is touched, loads
+    /// the lists into the kernel, attaches to the interfaces and stays in the
+    /// foreground. A filter that an earlier daemon left is taken over without a
+    /// gap. SIGHUP, `mxdp reload` and changed files put new lists in force;
+    /// SIGINT and SIGTERM end the daemon. Needs root.
+    Run,
+
+    /// Try it out: as `run`, with a small listener behind the filter
+    ///
+    /// Attaches to the interfaces of the configuration and answers on the
+    /// protected ports, so that a connection can be seen to be let through or
+    /// not. Ctrl-C leaves nothing behind. Needs root.
+    Trial,
+
+    /// Check the configuration and every list it names
+    ///
+    /// Reads the configuration, the list files and the country database as the
+    /// daemon would, and reports every error and warning with file and line.
+    /// Touches nothing and needs neither root nor the daemon.
+    Check,
+
+    /// Have the daemon read configuration and lists again
+    ///
+    /// The new lists replace the old ones at once, or, if anything is wrong with
+    /// them, not at all: then the errors are printed, and what was in force
+    /// still is. No packet is lost and none sees a mix.
+    Reload,
+
+    /// Show what the filter does: interfaces, lists, counters
+    ///
+    /// What needs attention stands first. Counters come in three groups: SYNs
+    /// that were dropped, SYNs that were passed, and frames that were not
+    /// judged. A list that is only monitored is counted beside the verdict.
+    Status {
+        /// Redraw every second, with rates; Ctrl-C ends it
+        ///
+        /// With --json, prints one JSON object every second.
+        #[arg(short, long)]
+        watch: bool,
+    },
+
+    /// Say what becomes of an address, and which line of which file says so
+    ///
+    /// Reads the configuration and its lists, and needs neither root nor the
+    /// daemon. Runtime entries and temporary blocks are known to the daemon
+    /// only: use --live for them.
+    ///
+    /// With --json each address gives one line with at least `ip`, `class`,
+    /// `action`, `prefix`, `source` and `country`.
+    Lookup {
+        /// Ask the daemon, and the program in the kernel itself
+        ///
+        /// The daemon runs the attached program on a SYN that it makes up; no
+        /// counter moves. If the kernel does otherwise than the lists say, that
+        /// is printed on standard error, and the exit code is 5.
+        #[arg(short, long)]
+        live: bool,
+
+        /// IPv4 or IPv6 addresses, or `-` to read them from standard input
+        ///
+        /// Standard input has one address a line; empty lines and lines that
+        /// begin with `#` are skipped. A line that is no address is reported with
+        /// its number, the others are answered, and the exit code is 1.
+        #[arg(value_name = "IP", required = true, value_parser = parse_address)]
+        addresses: Vec<Address>,
+    },
+
+    /// Approve networks while the daemon runs
+    ///
+    /// A runtime entry takes effect at once and is kept across restarts and
+    /// reloads. Approved beats blocked, wherever either is listed.
+    Approve {
+        #[command(subcommand)]
+        verb: ApproveVerb,
+    },
+
+    /// Block networks while the daemon runs
+    ///
+    /// A runtime entry takes effect at once and is kept across restarts and
+    /// reloads. An address that is approved anywhere stays approved.
+    Block {
+        #[command(subcommand)]
+        verb: BlockVerb,
+    },
+
+    /// Block single addresses for a time
+    ///
+    /// Temporary blocks are for addresses that no list decides: an approved
+    /// address or country is never held up. They stand in the kernel and lapse
+    /// by themselves, with or without the daemon. An IPv6 address stands for its
+    /// /64.
+    Temp {
+        #[command(subcommand)]
+        verb: TempVerb,
+    },
+
+    /// Take the filter off every interface and end the daemon
+    ///
+    /// Leaves no program, link or map behind. Works without a daemon too, on
+    /// what one has left. Needs root.
+    Detach,
+
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Print the manual page, or write all of them
+    Man {
+        /// Write the pages of mxdp and of every verb into this folder
+        ///
+        /// The folder is made if it is missing. Without it mxdp(1) is printed.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApproveVerb {
+    /// Approve a network
+    ///
+    /// Replaces the runtime approval of the same network, if there is one.
+    Add(Addition),
+
+    /// Take back a runtime approval
+    ///
+    /// The network must be given as it was added; approvals in list files are
+    /// not touched.
+    Remove(Listed),
+
+    /// List the runtime approvals
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BlockVerb {
+    /// Block a network
+    ///
+    /// Replaces the runtime block of the same network, if there is one.
+    Add {
+        #[command(flatten)]
+        addition: Addition,
+
+        /// Permit 0.0.0.0/0 and ::/0, which block everyone not approved
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Take back a runtime block
+    ///
+    /// The network must be given as it was added; blocks in list files are not
+    /// touched.
+    Remove(Listed),
+
+    /// List the runtime blocks
+    List,
+}
+
+/// A network to be listed.
+#[derive(Debug, Args)]
+pub(super) struct Addition {
+    /// An address or a network in CIDR notation
+    ///
+    /// Host bits are masked: 192.0.2.77/24 is 192.0.2.0/24.
+    #[arg(value_parser = parse_prefix)]
+    pub(super) prefix: IpNet,
+
+    /// A note for people, at most 200 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(super) note: Option<String>,
+
+    /// For how long, such as 90s, 10m, 2h30m or 7d; for good without it
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub(super) seconds: Option<u64>,
+}
+
+/// A network that is listed.
+#[derive(Debug, Args)]
+pub(super) struct Listed {
+    /// The network as it is listed
+    #[arg(value_parser = parse_prefix)]
+    pub(super) prefix: IpNet,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TempVerb {
+    /// Block an address for a time
+    ///
+    /// Replaces the temporary block of the same address, if there is one.
+    Add {
+        /// The address; an IPv6 address stands for its /64
+        address: IpAddr,
+
+        /// For how long, such as 90s, 10m, 2h30m or 7d
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        seconds: u64,
+    },
+
+    /// Lift a temporary block
+    Remove {
+        /// The address, or for IPv6 any address of its /64
+        address: IpAddr,
+    },
+
+    /// List the temporary blocks that have not lapsed
+    List,
+}
+
+/// An address of `lookup`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    /// As given.
+    Ip(IpAddr),
+    /// `-`: those of standard input.
+    Stdin,
+}
+
+fn parse_address(text: &str) -> Result<Address, String> {
+    match text {
+        "-" => Ok(Address::Stdin),
+        _ => text
+            .parse()
+            .map(Address::Ip)
+            .map_err(|_| "neither an IPv4 or IPv6 address nor `-`".to_owned()),
+    }
+}
+
+fn parse_prefix(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| {
+        "neither an address nor a network in CIDR notation, such as 192.0.2.0/24".to_owned()
+    })
+}
+
+impl Arguments {
+    /// An option that would be passed over in silence is a mistake.
+    pub(super) fn refuse_what_has_no_effect(&self) -> Result<(), CliError> {
+        let (verb, prints) = match &self.verb {
+            Verb::Run => ("run", None),
+            Verb::Trial => ("trial", None),
+            Verb::Check => ("check", None),
+            Verb::Lookup { live: false, .. } => ("lookup without --live", None),
+            Verb::Completions { .. } => ("completions", Some("a script")),
+            Verb::Man { .. } => ("man", Some("roff")),
+            _ => return self.refuse_mixed_addresses(),
+        };
+        if let Some(what) = prints {
+            if self.json {
+                return Err(CliError::usage(format!("{verb} prints {what}, not JSON")));
+            }
+            if self.config.is_some() {
+                return Err(CliError::usage(format!("{verb} reads no configuration")));
+            }
+        }
+        if self.socket.is_some() {
+            return Err(CliError::usage(format!("{verb} does not ask the daemon: no --socket")));
+        }
+        self.refuse_mixed_addresses()
+    }
+
+    fn refuse_mixed_addresses(&self) -> Result<(), CliError> {
+        match &self.verb {
+            Verb::Lookup { addresses, .. }
+                if addresses.len() > 1 && addresses.contains(&Address::Stdin) =>
+            {
+                Err(CliError::usage("`-` stands alone: addresses or standard input, not both"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Completion scripts and manual pages, made from the arguments.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use super::args::Arguments;
+use super::error::{CliError, Exit};
+use super::help::page;
+use super::output::Output;
+
+/// Prints the completion script of a shell.
+pub(super) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, CliError> {
+    // Into memory first: the generator panics if it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "mxdp", &mut script);
+    output.bytes(&script)?;
+    Ok(Exit::Done)
+}
+
+/// Prints mxdp(1), or writes every page into `folder`.
+pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Result<Exit, CliError> {
+    let mut command = Arguments::command().disable_help_subcommand(true);
+    command.build();
+    let Some(folder) = folder else {
+        output.bytes(&render(&command, "")?)?;
+        return Ok(Exit::Done);
+    };
+    let failed = |error| CliError::system(format!("{}: {error}", folder.display()));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let written = write_all(&command, "", folder).map_err(failed)?;
+    output.line(&format!("wrote {written} pages to {}", folder.display()))?;
+    Ok(Exit::Done)
+}
+
+fn write_all(command: &Command, verb: &str, folder: &Path) -> io::Result<usize> {
+    let name = format!("mxdp {verb}").trim_end().replace(' ', "-");
+    fs::write(folder.join(format!("{name}.1")), render(command, verb)?)?;
+    let mut written = 1;
+    for inner in command.get_subcommands() {
+        let words = format!("{verb} {}", inner.get_name());
+        written += write_all(inner, words.trim_start(), folder)?;
+    }
+    Ok(written)
+}
+
+fn render(command: &Command, verb: &str) -> io::Result<Vec<u8>> {
+    let version = format!("mxdp {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).source(version).manual("mxdp");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    if let Some(page) = page(verb) {
+        let mut roff = Roff::new();
+        roff.control("SH", ["EXAMPLES"]);
+        for (purpose, example) in page.examples {
+            roff.control("TP", []);
+            roff.text([roman(*purpose)]);
+            roff.text([bold(*example)]);
+        }
+        roff.control("SH", ["EXIT STATUS"]);
+        for exit in page.exits {
+            roff.control("TP", []);
+            roff.text([bold((*exit as u8).to_string())]);
+            roff.text([roman(exit.meaning())]);
+        }
+        roff.to_writer(&mut text)?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::help::PAGES;
+
+    #[test]
+    fn every_verb_has_a_manual_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let pages = folder.path().join("man1");
+        let mut output = Output::captured(false);
+        man(Some(&pages), &mut output).unwrap();
+        let expected = format!("wrote {} pages to {}\n", PAGES.len(), pages.display());
+        assert_eq!(output.captured_text(), expected);
+        for page in PAGES {
+            let name = format!("mxdp {}.1", page.verb).replace(" .", ".").replace(' ', "-");
+            let text = fs::read_to_string(pages.join(&name)).unwrap();
+            for heading in [
+                ".SH NAME",
+                ".SH SYNOPSIS",
+                ".SH DESCRIPTION",
+                ".SH EXAMPLES",
+                ".SH \"EXIT STATUS\"",
+            ] {
+                assert_eq!(text.matches(heading).count(), 1, "{name}: {heading}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_shell_has_completions() {
+        for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
+            let mut output = Output::captured(false);
+            completions(shell, &mut output).unwrap();
+            assert!(output.captured_text().contains("lookup"), "{shell}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! `status`: what the filter does, on a screen.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use filter_common::{Disposition, Reason};
+
+use super::error::{CliError, Exit};
+use super::offline::lists;
+use super::output::{Colour, Output, Style, clean};
+use super::table::{Align, Table, number};
+use super::time::{human, now, utc};
+use crate::control::client::call;
+use crate::control::protocol::{Counter, GenerationStatus, InterfaceStatus, Request, Status};
+
+/// Shows the status once.
+pub(super) fn once(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
+    let status: Status = call(socket, &Request::Status)?;
+    if output.json {
+        output.object(&status)?;
+    } else {
+        let text = render(&status, None, now(), output.style);
+        output.text(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// An earlier status, for rates.
+#[derive(Clone, Copy)]
+pub(super) struct Earlier<'a> {
+    pub(super) status: &'a Status,
+    /// How long ago, in seconds.
+    pub(super) seconds: f64,
+}
+
+/// The status as text; `now` in seconds of the Unix epoch.
+pub(super) fn render(
+    status: &Status,
+    earlier: Option<Earlier<'_>>,
+    now: u64,
+    style: Style,
+) -> String {
+    let mut text = alarms(status, style);
+    let heading = |text: &str| style.paint(text, Colour::Bold);
+    text.push_str(&format!(
+        "{} {}, pid {}, up {}, {}\n",
+        heading("mxdp"),
+        status.version,
+        status.pid,
+        human(status.uptime_s),
+        clean(&status.config)
+    ));
+    let ports: Vec<String> = status.ports.iter().map(u16::to_string).collect();
+    text.push_str(&format!("protected ports: {}\n", ports.join(", ")));
+
+    text.push_str(&format!("\n{}\n", heading("Interfaces")));
+    text.push_str(&interfaces(&status.interfaces));
+
+    text.push_str(&format!("\n{}", heading("Lists")));
+    text.push_str(&generation(&status.generation, now));
+
+    for group in Group::ALL {
+        text.push_str(&format!("\n{}\n", heading(group.heading())));
+        text.push_str(&counters(group, status, earlier));
+    }
+
+    let temporary = &status.temporary;
+    let (held, capacity) = (number(temporary.held), number(temporary.capacity));
+    text.push_str(&format!("\n{}  {held} of {capacity}\n", heading("Temporary blocks")));
+    let (read, lost) = (number(status.events.read), number(status.events.lost));
+    text.push_str(&format!("{}  {read} read, {lost} lost\n", heading("Sampled events")));
+    text.push_str(&top_sources(status, style));
+    text
+}
+
+/// What needs attention, first and loud.
+fn alarms(status: &Status, style: Style) -> String {
+    let mut text = String::new();
+    let mut alarm = |message: &str| {
+        let label = style.paint("ALARM", Colour::Red);
+        let message = clean(message).replace('\n', "\n       ");
+        text.push_str(&format!("{label}  {message}\n"));
+    };
+    for message in &status.alarms {
+        alarm(message);
+    }
+    if let Some(failed) = &status.failed_reload {
+        let at = utc(failed.at);
+        alarm(&format!(
+            "the reload of {at} failed; what was in force still is\n{}",
+            failed.message
+        ));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn interfaces(interfaces: &[InterfaceStatus]) -> String {
+    if interfaces.is_empty() {
+        return "  none\n".to_owned();
+    }
+    let columns = ["NAME", "MODE", "OUTLIVES THE DAEMON", "FOUND ATTACHED"];
+    let mut table = Table::new(columns.map(|name| (name, Align::Left)));
+    let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
+    for interface in interfaces {
+        let InterfaceStatus { name, mode, pinned, adopted } = interface;
+        table.row([name.clone(), mode.clone(), yes(*pinned), yes(*adopted)]);
+    }
+    table.render("  ")
+}
+
+fn generation(generation: &GenerationStatus, now: u64) -> String {
+    let age = human(now.saturating_sub(generation.since));
+    let mut text = format!(
+        "  generation {}, in force for {age}, made in {} ms\n",
+        number(generation.number),
+        number(generation.build_ms)
+    );
+    text.push_str(&format!(
+        "  {} IPv4 and {} IPv6 prefixes, {} runtime entries\n",
+        number(generation.ipv4_prefixes),
+        number(generation.ipv6_prefixes),
+        number(generation.runtime_entries)
+    ));
+    let actions = generation.enforcement.iter();
+    let actions: Vec<String> =
+        actions.map(|of| format!("{} {}", clean(&of.class), clean(&of.action))).collect();
+    if !actions.is_empty() {
+        text.push_str(&format!("  {}\n", actions.join(", ")));
+    }
+    if !generation.lists.is_empty() {
+        text.push_str(&lists(&generation.lists).render("  "));
+    }
+    text
+}
+
+/// What a reader wants to tell apart among the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Dropped,
+    Passed,
+    NotJudged,
+    Monitored,
+}
+
+impl Group {
+    const ALL: [Self; 4] = [Self::Dropped, Self::Passed, Self::NotJudged, Self::Monitored];
+
+    const fn heading(self) -> &'static str {
+        match self {
+            Self::Dropped => "Dropped",
+            Self::Passed => "Passed SYNs",
+            Self::NotJudged => "Passed, not judged",
+            Self::Monitored => "Monitored only (counted beside the verdict)",
+        }
+    }
+
+    /// A reason that this program does not know is grouped by its action.
+    fn of(counter: &Counter) -> Self {
+        match Reason::ALL.into_iter().find(|reason| reason.name() == counter.reason) {
+            None if counter.action == "drop" => Self::Dropped,
+            None => Self::NotJudged,
+            Some(reason) if reason.is_observation() => Self::Monitored,
+            Some(reason) if reason.disposition() == Disposition::Drop => Self::Dropped,
+            Some(
+                Reason::ApprovedIp
+                | Reason::ApprovedCountry
+                | Reason::Unlisted
+                | Reason::BlockedIpReject
+                | Reason::BlockedCountryReject
+                | Reason::KnownSpamSourceReject,
+            ) => Self::Passed,
+            Some(_) => Self::NotJudged,
+        }
+    }
+}
+
+/// Frames of a reason: by family, and in all some time ago.
+#[derive(Default)]
+struct Row {
+    families: BTreeMap<String, u64>,
+    total: u64,
+    before: u64,
+}
+
+fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> String {
+    let of_group = |status: &Status| -> Vec<Counter> {
+        status.counters.iter().filter(|counter| Group::of(counter) == group).cloned().collect()
+    };
+    // Reasons in the daemon's order, then the sum.
+    let mut rows: Vec<(String, Row)> = Vec::new();
+    let mut sum = Row::default();
+    for counter in of_group(status) {
+        let at = rows.iter().position(|(reason, _)| *reason == counter.reason);
+        let at = at.unwrap_or_else(|| {
+            rows.push((counter.reason.clone(), Row::default()));
+            rows.len() - 1
+        });
+        for row in [&mut rows[at].1, &mut sum] {
+            *row.families.entry(counter.family.clone()).or_default() += counter.frames;
+            row.total += counter.frames;
+        }
+    }
+    for counter in earlier.map(|earlier| of_group(earlier.status)).into_iter().flatten() {
+        for (reason, row) in &mut rows {
+            if *reason == counter.reason {
+                row.before += counter.frames;
+            }
+        }
+        sum.before += counter.frames;
+    }
+    rows.retain(|(_, row)| row.total > 0);
+    if rows.is_empty() {
+        return "  none\n".to_owned();
+    }
+    if rows.len() > 1 {
+        rows.push(("in all".to_owned(), sum));
+    }
+    table_of(rows, earlier.map(|earlier| earlier.seconds)).render("  ")
+}
+
+fn table_of(rows: Vec<(String, Row)>, seconds: Option<f64>) -> Table {
+    const FAMILIES: [(&str, &str); 3] = [("ipv4", "IPV4"), ("ipv6", "IPV6"), ("other", "OTHER")];
+    let frames = |row: &Row, family: &str| row.families.get(family).copied().unwrap_or(0);
+    // Few groups have frames that are neither IPv4 nor IPv6.
+    let shown = FAMILIES.map(|(family, _)| {
+        family != "other" || rows.iter().any(|(_, row)| frames(row, family) > 0)
+    });
+    let shown = || FAMILIES.into_iter().zip(shown).filter(|(_, shown)| *shown);
+    let mut columns = vec![("REASON", Align::Left)];
+    columns.extend(shown().map(|((_, heading), _)| (heading, Align::Right)));
+    columns.push(("TOTAL", Align::Right));
+    if seconds.is_some() {
+        columns.push(("PER SECOND", Align::Right));
+    }
+    let mut table = Table::new(columns);
+    for (reason, row) in rows {
+        let families: Vec<u64> = shown().map(|((family, _), _)| frames(&row, family)).collect();
+        let mut cells = vec![reason];
+        cells.extend(families.into_iter().chain([row.total]).map(number));
+        cells.extend(seconds.map(|seconds| rate(row.total, row.before, seconds)));
+        table.row(cells);
+    }
+    table
+}
+
+/// Frames a second. Counters that went back are those of new maps.
+fn rate(now: u64, before: u64, seconds: f64) -> String {
+    match now.checked_sub(before) {
+        Some(frames) if seconds > 0.0 => {
+            // A rate is for reading: what a float loses of it is not seen.
+            #[allow(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "both are far from the ends of their types, and not negative"
+            )]
+            let rate = (frames as f64 / seconds).round() as u64;
+            number(rate)
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+fn top_sources(status: &Status, style: Style) -> String {
+    if status.top_sources.is_empty() {
+        return String::new();
+    }
+    let mut table =
+        Table::new([("SOURCE", Align::Left), ("REASON", Align::Left), ("SYNS", Align::Right)]);
+    for source in &status.top_sources {
+        let estimated = format!("~{}", number(source.estimated));
+        table.row([source.ip.to_string(), source.reason.clone(), estimated]);
+    }
+    let heading = style.paint("Most dropped in the last minutes (estimated)", Colour::Bold);
+    format!("\n{heading}\n{}", table.render("  "))
+}
+
+#[cfg(test)]
+pub(super) mod tests;

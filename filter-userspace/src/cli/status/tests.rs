@@ -1,0 +1,170 @@
+use super::*;
+use crate::control::protocol::{
+    ClassEnforcement, EventStatus, FailedReload, ListStatus, TemporaryStatus, TopSource,
+};
+
+fn counter(reason: &str, action: &str, family: &str, frames: u64) -> Counter {
+    let [reason, action, family] = [reason, action, family].map(str::to_owned);
+    Counter { reason, action, family, frames }
+}
+
+/// A daemon at work: `more` frames of a reason than at first.
+pub(in crate::cli) fn busy(more: u64) -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        pid: 4242,
+        uptime_s: 7_500,
+        config: "/etc/mxdp/mxdp.toml".to_owned(),
+        alarms: Vec::new(),
+        interfaces: vec![InterfaceStatus {
+            name: "eth0".to_owned(),
+            mode: "native".to_owned(),
+            pinned: true,
+            adopted: false,
+        }],
+        ports: vec![25, 465, 587],
+        generation: GenerationStatus {
+            number: 7,
+            since: 1_795_407_247,
+            build_ms: 1_412,
+            lists: vec![ListStatus {
+                source: "/etc/mxdp/blocked.txt".to_owned(),
+                class: "blocked_ip".to_owned(),
+                entries: 12_345,
+                skipped: 0,
+            }],
+            ipv4_prefixes: 12_000,
+            ipv6_prefixes: 345,
+            runtime_entries: 3,
+            enforcement: vec![ClassEnforcement {
+                class: "blocked_ip".to_owned(),
+                action: "drop".to_owned(),
+            }],
+        },
+        failed_reload: None,
+        counters: vec![
+            counter("not_ip", "pass", "other", 31),
+            counter("not_tcp", "pass", "ipv4", 1_000_000),
+            counter("not_tcp", "pass", "ipv6", 2_000),
+            counter("approved_ip", "pass", "ipv4", 900),
+            counter("unlisted", "pass", "ipv4", 0),
+            counter("unlisted", "pass", "ipv6", 0),
+            counter("blocked_ip", "drop", "ipv4", 1_234_567 + more),
+            counter("blocked_ip", "drop", "ipv6", 12),
+            counter("temporary_block", "drop", "ipv4", 5),
+            counter("blocked_country_monitor", "pass", "ipv4", 0),
+        ],
+        events: EventStatus { read: 4_096, lost: 0 },
+        temporary: TemporaryStatus { held: 2, capacity: 1_048_576 },
+        top_sources: vec![TopSource {
+            ip: "203.0.113.7".parse().unwrap(),
+            reason: "blocked_ip".to_owned(),
+            estimated: 120_000,
+        }],
+    }
+}
+
+const NOW: u64 = 1_795_407_439;
+
+#[test]
+fn a_status_is_a_page() {
+    let text = render(&busy(0), None, NOW, Style { colour: false });
+    assert_eq!(
+        text,
+        "\
+mxdp 0.1.0, pid 4242, up 2h 5m, /etc/mxdp/mxdp.toml
+protected ports: 25, 465, 587
+
+Interfaces
+  NAME  MODE    OUTLIVES THE DAEMON  FOUND ATTACHED
+  eth0  native  yes                  no
+
+Lists  generation 7, in force for 3m 12s, made in 1,412 ms
+  12,000 IPv4 and 345 IPv6 prefixes, 3 runtime entries
+  blocked_ip drop
+  LIST                   CLASS       ENTRIES  SKIPPED
+  /etc/mxdp/blocked.txt  blocked_ip   12,345        0
+
+Dropped
+  REASON                IPV4  IPV6      TOTAL
+  blocked_ip       1,234,567    12  1,234,579
+  temporary_block          5     0          5
+  in all           1,234,572    12  1,234,584
+
+Passed SYNs
+  REASON       IPV4  IPV6  TOTAL
+  approved_ip   900     0    900
+
+Passed, not judged
+  REASON        IPV4   IPV6  OTHER      TOTAL
+  not_ip           0      0     31         31
+  not_tcp  1,000,000  2,000      0  1,002,000
+  in all   1,000,000  2,000     31  1,002,031
+
+Monitored only (counted beside the verdict)
+  none
+
+Temporary blocks  2 of 1,048,576
+Sampled events  4,096 read, 0 lost
+
+Most dropped in the last minutes (estimated)
+  SOURCE       REASON          SYNS
+  203.0.113.7  blocked_ip  ~120,000
+"
+    );
+}
+
+#[test]
+fn alarms_stand_first() {
+    let mut status = busy(0);
+    status.alarms = vec!["eth0: generic mode, slower\nthan native".to_owned()];
+    status.failed_reload =
+        Some(FailedReload { at: 1_795_407_247, message: "blocked.txt:3: `\x1b[2J`".to_owned() });
+    let text = render(&status, None, NOW, Style { colour: false });
+    let expected = "\
+ALARM  eth0: generic mode, slower
+       than native
+ALARM  the reload of 2026-11-23 04:14:07 UTC failed; what was in force still is
+       blocked.txt:3: `\\u{1b}[2J`
+
+mxdp 0.1.0,";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(render(&status, None, NOW, Style { colour: true }).starts_with("\x1b[1;31mALARM"));
+}
+
+#[test]
+fn rates_are_those_since_the_last_look() {
+    let before = busy(0);
+    let earlier = Some(Earlier { status: &before, seconds: 2.0 });
+    let text = render(&busy(30_000), earlier, NOW, Style { colour: false });
+    let expected = "\
+Dropped
+  REASON                IPV4  IPV6      TOTAL  PER SECOND
+  blocked_ip       1,264,567    12  1,264,579      15,000
+  temporary_block          5     0          5           0
+  in all           1,264,572    12  1,264,584      15,000
+";
+    assert!(text.contains(expected), "{text}");
+
+    // New maps begin at nothing: that is no negative rate.
+    let (old, new) = (busy(30_000), busy(0));
+    let earlier = Some(Earlier { status: &old, seconds: 1.0 });
+    let text = render(&new, earlier, NOW, Style { colour: false });
+    assert!(text.contains("1,234,579           -\n"), "{text}");
+}
+
+#[test]
+fn every_reason_has_its_group() {
+    let group = |reason: Reason| {
+        let action = if reason.disposition() == Disposition::Drop { "drop" } else { "pass" };
+        Group::of(&counter(reason.name(), action, "ipv4", 1))
+    };
+    for reason in Reason::ALL {
+        let dropped = group(reason) == Group::Dropped;
+        assert_eq!(dropped, reason.disposition() == Disposition::Drop, "{}", reason.name());
+    }
+    assert_eq!(group(Reason::NoTables), Group::NotJudged);
+    assert_eq!(group(Reason::KnownSpamSourceReject), Group::Passed);
+    assert_eq!(group(Reason::KnownSpamSourceMonitor), Group::Monitored);
+    assert_eq!(Group::of(&counter("of_tomorrow", "drop", "ipv4", 1)), Group::Dropped);
+}

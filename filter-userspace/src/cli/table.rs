@@ -1,0 +1,109 @@
+//! Aligned columns, and numbers that can be read.
+
+use super::output::clean;
+
+/// On which side a column is aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows under a heading, in columns as wide as they need to be.
+pub(super) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(columns: impl Into<Vec<(&'static str, Align)>>) -> Self {
+        Self { columns: columns.into(), rows: Vec::new() }
+    }
+
+    /// Adds a row; cells that are missing at its end are empty.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        // A cell stays on its line.
+        let cells = cells.into_iter().map(|cell| clean(&cell).replace('\n', " "));
+        self.rows.push(cells.collect());
+    }
+
+    /// The lines, each begun with `indent` and ended without spaces.
+    pub(super) fn render(&self, indent: &str) -> String {
+        let heading: Vec<String> =
+            self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let lines = || std::iter::once(&heading).chain(&self.rows);
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|column| lines().map(|cells| width(cells.get(column))).max().unwrap_or(0))
+            .collect();
+        let mut text = String::new();
+        for cells in lines() {
+            let mut line = indent.to_owned();
+            for (column, wide) in widths.iter().enumerate() {
+                let cell = cells.get(column).map_or("", String::as_str);
+                let gap = " ".repeat(wide - width(cells.get(column)));
+                let (before, after) = match self.columns[column].1 {
+                    Align::Left => ("", gap.as_str()),
+                    Align::Right => (gap.as_str(), ""),
+                };
+                line.push_str(if column == 0 { "" } else { "  " });
+                line.extend([before, cell, after]);
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn width(cell: Option<&String>) -> usize {
+    cell.map_or(0, |cell| cell.chars().count())
+}
+
+/// `1,234,567`.
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (value, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (123_456, "123,456"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table =
+            Table::new([("NAME", Align::Left), ("FRAMES", Align::Right), ("NOTE", Align::Left)]);
+        table.row(["eth0".into(), "1,234,567".into(), "löwe".into()]);
+        table.row(["a longer one".into(), "5".into()]);
+        table.row(["x\x1b[2J\ny".into(), "0".into(), "end".into()]);
+        assert_eq!(
+            table.render("  "),
+            concat!(
+                "  NAME             FRAMES  NOTE\n",
+                "  eth0          1,234,567  löwe\n",
+                "  a longer one          5\n",
+                "  x\\u{1b}[2J y          0  end\n",
+            )
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! Times as people write and read them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::runtime::LONGEST_S;
+
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+/// Seconds of `90s`, `10m`, `2h30m`, `7d`: whole numbers with the units `d`,
+/// `h`, `m` and `s`, each at most once and the largest first.
+pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no duration; write for example 90s, 10m, 2h30m or 7d");
+    let too_long = || format!("`{text}` is too long; at most {}d", LONGEST_S / 86_400);
+    let mut units = UNITS.iter();
+    let mut seconds: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, unit) = rest.split_at(end);
+        let mut after = unit.chars();
+        let letter = after.next().ok_or_else(wrong)?;
+        let (_, factor) = units.find(|(unit, _)| *unit == letter).ok_or_else(wrong)?;
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        seconds = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(*factor))
+            .and_then(|part| seconds.checked_add(part))
+            .filter(|seconds| *seconds <= LONGEST_S)
+            .ok_or_else(too_long)?;
+        rest = after.as_str();
+    }
+    match seconds {
+        0 if text.is_empty() => Err(wrong()),
+        0 => Err(format!("`{text}` is no time at all; the least is 1s")),
+        _ => Ok(seconds),
+    }
+}
+
+/// The two largest units: `2h 5m`, `3d`, `45s`.
+pub(super) fn human(seconds: u64) -> String {
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, factor) in UNITS {
+        let number = rest / factor;
+        rest %= factor;
+        // What is smaller than the unit after the largest does not count.
+        if number > 0 {
+            parts.push(format!("{number}{unit}"));
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// `2026-11-23 04:14:07 UTC`, from seconds of the Unix epoch.
+pub(super) fn utc(seconds: u64) -> String {
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    // Days to the civil calendar, counted in eras of 400 years from 0000-03-01
+    // (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// Now, in seconds of the Unix epoch.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        for (text, seconds) in [
+            ("1s", 1),
+            ("90s", 90),
+            ("10m", 600),
+            ("2h30m", 9_000),
+            ("7d", 604_800),
+            ("1d2h3m4s", 93_784),
+            ("1d1s", 86_401),
+            ("0h5m", 300),
+            ("36500d", LONGEST_S),
+        ] {
+            assert_eq!(parse_duration(text), Ok(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            "10",
+            "m",
+            "10 m",
+            "-5m",
+            "+5m",
+            "1.5h",
+            "5m2h",
+            "5m5m",
+            "1w",
+            "10min",
+            "10M",
+            "٣m",
+            "0s",
+            "0d0h",
+            "36500d1s",
+            "36501d",
+            "18446744073709551615s",
+            "18446744073709551616s",
+            "99999999999999999999d",
+        ] {
+            let error = parse_duration(text).unwrap_err();
+            assert!(error.starts_with(&format!("`{text}` is ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (45, "45s"),
+            (60, "1m"),
+            (192, "3m 12s"),
+            (7_500, "2h 5m"),
+            (7_205, "2h"),
+            (86_400, "1d"),
+            (90_000, "1d 1h"),
+            (86_460, "1d"),
+            (31_536_000, "365d"),
+        ] {
+            assert_eq!(human(seconds), text);
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (951_868_800, "2000-03-01 00:00:00 UTC"),
+            (1_709_164_800, "2024-02-29 00:00:00 UTC"),
+            (4_107_542_399, "2100-02-28 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+            (1_795_407_247, "2026-11-23 04:14:07 UTC"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The daemon's side of the control socket.
+//!
+//! [`ControlSocket::bind`] makes the socket, [`serve`] reads requests and hands
+//! each to the daemon as an [`Incoming`]; the daemon answers whenever it is
+//! ready. Clients are bounded in number, in time and in what they may send; a
+//! client that misbehaves costs its own connection and nothing else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream, unix};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::protocol::{Failure, FailureKind, REQUEST_LIMIT, Reply, Request};
+pub use super::socket::{BindError, ControlSocket};
+
+/// How long accepting rests after it failed, for want of descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user id.
+    pub uid: u32,
+    /// The process id, if it is in a process namespace that this one sees.
+    pub pid: Option<i32>,
+}
+
+/// A request that waits for the daemon's answer.
+#[derive(Debug)]
+pub struct Incoming {
+    /// What is asked.
+    pub request: Request,
+    /// By whom.
+    pub peer: Peer,
+    reply: oneshot::Sender<Reply<Value>>,
+}
+
+impl Incoming {
+    /// Answers it. A client that has gone away is no concern of the daemon's.
+    /// An `Incoming` that is dropped is answered with a failure.
+    pub fn answer<T: Serialize>(self, outcome: Result<T, Failure>) {
+        let value = outcome.and_then(|value| {
+            serde_json::to_value(value).map_err(|error| Failure {
+                kind: FailureKind::System,
+                message: format!("the answer has no JSON form: {error}"),
+            })
+        });
+        let reply = match value {
+            Ok(value) => Reply::Ok(value),
+            Err(failure) => Reply::Error(failure),
+        };
+        let _ = self.reply.send(reply);
+    }
+}
+
+/// What clients may take of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; the others wait until one ends.
+    pub connections: usize,
+    /// How long a client may take to send a whole request, and to take a reply.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 64, patience: Duration::from_secs(10) }
+    }
+}
+
+/// Serves the socket until the receiver of `requests` is dropped. Dropping the
+/// future ends every connection.
+///
+/// # Errors
+///
+/// If the socket cannot be used in this runtime; nothing was served then.
+pub async fn serve(
+    socket: &ControlSocket,
+    requests: mpsc::Sender<Incoming>,
+    limits: Limits,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(socket.nonblocking_listener()?)?;
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        // A slot first: who finds none waits in the kernel's backlog.
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(io::Error::other)?,
+            () = requests.closed() => return Ok(()),
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = requests.closed() => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let requests = requests.clone();
+                connections.spawn(async move {
+                    if let Err(error) = converse(stream, &requests, limits.patience).await {
+                        tracing::debug!(%error, "a control connection broke");
+                    }
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket accepts nobody at the moment");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        // Collects what has ended, so that the set does not grow.
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// What came of waiting for a line.
+enum Line {
+    Text(Vec<u8>),
+    End,
+    TooLong,
+    TooSlow,
+}
+
+/// One connection: requests in sequence, each answered before the next is read.
+async fn converse(
+    stream: UnixStream,
+    requests: &mpsc::Sender<Incoming>,
+    patience: Duration,
+) -> io::Result<()> {
+    let credentials = stream.peer_cred()?;
+    let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    loop {
+        let (reply, goes_on) = match read_line(&mut read, patience).await? {
+            Line::End => return Ok(()),
+            Line::Text(line) => match serde_json::from_slice(&line) {
+                Ok(request) => (ask(request, peer, requests).await, true),
+                Err(error) => (bad_request(format!("no request of mxdp's: {error}")), true),
+            },
+            // The rest of such a line is not worth reading.
+            Line::TooLong => {
+                (bad_request(format!("a request has at most {REQUEST_LIMIT} bytes")), false)
+            }
+            Line::TooSlow => {
+                let seconds = patience.as_secs_f32();
+                (bad_request(format!("no whole request came within {seconds} s")), false)
+            }
+        };
+        let mut line = serde_json::to_vec(&reply)?;
+        line.push(b'\n');
+        timeout(patience, write.write_all(&line)).await??;
+        if !goes_on {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_line(
+    read: &mut BufReader<unix::OwnedReadHalf>,
+    patience: Duration,
+) -> io::Result<Line> {
+    let mut line = Vec::new();
+    let mut bounded = read.take(REQUEST_LIMIT + 1);
+    let Ok(outcome) = timeout(patience, bounded.read_until(b'\n', &mut line)).await else {
+        // Who has asked for nothing needs no answer.
+        return Ok(if line.is_empty() { Line::End } else { Line::TooSlow });
+    };
+    outcome?;
+    // The last line may end with the connection instead.
+    let text = line.strip_suffix(b"\n").unwrap_or(&line).len() as u64;
+    Ok(match line.len() {
+        0 => Line::End,
+        _ if text > REQUEST_LIMIT => Line::TooLong,
+        _ => Line::Text(line),
+    })
+}
+
+async fn ask(request: Request, peer: Peer, requests: &mpsc::Sender<Incoming>) -> Reply<Value> {
+    let described = request.changes().then(|| describe(&request));
+    if let Some(request) = &described {
+        tracing::info!(uid = peer.uid, pid = peer.pid, request, "asked");
+    }
+    let (reply, answer) = oneshot::channel();
+    let sent = requests.send(Incoming { request, peer, reply }).await;
+    let reply = match (sent, answer.await) {
+        (Ok(()), Ok(reply)) => reply,
+        _ => Reply::Error(Failure {
+            kind: FailureKind::System,
+            message: "the daemon is ending and did not carry it out".to_owned(),
+        }),
+    };
+    if let (Some(request), Reply::Error(failure)) = (&described, &reply) {
+        // `?` escapes what could start a line of its own.
+        let (uid, pid) = (peer.uid, peer.pid);
+        tracing::warn!(uid, pid, request, message = ?failure.message, "refused");
+    }
+    reply
+}
+
+impl Request {
+    /// Whether it changes anything, and so belongs in the log.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Reload
+            | Self::RuntimeAdd { .. }
+            | Self::RuntimeRemove { .. }
+            | Self::TemporaryAdd { .. }
+            | Self::TemporaryRemove { .. }
+            | Self::Detach => true,
+            Self::Status | Self::Lookup { .. } | Self::RuntimeList { .. } | Self::TemporaryList => {
+                false
+            }
+        }
+    }
+}
+
+/// A request as one line of the log: control characters are escaped, and a note
+/// of any length takes a bounded space.
+fn describe(request: &Request) -> String {
+    const LONGEST: usize = 500;
+    let mut text = format!("{request:?}");
+    if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+fn bad_request(message: String) -> Reply<Value> {
+    Reply::Error(Failure { kind: FailureKind::BadRequest, message })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! From the configuration's path to tables that are ready to be put in force.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use filter_common::Class;
+use filter_common::abi::Settings;
+
+use crate::config::{self, Config, CountrySource, InlineEntry, ListSource};
+use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
+use crate::io::files;
+use crate::io::kernel::{ModeRequest, Tries};
+use crate::lists::{
+    self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, ParseOptions,
+    ParsedList, Table,
+};
+use crate::runtime::RuntimeEntries;
+
+/// The most files of a country folder: two families for each code, and room.
+const COUNTRY_FILES: usize = 2048;
+
+/// The largest configuration file.
+const CONFIG_BYTES: u64 = 1024 * 1024;
+
+/// Lists, and the table compiled from them.
+pub struct Lists {
+    /// The lists, for the question "which line says so?".
+    pub set: ListSet,
+    /// The table, as the kernel has it.
+    pub table: Table,
+}
+
+/// Lists that were read and compiled, with what there is to say about them.
+pub struct Loaded {
+    /// The lists and their table.
+    pub lists: Lists,
+    /// What an operator is warned of.
+    pub warnings: Vec<String>,
+}
+
+impl Lists {
+    /// The lists, for people.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<ListStatus> {
+        let mut statuses: Vec<_> = self.set.files().iter().map(list_status).collect();
+        statuses.extend(self.set.countries().map(|countries| ListStatus {
+            source: countries.name().to_owned(),
+            class: "country".to_owned(),
+            entries: countries.len() as u64,
+            skipped: 0,
+        }));
+        statuses
+    }
+}
+
+/// A generation that is ready to be put in force.
+pub struct Built {
+    /// The configuration that it was built from.
+    pub config: Config,
+    /// Its lists.
+    pub lists: Lists,
+    /// Its tables in the kernel.
+    pub tries: Tries,
+    /// How long reading, compiling and installing took.
+    pub elapsed: Duration,
+    /// What an operator is warned of.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration and its lists and fills tables in the kernel. Nothing
+/// that is in force is touched.
+///
+/// # Errors
+///
+/// All errors at once, a line each.
+pub fn build(path: &Path) -> Result<Built, Vec<String>> {
+    let start = Instant::now();
+    let config = read_config(path)?;
+    let Loaded { lists, mut warnings, .. } = load(&config)?;
+    warnings.splice(0..0, config.warnings());
+    let total = lists.table.v4.len() + lists.table.v6.len();
+    let mut reported = Instant::now();
+    let tries = tries(&lists.table, |done| {
+        if reported.elapsed() > Duration::from_secs(1) {
+            reported = Instant::now();
+            tracing::info!(done, total, "installing prefixes");
+        }
+    })
+    .map_err(|error| vec![format!("{error:#}")])?;
+    Ok(Built { config, lists, tries, elapsed: start.elapsed(), warnings })
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+///
+/// All errors at once, a line each: file, line, key and what to do.
+pub fn read_config(path: &Path) -> Result<Config, Vec<String>> {
+    let bytes = files::read(path, CONFIG_BYTES).map_err(|error| vec![error])?;
+    config::parse_bytes(&bytes, path)
+        .map_err(|errors| errors.to_string().lines().map(str::to_owned).collect())
+}
+
+/// Reads and compiles the lists of a configuration.
+///
+/// # Errors
+///
+/// All errors at once: file, line and text.
+pub fn load(config: &Config) -> Result<Loaded, Vec<String>> {
+    let mut errors = Vec::new();
+    let mut loaded = Vec::new();
+    let mut left = config.limits.prefixes;
+    for source in &config.lists {
+        match load_file(source, config, left) {
+            Ok(file) => {
+                left = left.saturating_sub(file.list.len());
+                loaded.push(file);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    loaded.extend(inline_files(&config.inline, &config.path));
+    let countries = load_countries(config).unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let policy = CountryPolicy {
+        approved: config.countries.approved.clone(),
+        blocked: config.countries.blocked.clone(),
+        unknown: config.countries.unknown,
+    };
+    let set = ListSet::new(loaded, countries, policy);
+    let Compiled { table, conflicts } = lists::compile(&set);
+    Ok(Loaded { lists: Lists { set, table }, warnings: conflicts.lines() })
+}
+
+fn list_status(file: &LoadedFile) -> ListStatus {
+    ListStatus {
+        source: file.name.clone(),
+        class: file.class.name().to_owned(),
+        entries: file.list.len() as u64,
+        skipped: file.list.skipped() as u64,
+    }
+}
+
+fn load_file(source: &ListSource, config: &Config, left: usize) -> Result<LoadedFile, String> {
+    let bytes = files::read(&source.path, config.limits.file_bytes)?;
+    let name = source.path.display().to_string();
+    let options = ParseOptions {
+        on_bad_line: source.on_bad_line,
+        refuse_default_route: !source.class.approves() && !source.force,
+        max_entries: left,
+    };
+    let list = lists::parse(&bytes, &options).map_err(|error| error.display(&name))?;
+    Ok(LoadedFile { name, class: source.class, list })
+}
+
+/// The addresses that stand in the configuration itself, as a list for each class.
+fn inline_files(entries: &[InlineEntry], path: &Path) -> Vec<LoadedFile> {
+    Class::ALL
+        .into_iter()
+        .filter_map(|class| {
+            let of_class = entries.iter().filter(|entry| entry.class == class);
+            let list = ParsedList::from_entries(of_class.map(|entry| (entry.net, entry.line, "")));
+            let name = path.display().to_string();
+            (list.len() > 0).then_some(LoadedFile { name, class, list })
+        })
+        .collect()
+}
+
+fn load_countries(config: &Config) -> Result<Option<Countries>, String> {
+    let limits = CountryLimits { networks: config.limits.prefixes };
+    match &config.countries.source {
+        None => Ok(None),
+        Some(CountrySource::Database { path, registered_country }) => {
+            let name = path.display().to_string();
+            let bytes = files::read(path, config.limits.file_bytes)?;
+            Countries::from_mmdb(&name, bytes, *registered_country, &limits)
+                .map(Some)
+                .map_err(|error| format!("{name}: {error}"))
+        }
+        Some(CountrySource::Folder { path }) => {
+            let name = path.display().to_string();
+            let mut contents = Vec::new();
+            for (file, path) in files::list(path, COUNTRY_FILES)? {
+                if lists::country_of_file(&file).is_some() {
+                    contents.push((file, files::read(&path, config.limits.file_bytes)?));
+                }
+            }
+            Countries::from_folder(&name, &contents, &limits)
+                .map(Some)
+                .map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// The lists of runtime entries.
+#[must_use]
+pub fn runtime_lists(entries: &RuntimeEntries) -> Lists {
+    let file = |list, class| {
+        let note = |entry: &'_ RuntimeEntry| entry.note.clone().unwrap_or_default();
+        let entries: Vec<_> = entries.list(list).map(|entry| (entry.prefix, note(entry))).collect();
+        let entries = entries.iter().map(|(prefix, note)| (*prefix, 0, note.as_str()));
+        LoadedFile { name: "runtime".to_owned(), class, list: ParsedList::from_entries(entries) }
+    };
+    let files = vec![
+        file(RuntimeList::Approved, Class::ApprovedIp),
+        file(RuntimeList::Blocked, Class::BlockedIp),
+    ];
+    let set = ListSet::new(files, None, CountryPolicy::default());
+    let table = lists::compile(&set).table;
+    Lists { set, table }
+}
+
+/// Fills tables in the kernel; `progress` hears the prefixes done.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn tries(table: &Table, progress: impl FnMut(usize)) -> Result<Tries> {
+    Tries::build(&table.v4, &table.v6, progress)
+}
+
+/// The settings of a generation.
+#[must_use]
+pub fn settings(config: &Config, generation: u64) -> Settings {
+    let mut settings = Settings::new(generation);
+    for port in &config.filter.ports {
+        settings.protect(*port);
+    }
+    for class in Class::ALL {
+        settings.enforce(class, config.enforcement.of(class));
+    }
+    settings.syn_rate_v4 = config.syn_rate.ipv4;
+    settings.syn_rate_v6 = config.syn_rate.ipv6;
+    settings.events_per_second = config.filter.events_per_second;
+    settings
+}
+
+/// How the filter is to be attached.
+#[must_use]
+pub const fn mode(config: &Config) -> ModeRequest {
+    match config.filter.mode {
+        config::Mode::Auto => ModeRequest::Auto,
+        config::Mode::Native => ModeRequest::Native,
+        config::Mode::Generic => ModeRequest::Generic,
+    }
+}
+
+/// The files whose change asks for a reload.
+#[must_use]
+pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
+    let mut paths = vec![path.to_owned()];
+    paths.extend(config.lists.iter().map(|source| source.path.clone()));
+    paths.extend(config.countries.source.iter().map(|source| source.path().to_owned()));
+    paths
+}
+
+/// The changes that a reload does not carry out.
+#[must_use]
+pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let keys = [
+        ("filter.pin", old.filter.pin != new.filter.pin),
+        ("filter.persist", old.filter.persist != new.filter.persist),
+        ("filter.debug", old.filter.debug != new.filter.debug),
+        ("temporary.capacity", old.temporary != new.temporary),
+        ("syn_rate.capacity", old.syn_rate.capacity != new.syn_rate.capacity),
+        ("control.socket", old.control.socket != new.control.socket),
+        ("state.folder", old.state.folder != new.state.folder),
+        ("log", old.log != new.log),
+    ];
+    keys.into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| format!("{key} was changed; that takes effect when mxdp is restarted"))
+        .collect()
+}

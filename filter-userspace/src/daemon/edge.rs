@@ -1,0 +1,261 @@
+//! Everything asynchronous: it waits for the outside and sends messages to the
+//! daemon's thread.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::maps::{MapData, RingBuf};
+use filter_common::abi::Event;
+use nix::poll::{PollFd, PollFlags, poll};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::build::{self, Built};
+use super::core::{Channels, Daemon, Message};
+use super::{Mode, misconfigured, refused, trial};
+use crate::config::Config;
+use crate::control::protocol::Failure;
+use crate::control::server::{self, ControlSocket};
+use crate::io::kernel::{Capacities, Debug, Filter, Options, read_event};
+use crate::io::runtime_file;
+use crate::io::watch::Watch;
+use crate::runtime::RuntimeEntries;
+
+/// Messages that may wait for the daemon's thread.
+const INBOX: usize = 1024;
+
+/// Events that are sent in one message.
+const EVENT_BATCH: usize = 256;
+
+/// Changes that come closer together are one: an editor writes in several steps.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Runs the daemon with the configuration at `path`, until a signal or an
+/// operator ends it.
+///
+/// # Errors
+///
+/// Everything that is wrong with configuration and lists, or what the system
+/// refused. A filter that was attached before goes on then.
+pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
+    let config = build::read_config(path).map_err(|errors| misconfigured(&errors))?;
+    crate::log::start(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime")
+        .map_err(|error| refused(&error))?;
+    let result = runtime.block_on(serve(path, &config, mode));
+    // A blocked reader must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> {
+    let (messages, mut inbox) = mpsc::channel(INBOX);
+    // Before anything is attached, so that no signal finds the default handler.
+    forward_signals(&messages).context("signals").map_err(|error| refused(&error))?;
+    // Then the socket: it says whether another daemon runs.
+    let socket = ControlSocket::bind(&config.control.socket)
+        .map_err(|error| refused(&anyhow!(error.to_string())))?;
+
+    let built = build::build(path).map_err(|errors| misconfigured(&errors))?;
+    for warning in &built.warnings {
+        tracing::warn!("{warning}");
+    }
+    let entries = runtime_file::load(&config.state.folder)
+        .map_err(|error| misconfigured(&[error.to_string()]))?;
+    let parts = start(path, built, entries, messages.clone(), mode).await;
+    let daemon = parts.map_err(|error| refused(&error))?;
+    daemon.announce();
+    tokio::spawn(forward_requests(socket, messages.clone()));
+    tokio::spawn(forward_ticks(messages));
+
+    let thread = thread::spawn(move || daemon.run(&mut inbox));
+    let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+    match ended.context("the daemon's thread").map_err(|error| refused(&error))? {
+        Ok(outcome) => outcome.map_err(|error| refused(&error)),
+        Err(_) => Err(refused(&anyhow!("the daemon's thread panicked; a pinned filter goes on"))),
+    }
+}
+
+/// Opens the filter, puts the first generation in force, and starts what listens
+/// to the kernel and the files.
+async fn start(
+    path: &Path,
+    built: Built,
+    entries: RuntimeEntries,
+    messages: mpsc::Sender<Message>,
+    mode: Mode,
+) -> Result<Daemon> {
+    let config = &built.config;
+    let trial = match (mode, config.filter.ports.first()) {
+        (Mode::Trial, Some(port)) => Some(
+            trial::bind(*port)
+                .await
+                .with_context(|| format!("the trial listens on port {port}"))?,
+        ),
+        _ => None,
+    };
+    let mut filter = Filter::open(&options(config))?;
+    let events = filter.take_events()?;
+    let has_log = config.filter.debug != crate::config::Debug::Off;
+    let log = has_log.then(|| filter.take_log()).transpose()?;
+    let (watched, new_paths) = mpsc::unbounded_channel();
+    let channels = Channels { messages: messages.clone(), watched };
+    let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
+
+    tokio::spawn(forward_changes(new_paths, messages.clone()));
+    if let Some(log) = log {
+        let messages = messages.clone();
+        thread::spawn(move || write_log(log, &messages));
+    }
+    thread::spawn(move || forward_events(events, &messages));
+    if let Some(listener) = trial {
+        tokio::spawn(trial::serve(listener));
+    }
+    Ok(daemon)
+}
+
+fn options(config: &Config) -> Options {
+    let debug = match config.filter.debug {
+        crate::config::Debug::Off => Debug::Off,
+        crate::config::Debug::Error => Debug::Error,
+        crate::config::Debug::Warn => Debug::Warn,
+        crate::config::Debug::Info => Debug::Info,
+        crate::config::Debug::Debug => Debug::Debug,
+        crate::config::Debug::Trace => Debug::Trace,
+    };
+    Options {
+        capacities: Capacities {
+            temporary: config.temporary.capacity,
+            syn_rate: config.syn_rate.capacity,
+        },
+        debug,
+        pin: config.filter.persist.then(|| config.filter.pin.clone()),
+    }
+}
+
+async fn forward_requests(socket: ControlSocket, messages: mpsc::Sender<Message>) {
+    let (requests, mut incoming) = mpsc::channel(16);
+    let server = async {
+        if let Err(error) = server::serve(&socket, requests, server::Limits::default()).await {
+            tracing::error!("the control socket is not served: {error}");
+        }
+    };
+    let forward = async {
+        while let Some(request) = incoming.recv().await {
+            if messages.send(Message::Request(request)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(server, forward);
+}
+
+fn forward_signals(messages: &mpsc::Sender<Message>) -> io::Result<()> {
+    let stops = [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")];
+    for (kind, name) in stops {
+        let mut signals = signal(kind)?;
+        let messages = messages.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                _ = messages.send(Message::Stop(name)).await;
+            }
+        });
+    }
+    let mut hang_ups = signal(SignalKind::hangup())?;
+    let messages = messages.clone();
+    tokio::spawn(async move {
+        while hang_ups.recv().await.is_some() {
+            _ = messages.send(Message::Reload("SIGHUP")).await;
+        }
+    });
+    Ok(())
+}
+
+async fn forward_ticks(messages: mpsc::Sender<Message>) {
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        if messages.send(Message::Tick).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Watches the files in use; a reload may bring others.
+async fn forward_changes(
+    mut new_paths: mpsc::UnboundedReceiver<Vec<PathBuf>>,
+    messages: mpsc::Sender<Message>,
+) {
+    let (changes, mut changed) = mpsc::channel(1);
+    let mut watch = None;
+    loop {
+        tokio::select! {
+            paths = new_paths.recv() => {
+                let Some(paths) = paths else { return };
+                let changes = changes.clone();
+                // The old watch goes first, so that the system's watches suffice.
+                drop(watch.take());
+                match Watch::start(&paths, move || _ = changes.try_send(())) {
+                    Ok(new) => watch = Some(new),
+                    Err(error) => tracing::error!(
+                        "files are not watched ({error}); reload with `mxdp reload` or SIGHUP"
+                    ),
+                }
+            }
+            Some(()) = changed.recv() => {
+                tokio::time::sleep(SETTLE).await;
+                while changed.try_recv().is_ok() {}
+                if messages.send(Message::Reload("files changed")).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Reads the ring of events, on a thread of its own, until the daemon ends.
+fn forward_events(mut events: RingBuf<MapData>, messages: &mpsc::Sender<Message>) {
+    while !messages.is_closed() {
+        wait_until_readable(events.as_fd());
+        let mut batch: Vec<Event> = Vec::new();
+        while batch.len() < EVENT_BATCH
+            && let Some(item) = events.next()
+        {
+            batch.extend(read_event(&item));
+        }
+        // Waiting here fills the ring, which is bounded and counted.
+        if !batch.is_empty() && messages.blocking_send(Message::Events(batch)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes the program's own log lines, on a thread of its own.
+fn write_log(
+    mut log: aya_log::EbpfLogger<&'static dyn log::Log>,
+    messages: &mpsc::Sender<Message>,
+) {
+    while !messages.is_closed() {
+        wait_until_readable(log.as_fd());
+        log.flush();
+    }
+}
+
+/// Returns when the kernel has written to a ring, or after half a second.
+fn wait_until_readable(ring: BorrowedFd<'_>) {
+    let mut polled = [PollFd::new(ring, PollFlags::POLLIN)];
+    if poll(&mut polled, 500_u16).is_err() {
+        // A signal, or no memory: try again, and not in a hot loop.
+        thread::sleep(Duration::from_millis(10));
+    }
+}

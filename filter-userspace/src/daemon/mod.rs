@@ -1,0 +1,39 @@
+//! The daemon: keeps the kernel's tables as the configuration says.
+//!
+//! One thread ([`core`]) owns the filter and all state and takes messages, one
+//! after the other: requests of operators, reloads that were built elsewhere,
+//! events and ticks. Reading and compiling lists runs beside it ([`build`]), so
+//! that a large reload keeps nobody waiting. Everything asynchronous (sockets,
+//! signals, the event ring) lives in [`edge`] and only sends messages.
+
+pub mod answer;
+pub mod build;
+mod core;
+mod edge;
+mod sources;
+mod status;
+mod trial;
+
+use crate::control::protocol::{Failure, FailureKind};
+
+pub use edge::run;
+
+/// What the daemon is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To filter, until it is told to end.
+    Run,
+    /// To be tried out: as [`Mode::Run`], with a listener on the first protected
+    /// port that greets those whom the filter admits.
+    Trial,
+}
+
+/// The failure of configuration or lists: all errors, a line each.
+pub(crate) fn misconfigured(errors: &[String]) -> Failure {
+    Failure { kind: FailureKind::Configuration, message: errors.join("\n") }
+}
+
+/// The failure of a system call, with what was tried.
+pub(crate) fn refused(error: &anyhow::Error) -> Failure {
+    Failure { kind: FailureKind::System, message: format!("{error:#}") }
+}

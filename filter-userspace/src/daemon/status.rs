@@ -1,0 +1,92 @@
+//! The state of everything, for `mxdp status`.
+
+use anyhow::Result;
+use filter_common::{Class, Reason};
+
+use super::core::{Daemon, disposition};
+use crate::control::protocol::{
+    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, Status,
+    TemporaryStatus,
+};
+
+/// How many sources of dropped SYNs are shown.
+const TOP_SOURCES: usize = 10;
+
+impl Daemon {
+    /// The state of everything.
+    pub(super) fn status(&mut self) -> Result<Status> {
+        let now = self.started.elapsed().as_secs();
+        let mut alarms = self.alarms.clone();
+        if self.failed_reload.is_some() {
+            alarms.push("the last reload failed; an older generation is in force".to_owned());
+        }
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now,
+            config: self.path.display().to_string(),
+            alarms,
+            interfaces: self.interfaces(),
+            ports: self.config.filter.ports.clone(),
+            generation: self.generation_status(),
+            failed_reload: self.failed_reload.clone(),
+            counters: self.counters()?,
+            events: EventStatus { read: self.events_read, lost: self.filter.lost_events()? },
+            temporary: TemporaryStatus {
+                held: self.temporary_held,
+                capacity: self.filter.temporary().capacity(),
+            },
+            top_sources: self.sources.top(now, TOP_SOURCES),
+        })
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceStatus> {
+        self.filter
+            .attachments()
+            .iter()
+            .map(|attachment| InterfaceStatus {
+                name: attachment.interface.clone(),
+                mode: attachment.mode.name().to_owned(),
+                pinned: attachment.is_pinned(),
+                adopted: attachment.adopted,
+            })
+            .collect()
+    }
+
+    fn generation_status(&self) -> GenerationStatus {
+        GenerationStatus {
+            number: self.generation,
+            since: self.since,
+            build_ms: self.build_ms,
+            lists: self.lists.statuses(),
+            ipv4_prefixes: self.lists.table.v4.len() as u64,
+            ipv6_prefixes: self.lists.table.v6.len() as u64,
+            runtime_entries: self.entries.len() as u64,
+            enforcement: Class::ALL.into_iter().map(|class| self.enforcement_of(class)).collect(),
+        }
+    }
+
+    fn enforcement_of(&self, class: Class) -> ClassEnforcement {
+        let action =
+            if class.approves() { "pass" } else { self.config.enforcement.of(class).name() };
+        ClassEnforcement { class: class.name().to_owned(), action: action.to_owned() }
+    }
+
+    fn counters(&self) -> Result<Vec<Counter>> {
+        let counters = self.filter.counters()?;
+        Ok(counters
+            .into_iter()
+            .filter(|(.., frames)| *frames > 0)
+            .map(|(reason, family, frames)| Counter {
+                reason: reason.name().to_owned(),
+                action: action(reason).to_owned(),
+                family: family.name().to_owned(),
+                frames,
+            })
+            .collect())
+    }
+}
+
+fn action(reason: Reason) -> &'static str {
+    disposition(reason.disposition())
+}

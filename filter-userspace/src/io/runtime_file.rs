@@ -1,0 +1,205 @@
+//! The file that keeps runtime entries across restarts: `runtime.json` in the
+//! state folder.
+//!
+//! It is replaced as a whole or not at all, and a damaged one is reported and
+//! left alone: approvals that vanish would cost mail.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::runtime::RuntimeEntries;
+
+/// The name of the file in the state folder.
+pub const FILE_NAME: &str = "runtime.json";
+
+/// The file's next version while it is written. A crash may leave it behind; it
+/// is never read, and the next save replaces it.
+const NEXT_NAME: &str = ".runtime.json.next";
+
+/// The most bytes that are read: more than the most entries can take.
+const SIZE_LIMIT: u64 = 256 << 20;
+
+/// Why the file was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeFileError {
+    /// It could not be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its text is not what was written.
+    #[error(
+        "{}:{}:{}: the runtime entries are damaged: {error}\n\
+         correct that place, or move the file away to start without runtime entries",
+        path.display(), error.line(), error.column()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: serde_json::Error,
+    },
+    /// It is larger than any that was written.
+    #[error(
+        "{}: larger than {} MiB, which no list of runtime entries is; \
+         move the file away to start without runtime entries",
+        path.display(), SIZE_LIMIT >> 20
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The new version could not be put in its place; the old one stands.
+    #[error("{}: the runtime entries were not saved: {error}", path.display())]
+    Write {
+        /// The file or folder that refused.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Reads the entries kept in `folder`; without a file or folder there are none.
+///
+/// # Errors
+///
+/// If the file is there but cannot be read or is damaged. It is not touched.
+pub fn load(folder: &Path) -> Result<RuntimeEntries, RuntimeFileError> {
+    let path = folder.join(FILE_NAME);
+    let mut text = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut text));
+    match read {
+        Ok(_) if text.len() as u64 > SIZE_LIMIT => Err(RuntimeFileError::TooLarge { path }),
+        Ok(_) => RuntimeEntries::from_json(&text)
+            .map_err(|error| RuntimeFileError::Damaged { path, error }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RuntimeEntries::default()),
+        Err(error) => Err(RuntimeFileError::Read { path, error }),
+    }
+}
+
+/// Puts `entries` in the place of those kept in `folder`, durably: when it
+/// returns, they survive a power cut. The folder is made (0700) if missing; the
+/// file has mode 0600.
+///
+/// # Errors
+///
+/// If anything of it fails. The entries kept before are then still there.
+pub fn save(folder: &Path, entries: &RuntimeEntries) -> Result<(), RuntimeFileError> {
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |error| RuntimeFileError::Write { path, error }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(write(folder))?;
+    let next = folder.join(NEXT_NAME);
+    if let Err(error) = write_new(&next, entries.to_json().as_bytes()) {
+        // A full disk is not helped by half a file. The first error counts.
+        let _ = fs::remove_file(&next);
+        return Err(write(&next)(error));
+    }
+    let path = folder.join(FILE_NAME);
+    fs::rename(&next, &path).map_err(write(&path))?;
+    // The rename is durable once the folder is.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(write(folder))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // `create_new` follows no link that someone put there in between.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::control::protocol::RuntimeList;
+    use crate::runtime::Addition;
+
+    fn some(prefix: &str) -> RuntimeEntries {
+        let mut entries = RuntimeEntries::default();
+        let addition = Addition {
+            list: RuntimeList::Blocked,
+            prefix: prefix.parse().unwrap(),
+            note: Some("noted".to_owned()),
+            expires_in_s: Some(60),
+            force: false,
+        };
+        entries.add(addition, 1_700_000_000).unwrap();
+        entries
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("lib/mxdp");
+        assert_eq!(load(&folder).unwrap(), RuntimeEntries::default());
+
+        for prefix in ["192.0.2.0/24", "2001:db8::/32"] {
+            save(&folder, &some(prefix)).unwrap();
+            assert_eq!(load(&folder).unwrap(), some(prefix));
+        }
+        let mode = fs::metadata(folder.join(FILE_NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_crash_before_the_rename_leaves_the_old_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &some("192.0.2.0/24")).unwrap();
+        let half = some("198.51.100.0/24").to_json();
+        fs::write(folder.path().join(NEXT_NAME), &half[..half.len() / 2]).unwrap();
+
+        assert_eq!(load(folder.path()).unwrap(), some("192.0.2.0/24"));
+        save(folder.path(), &some("203.0.113.0/24")).unwrap();
+        assert_eq!(load(folder.path()).unwrap(), some("203.0.113.0/24"));
+        assert!(!folder.path().join(NEXT_NAME).exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let damaged = "{\"version\": 1, \"entries\": [\n{\"list\":\"bloc";
+        fs::write(&path, damaged).unwrap();
+        let error = load(folder.path()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}:2:13: ", path.display())), "{error}");
+        assert!(error.contains("move the file away"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
+
+        fs::write(&path, "").unwrap();
+        assert!(load(folder.path()).is_err(), "an emptied file is not an empty list");
+    }
+
+    #[test]
+    fn a_link_in_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, folder.path().join(NEXT_NAME)).unwrap();
+        save(folder.path(), &some("192.0.2.0/24")).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(load(folder.path()).unwrap(), some("192.0.2.0/24"));
+    }
+
+    #[test]
+    fn a_folder_in_the_way_is_an_error_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &some("192.0.2.0/24")).unwrap();
+        fs::create_dir(folder.path().join(NEXT_NAME)).unwrap();
+        let error = save(folder.path(), &some("203.0.113.0/24")).unwrap_err();
+        assert!(matches!(error, RuntimeFileError::Write { .. }), "{error}");
+        assert_eq!(load(folder.path()).unwrap(), some("192.0.2.0/24"));
+    }
+}

@@ -1,0 +1,225 @@
+//! The mxdp daemon under test: its folder, its bpf file system, its process.
+
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::netns::Namespace;
+use crate::peers::{self, Process};
+
+/// How long anything that should happen soon may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `done` holds.
+///
+/// # Panics
+///
+/// When it does not within [`PATIENCE`].
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A folder with a configuration and a bpf file system of its own.
+pub struct Home {
+    folder: TempDir,
+    bpf: PathBuf,
+}
+
+impl Home {
+    /// A new folder, with an empty bpf file system mounted in it.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = TempDir::with_prefix("mxdp-test-").expect("a folder");
+        let bpf = folder.path().join("bpf");
+        fs::create_dir(&bpf).expect("a folder");
+        let none: Option<&str> = None;
+        mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), none)
+            .expect("the bpf file system (root is needed)");
+        Self { folder, bpf }
+    }
+
+    /// A path in the folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file of the folder.
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    /// Where the filter is pinned.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpf.join("mxdp")
+    }
+
+    /// Writes `mxdp.toml`: the paths of this folder, `filter` as the rest of
+    /// that section, and `rest` behind it.
+    pub fn configure(&self, filter: &str, rest: &str) {
+        let text = format!(
+            "[filter]\npin = \"{pins}\"\n{filter}\n\
+             [control]\nsocket = \"{folder}/mxdp.sock\"\n\
+             [state]\nfolder = \"{folder}/state\"\n{rest}\n",
+            pins = self.pins().display(),
+            folder = self.folder.path().display(),
+        );
+        self.write("mxdp.toml", text);
+    }
+
+    /// `mxdp VERB… -c mxdp.toml`, in `namespace` where one is given.
+    #[must_use]
+    pub fn mxdp(&self, namespace: Option<&Namespace>, arguments: &[&str]) -> Command {
+        let mut command = match namespace {
+            Some(namespace) => namespace.command(peers::mxdp()),
+            None => Command::new(peers::mxdp()),
+        };
+        command.args(arguments).stdin(Stdio::null()).env("NO_COLOR", "1");
+        let asks_the_daemon =
+            !["run", "check"].contains(&arguments[0]) && !arguments.contains(&"-c");
+        if asks_the_daemon {
+            command.arg("--socket").arg(self.path("mxdp.sock"));
+        }
+        command
+    }
+
+    /// Runs a verb to its end.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.mxdp(None, arguments).output().expect("mxdp starts")
+    }
+
+    /// Runs a verb that must succeed, with `--json`, and reads what it printed.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "mxdp {arguments:?}: {}\n{text}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Starts the daemon and waits until it answers.
+    #[must_use]
+    pub fn start(&self, namespace: &Namespace) -> Daemon<'_> {
+        let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
+        let config = self.path("mxdp.toml");
+        let config = config.to_str().expect("a path in UTF-8");
+        let child = self
+            .mxdp(Some(namespace), &["run", "-c", config])
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("mxdp starts");
+        let mut daemon = Daemon { home: self, process: Process(child) };
+        let start = Instant::now();
+        while !self.run(&["status", "--json"]).status.success() {
+            let ended = daemon.process.0.try_wait().expect("the daemon's state");
+            assert!(ended.is_none(), "the daemon ended: {}", self.log());
+            assert!(start.elapsed() < PATIENCE, "the daemon does not answer: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        daemon
+    }
+
+    /// What the daemons of this folder logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Removing the pins lets the kernel take the filter off.
+        _ = umount2(&self.bpf, MntFlags::MNT_DETACH);
+    }
+}
+
+/// A running daemon, killed when dropped.
+pub struct Daemon<'a> {
+    home: &'a Home,
+    process: Process,
+}
+
+impl Daemon<'_> {
+    /// Its process id. `nsenter` executes it in its own place.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("the daemon runs");
+    }
+
+    /// Ends it with `signal` and waits for that.
+    pub fn end(mut self, signal: Signal) {
+        self.signal(signal);
+        _ = self.process.0.wait();
+    }
+
+    /// Waits for it to end by itself and says whether it did well.
+    #[must_use]
+    pub fn wait(mut self) -> bool {
+        self.process.0.wait().expect("the daemon's end").success()
+    }
+
+    /// The frames counted for a reason, over all families.
+    #[must_use]
+    pub fn frames(&self, reason: &str) -> u64 {
+        let status = self.home.json(&["status"]);
+        let counters = status["counters"].as_array().expect("counters").clone();
+        counters
+            .iter()
+            .filter(|counter| counter["reason"] == reason)
+            .filter_map(|counter| counter["frames"].as_u64())
+            .sum()
+    }
+
+    /// What daemon and kernel say of an address.
+    #[must_use]
+    pub fn look_up(&self, address: IpAddr) -> Value {
+        self.home.json(&["lookup", "--live", &address.to_string()])
+    }
+}
+
+/// Every file below a folder.
+#[must_use]
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}

@@ -1,0 +1,155 @@
+//! Network namespaces with a veth pair between them.
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
+use socket2::{Domain, Socket, Type};
+
+use crate::peers;
+
+/// A name that no other test, process or run has.
+#[must_use]
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}{:x}n{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Runs `ip` and fails the test with its words where it fails.
+pub fn ip(arguments: &str) {
+    let output = Command::new(peers::ip())
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("ip(8) starts");
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {} (root is needed)",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+}
+
+/// A network namespace, removed when dropped.
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// A new namespace with its loopback up.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        let namespace = Self { name: unique(prefix) };
+        ip(&format!("netns add {}", namespace.name));
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// Its name, for ip(8).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `ip` in it.
+    pub fn ip(&self, arguments: &str) {
+        ip(&format!("-n {} {arguments}", self.name));
+    }
+
+    /// A command that runs in it. Only the network is the namespace's: the
+    /// command sees the mounts of the test.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program.as_ref());
+        command
+    }
+
+    /// Runs `work` in it, on a thread of its own.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let namespace = File::open(self.path()).expect("the namespace");
+                setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).expect("setns (root)");
+                work()
+            });
+            match thread.join() {
+                Ok(value) => value,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Its interfaces go with it, and the programs on them.
+        _ = Command::new(peers::ip()).args(["netns", "del", &self.name]).output();
+    }
+}
+
+/// A client and an edge host, with a veth pair between them.
+///
+/// The client has `e1` (10.77.0.2/16, fd77::2/64) and the edge `e0` (10.77.0.1,
+/// fd77::1); tagged with VLAN 100 they have 10.78.0.2 and 10.78.0.1.
+pub struct Pair {
+    /// The host that is protected.
+    pub edge: Namespace,
+    /// The host that sends.
+    pub client: Namespace,
+}
+
+impl Pair {
+    /// Both hosts, up and with addresses.
+    #[must_use]
+    pub fn new() -> Self {
+        let pair = Self { edge: Namespace::new("mxe"), client: Namespace::new("mxc") };
+        let (edge, client) = (&pair.edge, &pair.client);
+        client.ip(&format!("link add e1 type veth peer name e0 netns {}", edge.name()));
+        for (host, device, number) in [(client, "e1", 2), (edge, "e0", 1)] {
+            host.ip(&format!("link set {device} up"));
+            host.ip(&format!("addr add 10.77.0.{number}/16 dev {device}"));
+            host.ip(&format!("addr add fd77::{number}/64 dev {device} nodad"));
+            host.ip(&format!("link add link {device} name {device}.100 type vlan id 100"));
+            host.ip(&format!("link set {device}.100 up"));
+            host.ip(&format!("addr add 10.78.0.{number}/24 dev {device}.100"));
+        }
+        pair
+    }
+
+    /// Gives the client one more address on `e1`.
+    pub fn add_client_address(&self, address: &str) {
+        let length = if address.contains(':') { 64 } else { 16 };
+        let flags = if address.contains(':') { "nodad" } else { "" };
+        self.client.ip(&format!("addr add {address}/{length} dev e1 {flags}"));
+    }
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Connects from `source` to `target` within `patience`.
+///
+/// # Errors
+///
+/// `TimedOut` where nothing answers, as for a dropped SYN.
+pub fn connect(source: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&target.into(), patience)?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    Ok(socket)
+}

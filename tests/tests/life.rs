@@ -1,0 +1,259 @@
+//! The filter's life: it outlives its daemon, is taken over, replaced and removed.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use mxdp::io::kernel::{Capacities, Debug, Filter, Options};
+use mxdp_tests::daemon::{Home, files_below, wait_for};
+use mxdp_tests::netns::{Pair, connect};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const LISTS: &str = "[blocked]\naddresses = [\"10.77.0.66\"]\n";
+
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A host with a listener on port 25 and a client that is blocked.
+struct Scene {
+    pair: Pair,
+    home: Home,
+    _listener: TcpListener,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let pair = Pair::new();
+        pair.add_client_address("10.77.0.66");
+        let listener = pair.edge.run(|| TcpListener::bind("10.77.0.1:25").expect("a listener"));
+        let home = Home::new();
+        home.configure("interfaces = [\"e0\"]\nmode = \"native\"", LISTS);
+        Self { pair, home, _listener: listener }
+    }
+
+    fn is_admitted(&self, source: &str) -> bool {
+        let source: IpAddr = source.parse().expect("an address");
+        let target: SocketAddr = "10.77.0.1:25".parse().expect("an address");
+        self.pair.client.run(|| connect(source, target, SHORT).is_ok())
+    }
+
+    fn assert_filtered(&self, when: &str) {
+        assert!(!self.is_admitted("10.77.0.66"), "the blocked address is admitted {when}");
+        assert!(self.is_admitted("10.77.0.2"), "an unlisted address is not admitted {when}");
+    }
+
+    fn xdp_program(&self) -> Option<u64> {
+        let mut ip = self.pair.edge.command(mxdp_tests::peers::ip());
+        let output = ip.args(["-json", "link", "show", "dev", "e0"]).output().expect("ip(8)");
+        let links: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        links[0]["xdp"]["prog"]["id"].as_u64()
+    }
+}
+
+#[test]
+fn a_killed_daemon_leaves_the_filter_and_the_next_takes_it_over() {
+    let scene = Scene::new();
+    let daemon = scene.home.start(&scene.pair.edge);
+    scene.assert_filtered("at first");
+    let dropped = daemon.frames("blocked_ip");
+    let first = scene.xdp_program().expect("a program");
+    daemon.end(Signal::SIGKILL);
+    scene.assert_filtered("without a daemon");
+    assert_eq!(scene.xdp_program(), Some(first));
+
+    let daemon = scene.home.start(&scene.pair.edge);
+    scene.assert_filtered("after the restart");
+    let status = scene.home.json(&["status"]);
+    assert_eq!(status["interfaces"][0]["adopted"], true, "{status}");
+    assert_eq!(status["generation"]["number"], 2, "{status}");
+    assert_ne!(scene.xdp_program(), Some(first), "the program is the new daemon's");
+    // The counters went on, over the time without a daemon too.
+    assert!(daemon.frames("blocked_ip") >= dropped + 2);
+}
+
+/// Connections from both addresses all the while: none of the blocked one's
+/// SYNs passes and none of the other's is lost while daemons come and go.
+#[test]
+fn restarts_leave_no_gap() {
+    let scene = Scene::new();
+    let daemon = scene.home.start(&scene.pair.edge);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let scene = &scene;
+    let done = &done;
+    std::thread::scope(|scope| {
+        let knocking = scope.spawn(move || {
+            let mut knocks = 0;
+            let target: SocketAddr = "10.77.0.1:25".parse().expect("an address");
+            while !done.load(relaxed) {
+                scene.pair.client.run(|| {
+                    for _ in 0..20 {
+                        let source = "10.77.0.66".parse().expect("an address");
+                        let quick = Duration::from_millis(5);
+                        assert!(connect(source, target, quick).is_err(), "a SYN came through");
+                        knocks += 1;
+                    }
+                });
+                assert!(scene.is_admitted("10.77.0.2"), "a SYN was lost");
+            }
+            knocks
+        });
+        let mut daemon = Some(daemon);
+        for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
+            daemon.take().expect("a daemon").end(signal);
+            daemon = Some(scene.home.start(&scene.pair.edge));
+        }
+        done.store(true, relaxed);
+        let knocks = knocking.join().expect("the knocking");
+        assert!(knocks > 50, "{knocks}");
+    });
+}
+
+#[test]
+fn pins_of_another_abi_version_or_shape_are_replaced_under_traffic() {
+    let scene = Scene::new();
+    let daemon = scene.home.start(&scene.pair.edge);
+    scene.home.json(&["temp", "add", "10.77.0.2", "--for", "1h"]);
+    daemon.end(Signal::SIGKILL);
+    let pins = scene.home.pins();
+    let folders = || {
+        let mut names: Vec<_> = fs::read_dir(&pins)
+            .expect("the pins")
+            .map(|entry| entry.expect("a folder").file_name().into_string().expect("a name"))
+            .collect();
+        names.sort();
+        names
+    };
+    let [current] = &folders()[..] else { panic!("one version: {:?}", folders()) };
+
+    // What an older version left behind: other maps, its program still attached.
+    fs::rename(pins.join(current), pins.join("abi-0")).expect("renamed");
+    let first = scene.xdp_program();
+    let daemon = scene.home.start(&scene.pair.edge);
+    assert_eq!(folders(), [current.clone()]);
+    assert_ne!(scene.xdp_program(), first);
+    assert_eq!(scene.home.json(&["status"])["interfaces"][0]["adopted"], true);
+    assert!(!scene.is_admitted("10.77.0.2"), "temporary blocks are carried over");
+    scene.home.json(&["temp", "remove", "10.77.0.2"]);
+    scene.assert_filtered("after the replacement");
+    daemon.end(Signal::SIGKILL);
+
+    // Maps of another size: they are replaced, and the blocks carried over.
+    let more = format!("{LISTS}[temporary]\ncapacity = 2048\n");
+    scene.home.configure("interfaces = [\"e0\"]", &more);
+    let daemon = scene.home.start(&scene.pair.edge);
+    let status = scene.home.json(&["status"]);
+    assert_eq!(status["temporary"]["capacity"], 2048);
+    assert_eq!(status["interfaces"][0]["adopted"], true);
+    scene.assert_filtered("with larger maps");
+    daemon.end(Signal::SIGKILL);
+
+    // A mixture of maps, as a crash between two pins would leave.
+    fs::remove_file(pins.join(current).join("SELECTOR")).expect("removed");
+    let _daemon = scene.home.start(&scene.pair.edge);
+    scene.assert_filtered("after a crash between two pins");
+    assert_eq!(scene.home.json(&["status"])["interfaces"][0]["adopted"], true);
+}
+
+#[test]
+fn detach_leaves_no_pin_no_link_and_no_map() {
+    let scene = Scene::new();
+    for with_daemon in [true, false] {
+        let daemon = scene.home.start(&scene.pair.edge);
+        scene.assert_filtered("before the detach");
+        let maps = scene.maps_in_use();
+        assert!(maps.len() >= 9, "{maps:?}");
+        let config = scene.home.path("mxdp.toml");
+        let config = config.to_str().expect("UTF-8");
+        if with_daemon {
+            scene.home.json(&["detach", "-c", config]);
+            assert!(daemon.wait(), "{}", scene.home.log());
+        } else {
+            daemon.end(Signal::SIGKILL);
+            scene.home.json(&["detach", "-c", config]);
+        }
+        wait_for("the program to leave", || scene.xdp_program().is_none());
+        assert!(scene.is_admitted("10.77.0.66"), "the filter is gone");
+        assert_eq!(files_below(&scene.home.pins()), Vec::<std::path::PathBuf>::new());
+        assert!(!scene.home.path("mxdp.sock").exists());
+        wait_for("the maps to be freed", || {
+            let left: Vec<u32> = aya::maps::loaded_maps().flatten().map(|map| map.id()).collect();
+            maps.iter().all(|id| !left.contains(id))
+        });
+    }
+}
+
+impl Scene {
+    /// The ids of the maps that the attached program uses.
+    fn maps_in_use(&self) -> Vec<u32> {
+        let id = self.xdp_program().expect("a program");
+        aya::programs::loaded_programs()
+            .flatten()
+            .find(|program| u64::from(program.id()) == id)
+            .and_then(|program| program.map_ids().ok().flatten())
+            .expect("its maps")
+    }
+}
+
+#[test]
+fn without_persist_nothing_is_left_behind() {
+    let scene = Scene::new();
+    scene.home.configure("interfaces = [\"e0\"]\npersist = false", LISTS);
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let daemon = scene.home.start(&scene.pair.edge);
+        scene.assert_filtered("while the daemon runs");
+        assert!(files_below(&scene.home.pins()).is_empty());
+        daemon.end(signal);
+        wait_for("the program to leave", || scene.xdp_program().is_none());
+    }
+}
+
+#[test]
+fn interfaces_come_and_go_by_reload() {
+    let scene = Scene::new();
+    scene.pair.edge.ip("link add x0 type veth peer name x1");
+    scene.pair.edge.ip("link add x0.7 link x0 type vlan id 7");
+    let _daemon = scene.home.start(&scene.pair.edge);
+    let names = || {
+        let status = scene.home.json(&["status"]);
+        let interfaces = status["interfaces"].as_array().expect("interfaces").clone();
+        let names = interfaces.iter().map(|i| i["name"].as_str().expect("a name").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["e0"]);
+    scene.home.configure("interfaces = [\"e0\", \"x0\", \"x0.7\"]", LISTS);
+    scene.home.json(&["reload"]);
+    assert_eq!(names(), ["e0", "x0", "x0.7"]);
+    scene.home.configure("interfaces = [\"x0\"]", LISTS);
+    scene.home.json(&["reload"]);
+    assert_eq!(names(), ["x0"]);
+    wait_for("the filter to leave e0", || scene.xdp_program().is_none());
+    assert!(scene.is_admitted("10.77.0.66"));
+}
+
+#[test]
+fn a_second_filter_on_the_interface_is_refused_by_name() {
+    let scene = Scene::new();
+    let _daemon = scene.home.start(&scene.pair.edge);
+    let other = Home::new();
+    other.configure("interfaces = [\"e0\"]", LISTS);
+    let config = other.path("mxdp.toml");
+    let config = config.to_str().expect("UTF-8");
+    let output =
+        other.mxdp(Some(&scene.pair.edge), &["run", "-c", config]).output().expect("mxdp starts");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("e0: another XDP program is attached: mxdp (id "), "{words}");
+    assert_eq!(files_below(&other.pins()), Vec::<std::path::PathBuf>::new(), "it left pins");
+    scene.assert_filtered("after the refusal");
+}
+
+#[test]
+fn the_maps_of_a_filter_are_freed_with_it() {
+    let before = aya::maps::loaded_maps().flatten().count();
+    let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
+    let options = Options { capacities, debug: Debug::Trace, pin: None };
+    let filter = Filter::open(&options).expect("the program loads with its log");
+    assert!(aya::maps::loaded_maps().flatten().count() > before);
+    drop(filter);
+}
