@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::error::{CliError, Exit, Failed};
 use super::output::{Colour, Output, clean, report};
-use super::status::{Earlier, render};
+use super::status::{Earlier, View, render};
 use super::time::now;
 use crate::control::client::{CallError, call};
 use crate::control::protocol::{Request, Status};
@@ -85,7 +85,7 @@ fn show(
         return Ok(());
     }
     let earlier = earlier.map(|(status, ago)| Earlier { status, seconds: ago.as_secs_f64() });
-    let text = render(status, earlier, now(), output.style);
+    let text = render(status, View::Screen(earlier), now(), output.style);
     draw(&text, output)
 }
 
