@@ -29,14 +29,14 @@ pub(super) struct Arguments {
     /// `run`, `trial`, `check`, `detach` and `lookup` without `--live` read
     /// /etc/mxdp/mxdp.toml without it. The verbs that ask the daemon use it only
     /// to find the daemon's socket.
-    #[arg(short, long, value_name = "FILE", global = true)]
+    #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
 
     /// The daemon's control socket
     ///
     /// Without it, the socket that the file of `-c` names, and without `-c`
     /// /run/mxdp/mxdp.sock.
-    #[arg(long, value_name = "PATH", global = true)]
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Global options")]
     pub(super) socket: Option<PathBuf>,
 
     /// Print JSON, for scripts
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     /// object a line; the lists of `approve`, `block` and `temp` as one array.
     /// Errors are printed on standard error as
     /// {"error":{"kind":"…","message":"…"}}, those of the command line too.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub(super) json: bool,
 
     #[command(subcommand)]
@@ -73,8 +73,8 @@ pub(super) enum Verb {
     /// Check the configuration and every list it names
     ///
     /// Reads the configuration, the list files and the country database as the
-    /// daemon would, and reports every error and warning with file and line.
-    /// Touches nothing and needs neither root nor the daemon.
+    /// daemon would, and reports every error and warning with file and line, on
+    /// standard output. Touches nothing and needs neither root nor the daemon.
     Check,
 
     /// Have the daemon read configuration and lists again

@@ -206,7 +206,8 @@ impl Page {
         let mut text = String::from("Examples:\n");
         for (purpose, example) in self.examples {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "  {purpose}:\n      {example}");
+            let colon = if purpose.ends_with('?') { "" } else { ":" };
+            let _ = writeln!(text, "  {purpose}{colon}\n      {example}");
         }
         text.push_str("\nExit codes:\n");
         for exit in self.exits {

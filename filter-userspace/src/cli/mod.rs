@@ -77,7 +77,8 @@ fn run(words: Vec<OsString>) -> ExitCode {
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !wanted {
-        report(true, "usage", error.render().to_string().trim_end());
+        let text = error.render().to_string();
+        report(true, "usage", text.trim_start_matches("error: ").trim_end());
     } else {
         // A reader that has gone away needs no help.
         let _ = error.print();

@@ -128,7 +128,7 @@ pub(super) fn report(json: bool, kind: &str, message: &str) {
         let object = ErrorObject { error: ErrorBody { kind, message } };
         serde_json::to_string(&object).unwrap_or_default()
     } else {
-        format!("mxdp: {}", clean(message))
+        format!("error: {}", clean(message))
     };
     text.push('\n');
     let _ = io::stderr().write_all(text.as_bytes());

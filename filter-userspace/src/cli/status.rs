@@ -19,7 +19,7 @@ pub(super) fn once(socket: &Path, output: &mut Output) -> Result<Exit, CliError>
     if output.json {
         output.object(&status)?;
     } else {
-        let text = render(&status, None, now(), output.style);
+        let text = render(&status, View::Page, now(), output.style);
         output.text(&text)?;
     }
     Ok(Exit::Done)
@@ -33,35 +33,66 @@ pub(super) struct Earlier<'a> {
     pub(super) seconds: f64,
 }
 
+/// How the status is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum View<'a> {
+    /// As a page, to be read from the top.
+    Page,
+    /// On a screen that may be too short for all of it, so that what moves comes
+    /// first; with rates since an earlier look.
+    Screen(Option<Earlier<'a>>),
+}
+
 /// The status as text; `now` in seconds of the Unix epoch.
-pub(super) fn render(
-    status: &Status,
-    earlier: Option<Earlier<'_>>,
-    now: u64,
-    style: Style,
-) -> String {
-    let mut text = alarms(status, style);
-    let heading = |text: &str| style.paint(text, Colour::Bold);
-    text.push_str(&format!(
-        "{} {}, pid {}, up {}, {}\n",
-        heading("mxdp"),
-        status.version,
+pub(super) fn render(status: &Status, view: View<'_>, now: u64, style: Style) -> String {
+    let mut text = alarms(status, style) + &head(status, style);
+    let lists = standing(status, now, style);
+    match view {
+        View::Page => text.push_str(&(lists + &moving(status, None, style))),
+        View::Screen(earlier) => text.push_str(&(moving(status, earlier, style) + &lists)),
+    }
+    text
+}
+
+/// The daemon, in two lines.
+fn head(status: &Status, style: Style) -> String {
+    let ports: Vec<String> = status.ports.iter().map(u16::to_string).collect();
+    format!(
+        "{} {}, pid {}, up {}, {}\nprotected ports: {}\n",
+        style.paint("mxdp", Colour::Bold),
+        clean(&status.version),
         status.pid,
         human(status.uptime_s),
-        clean(&status.config)
-    ));
-    let ports: Vec<String> = status.ports.iter().map(u16::to_string).collect();
-    text.push_str(&format!("protected ports: {}\n", ports.join(", ")));
+        clean(&status.config),
+        ports.join(", ")
+    )
+}
 
-    text.push_str(&format!("\n{}\n", heading("Interfaces")));
-    text.push_str(&interfaces(&status.interfaces));
+/// What changes with the configuration: interfaces and lists.
+fn standing(status: &Status, now: u64, style: Style) -> String {
+    format!(
+        "\n{}\n{}\n{}{}",
+        style.paint("Interfaces", Colour::Bold),
+        interfaces(&status.interfaces),
+        style.paint("Lists", Colour::Bold),
+        generation(&status.generation, now)
+    )
+}
 
-    text.push_str(&format!("\n{}", heading("Lists")));
-    text.push_str(&generation(&status.generation, now));
-
+/// What changes with every packet.
+fn moving(status: &Status, earlier: Option<Earlier<'_>>, style: Style) -> String {
+    let mut text = String::new();
+    let heading = |text: &str| style.paint(text, Colour::Bold);
     for group in Group::ALL {
-        text.push_str(&format!("\n{}\n", heading(group.heading())));
-        text.push_str(&counters(group, status, earlier));
+        match counters(group, status, earlier) {
+            Some(table) => {
+                let heading = heading(group.heading());
+                text.push_str(&format!("\n{heading}\n{}", table.render("  ")));
+            }
+            // Most have nothing on monitor.
+            None if group == Group::Monitored => {}
+            None => text.push_str(&format!("\n{}  none\n", heading(group.heading()))),
+        }
     }
 
     let temporary = &status.temporary;
@@ -185,7 +216,7 @@ struct Row {
     before: u64,
 }
 
-fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> String {
+fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> Option<Table> {
     let of_group = |status: &Status| -> Vec<Counter> {
         status.counters.iter().filter(|counter| Group::of(counter) == group).cloned().collect()
     };
@@ -213,12 +244,12 @@ fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> Stri
     }
     rows.retain(|(_, row)| row.total > 0);
     if rows.is_empty() {
-        return "  none\n".to_owned();
+        return None;
     }
     if rows.len() > 1 {
         rows.push(("in all".to_owned(), sum));
     }
-    table_of(rows, earlier.map(|earlier| earlier.seconds)).render("  ")
+    Some(table_of(rows, earlier.map(|earlier| earlier.seconds)))
 }
 
 fn table_of(rows: Vec<(String, Row)>, seconds: Option<f64>) -> Table {

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::error::{CliError, Exit, Failed};
 use super::output::{Colour, Output, clean, report};
-use super::status::{Earlier, render};
+use super::status::{Earlier, View, render};
 use super::time::now;
 use crate::control::client::{CallError, call};
 use crate::control::protocol::{Request, Status};
@@ -27,13 +27,8 @@ const SHOW_CURSOR: &str = "\x1b[?25h";
 pub(super) fn status(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::system(error.to_string()))?;
-    let draws = output.is_terminal && !output.json;
-    if draws {
-        output.text(HIDE_CURSOR)?;
-        output.text(&format!("{HOME}{ERASE_BELOW}"))?;
-    }
     let watched = runtime.block_on(watch(socket.to_owned(), output));
-    if draws {
+    if output.is_terminal && !output.json {
         output.text(SHOW_CURSOR)?;
         output.flush()?;
     }
@@ -65,6 +60,9 @@ async fn watch(socket: PathBuf, output: &mut Output) -> Result<(), CliError> {
         let at = Instant::now();
         match answer {
             Ok(status) => {
+                if !seen && output.is_terminal && !output.json {
+                    output.text(HIDE_CURSOR)?;
+                }
                 show(&status, earlier.as_ref().map(|(status, then)| (status, at - *then)), output)?;
                 seen = true;
                 earlier = Some((status, at));
@@ -87,7 +85,7 @@ fn show(
         return Ok(());
     }
     let earlier = earlier.map(|(status, ago)| Earlier { status, seconds: ago.as_secs_f64() });
-    let text = render(status, earlier, now(), output.style);
+    let text = render(status, View::Screen(earlier), now(), output.style);
     draw(&text, output)
 }
 

@@ -5,6 +5,7 @@
 //! ready. Clients are bounded in number, in time and in what they may send; a
 //! client that misbehaves costs its own connection and nothing else.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +76,9 @@ impl Default for Limits {
     }
 }
 
-/// Serves the socket until the receiver of `requests` is dropped. Dropping the
-/// future ends every connection.
+/// Serves the socket until the receiver of `requests` is dropped and what was
+/// answered before has reached the clients. Who drops the future instead cuts
+/// off every connection, that of the request to end among them.
 ///
 /// # Errors
 ///
@@ -87,19 +89,28 @@ pub async fn serve(
     limits: Limits,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.nonblocking_listener()?)?;
-    let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    tokio::select! {
+        never = accept(&listener, &requests, limits, &mut connections) => match never? {},
+        () = requests.closed() => {}
+    }
+    // No connection outlasts this: it ends when it has no reply to write.
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Accepts for ever, a connection for each free slot.
+async fn accept(
+    listener: &UnixListener,
+    requests: &mpsc::Sender<Incoming>,
+    limits: Limits,
+    connections: &mut JoinSet<()>,
+) -> io::Result<Infallible> {
+    let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         // A slot first: who finds none waits in the kernel's backlog.
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(io::Error::other)?,
-            () = requests.closed() => return Ok(()),
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = requests.closed() => return Ok(()),
-        };
-        match accepted {
+        let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+        match listener.accept().await {
             Ok((stream, _)) => {
                 let requests = requests.clone();
                 connections.spawn(async move {
@@ -138,7 +149,11 @@ async fn converse(
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
-        let (reply, goes_on) = match read_line(&mut read, patience).await? {
+        let line = tokio::select! {
+            line = read_line(&mut read, patience) => line?,
+            () = requests.closed() => return Ok(()),
+        };
+        let (reply, goes_on) = match line {
             Line::End => return Ok(()),
             Line::Text(line) => match serde_json::from_slice(&line) {
                 Ok(request) => (ask(request, peer, requests).await, true),

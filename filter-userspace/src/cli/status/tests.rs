@@ -68,7 +68,7 @@ const NOW: u64 = 1_795_407_439;
 
 #[test]
 fn a_status_is_a_page() {
-    let text = render(&busy(0), None, NOW, Style { colour: false });
+    let text = render(&busy(0), View::Page, NOW, Style { colour: false });
     assert_eq!(
         text,
         "\
@@ -101,9 +101,6 @@ Passed, not judged
   not_tcp  1,000,000  2,000      0  1,002,000
   in all   1,000,000  2,000     31  1,002,031
 
-Monitored only (counted beside the verdict)
-  none
-
 Temporary blocks  2 of 1,048,576
 Sampled events  4,096 read, 0 lost
 
@@ -120,7 +117,7 @@ fn alarms_stand_first() {
     status.alarms = vec!["eth0: generic mode, slower\nthan native".to_owned()];
     status.failed_reload =
         Some(FailedReload { at: 1_795_407_247, message: "blocked.txt:3: `\x1b[2J`".to_owned() });
-    let text = render(&status, None, NOW, Style { colour: false });
+    let text = render(&status, View::Page, NOW, Style { colour: false });
     let expected = "\
 ALARM  eth0: generic mode, slower
        than native
@@ -129,14 +126,16 @@ ALARM  the reload of 2026-11-23 04:14:07 UTC failed; what was in force still is
 
 mxdp 0.1.0,";
     assert!(text.starts_with(expected), "{text}");
-    assert!(render(&status, None, NOW, Style { colour: true }).starts_with("\x1b[1;31mALARM"));
+    assert!(
+        render(&status, View::Page, NOW, Style { colour: true }).starts_with("\x1b[1;31mALARM")
+    );
 }
 
 #[test]
 fn rates_are_those_since_the_last_look() {
     let before = busy(0);
     let earlier = Some(Earlier { status: &before, seconds: 2.0 });
-    let text = render(&busy(30_000), earlier, NOW, Style { colour: false });
+    let text = render(&busy(30_000), View::Screen(earlier), NOW, Style { colour: false });
     let expected = "\
 Dropped
   REASON                IPV4  IPV6      TOTAL  PER SECOND
@@ -145,11 +144,13 @@ Dropped
   in all           1,264,572    12  1,264,584      15,000
 ";
     assert!(text.contains(expected), "{text}");
+    let [dropped, lists] = ["Dropped", "Lists"].map(|heading| text.find(heading).unwrap());
+    assert!(dropped < lists, "what moves comes first");
 
     // New maps begin at nothing: that is no negative rate.
     let (old, new) = (busy(30_000), busy(0));
     let earlier = Some(Earlier { status: &old, seconds: 1.0 });
-    let text = render(&new, earlier, NOW, Style { colour: false });
+    let text = render(&new, View::Screen(earlier), NOW, Style { colour: false });
     assert!(text.contains("1,234,579           -\n"), "{text}");
 }
 

@@ -213,6 +213,28 @@ fn a_client_says_what_is_wrong_with_the_daemon() {
     assert!(error.to_string().contains("another version"), "{error}");
 }
 
+#[test]
+fn the_last_answer_reaches_its_client() {
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mxdp.sock");
+        let socket = ControlSocket::bind(&path).unwrap();
+        let _idle = Client::connect(&path).unwrap();
+        let client = thread::spawn(move || call::<String>(&path, &Request::Detach));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let (sender, mut incoming) = mpsc::channel::<Incoming>(16);
+            let answers = async {
+                incoming.recv().await.unwrap().answer(Ok("detached"));
+                drop(incoming);
+            };
+            let (served, ()) = tokio::join!(serve(&socket, sender, Limits::default()), answers);
+            served.unwrap();
+        });
+        assert_eq!(client.join().unwrap().unwrap(), "detached");
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
