@@ -74,11 +74,16 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let parts = start(path, built, entries, messages.clone(), mode).await;
     let daemon = parts.map_err(|error| refused(&error))?;
     daemon.announce();
-    tokio::spawn(forward_requests(socket, messages.clone()));
+    let requests = tokio::spawn(forward_requests(socket, messages.clone()));
     tokio::spawn(forward_ticks(messages));
 
     let thread = thread::spawn(move || daemon.run(&mut inbox));
     let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+    // Whoever asked for the end is told of it.
+    _ = tokio::time::timeout(Duration::from_secs(2), requests).await;
+    if mode == Mode::Trial {
+        runtime_file::remove(&config.state.folder);
+    }
     match ended.context("the daemon's thread").map_err(|error| refused(&error))? {
         Ok(outcome) => outcome.map_err(|error| refused(&error)),
         Err(_) => Err(refused(&anyhow!("the daemon's thread panicked; a pinned filter goes on"))),
@@ -149,8 +154,15 @@ async fn forward_requests(socket: ControlSocket, messages: mpsc::Sender<Message>
             tracing::error!("the control socket is not served: {error}");
         }
     };
-    let forward = async {
-        while let Some(request) = incoming.recv().await {
+    let forward = async move {
+        loop {
+            let request = tokio::select! {
+                request = incoming.recv() => request,
+                // The daemon has ended: `incoming` goes, and the server with it,
+                // once its clients have their last answers.
+                () = messages.closed() => return,
+            };
+            let Some(request) = request else { return };
             if messages.send(Message::Request(request)).await.is_err() {
                 return;
             }

@@ -16,16 +16,12 @@ impl Daemon {
     /// The state of everything.
     pub(super) fn status(&mut self) -> Result<Status> {
         let now = self.started.elapsed().as_secs();
-        let mut alarms = self.alarms.clone();
-        if self.failed_reload.is_some() {
-            alarms.push("the last reload failed; an older generation is in force".to_owned());
-        }
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: now,
             config: self.path.display().to_string(),
-            alarms,
+            alarms: self.alarms.clone(),
             interfaces: self.interfaces(),
             ports: self.config.filter.ports.clone(),
             generation: self.generation_status(),

@@ -107,6 +107,14 @@ pub fn save(folder: &Path, entries: &RuntimeEntries) -> Result<(), RuntimeFileEr
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(write(folder))
 }
 
+/// Removes what was kept in `folder`, and the folder if nothing else is in it:
+/// for a trial, which leaves nothing behind.
+pub fn remove(folder: &Path) {
+    // What is not there needs no removal, and what others put there stays.
+    let _ = fs::remove_file(folder.join(FILE_NAME));
+    let _ = fs::remove_dir(folder);
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
