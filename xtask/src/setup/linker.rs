@@ -95,6 +95,8 @@ pub(super) fn install(
     ));
     let root = stage.join("linker");
     let feature = format!("llvm-{}", llvm.major);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::split_paths(&path).chain([root.join("bin")]);
     let mut cargo = workspace.cargo(["install", "bpf-linker", "--version", VERSION, "--locked"]);
     cargo
         .args([
@@ -106,6 +108,10 @@ pub(super) fn install(
         ])
         .arg(&root)
         .env("LLVM_PREFIX", &llvm.prefix)
+        // Else cargo advises to put a folder there that is about to be renamed.
+        .env("PATH", std::env::join_paths(path)?)
+        // Nobody debugs it, and it builds quicker without.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         // Outlives an interruption, so that what was compiled is not lost.
         .env("CARGO_TARGET_DIR", scratch.folder.join("linker-build"));
     if !llvm.search_path.is_empty() {

@@ -65,7 +65,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         }
     }
     if errors > 0 {
-        bail!("{errors} breaches of the house rules");
+        bail!("house rules broken: {errors}");
     }
     say(format_args!("tidy: {files} files keep the house rules"));
     Ok(())
