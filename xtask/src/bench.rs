@@ -10,11 +10,7 @@ use crate::sh::{self, Workspace};
 /// `cargo xtask bench [NAME [ARGS]]`.
 pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let known = known(workspace);
-    let list = if known.is_empty() {
-        "none yet".to_owned()
-    } else {
-        known.join(", ")
-    };
+    let list = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
     let [name, rest @ ..] = arguments else {
         println!("benchmarks: {list}");
         return Ok(());
@@ -29,13 +25,10 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 }
 
 fn known(workspace: &Workspace) -> Vec<String> {
-    let entries = fs::read_dir(workspace.root.join("tests/src/bin"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| name(&entry.file_name().to_string_lossy()))
-        .collect();
+    let entries =
+        fs::read_dir(workspace.root.join("tests/src/bin")).into_iter().flatten().flatten();
+    let mut names: Vec<_> =
+        entries.filter_map(|entry| name(&entry.file_name().to_string_lossy())).collect();
     names.sort();
     names
 }

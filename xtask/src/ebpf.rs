@@ -19,24 +19,15 @@ impl Description {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));
-        Ok(Self(
-            pairs
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        ))
+        Ok(Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(found, _)| found == key)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
     fn path(&self, key: &str) -> Result<&Path> {
-        self.get(key)
-            .map(Path::new)
-            .with_context(|| format!("the eBPF toolchain has no {key}"))
+        self.get(key).map(Path::new).with_context(|| format!("the eBPF toolchain has no {key}"))
     }
 }
 
@@ -44,28 +35,18 @@ impl Description {
 /// profile's unoptimised code is none that the verifier takes.
 pub(crate) fn configure(cargo: &mut Command, rustc: &Path, linker: &Path, build_std: bool) {
     // What the outer cargo was told is about the host's target.
-    for key in [
-        "RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-    ] {
+    for key in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(key);
     }
-    let flags = [
-        "-Ctarget-cpu=v3",
-        "-Cdebuginfo=2",
-        "-Clink-arg=--btf",
-        "-Cpanic=abort",
-    ]
-    .map(str::to_owned)
-    .into_iter()
-    .chain([
-        format!("-Clinker={}", linker.display()),
-        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
-    ])
-    .collect::<Vec<_>>()
-    .join("\x1f");
+    let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Cpanic=abort"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([
+            format!("-Clinker={}", linker.display()),
+            format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+        ])
+        .collect::<Vec<_>>()
+        .join("\x1f");
     cargo
         .args(["--release", "--target", "bpfel-unknown-none"])
         .env("RUSTC", rustc)
@@ -92,9 +73,7 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
     cargo
         .env(
             "RUSTC_WORKSPACE_WRAPPER",
-            toolchain
-                .path("CLIPPY")
-                .context("fetch one that has clippy")?,
+            toolchain.path("CLIPPY").context("fetch one that has clippy")?,
         )
         .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")
         .env("CARGO_TARGET_DIR", workspace.target().join("ebpf-clippy"));

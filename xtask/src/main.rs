@@ -17,12 +17,7 @@ use anyhow::{Result, bail};
 use sh::Workspace;
 
 /// One row a verb: its name, its arguments, what it does, and its code.
-type Verb = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&Workspace, &[String]) -> Result<()>,
-);
+type Verb = (&'static str, &'static str, &'static str, fn(&Workspace, &[String]) -> Result<()>);
 
 const VERBS: &[Verb] = &[
     (
@@ -31,36 +26,16 @@ const VERBS: &[Verb] = &[
         "fetch what is missing into target/: the eBPF toolchain; --peers: the test peers too",
         setup::verb,
     ),
-    (
-        "build",
-        "[--release]",
-        "set up what is missing and build the workspace",
-        run::build,
-    ),
+    ("build", "[--release]", "set up what is missing and build the workspace", run::build),
     (
         "run",
         "[-- ARGS]",
         "set up, build, and run mxdp on loopback with config/trial.toml (root)",
         run::verb,
     ),
-    (
-        "test",
-        "[FILTER]",
-        "set up, then every check and test there is (root)",
-        test::verb,
-    ),
-    (
-        "tidy",
-        "",
-        "the house rules that no compiler checks",
-        tidy::verb,
-    ),
-    (
-        "bench",
-        "[NAME [ARGS]]",
-        "run a benchmark, or list them",
-        bench::verb,
-    ),
+    ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
+    ("tidy", "", "the house rules that no compiler checks", tidy::verb),
+    ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),
 ];
 
@@ -91,11 +66,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 }
 
 fn names() -> String {
-    VERBS
-        .iter()
-        .map(|(verb, ..)| *verb)
-        .collect::<Vec<_>>()
-        .join(", ")
+    VERBS.iter().map(|(verb, ..)| *verb).collect::<Vec<_>>().join(", ")
 }
 
 fn help(_: &Workspace, _: &[String]) -> Result<()> {
@@ -113,9 +84,6 @@ mod tests {
     #[test]
     fn an_unknown_verb_is_an_error_that_lists_the_known_ones() {
         let error = dispatch(&["attach".to_owned()]).unwrap_err().to_string();
-        assert!(
-            error.contains("'attach'") && error.contains("setup, build, run, test"),
-            "{error}"
-        );
+        assert!(error.contains("'attach'") && error.contains("setup, build, run, test"), "{error}");
     }
 }

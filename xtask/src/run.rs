@@ -15,13 +15,8 @@ pub(crate) fn build(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         bail!("build takes --release or nothing");
     }
     setup::ensure_toolchain(workspace)?;
-    let mut cargo = workspace.cargo([
-        "build",
-        "--locked",
-        "--workspace",
-        "--exclude",
-        "filter-ebpf",
-    ]);
+    let mut cargo =
+        workspace.cargo(["build", "--locked", "--workspace", "--exclude", "filter-ebpf"]);
     sh::run(cargo.args(arguments))
 }
 
@@ -33,10 +28,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         _ => bail!("run takes arguments for mxdp after --"),
     };
     // Told before anything is fetched and built.
-    ensure!(
-        sh::is_root(),
-        "loading a packet filter takes root: run this as root, or with sudo"
-    );
+    ensure!(sh::is_root(), "loading a packet filter takes root: run this as root, or with sudo");
     setup::ensure_toolchain(workspace)?;
     // The development profile: this is about a quick first start.
     sh::run(&mut workspace.cargo([
@@ -51,10 +43,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         println!("\n{}\n", text.trim_end());
     }
     let binary = workspace.target().join("debug/mxdp");
-    say(format_args!(
-        "{} run -c config/trial.toml; Ctrl-C ends it",
-        binary.display()
-    ));
+    say(format_args!("{} run -c config/trial.toml; Ctrl-C ends it", binary.display()));
     // Becomes mxdp, so that signals reach it without anything in between.
     let error = Command::new(&binary)
         .args(["run", "-c", "config/trial.toml"])

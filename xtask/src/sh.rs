@@ -20,12 +20,8 @@ impl Workspace {
         // may have been moved since.
         let manifest = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = manifest
-            .parent()
-            .context("xtask has no workspace around it")?;
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        let root = manifest.parent().context("xtask has no workspace around it")?;
+        Ok(Self { root: root.to_owned() })
     }
 
     /// The one target folder; `filter-userspace/build.rs` looks for the
@@ -37,9 +33,7 @@ impl Workspace {
     /// The cargo that runs this xtask, on this workspace and its target folder.
     pub(crate) fn cargo<I: AsRef<str>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", self.target());
+        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", self.target());
         for argument in arguments {
             cargo.arg(argument.as_ref());
         }
@@ -104,11 +98,7 @@ pub(crate) fn is_root() -> bool {
 
 /// From proc(5): `Uid:` has the real, effective, saved and file-system user.
 fn effective_user(status: &str) -> Option<&str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))?
-        .split_whitespace()
-        .nth(1)
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)
 }
 
 /// Removes a folder with all in it; one that is not there is fine.
@@ -144,10 +134,7 @@ mod tests {
 
     #[test]
     fn the_effective_user_is_the_second() {
-        assert_eq!(
-            effective_user("Name:\tx\nUid:\t1000\t0\t1000\t1000\n"),
-            Some("0")
-        );
+        assert_eq!(effective_user("Name:\tx\nUid:\t1000\t0\t1000\t1000\n"), Some("0"));
         assert_eq!(effective_user("Name:\tx\n"), None);
     }
 

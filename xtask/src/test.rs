@@ -40,10 +40,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         timed(name, || stage(workspace))?;
     }
     let tally = timed("tests", || tests(workspace, arguments.first()))?;
-    say(format_args!(
-        "all checks passed in {:.0} s",
-        start.elapsed().as_secs_f64()
-    ));
+    say(format_args!("all checks passed in {:.0} s", start.elapsed().as_secs_f64()));
     // Test programs print their own counts one by one; this is their sum.
     println!("{}", tally.line());
     Ok(())
@@ -54,10 +51,7 @@ fn timed<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     let outcome = work();
     let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
-    say(format_args!(
-        "== {name}: {verdict}, {:.1} s",
-        start.elapsed().as_secs_f64()
-    ));
+    say(format_args!("== {name}: {verdict}, {:.1} s", start.elapsed().as_secs_f64()));
     outcome.with_context(|| format!("{name} failed"))
 }
 
@@ -67,18 +61,12 @@ fn format(workspace: &Workspace) -> Result<()> {
 
 fn lints(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo(["clippy"]);
-    sh::run(
-        cargo
-            .args(HOST_CRATES)
-            .args(["--all-targets", "--", "-D", "warnings"]),
-    )
+    sh::run(cargo.args(HOST_CRATES).args(["--all-targets", "--", "-D", "warnings"]))
 }
 
 fn documentation(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo(["doc"]);
-    cargo
-        .args(HOST_CRATES)
-        .args(["--no-deps", "--document-private-items"]);
+    cargo.args(HOST_CRATES).args(["--no-deps", "--document-private-items"]);
     sh::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
@@ -135,9 +123,8 @@ struct Tally {
 impl Tally {
     /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; …`, if it is that.
     fn add(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
+        let Some((_, counts)) =
+            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
         };
@@ -156,11 +143,8 @@ impl Tally {
     }
 
     fn line(&self) -> String {
-        let skipped = if self.ignored == 0 {
-            String::new()
-        } else {
-            format!(", {} skipped", self.ignored)
-        };
+        let skipped =
+            if self.ignored == 0 { String::new() } else { format!(", {} skipped", self.ignored) };
         format!("{} passed, {} failed{skipped}", self.passed, self.failed)
     }
 }
@@ -180,24 +164,9 @@ mod tests {
         ] {
             tally.add(line);
         }
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 13,
-                failed: 2,
-                ignored: 1
-            }
-        );
+        assert_eq!(tally, Tally { passed: 13, failed: 2, ignored: 1 });
         assert_eq!(tally.line(), "13 passed, 2 failed, 1 skipped");
-        assert_eq!(
-            Tally {
-                passed: 1,
-                failed: 0,
-                ignored: 0
-            }
-            .line(),
-            "1 passed, 0 failed"
-        );
+        assert_eq!(Tally { passed: 1, failed: 0, ignored: 0 }.line(), "1 passed, 0 failed");
     }
 
     #[test]
@@ -210,10 +179,6 @@ mod tests {
         };
         assert_eq!(run(0).unwrap().passed, 2);
         assert!(run(1).is_err());
-        assert!(
-            String::from_utf8(shown)
-                .unwrap()
-                .ends_with("\n2 passed, 0 failed\n")
-        );
+        assert!(String::from_utf8(shown).unwrap().ends_with("\n2 passed, 0 failed\n"));
     }
 }

@@ -30,12 +30,7 @@ pub(super) struct Package {
 impl Package {
     /// The name that `apt-get download` gives the file.
     fn file_name(&self) -> String {
-        format!(
-            "{}_{}_{}.deb",
-            self.name,
-            self.version.replace(':', "%3a"),
-            self.architecture
-        )
+        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
 }
 
@@ -62,22 +57,15 @@ impl Apt {
         }
         let folder = scratch.folder.join("apt");
         let downloads = scratch.downloads();
-        for needed in [
-            &folder.join("cache/archives/partial"),
-            &folder.join("lists/partial"),
-            &downloads,
-        ] {
+        for needed in
+            [&folder.join("cache/archives/partial"), &folder.join("lists/partial"), &downloads]
+        {
             fs::create_dir_all(needed)
                 .with_context(|| format!("cannot make {}", needed.display()))?;
         }
         // Where the host's lists did not do for an earlier set-up, they will not now.
         let private_lists = folder.join("lists/complete").exists();
-        Ok(Self {
-            folder,
-            downloads,
-            private_lists,
-            fresh: false,
-        })
+        Ok(Self { folder, downloads, private_lists, fresh: false })
     }
 
     /// The candidates of those of `names` that the lists have.
@@ -90,9 +78,7 @@ impl Apt {
             .output()
             .context("apt-cache did not start")?;
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(stanzas(&text)
-            .map(|package| (package.name.clone(), package))
-            .collect())
+        Ok(stanzas(&text).map(|package| (package.name.clone(), package)).collect())
     }
 
     /// The candidates of all `names`, from fresh lists if need be.
@@ -102,24 +88,15 @@ impl Apt {
     pub(super) fn find(&mut self, names: &[&str]) -> Result<Vec<Package>> {
         loop {
             let known = self.known(names)?;
-            let missing: Vec<_> = names
-                .iter()
-                .filter(|name| !known.contains_key(**name))
-                .copied()
-                .collect();
+            let missing: Vec<_> =
+                names.iter().filter(|name| !known.contains_key(**name)).copied().collect();
             if missing.is_empty() {
-                return Ok(names
-                    .iter()
-                    .filter_map(|name| known.get(*name).cloned())
-                    .collect());
+                return Ok(names.iter().filter_map(|name| known.get(*name).cloned()).collect());
             }
             if self.fresh {
                 bail!("the package lists have no {}", missing.join(", "));
             }
-            self.refresh(&format!(
-                "the host's package lists have no {}",
-                missing.join(", ")
-            ))?;
+            self.refresh(&format!("the host's package lists have no {}", missing.join(", ")))?;
         }
     }
 
@@ -127,11 +104,7 @@ impl Apt {
     pub(super) fn unpack(&mut self, names: &[&str], root: &Path) -> Result<Vec<Package>> {
         let mut packages = self.find(names)?;
         let total = packages.iter().map(|package| package.size).sum();
-        say(format_args!(
-            "packages to fetch: {}, {}",
-            packages.len(),
-            megabytes(total)
-        ));
+        say(format_args!("packages to fetch: {}, {}", packages.len(), megabytes(total)));
         if let Err(error) = self.download(&packages) {
             if self.fresh {
                 return Err(error);
@@ -150,12 +123,7 @@ impl Apt {
 
     fn download(&self, packages: &[Package]) -> Result<()> {
         for (index, package) in packages.iter().enumerate() {
-            let Package {
-                name,
-                version,
-                size,
-                ..
-            } = package;
+            let Package { name, version, size, .. } = package;
             let step = format!(
                 "[{}/{}] {name} {version}, {}",
                 index + 1,
@@ -190,9 +158,7 @@ impl Apt {
     }
 
     fn refresh(&mut self, reason: &str) -> Result<()> {
-        say(format_args!(
-            "{reason}; fetching fresh lists into target/setup"
-        ));
+        say(format_args!("{reason}; fetching fresh lists into target/setup"));
         self.fresh = true;
         self.private_lists = true;
         sh::run(self.client("apt-get").args(["update", "-q"]))?;
@@ -212,10 +178,7 @@ impl Apt {
         // apt's own user may not enter the checkout: a home folder often is 0700.
         option("APT::Sandbox::User", "root");
         if self.private_lists {
-            option(
-                "Dir::State::Lists",
-                &self.folder.join("lists").to_string_lossy(),
-            );
+            option("Dir::State::Lists", &self.folder.join("lists").to_string_lossy());
         }
         // The answers are parsed.
         command.env("LC_ALL", "C");
@@ -226,9 +189,7 @@ impl Apt {
 /// The packages in `apt-cache show`'s answer, blank lines between them
 /// (deb822(5)).
 fn stanzas(text: &str) -> impl Iterator<Item = Package> {
-    text.split("\n\n")
-        .map(stanza)
-        .filter(|package| !package.name.is_empty())
+    text.split("\n\n").map(stanza).filter(|package| !package.name.is_empty())
 }
 
 fn stanza(text: &str) -> Package {
@@ -249,11 +210,7 @@ fn stanza(text: &str) -> Package {
 
 /// `debconf (>= 0.5) | debconf-2.0` is `debconf`; `python3:any` is `python3`.
 fn first_name(dependency: &str) -> Option<String> {
-    dependency
-        .split([' ', ':', '|'])
-        .next()
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
+    dependency.split([' ', ':', '|']).next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -42,18 +42,13 @@ pub(super) struct Compiler {
 
 /// The one source that the environment asks for, if it does.
 pub(super) fn forced() -> Option<String> {
-    std::env::var(FORCE)
-        .ok()
-        .filter(|source| !source.is_empty())
+    std::env::var(FORCE).ok().filter(|source| !source.is_empty())
 }
 
 type Source = fn(&Workspace, &Scratch, &Path, &Path) -> Result<Compiler>;
 
-const SOURCES: [(&str, Source); 3] = [
-    ("sysroot", from_sysroot),
-    ("rustup", from_rustup),
-    ("debian", from_debian),
-];
+const SOURCES: [(&str, Source); 3] =
+    [("sysroot", from_sysroot), ("rustup", from_rustup), ("debian", from_debian)];
 
 /// Finds or fetches a compiler: into `stage`, Debian's packages into `root`.
 ///
@@ -87,9 +82,7 @@ pub(super) fn obtain(
 
 fn from_sysroot(workspace: &Workspace, scratch: &Scratch, _: &Path, _: &Path) -> Result<Compiler> {
     let sysroot = sh::capture(
-        Command::new("rustc")
-            .args(["--print", "sysroot"])
-            .current_dir(&workspace.root),
+        Command::new("rustc").args(["--print", "sysroot"]).current_dir(&workspace.root),
     )?;
     with_sources("sysroot", Path::new(sysroot.trim()), scratch)
 }
@@ -97,10 +90,7 @@ fn from_sysroot(workspace: &Workspace, scratch: &Scratch, _: &Path, _: &Path) ->
 /// The toolchain at `sysroot`, if it can build `core` and a linker for it can be had.
 fn with_sources(source: &'static str, sysroot: &Path, scratch: &Scratch) -> Result<Compiler> {
     let sources = sysroot.join("lib/rustlib/src/rust/library/core");
-    ensure!(
-        sources.is_dir(),
-        "the active rustc has no library sources (rust-src)"
-    );
+    ensure!(sources.is_dir(), "the active rustc has no library sources (rust-src)");
     let rustc = sysroot.join("bin/rustc");
     let (version, llvm) = identify(&rustc, &[])?;
     linker::can_be_had(scratch, llvm)?;
@@ -124,36 +114,21 @@ fn from_rustup(
     _: &Path,
 ) -> Result<Compiler> {
     ensure!(sh::program("rustup").is_some(), "there is no rustup here");
-    let answer = sh::capture(
-        Command::new("rustc")
-            .arg("-vV")
-            .current_dir(&workspace.root),
-    )?;
+    let answer = sh::capture(Command::new("rustc").arg("-vV").current_dir(&workspace.root))?;
     let release = field(&answer, "release").context("rustc -vV names no release")?;
     ensure!(
-        release
-            .chars()
-            .all(|letter| letter.is_ascii_digit() || letter == '.'),
+        release.chars().all(|letter| letter.is_ascii_digit() || letter == '.'),
         "the active rustc is {release}; only a stable release can be fetched by its name"
     );
     linker::can_be_had(scratch, llvm_major(&answer)?)?;
 
-    say(format_args!(
-        "fetching Rust {release} with its library sources by rustup (about 150 MB)"
-    ));
+    say(format_args!("fetching Rust {release} with its library sources by rustup (about 150 MB)"));
     let home = stage.join("rustup");
     fs::create_dir(&home)?;
     let log = stage.join("rustup.log");
     let mut rustup = Command::new("rustup");
     rustup
-        .args([
-            "toolchain",
-            "install",
-            release,
-            "--profile",
-            "minimal",
-            "--no-self-update",
-        ])
+        .args(["toolchain", "install", release, "--profile", "minimal", "--no-self-update"])
         .args(["--component", "rust-src", "--component", "clippy"])
         // A home of its own: the host's toolchains and settings stay as they are.
         .env("RUSTUP_HOME", &home)
@@ -165,11 +140,7 @@ fn from_rustup(
     let outcome = wait_while_growing(&mut child, &home);
     if let Err(error) = outcome {
         let said = fs::read_to_string(&log).unwrap_or_default();
-        let last = said
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-            .unwrap_or_default()
-            .trim();
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         sh::remove(&home)?;
         return Err(error.context(last.to_owned()));
     }
@@ -272,13 +243,9 @@ fn from_debian(
 fn minimum_rust(workspace: &Workspace) -> Result<String> {
     let manifest =
         fs::read_to_string(workspace.root.join("Cargo.toml")).context("cannot read Cargo.toml")?;
-    let value = manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("rust-version"));
+    let value = manifest.lines().find_map(|line| line.strip_prefix("rust-version"));
     let version = value.and_then(|value| value.split('"').nth(1));
-    version
-        .map(str::to_owned)
-        .context("Cargo.toml has no rust-version")
+    version.map(str::to_owned).context("Cargo.toml has no rust-version")
 }
 
 /// `1.96.0+dfsg1-1~deb12u2` is (1, 96).
@@ -301,26 +268,17 @@ fn identify(rustc: &Path, libraries: &[PathBuf]) -> Result<(String, u32)> {
 fn llvm_major(answer: &str) -> Result<u32> {
     let version = field(answer, "LLVM version").context("rustc -vV names no LLVM")?;
     let major = version.split('.').next().unwrap_or_default();
-    major
-        .parse()
-        .with_context(|| format!("LLVM version {version}"))
+    major.parse().with_context(|| format!("LLVM version {version}"))
 }
 
 fn field<'a>(answer: &'a str, key: &str) -> Option<&'a str> {
-    answer
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+    answer.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
 }
 
 fn driver(folders: &[PathBuf]) -> Result<PathBuf> {
-    let entries = folders
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten()
-        .flatten();
+    let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let is_driver = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("librustc_driver-"))
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("librustc_driver-"))
     };
     entries
         .map(|entry| entry.path())

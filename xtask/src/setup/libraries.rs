@@ -23,12 +23,7 @@ pub(super) fn folders(root: &Path, extra: &[&str]) -> Vec<PathBuf> {
         found.extend(multiarch.filter(|path| path.to_string_lossy().contains("-linux-gnu")));
     }
     found.sort();
-    found.extend(
-        extra
-            .iter()
-            .map(|folder| root.join(folder))
-            .filter(|folder| folder.is_dir()),
-    );
+    found.extend(extra.iter().map(|folder| root.join(folder)).filter(|folder| folder.is_dir()));
     found
 }
 
@@ -54,15 +49,10 @@ pub(super) fn complete(
             return Ok(());
         }
         if missing == before {
-            bail!(
-                "still no {} after fetching their packages",
-                Vec::from_iter(missing).join(", ")
-            );
+            bail!("still no {} after fetching their packages", Vec::from_iter(missing).join(", "));
         }
-        let owners = missing
-            .iter()
-            .map(|soname| owner(apt, soname))
-            .collect::<Result<BTreeSet<_>>>()?;
+        let owners =
+            missing.iter().map(|soname| owner(apt, soname)).collect::<Result<BTreeSet<_>>>()?;
         apt.unpack(&owners.iter().map(String::as_str).collect::<Vec<_>>(), root)?;
         before = missing;
     }
@@ -85,9 +75,7 @@ fn missing(root: &Path, programs: &[PathBuf], extra: &[&str]) -> Result<BTreeSet
 
 /// The names before `=> not found` in ldd's answer.
 fn not_found(answer: &str) -> impl Iterator<Item = &str> {
-    answer
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(" => not found"))
+    answer.lines().filter_map(|line| line.trim().strip_suffix(" => not found"))
 }
 
 fn owner(apt: &mut Apt, soname: &str) -> Result<String> {
@@ -109,9 +97,7 @@ fn owner(apt: &mut Apt, soname: &str) -> Result<String> {
 /// derives them from the soname (Debian policy 8.1), with few exceptions.
 fn candidates(soname: &str) -> Vec<String> {
     let stem = |name: &str| name.to_lowercase().replace('_', "-");
-    let (base, version) = soname
-        .split_once(".so.")
-        .unwrap_or((soname.trim_end_matches(".so"), ""));
+    let (base, version) = soname.split_once(".so.").unwrap_or((soname.trim_end_matches(".so"), ""));
     let major = version.split('.').next().unwrap_or_default();
     let joint = if base.ends_with(|last: char| last.is_ascii_digit()) && !major.is_empty() {
         "-"

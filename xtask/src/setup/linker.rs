@@ -27,10 +27,7 @@ pub(super) struct Llvm {
 /// Whether a linker for that LLVM can be made here, before anything large is
 /// fetched for it.
 pub(super) fn can_be_had(scratch: &Scratch, major: u32) -> Result<()> {
-    ensure!(
-        SUPPORTED.contains(&major),
-        "bpf-linker {VERSION} has no support for LLVM {major}"
-    );
+    ensure!(SUPPORTED.contains(&major), "bpf-linker {VERSION} has no support for LLVM {major}");
     if own_prefix().is_none() {
         Apt::new(scratch)?.find(&[&package(major)])?;
     }
@@ -40,15 +37,8 @@ pub(super) fn can_be_had(scratch: &Scratch, major: u32) -> Result<()> {
 /// The LLVM that the environment names, or Debian's, unpacked under `root`.
 pub(super) fn obtain_llvm(scratch: &Scratch, root: &Path, major: u32) -> Result<Llvm> {
     if let Some(prefix) = own_prefix() {
-        say(format_args!(
-            "LLVM {major}: {}, as LLVM_PREFIX says",
-            prefix.display()
-        ));
-        return Ok(Llvm {
-            prefix,
-            major,
-            search_path: OsString::new(),
-        });
+        say(format_args!("LLVM {major}: {}, as LLVM_PREFIX says", prefix.display()));
+        return Ok(Llvm { prefix, major, search_path: OsString::new() });
     }
     let prefix = root.join(format!("usr/lib/llvm-{major}"));
     let library = prefix.join("lib/libLLVM.so");
@@ -60,18 +50,12 @@ pub(super) fn obtain_llvm(scratch: &Scratch, root: &Path, major: u32) -> Result<
     }
     apt.unpack(&names.iter().map(String::as_str).collect::<Vec<_>>(), root)?;
     libraries::complete(&mut apt, root, &[library], &[])?;
-    Ok(Llvm {
-        prefix: prefix.into(),
-        major,
-        search_path: libraries::search_path(root, &[])?,
-    })
+    Ok(Llvm { prefix: prefix.into(), major, search_path: libraries::search_path(root, &[])? })
 }
 
 fn has_runtime(root: &Path, major: u32) -> bool {
     let name = format!("libLLVM-{major}.so");
-    libraries::folders(root, &[])
-        .iter()
-        .any(|folder| folder.join(&name).exists())
+    libraries::folders(root, &[]).iter().any(|folder| folder.join(&name).exists())
 }
 
 fn package(major: u32) -> String {
@@ -89,23 +73,14 @@ pub(super) fn install(
     stage: &Path,
     llvm: &Llvm,
 ) -> Result<PathBuf> {
-    say(format_args!(
-        "building bpf-linker {VERSION} against LLVM {} (about a minute)",
-        llvm.major
-    ));
+    say(format_args!("building bpf-linker {VERSION} against LLVM {} (about a minute)", llvm.major));
     let root = stage.join("linker");
     let feature = format!("llvm-{}", llvm.major);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::split_paths(&path).chain([root.join("bin")]);
     let mut cargo = workspace.cargo(["install", "bpf-linker", "--version", VERSION, "--locked"]);
     cargo
-        .args([
-            "--no-default-features",
-            "--features",
-            &feature,
-            "--no-track",
-            "--root",
-        ])
+        .args(["--no-default-features", "--features", &feature, "--no-track", "--root"])
         .arg(&root)
         .env("LLVM_PREFIX", &llvm.prefix)
         // Else cargo advises to put a folder there that is about to be renamed.

@@ -49,12 +49,7 @@ pub(crate) fn ensure_toolchain(workspace: &Workspace) -> Result<bool> {
 
 /// Makes sure that the test peers are there; true if they already were.
 pub(crate) fn ensure_peers(workspace: &Workspace) -> Result<bool> {
-    ensure(
-        workspace,
-        &workspace.target().join("peers"),
-        peers::is_ready,
-        peers::assemble,
-    )
+    ensure(workspace, &workspace.target().join("peers"), peers::is_ready, peers::assemble)
 }
 
 fn ensure(
@@ -71,13 +66,8 @@ fn ensure(
     if is_ready(place) {
         return Ok(true);
     }
-    let name = place
-        .file_name()
-        .context("a place without a name")?
-        .to_string_lossy();
-    say(format_args!(
-        "setting up target/{name}; nothing outside target/ is changed"
-    ));
+    let name = place.file_name().context("a place without a name")?.to_string_lossy();
+    say(format_args!("setting up target/{name}; nothing outside target/ is changed"));
     let stage = scratch.stage(&name)?;
     assemble(workspace, &scratch, &stage)?;
     sh::remove(place)?;
@@ -105,17 +95,13 @@ impl Scratch {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 say("another set-up is running; waiting for it");
-                lock.lock()
-                    .with_context(|| format!("cannot lock {}", path.display()))?;
+                lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
     /// Where downloaded packages wait; they are checked whenever they are used.
@@ -132,9 +118,7 @@ impl Scratch {
                 sh::remove(&entry.path())?;
             }
         }
-        let stage = self
-            .folder
-            .join(format!("stage-{name}-{}", std::process::id()));
+        let stage = self.folder.join(format!("stage-{name}-{}", std::process::id()));
         fs::create_dir(&stage).with_context(|| format!("cannot make {}", stage.display()))?;
         Ok(stage)
     }

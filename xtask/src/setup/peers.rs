@@ -31,12 +31,7 @@ const PEERS: &[Peer] = &[
         libraries: &["usr/lib/postfix"],
         host_will_do: false,
     },
-    Peer {
-        package: "iproute2",
-        programs: &["bin/ip"],
-        libraries: &[],
-        host_will_do: true,
-    },
+    Peer { package: "iproute2", programs: &["bin/ip"], libraries: &[], host_will_do: true },
 ];
 
 impl Peer {
@@ -54,11 +49,7 @@ impl Peer {
 /// place at once, so its description stands for it.
 pub(super) fn is_ready(place: &Path) -> bool {
     fs::read_to_string(place.join("env")).is_ok_and(|text| text == description(place, place))
-        && wanted().all(|peer| {
-            peer.programs
-                .iter()
-                .all(|program| place.join(program).exists())
-        })
+        && wanted().all(|peer| peer.programs.iter().all(|program| place.join(program).exists()))
 }
 
 fn wanted() -> impl Iterator<Item = &'static Peer> {
@@ -72,16 +63,10 @@ pub(super) fn assemble(workspace: &Workspace, scratch: &Scratch, stage: &Path) -
     if !names.is_empty() {
         let mut apt = Apt::new(scratch).context("the test peers are Debian's packages")?;
         apt.unpack(&names, stage)?;
-        let programs: Vec<PathBuf> = wanted()
-            .flat_map(|peer| peer.programs)
-            .map(|program| stage.join(program))
-            .collect();
+        let programs: Vec<PathBuf> =
+            wanted().flat_map(|peer| peer.programs).map(|program| stage.join(program)).collect();
         for program in &programs {
-            ensure!(
-                program.exists(),
-                "the package of {} does not have it",
-                program.display()
-            );
+            ensure!(program.exists(), "the package of {} does not have it", program.display());
         }
         libraries::complete(&mut apt, stage, &programs, &private)?;
         say(format_args!("test peers: {}", names.join(", ")));
@@ -92,25 +77,16 @@ pub(super) fn assemble(workspace: &Workspace, scratch: &Scratch, stage: &Path) -
 
 /// The search paths of the tree at `tree`, as they will be at `place`.
 fn description(tree: &Path, place: &Path) -> String {
-    let private: Vec<_> = PEERS
-        .iter()
-        .flat_map(|peer| peer.libraries)
-        .copied()
-        .collect();
+    let private: Vec<_> = PEERS.iter().flat_map(|peer| peer.libraries).copied().collect();
     let join = |folders: Vec<PathBuf>| {
-        let at_place = folders
-            .iter()
-            .filter_map(|folder| folder.strip_prefix(tree).ok());
+        let at_place = folders.iter().filter_map(|folder| folder.strip_prefix(tree).ok());
         at_place
             .map(|inside| place.join(inside).display().to_string())
             .collect::<Vec<_>>()
             .join(":")
     };
     let programs = ["usr/sbin", "usr/bin", "sbin", "bin"].map(|folder| tree.join(folder));
-    let programs = programs
-        .into_iter()
-        .filter(|folder| folder.is_dir())
-        .collect();
+    let programs = programs.into_iter().filter(|folder| folder.is_dir()).collect();
     format!(
         "PATH={}\nLD_LIBRARY_PATH={}\n",
         join(programs),
@@ -126,12 +102,7 @@ mod tests {
     fn a_moved_tree_is_described_at_its_place() {
         let stage = std::env::temp_dir().join(format!("xtask-peers-{}", std::process::id()));
         sh::remove(&stage).unwrap();
-        for folder in [
-            "usr/sbin",
-            "usr/lib/x86_64-linux-gnu",
-            "usr/lib/postfix",
-            "usr/lib/other",
-        ] {
+        for folder in ["usr/sbin", "usr/lib/x86_64-linux-gnu", "usr/lib/postfix", "usr/lib/other"] {
             fs::create_dir_all(stage.join(folder)).unwrap();
         }
         assert_eq!(

@@ -29,11 +29,7 @@ pub(super) fn is_ready(place: &Path) -> bool {
         return false;
     };
     let is = |key: &str, value: &str| description.get(key) == Some(value);
-    let exists = |key: &str| {
-        description
-            .get(key)
-            .is_some_and(|path| Path::new(path).exists())
-    };
+    let exists = |key: &str| description.get(key).is_some_and(|path| Path::new(path).exists());
     is("RECIPE", RECIPE)
         && is("LINKER_VERSION", linker::VERSION)
         // A moved checkout still names its old place.
@@ -52,22 +48,14 @@ pub(super) fn assemble(workspace: &Workspace, scratch: &Scratch, stage: &Path) -
     }
     let root = stage.join("root");
     let compiler = compiler::obtain(workspace, scratch, stage, &root)?;
-    say(format_args!(
-        "compiler: {}, LLVM {}",
-        compiler.version, compiler.llvm
-    ));
+    say(format_args!("compiler: {}, LLVM {}", compiler.version, compiler.llvm));
     let llvm = linker::obtain_llvm(scratch, &root, compiler.llvm)?;
     linker::install(workspace, scratch, stage, &llvm)?;
     prune(&root)?;
 
     let libraries = libraries::folders(&root, &[]);
     write_wrapper(stage, "rustc", &compiler.rustc, &libraries)?;
-    write_wrapper(
-        stage,
-        "bpf-linker",
-        &stage.join("linker/bin/bpf-linker"),
-        &libraries,
-    )?;
+    write_wrapper(stage, "bpf-linker", &stage.join("linker/bin/bpf-linker"), &libraries)?;
     if let Some(clippy) = &compiler.clippy {
         write_wrapper(stage, "clippy-driver", clippy, &libraries)?;
     }
@@ -86,11 +74,7 @@ fn write_wrapper(stage: &Path, name: &str, program: &Path, libraries: &[PathBuf]
     // its folder; it runs once for every crate.
     let mut script = "#!/bin/sh\nhere=${0%/*}\n".to_owned();
     if !libraries.is_empty() {
-        let path = libraries
-            .iter()
-            .map(|folder| relative(folder))
-            .collect::<Vec<_>>()
-            .join(":");
+        let path = libraries.iter().map(|folder| relative(folder)).collect::<Vec<_>>().join(":");
         script += &format!("export LD_LIBRARY_PATH={path}\n");
     }
     script += &format!("exec {} \"$@\"\n", relative(program));
@@ -113,21 +97,12 @@ fn prune(root: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(root.join("usr/lib")) else {
         return Ok(());
     };
-    for llvm in entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-"))
+    for llvm in
+        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-"))
     {
-        for file in fs::read_dir(llvm.path().join("lib"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for file in fs::read_dir(llvm.path().join("lib")).into_iter().flatten().flatten() {
             // The shared library may live here, the static ones are not used.
-            if file
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "a")
-            {
+            if file.path().extension().is_some_and(|extension| extension == "a") {
                 fs::remove_file(file.path())?;
             }
         }
@@ -151,12 +126,7 @@ fn check(stage: &Path, build_std: bool) -> Result<()> {
         .current_dir(&probe)
         .env("CARGO_TARGET_DIR", probe.join("target"))
         .args(["build", "--quiet"]);
-    ebpf::configure(
-        &mut cargo,
-        &stage.join("rustc"),
-        &stage.join("bpf-linker"),
-        build_std,
-    );
+    ebpf::configure(&mut cargo, &stage.join("rustc"), &stage.join("bpf-linker"), build_std);
     sh::capture(&mut cargo).context("the fetched compiler and linker do not make a BPF program")?;
     let object = probe.join("target/bpfel-unknown-none/release/probe");
     let head = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
@@ -193,10 +163,7 @@ fn describe(workspace: &Workspace, stage: &Path, compiler: &Compiler) -> Result<
     let mut lines = vec![
         ("RUSTC", place.join("rustc").into_os_string()),
         ("LINKER", place.join("bpf-linker").into_os_string()),
-        (
-            "BUILD_STD",
-            if compiler.build_std { "1" } else { "0" }.into(),
-        ),
+        ("BUILD_STD", if compiler.build_std { "1" } else { "0" }.into()),
     ];
     if compiler.clippy.is_some() {
         lines.push(("CLIPPY", place.join("clippy-driver").into_os_string()));
@@ -208,17 +175,11 @@ fn describe(workspace: &Workspace, stage: &Path, compiler: &Compiler) -> Result<
         ("VERSION", compiler.version.clone().into()),
         // Its name has a hash, so that an update of the host's rustc is noticed.
         ("DRIVER", home(&compiler.driver).into_os_string()),
-        (
-            "TARGET_LIBRARY",
-            home(&compiler.target_library).into_os_string(),
-        ),
+        ("TARGET_LIBRARY", home(&compiler.target_library).into_os_string()),
     ]);
     let mut text = String::new();
     for (key, value) in lines {
-        let value = value
-            .into_string()
-            .ok()
-            .context("the checkout's path is not UTF-8")?;
+        let value = value.into_string().ok().context("the checkout's path is not UTF-8")?;
         text += &format!("{key}={value}\n");
     }
     fs::write(stage.join("env"), text).context("cannot write the toolchain's description")
@@ -241,10 +202,7 @@ mod tests {
         write_wrapper(&stage, "wrapper", &program, &[stage.join("root/usr/lib")]).unwrap();
         fs::rename(&stage, &place).unwrap();
         let answer = sh::capture(Command::new(place.join("wrapper")).args(["a b", "c"])).unwrap();
-        assert_eq!(
-            answer,
-            format!("{} a b c\n", place.join("root/usr/lib").display())
-        );
+        assert_eq!(answer, format!("{} a b c\n", place.join("root/usr/lib").display()));
         sh::remove(&folder).unwrap();
     }
 

@@ -24,36 +24,22 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
             }
             '\'' => quote(&letters, at),
             _ if letter.is_alphanumeric() || letter == '_' => {
-                let end = find(&letters, at, |rest| {
-                    !rest[0].is_alphanumeric() && rest[0] != '_'
-                });
-                tokens.push(Token {
-                    text: letters[at..end].iter().collect(),
-                    line,
-                });
+                let end = find(&letters, at, |rest| !rest[0].is_alphanumeric() && rest[0] != '_');
+                tokens.push(Token { text: letters[at..end].iter().collect(), line });
                 end
             }
             ':' if letters.get(at + 1) == Some(&':') => {
-                tokens.push(Token {
-                    text: "::".to_owned(),
-                    line,
-                });
+                tokens.push(Token { text: "::".to_owned(), line });
                 at + 2
             }
             _ => {
                 if !letter.is_whitespace() {
-                    tokens.push(Token {
-                        text: letter.to_string(),
-                        line,
-                    });
+                    tokens.push(Token { text: letter.to_string(), line });
                 }
                 at + 1
             }
         };
-        line += letters[at..end]
-            .iter()
-            .filter(|letter| **letter == '\n')
-            .count();
+        line += letters[at..end].iter().filter(|letter| **letter == '\n').count();
         at = end;
     }
     tokens
@@ -61,9 +47,7 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
 
 /// The first place from `at` on whose rest satisfies `stop`, or the end.
 fn find(letters: &[char], at: usize, stop: impl Fn(&[char]) -> bool) -> usize {
-    (at..letters.len())
-        .find(|&index| stop(&letters[index..]))
-        .unwrap_or(letters.len())
+    (at..letters.len()).find(|&index| stop(&letters[index..])).unwrap_or(letters.len())
 }
 
 /// Block comments nest (Rust reference, "Comments").
@@ -140,17 +124,13 @@ impl Named {
     /// Whether the path starts with, or is, `prefix` (like `std::fs`).
     pub(super) fn starts_with(&self, prefix: &str) -> bool {
         let mut segments = self.segments.iter();
-        prefix
-            .split("::")
-            .all(|part| segments.next().is_some_and(|segment| segment == part))
+        prefix.split("::").all(|part| segments.next().is_some_and(|segment| segment == part))
     }
 
     /// Whether `part` (like `Instant::now`) stands in the path, wherever.
     pub(super) fn contains(&self, part: &str) -> bool {
         let part: Vec<_> = part.split("::").collect();
-        self.segments
-            .windows(part.len())
-            .any(|window| window == part)
+        self.segments.windows(part.len()).any(|window| window == part)
     }
 }
 
@@ -158,19 +138,13 @@ impl Named {
 pub(super) fn paths(tokens: &[Token]) -> Vec<Named> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
-        at = if is_word(&tokens[at]) {
-            path(tokens, at, &[], &mut found)
-        } else {
-            at + 1
-        };
+        at = if is_word(&tokens[at]) { path(tokens, at, &[], &mut found) } else { at + 1 };
     }
     found
 }
 
 fn is_word(token: &Token) -> bool {
-    token
-        .text
-        .starts_with(|letter: char| letter.is_alphabetic() || letter == '_')
+    token.text.starts_with(|letter: char| letter.is_alphabetic() || letter == '_')
 }
 
 /// Reads the path that starts at `at`, as the continuation of `prefix`; returns
@@ -198,10 +172,7 @@ fn path(tokens: &[Token], mut at: usize, prefix: &[String], found: &mut Vec<Name
 /// Reads a group from after its brace; returns the place after its end.
 fn group(tokens: &[Token], mut at: usize, prefix: &[String], found: &mut Vec<Named>) -> usize {
     if let Some(token) = tokens.get(at) {
-        found.push(Named {
-            segments: prefix.to_vec(),
-            line: token.line,
-        });
+        found.push(Named { segments: prefix.to_vec(), line: token.line });
     }
     while let Some(token) = tokens.get(at) {
         match token.text.as_str() {
@@ -245,40 +216,19 @@ mod tests {
     #[test]
     fn lines_are_counted_through_what_is_left_out() {
         let found = tokens("/* one\ntwo */ a\n\"x\ny\"\nb");
-        assert_eq!(
-            found.iter().map(|token| token.line).collect::<Vec<_>>(),
-            [2, 5]
-        );
+        assert_eq!(found.iter().map(|token| token.line).collect::<Vec<_>>(), [2, 5]);
     }
 
     #[test]
     fn groups_are_written_out() {
-        let found = paths(&tokens(
-            "use std::{fs as f, net::{IpAddr, TcpStream}};\nlet x = a::b(c::D);",
-        ));
+        let found =
+            paths(&tokens("use std::{fs as f, net::{IpAddr, TcpStream}};\nlet x = a::b(c::D);"));
         let shown: Vec<_> = found.iter().map(|path| path.segments.join("::")).collect();
-        for expected in [
-            "std::fs",
-            "std::net::IpAddr",
-            "std::net::TcpStream",
-            "a::b",
-            "c::D",
-        ] {
-            assert!(
-                shown.iter().any(|path| path == expected),
-                "{expected} in {shown:?}"
-            );
+        for expected in ["std::fs", "std::net::IpAddr", "std::net::TcpStream", "a::b", "c::D"] {
+            assert!(shown.iter().any(|path| path == expected), "{expected} in {shown:?}");
         }
-        assert!(
-            found
-                .iter()
-                .any(|path| path.starts_with("std::fs") && path.line == 1)
-        );
-        assert!(
-            found
-                .iter()
-                .any(|path| path.contains("b") && path.line == 2)
-        );
+        assert!(found.iter().any(|path| path.starts_with("std::fs") && path.line == 1));
+        assert!(found.iter().any(|path| path.contains("b") && path.line == 2));
         assert!(!found.iter().any(|path| path.starts_with("std::f")));
     }
 }
