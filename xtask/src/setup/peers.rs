@@ -1,0 +1,115 @@
+//! `target/peers`: real mail software to test against, unpacked, not installed.
+//!
+//! Goes out: the programs under their usual paths, and the file `env` with what
+//! to put in front of `PATH` and `LD_LIBRARY_PATH` to run them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::sh::{self, Workspace, say};
+
+use super::apt::Apt;
+use super::{Scratch, libraries};
+
+/// A package that tests talk to.
+struct Peer {
+    package: &'static str,
+    /// What tests run of it, relative to the tree.
+    programs: &'static [&'static str],
+    /// Where it keeps libraries of its own, relative to the tree.
+    libraries: &'static [&'static str],
+    /// The host's programs of these names do as well.
+    host_will_do: bool,
+}
+
+const PEERS: &[Peer] = &[
+    Peer {
+        package: "postfix",
+        programs: &["usr/sbin/smtp-sink", "usr/sbin/smtp-source"],
+        libraries: &["usr/lib/postfix"],
+        host_will_do: false,
+    },
+    Peer { package: "iproute2", programs: &["bin/ip"], libraries: &[], host_will_do: true },
+];
+
+impl Peer {
+    fn is_on_host(&self) -> bool {
+        self.host_will_do
+            && self.programs.iter().all(|path| {
+                Path::new(path)
+                    .file_name()
+                    .is_some_and(|name| sh::program(&name.to_string_lossy()).is_some())
+            })
+    }
+}
+
+/// Whether all peers that the host lacks are there. The whole folder is put into
+/// place at once, so its description stands for it.
+pub(super) fn is_ready(place: &Path) -> bool {
+    fs::read_to_string(place.join("env")).is_ok_and(|text| text == description(place, place))
+        && wanted().all(|peer| peer.programs.iter().all(|program| place.join(program).exists()))
+}
+
+fn wanted() -> impl Iterator<Item = &'static Peer> {
+    PEERS.iter().filter(|peer| !peer.is_on_host())
+}
+
+/// Puts the peers together in `stage`, which will be renamed to its place.
+pub(super) fn assemble(workspace: &Workspace, scratch: &Scratch, stage: &Path) -> Result<()> {
+    let names: Vec<_> = wanted().map(|peer| peer.package).collect();
+    let private: Vec<_> = wanted().flat_map(|peer| peer.libraries).copied().collect();
+    if !names.is_empty() {
+        let mut apt = Apt::new(scratch).context("the test peers are Debian's packages")?;
+        apt.unpack(&names, stage)?;
+        let programs: Vec<PathBuf> =
+            wanted().flat_map(|peer| peer.programs).map(|program| stage.join(program)).collect();
+        for program in &programs {
+            ensure!(program.exists(), "the package of {} does not have it", program.display());
+        }
+        libraries::complete(&mut apt, stage, &programs, &private)?;
+        say(format_args!("test peers: {}", names.join(", ")));
+    }
+    let text = description(stage, &workspace.target().join("peers"));
+    fs::write(stage.join("env"), text).context("cannot write the peers' description")
+}
+
+/// The search paths of the tree at `tree`, as they will be at `place`.
+fn description(tree: &Path, place: &Path) -> String {
+    let private: Vec<_> = PEERS.iter().flat_map(|peer| peer.libraries).copied().collect();
+    let join = |folders: Vec<PathBuf>| {
+        let at_place = folders.iter().filter_map(|folder| folder.strip_prefix(tree).ok());
+        at_place
+            .map(|inside| place.join(inside).display().to_string())
+            .collect::<Vec<_>>()
+            .join(":")
+    };
+    let programs = ["usr/sbin", "usr/bin", "sbin", "bin"].map(|folder| tree.join(folder));
+    let programs = programs.into_iter().filter(|folder| folder.is_dir()).collect();
+    format!(
+        "PATH={}\nLD_LIBRARY_PATH={}\n",
+        join(programs),
+        join(libraries::folders(tree, &private))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moved_tree_is_described_at_its_place() {
+        let stage = std::env::temp_dir().join(format!("xtask-peers-{}", std::process::id()));
+        sh::remove(&stage).unwrap();
+        for folder in ["usr/sbin", "usr/lib/x86_64-linux-gnu", "usr/lib/postfix", "usr/lib/other"] {
+            fs::create_dir_all(stage.join(folder)).unwrap();
+        }
+        assert_eq!(
+            description(&stage, Path::new("/p")),
+            "PATH=/p/usr/sbin\nLD_LIBRARY_PATH=/p/usr/lib/x86_64-linux-gnu:/p/usr/lib/postfix\n"
+        );
+        assert!(!is_ready(&stage));
+        sh::remove(&stage).unwrap();
+    }
+}

@@ -1,0 +1,184 @@
+//! `test`: every check there is, in one way, for people and for CI.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::sh::{self, Workspace, say};
+use crate::{ebpf, setup, tidy};
+
+/// Its name and its code; the stages run in this order.
+type Stage = (&'static str, fn(&Workspace) -> Result<()>);
+
+const STAGES: &[Stage] = &[
+    ("format", format),
+    ("tidy", tidy::check),
+    ("lints", lints),
+    ("lints of the eBPF program", ebpf::clippy),
+    ("documentation", documentation),
+    ("build", build),
+];
+
+/// Everything but the program for the kernel, which has a target of its own.
+const HOST_CRATES: [&str; 4] = ["--locked", "--workspace", "--exclude", "filter-ebpf"];
+
+/// `cargo xtask test [FILTER]`: the stages, and the tests whose names have
+/// FILTER in them.
+pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    ensure!(arguments.len() <= 1, "test takes one filter at most");
+    // A missing privilege is a failure and never a skip.
+    ensure!(
+        sh::is_root(),
+        "the tests load programs into the kernel and make namespaces: run them as root, or with sudo"
+    );
+    let start = Instant::now();
+    setup::ensure_toolchain(workspace)?;
+    setup::ensure_peers(workspace)?;
+    for (name, stage) in STAGES {
+        timed(name, || stage(workspace))?;
+    }
+    let tally = timed("tests", || tests(workspace, arguments.first()))?;
+    say(format_args!("all checks passed in {:.0} s", start.elapsed().as_secs_f64()));
+    // Test programs print their own counts one by one; this is their sum.
+    println!("{}", tally.line());
+    Ok(())
+}
+
+fn timed<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    say(format_args!("== {name}"));
+    let start = Instant::now();
+    let outcome = work();
+    let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+    say(format_args!("== {name}: {verdict}, {:.1} s", start.elapsed().as_secs_f64()));
+    outcome.with_context(|| format!("{name} failed"))
+}
+
+fn format(workspace: &Workspace) -> Result<()> {
+    sh::run(&mut workspace.cargo(["fmt", "--all", "--check"]))
+}
+
+fn lints(workspace: &Workspace) -> Result<()> {
+    let mut cargo = workspace.cargo(["clippy"]);
+    sh::run(cargo.args(HOST_CRATES).args(["--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation(workspace: &Workspace) -> Result<()> {
+    let mut cargo = workspace.cargo(["doc"]);
+    cargo.args(HOST_CRATES).args(["--no-deps", "--document-private-items"]);
+    sh::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn build(workspace: &Workspace) -> Result<()> {
+    sh::run(workspace.cargo(["build"]).args(HOST_CRATES))
+}
+
+fn tests(workspace: &Workspace, filter: Option<&String>) -> Result<Tally> {
+    let mut cargo = workspace.cargo(["test"]);
+    cargo
+        .args(HOST_CRATES)
+        .arg("--no-fail-fast")
+        .args(filter)
+        .env("MXDP_BIN", workspace.target().join("debug/mxdp"))
+        // Each test takes the peers' paths from there; as search paths for all
+        // they would reach programs that are not theirs.
+        .env("MXDP_PEERS", workspace.target().join("peers"));
+    let tally = count(&mut cargo, &mut std::io::stdout())?;
+    ensure!(tally.passed + tally.failed > 0, "no test was run");
+    Ok(tally)
+}
+
+/// Runs `cargo test`, passes its output on, and adds up the results.
+fn count(cargo: &mut Command, out: &mut impl Write) -> Result<Tally> {
+    let mut child = cargo
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{cargo:?} did not start"))?;
+    let mut tally = Tally::default();
+    let output = child.stdout.take().context("cargo has no output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+        tally.add(&String::from_utf8_lossy(&line));
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        writeln!(out, "{}", tally.line())?;
+        bail!("{cargo:?} ended with {status}");
+    }
+    Ok(tally)
+}
+
+/// The sum of what test programs report.
+#[derive(Default, Debug, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Tally {
+    /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; …`, if it is that.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) =
+            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split("; ") {
+            let Some((number, what)) = count.split_once(' ') else {
+                continue;
+            };
+            let number: u64 = number.parse().unwrap_or_default();
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&self) -> String {
+        let skipped =
+            if self.ignored == 0 { String::new() } else { format!(", {} skipped", self.ignored) };
+        format!("{} passed, {} failed{skipped}", self.passed, self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_add_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.1s",
+            "test one ... ok",
+        ] {
+            tally.add(line);
+        }
+        assert_eq!(tally, Tally { passed: 13, failed: 2, ignored: 1 });
+        assert_eq!(tally.line(), "13 passed, 2 failed, 1 skipped");
+        assert_eq!(Tally { passed: 1, failed: 0, ignored: 0 }.line(), "1 passed, 0 failed");
+    }
+
+    #[test]
+    fn output_is_counted_and_a_failure_told() {
+        let script = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured'; exit";
+        let mut shown = Vec::new();
+        let mut run = |code: u8| {
+            let script = format!("{script} {code}");
+            count(Command::new("sh").args(["-c", &script]), &mut shown)
+        };
+        assert_eq!(run(0).unwrap().passed, 2);
+        assert!(run(1).is_err());
+        assert!(String::from_utf8(shown).unwrap().ends_with("\n2 passed, 0 failed\n"));
+    }
+}

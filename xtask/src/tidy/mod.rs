@@ -1,0 +1,72 @@
+//! House rules that a compiler cannot check.
+//!
+//! Comes in: the files that git knows. Goes out: one line a breach,
+//! `file:line: message`. A rule stands here when ARCHITECTURE.md promises what it
+//! guards.
+
+mod rules;
+mod source;
+
+use std::fmt;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::sh::{self, Workspace, say};
+
+/// A breach of a rule.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    path: String,
+    /// From 1.
+    line: usize,
+    message: String,
+    /// Told, but no failure.
+    is_warning: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_warning { "warning: " } else { "" };
+        write!(out, "{}:{}: {kind}{}", self.path, self.line, self.message)
+    }
+}
+
+/// `cargo xtask tidy`.
+pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    ensure!(arguments.is_empty(), "tidy takes no arguments");
+    check(workspace)
+}
+
+/// Checks every file of the checkout, and lists every breach.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    // What is not yet added is checked too; what is ignored is not ours.
+    let mut git = Command::new("git");
+    git.current_dir(&workspace.root).args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
+    let listed = sh::capture(&mut git)?;
+    let mut errors = 0;
+    let mut files = 0;
+    for path in listed.split_terminator('\0') {
+        // Binary files have no lines, and a removed one is not there any more.
+        let Ok(text) = fs::read_to_string(workspace.root.join(path)) else {
+            continue;
+        };
+        files += 1;
+        for finding in rules::check(path, &text) {
+            eprintln!("{finding}");
+            errors += usize::from(!finding.is_warning);
+        }
+    }
+    if errors > 0 {
+        bail!("house rules broken: {errors}");
+    }
+    say(format_args!("tidy: {files} files keep the house rules"));
+    Ok(())
+}
