@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender};
 use socket2::{Domain, Socket, Type};
 
 use crate::peers;
@@ -100,7 +101,7 @@ impl Drop for Namespace {
 /// A client and an edge host, with a veth pair between them.
 ///
 /// The client has `e1` (10.77.0.2/16, fd77::2/64) and the edge `e0` (10.77.0.1,
-/// fd77::1); tagged with VLAN 100 they have 10.78.0.2 and 10.78.0.1.
+/// fd77::1).
 pub struct Pair {
     /// The host that is protected.
     pub edge: Namespace,
@@ -119,9 +120,6 @@ impl Pair {
             host.ip(&format!("link set {device} up"));
             host.ip(&format!("addr add 10.77.0.{number}/16 dev {device}"));
             host.ip(&format!("addr add fd77::{number}/64 dev {device} nodad"));
-            host.ip(&format!("link add link {device} name {device}.100 type vlan id 100"));
-            host.ip(&format!("link set {device}.100 up"));
-            host.ip(&format!("addr add 10.78.0.{number}/24 dev {device}.100"));
         }
         pair
     }
@@ -137,6 +135,49 @@ impl Pair {
 impl Default for Pair {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Frames of a test's own making, sent and seen on a device of the namespace that
+/// the calling thread is in.
+pub struct Wire {
+    sender: Box<dyn DataLinkSender>,
+    receiver: Box<dyn DataLinkReceiver>,
+}
+
+impl Wire {
+    /// The wire at `device`.
+    #[must_use]
+    pub fn new(device: &str) -> Self {
+        let interfaces = pnet_datalink::interfaces();
+        let found = interfaces.iter().find(|interface| interface.name == device);
+        let patience = Some(Duration::from_millis(200));
+        let config = Config { read_timeout: patience, ..Config::default() };
+        match pnet_datalink::channel(found.expect("the device"), config) {
+            Ok(Channel::Ethernet(sender, receiver)) => Self { sender, receiver },
+            Ok(_) => panic!("{device}: no Ethernet"),
+            Err(error) => panic!("{device}: {error} (root is needed)"),
+        }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    ///
+    /// When the device's queue is full.
+    pub fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.sender.send_to(frame, None).unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
+    }
+
+    /// Whether a frame with `bytes` somewhere in it is seen within 200 ms of the
+    /// last one.
+    pub fn sees(&mut self, bytes: &[u8]) -> bool {
+        while let Ok(frame) = self.receiver.next() {
+            if frame.windows(bytes.len()).any(|window| window == bytes) {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -308,6 +308,21 @@ impl Filter {
     }
 }
 
+impl Drop for Filter {
+    /// Pins hold the filter of a daemon that ends. Where none was attached, as
+    /// after a start that failed, they would hold maps that nothing uses.
+    fn drop(&mut self) {
+        let Some(pins) = &self.pins else {
+            return;
+        };
+        if pins.links().is_empty()
+            && let Err(error) = pins.remove_all()
+        {
+            tracing::warn!("pins are left behind: {error:#}");
+        }
+    }
+}
+
 /// An event as it stands in the ring; `None` for what is none of this version's.
 #[must_use]
 pub fn read_event(bytes: &[u8]) -> Option<Event> {
