@@ -61,7 +61,7 @@ fn format(workspace: &Workspace) -> Result<()> {
 
 fn lints(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo(["clippy"]);
-    sh::run(cargo.args(HOST_CRATES).args(["--all-targets", "--", "-D", "warnings"]))
+    sh::run(cargo.args(HOST_CRATES).args(["--all-targets", "--keep-going", "--", "-D", "warnings"]))
 }
 
 fn documentation(workspace: &Workspace) -> Result<()> {
