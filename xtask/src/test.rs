@@ -61,13 +61,16 @@ fn format(workspace: &Workspace) -> Result<()> {
 
 fn lints(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo(["clippy"]);
-    sh::run(cargo.args(HOST_CRATES).args(["--all-targets", "--", "-D", "warnings"]))
+    sh::run(cargo.args(HOST_CRATES).args(["--all-targets", "--keep-going", "--", "-D", "warnings"]))
 }
 
 fn documentation(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo(["doc"]);
-    cargo.args(HOST_CRATES).args(["--no-deps", "--document-private-items"]);
-    sh::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+    cargo.args(HOST_CRATES).args(["--no-deps", "--document-private-items", "--keep-going"]);
+    // The documentation is for those who work here, private items and all, so a
+    // link to one is no mistake.
+    let flags = "-D warnings -A rustdoc::private_intra_doc_links";
+    sh::run(cargo.env("RUSTDOCFLAGS", flags))
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
