@@ -17,6 +17,10 @@ static EVENTS: RingBuf<Event, { 512 * 1024 }> = RingBuf::new();
 /// Reports a SYN, if the sampling takes it. A full ring is counted and changes
 /// no verdict.
 #[inline(never)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value the event would lie twice on a stack of 512 bytes"
+)]
 pub(crate) fn report(ctx: &XdpContext, limit: u32, reason: Reason, syn: &Syn) {
     let Some(sampler) = SAMPLER.get_ptr_mut(0) else {
         return;
@@ -31,7 +35,8 @@ pub(crate) fn report(ctx: &XdpContext, limit: u32, reason: Reason, syn: &Syn) {
     };
     // SAFETY: the helper has no preconditions (kernel 5.8).
     let time = unsafe { bpf_ktime_get_boot_ns() };
-    let ifindex = ctx.ingress_ifindex() as u32;
+    // SAFETY: the kernel gave the context, whose field is 32 bits wide.
+    let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
     let event = Event::new(time, weight, ifindex, reason, syn);
     if EVENTS.output(&event, 0).is_err() {
         sampler.lost += u64::from(weight);

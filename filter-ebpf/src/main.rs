@@ -22,6 +22,7 @@ use crate::packet::Packet;
 use crate::tables::InForce;
 
 /// Judges one frame.
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 #[xdp(frags)]
 fn mxdp(ctx: XdpContext) -> u32 {
     let packet = Packet::new(&ctx);

@@ -70,10 +70,9 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "N is 2 to 4")]
     fn read_rare<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        match load(self.ctx.ctx, offset, N as u32) {
-            value @ 0.. => (value as u32).to_le_bytes().first_chunk().copied(),
-            _ => None,
-        }
+        let value = u32::try_from(load(self.ctx.ctx, offset, N as u32)).ok()?;
+        value.to_le_bytes().first_chunk().copied()
     }
 }

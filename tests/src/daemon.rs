@@ -104,7 +104,6 @@ impl Home {
     }
 
     /// Runs a verb that must succeed, with `--json`, and reads what it printed.
-    #[must_use]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);

@@ -52,7 +52,7 @@ pub fn environment() -> Vec<(String, PathBuf)> {
     let Some(root) = peers() else {
         return Vec::new();
     };
-    let folders = ["usr/lib/postfix", "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"];
+    let folders = ["usr/lib/postfix", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
     let paths: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
     let joined = env::join_paths(paths).expect("no colon in the paths");
     vec![("LD_LIBRARY_PATH".to_owned(), joined.into())]

@@ -130,7 +130,7 @@ fn pins_of_another_abi_version_or_shape_are_replaced_under_traffic() {
     fs::rename(pins.join(current), pins.join("abi-0")).expect("renamed");
     let first = scene.xdp_program();
     let daemon = scene.home.start(&scene.pair.edge);
-    assert_eq!(folders(), [current.clone()]);
+    assert_eq!(folders(), std::slice::from_ref(current));
     assert_ne!(scene.xdp_program(), first);
     assert_eq!(scene.home.json(&["status"])["interfaces"][0]["adopted"], true);
     assert!(!scene.is_admitted("10.77.0.2"), "temporary blocks are carried over");

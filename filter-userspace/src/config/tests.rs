@@ -233,7 +233,7 @@ fn reject_without_an_smtp_stage_is_warned_of() {
 fn every_key_is_documented() {
     let rates = "[syn_rate]\nipv4 = { per_second = 1 }\nipv6 = { per_second = 1 }\n";
     let text = format!("{MINIMAL}[blocked]\nfiles = [{{ path = \"x\" }}]\n{rates}");
-    let (result, asked) = super::keys::read(&text, Path::new("mxdp.toml"));
+    let (result, asked) = keys::read(&text, Path::new("mxdp.toml"));
     assert!(result.is_ok());
     let reference = include_str!("../../../docs/configuration.md");
     let sections = [

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod build;
 mod core;
 mod edge;
+mod requests;
 mod sources;
 mod status;
 mod trial;

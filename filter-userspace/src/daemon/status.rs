@@ -3,7 +3,8 @@
 use anyhow::Result;
 use filter_common::{Class, Reason};
 
-use super::core::{Daemon, disposition};
+use super::core::Daemon;
+use super::requests::disposition;
 use crate::control::protocol::{
     ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, Status,
     TemporaryStatus,

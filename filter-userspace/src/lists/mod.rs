@@ -1,7 +1,7 @@
 //! Lists: what an address is, from the bytes of files to the verdict table.
 //!
 //! In come the bytes of list files and country databases; out go the verdict
-//! table that the kernel is given ([`compile`]) and the answer to "which line
+//! table that the kernel is given ([`compile()`]) and the answer to "which line
 //! says so?" ([`ListSet::classify`]). Pure: no file, no clock, no socket is
 //! touched here.
 //!

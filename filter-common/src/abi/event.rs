@@ -1,0 +1,150 @@
+//! Sampled events.
+
+use crate::frame::{Address, Family, Syn};
+use crate::reason::Reason;
+
+/// The state of a CPU's event sampling.
+///
+/// One event stands for `pending` others: the sum of the weights is the number
+/// of frames that were worth an event, however few of them were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sampler {
+    /// When the running second began: nanoseconds of CLOCK_MONOTONIC, coarse.
+    pub window_ns: u64,
+    /// The events sent in the running second.
+    pub sent: u32,
+    /// The frames since the last event that was sent.
+    pub pending: u32,
+    /// The events that found the ring full, since the map was made.
+    pub lost: u64,
+}
+
+const _: () = assert!(size_of::<Sampler>() == 24);
+
+impl Sampler {
+    /// Takes one more frame and says whether it becomes an event, and of what
+    /// weight. `limit` is the events a second.
+    ///
+    /// Within a second the sampling period doubles after every sixteenth of the
+    /// limit, so that a flood's later part is seen as well as its first
+    /// millisecond; when the limit is reached, frames are carried to the next
+    /// second's first event.
+    #[inline(always)]
+    pub const fn sample(&mut self, now_ns: u64, limit: u32) -> Option<u32> {
+        self.pending = self.pending.saturating_add(1);
+        if now_ns.wrapping_sub(self.window_ns) >= 1_000_000_000 {
+            self.window_ns = now_ns;
+            self.sent = 0;
+        }
+        if self.sent >= limit {
+            return None;
+        }
+        let step = if limit < 16 { 1 } else { limit / 16 };
+        let doublings = self.sent / step;
+        let period = 1_u32 << (if doublings > 16 { 16 } else { doublings });
+        if self.pending < period {
+            return None;
+        }
+        let weight = self.pending;
+        self.pending = 0;
+        self.sent += 1;
+        Some(weight)
+    }
+}
+
+/// A sampled SYN that was dropped, or that a monitored list names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    /// When: nanoseconds of CLOCK_BOOTTIME.
+    pub time_ns: u64,
+    /// How many frames the event stands for, itself included.
+    pub weight: u32,
+    /// The interface it came in on.
+    pub ifindex: u32,
+    source: [u8; 16],
+    destination: [u8; 16],
+    port: [u8; 2],
+    reason: u8,
+    families: u8,
+    reserved: [u8; 4],
+}
+
+const _: () = assert!(size_of::<Event>() == 56);
+
+impl Event {
+    /// An event of `weight` frames.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(time_ns: u64, weight: u32, ifindex: u32, reason: Reason, syn: &Syn) -> Self {
+        let source_is_v6 = matches!(syn.source.family(), Family::V6) as u8;
+        let destination_is_v6 = matches!(syn.destination.family(), Family::V6) as u8;
+        Self {
+            time_ns,
+            weight,
+            ifindex,
+            source: *syn.source.bytes(),
+            destination: *syn.destination.bytes(),
+            port: syn.port.to_be_bytes(),
+            reason: reason as u8,
+            families: source_is_v6 | destination_is_v6 << 1,
+            reserved: [0; 4],
+        }
+    }
+
+    /// Why, or `None` for a code that this version does not know.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        Reason::from_code(self.reason)
+    }
+
+    /// Who sent the SYN, to whom and to which port.
+    #[must_use]
+    pub const fn syn(&self) -> Syn {
+        Syn {
+            source: gather(&self.source, self.families & 1 != 0),
+            destination: gather(&self.destination, self.families & 2 != 0),
+            port: u16::from_be_bytes(self.port),
+        }
+    }
+}
+
+const fn gather(bytes: &[u8; 16], is_v6: bool) -> Address {
+    if is_v6 { Address::v6(*bytes) } else { Address::v4([bytes[0], bytes[1], bytes[2], bytes[3]]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_add_up_to_the_frames() {
+        for limit in [1, 5, 16, 100, 256] {
+            let mut sampler = Sampler::default();
+            let (mut weights, mut events, mut frames) = (0_u64, 0_u64, 0_u64);
+            // Ten seconds of a million frames each, then one frame a second.
+            for tick in 0..10_000_000_u64 {
+                frames += 1;
+                if let Some(weight) = sampler.sample(1_000_000_000 + tick * 1000, limit) {
+                    weights += u64::from(weight);
+                    events += 1;
+                }
+            }
+            assert!(events <= 10 * u64::from(limit), "{limit} a second: {events}");
+            frames += 1;
+            let last = sampler.sample(20_000_000_000, limit).expect("a new second");
+            assert_eq!(weights + u64::from(last), frames);
+        }
+        assert_eq!(Sampler::default().sample(1 << 40, 0), None);
+    }
+
+    #[test]
+    fn an_event_comes_back() {
+        let syn =
+            Syn { source: Address::v6([7; 16]), destination: Address::v4([1, 2, 3, 4]), port: 587 };
+        let event = Event::new(1, 2, 3, Reason::BlockedCountry, &syn);
+        assert_eq!(event.syn(), syn);
+        assert_eq!(event.reason(), Some(Reason::BlockedCountry));
+    }
+}

@@ -1,0 +1,82 @@
+//! The layout of every map and event that crosses the kernel's edge.
+//!
+//! All structs are `repr(C)`, hold integers and byte arrays only, have no
+//! padding, and have their sizes asserted here: a change of layout is a change
+//! of [`VERSION`], and the pin directory is named by it.
+
+pub mod dry_run;
+mod event;
+mod selector;
+mod settings;
+mod source;
+
+pub use event::{Event, Sampler};
+pub use selector::Selector;
+pub use settings::{Settings, SynRate};
+pub use source::{SourceKey, TemporaryBlock, TemporaryReason};
+
+use crate::frame::Family;
+use crate::reason::Reason;
+
+/// The version of everything in this module. Kernel objects of another version
+/// are replaced, never adopted.
+pub const VERSION: u8 = 1;
+
+/// The map names, as they stand in the object file and in the pin directory.
+pub mod maps {
+    /// One [`super::Selector`]: which slots are in force.
+    pub const SELECTOR: &str = "SELECTOR";
+    /// Two [`super::Settings`], one in force.
+    pub const SETTINGS: &str = "SETTINGS";
+    /// The IPv4 verdict tables, by [`super::slots`].
+    pub const LISTS_V4: &str = "LISTS_V4";
+    /// The IPv6 verdict tables, by [`super::slots`].
+    pub const LISTS_V6: &str = "LISTS_V6";
+    /// [`super::SourceKey`] to [`super::TemporaryBlock`].
+    pub const TEMPORARY: &str = "TEMPORARY";
+    /// [`super::SourceKey`] to the theoretical arrival time of the next SYN.
+    pub const SYN_RATE: &str = "SYN_RATE";
+    /// Frames by [`super::counter_index`], one set for each CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// One [`super::Sampler`] for each CPU.
+    pub const SAMPLER: &str = "SAMPLER";
+    /// The ring of [`super::Event`].
+    pub const EVENTS: &str = "EVENTS";
+
+    /// The maps that outlive the daemon.
+    pub const PINNED: [&str; 9] =
+        [SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, TEMPORARY, SYN_RATE, COUNTERS, SAMPLER, EVENTS];
+}
+
+/// The entry point's name in the object file.
+pub const PROGRAM: &str = "mxdp";
+
+/// Which inner map of `LISTS_V4` and `LISTS_V6` holds what.
+///
+/// Two kinds of table, the compiled files and the runtime entries, have two
+/// slots each: one in force, one to build the next generation in. The last slot
+/// is never read by the program; see the daemon's grace period.
+pub mod slots {
+    /// The inner maps of each family.
+    pub const COUNT: u32 = 5;
+    /// The slots of the compiled list files and countries.
+    pub const FILES: [u32; 2] = [0, 1];
+    /// The slots of the runtime entries.
+    pub const RUNTIME: [u32; 2] = [2, 3];
+    /// Written only to wait for running programs to end.
+    pub const GRACE: u32 = 4;
+}
+
+const FAMILIES: u32 = 3;
+const _: () = assert!(FAMILIES as usize == Family::COUNT);
+
+/// The counters of one CPU.
+pub const COUNTERS: usize = Reason::COUNT * Family::COUNT;
+
+/// Where the frames of a reason and family are counted.
+#[must_use]
+#[inline(always)]
+pub const fn counter_index(reason: Reason, family: Family) -> u32 {
+    // Two one-byte codes: the product fits.
+    reason as u32 * FAMILIES + family as u32
+}

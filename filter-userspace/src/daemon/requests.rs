@@ -1,0 +1,202 @@
+//! What the daemon's thread does when an operator asks.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, anyhow};
+use filter_common::abi::{SourceKey, TemporaryBlock, TemporaryReason};
+use filter_common::{Address, Disposition, Family};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::core::Daemon;
+use super::{answer, build, refused};
+use crate::control::protocol::{
+    Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer, Request, RuntimeEntry,
+    RuntimeList, TemporaryEntry,
+};
+use crate::control::server::Incoming;
+use crate::io::kernel::Change;
+use crate::io::{clock, runtime_file};
+use crate::runtime::{Addition, RuntimeEntries};
+
+/// The longest temporary block: 30 days. What is to stand longer is an entry.
+const TEMPORARY_LIMIT_S: u64 = 30 * 24 * 3600;
+
+impl Daemon {
+    /// Carries out a request, but for the one that ends the thread.
+    pub(super) fn serve(&mut self, asked: Incoming) {
+        match asked.request.clone() {
+            Request::Status => {
+                let status = self.status().map_err(|error| refused(&error));
+                asked.answer(status);
+            }
+            Request::Reload => {
+                self.waiting.push(asked);
+                self.reload("an operator asked for it");
+            }
+            Request::Lookup { addresses } => asked.answer(self.look_up(&addresses)),
+            Request::RuntimeAdd { list, prefix, note, expires_in_s, force } => {
+                let addition = Addition { list, prefix, note, expires_in_s, force };
+                let now = clock::unix_seconds();
+                asked.answer(self.change_entries(|entries| {
+                    entries.add(addition, now).map(|added| added.entry).map_err(Failure::from)
+                }));
+            }
+            Request::RuntimeRemove { list, prefix } => {
+                asked.answer(
+                    self.change_entries(|entries| {
+                        entries.remove(list, prefix).map_err(Failure::from)
+                    }),
+                );
+            }
+            Request::RuntimeList { list } => asked.answer(Ok(self.entries_of(list))),
+            Request::TemporaryAdd { address, seconds } => {
+                asked.answer(self.add_temporary(address, seconds));
+            }
+            Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
+            Request::TemporaryList => asked.answer(self.list_temporary()),
+            // Taken by the caller, since it ends the thread.
+            Request::Detach => {}
+        }
+    }
+
+    fn entries_of(&self, list: RuntimeList) -> Vec<RuntimeEntry> {
+        self.entries.list(list).cloned().collect()
+    }
+
+    fn look_up(&mut self, addresses: &[IpAddr]) -> Result<Vec<LiveAnswer>, Failure> {
+        if addresses.len() > LOOKUP_LIMIT {
+            return Err(bad_request(&format!("more than {LOOKUP_LIMIT} addresses")));
+        }
+        let port = self.config.filter.ports.first().copied().unwrap_or(25);
+        let mut answers = Vec::with_capacity(addresses.len());
+        for ip in addresses {
+            answers.push(self.look_up_one(*ip, port).map_err(|error| refused(&error))?);
+        }
+        Ok(answers)
+    }
+
+    fn look_up_one(&mut self, ip: IpAddr, port: u16) -> Result<LiveAnswer> {
+        let files = self.lists.set.classify(ip);
+        let runtime = self.runtime.set.classify(ip);
+        let enforcement = |class| self.config.enforcement.of(class);
+        let (answer, expected) = answer::answer(ip, &[&runtime, &files], enforcement);
+        let temporary = self.temporary_of(ip)?;
+        let (reason, classes) = self.filter.ask(ip, port)?;
+        let agree = expected.agrees(reason, classes, temporary.is_some());
+        if !agree {
+            let (reason, class) = (reason.name(), &answer.class);
+            tracing::error!(%ip, reason, class, "kernel and lists differ");
+        }
+        let kernel = KernelAnswer {
+            reason: reason.name().to_owned(),
+            action: disposition(reason.disposition()).to_owned(),
+            listed: classes.iter().map(|class| class.name().to_owned()).collect(),
+        };
+        Ok(LiveAnswer { answer, temporary, kernel, agree })
+    }
+
+    /// Changes the runtime entries: first on disk, then in the kernel, then here.
+    pub(super) fn change_entries<T>(
+        &mut self,
+        change: impl FnOnce(&mut RuntimeEntries) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut entries = self.entries.clone();
+        let result = change(&mut entries)?;
+        runtime_file::save(&self.config.state.folder, &entries)
+            .map_err(|error| refused(&anyhow!(error.to_string())))?;
+        if let Err(error) = self.install_entries(entries) {
+            // What the kernel refused must not come back at the next start.
+            if let Err(error) = runtime_file::save(&self.config.state.folder, &self.entries) {
+                tracing::error!(%error, "runtime entries on disk differ from those in force");
+            }
+            return Err(refused(&error));
+        }
+        Ok(result)
+    }
+
+    fn install_entries(&mut self, entries: RuntimeEntries) -> Result<()> {
+        let lists = build::runtime_lists(&entries);
+        let tries = build::tries(&lists.table, |_| ())?;
+        self.filter.publish(&Change { runtime: Some(tries), ..Change::default() })?;
+        self.entries = entries;
+        self.runtime = lists;
+        Ok(())
+    }
+
+    fn add_temporary(&mut self, address: IpAddr, seconds: u64) -> Result<TemporaryEntry, Failure> {
+        if seconds == 0 || seconds > TEMPORARY_LIMIT_S {
+            return Err(bad_request(
+                "a temporary block lasts from 1 second to 30 days; see `mxdp block add`",
+            ));
+        }
+        let key = SourceKey::of(&Address::from_ip(address));
+        let now = clock::boot_ns();
+        let block = TemporaryBlock {
+            expires_ns: now + seconds * 1_000_000_000,
+            created_ns: now,
+            reason: TemporaryReason::Operator as u32,
+            reserved: 0,
+        };
+        self.filter.temporary().insert(key, block).map_err(|error| refused(&error))?;
+        self.temporary_held = self.temporary_held.saturating_add(1);
+        temporary_entry(&key, &block, now).ok_or_else(|| bad_request("not an address"))
+    }
+
+    fn remove_temporary(&mut self, address: IpAddr) -> Result<TemporaryEntry, Failure> {
+        let key = SourceKey::of(&Address::from_ip(address));
+        let removed = self.filter.temporary().remove(key).map_err(|error| refused(&error))?;
+        let now = clock::boot_ns();
+        removed
+            .filter(|block| block.expires_ns > now)
+            .and_then(|block| temporary_entry(&key, &block, now))
+            .ok_or_else(|| not_found(&format!("{address} is under no temporary block")))
+    }
+
+    fn list_temporary(&mut self) -> Result<Vec<TemporaryEntry>, Failure> {
+        let now = clock::boot_ns();
+        let blocks = self.filter.temporary().all().map_err(|error| refused(&error))?;
+        let mut entries: Vec<_> = blocks
+            .iter()
+            .filter(|(_, block)| block.expires_ns > now)
+            .filter_map(|(key, block)| temporary_entry(key, block, now))
+            .collect();
+        entries.sort_by_key(|entry| entry.prefix);
+        Ok(entries)
+    }
+
+    fn temporary_of(&mut self, address: IpAddr) -> Result<Option<TemporaryEntry>> {
+        let key = SourceKey::of(&Address::from_ip(address));
+        let now = clock::boot_ns();
+        let block = self.filter.temporary().get(key)?.filter(|block| block.expires_ns > now);
+        Ok(block.and_then(|block| temporary_entry(&key, &block, now)))
+    }
+}
+
+pub(super) const fn disposition(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Pass => "pass",
+        Disposition::Drop => "drop",
+    }
+}
+
+fn temporary_entry(key: &SourceKey, block: &TemporaryBlock, now: u64) -> Option<TemporaryEntry> {
+    let network = key.network()?;
+    let prefix = match network.to_ip() {
+        IpAddr::V4(address) => IpNet::V4(Ipv4Net::new(address, 32).ok()?),
+        IpAddr::V6(address) if network.family() == Family::V6 => {
+            IpNet::V6(Ipv6Net::new(address, 64).ok()?)
+        }
+        IpAddr::V6(_) => return None,
+    };
+    let reason = TemporaryReason::from_code(block.reason).map_or("unknown", TemporaryReason::name);
+    let remaining_s = block.expires_ns.saturating_sub(now).div_ceil(1_000_000_000);
+    Some(TemporaryEntry { prefix, reason: reason.to_owned(), remaining_s })
+}
+
+fn bad_request(message: &str) -> Failure {
+    Failure { kind: FailureKind::BadRequest, message: message.to_owned() }
+}
+
+fn not_found(message: &str) -> Failure {
+    Failure { kind: FailureKind::NotFound, message: message.to_owned() }
+}
