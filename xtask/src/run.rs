@@ -43,10 +43,10 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         println!("\n{}\n", text.trim_end());
     }
     let binary = workspace.target().join("debug/mxdp");
-    say(format_args!("{} run -c config/trial.toml; Ctrl-C ends it", binary.display()));
+    say(format_args!("{} trial -c config/trial.toml; Ctrl-C ends it", binary.display()));
     // Becomes mxdp, so that signals reach it without anything in between.
     let error = Command::new(&binary)
-        .args(["run", "-c", "config/trial.toml"])
+        .args(["trial", "-c", "config/trial.toml"])
         .args(extra)
         .current_dir(&workspace.root)
         .exec();
