@@ -278,3 +278,22 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         .map(|(key, _)| format!("{key} was changed; that takes effect when mxdp is restarted"))
         .collect()
 }
+
+/// A new configuration with what only a restart can change as it is in force.
+#[must_use]
+pub fn keep_until_restart(old: &Config, new: Config) -> Config {
+    Config {
+        filter: config::Filter {
+            pin: old.filter.pin.clone(),
+            persist: old.filter.persist,
+            debug: old.filter.debug,
+            ..new.filter
+        },
+        temporary: old.temporary,
+        syn_rate: config::SynRates { capacity: old.syn_rate.capacity, ..new.syn_rate },
+        control: old.control.clone(),
+        state: old.state.clone(),
+        log: old.log,
+        ..new
+    }
+}

@@ -1,10 +1,11 @@
 //! The thread that owns the filter and all state.
 
+use std::panic;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use filter_common::abi::Event;
 use tokio::sync::mpsc;
 
@@ -100,6 +101,9 @@ impl Daemon {
         let runtime = build::runtime_lists(&entries);
         let tries = build::tries(&runtime.table, |_| ())?;
         let Built { config, lists, tries: files, elapsed, .. } = built;
+        // A former daemon's filter may be in force on these maps: nothing of it
+        // changes for a start that cannot succeed.
+        filter.require(&config.filter.interfaces)?;
         filter.publish(&Change {
             files: Some(files),
             runtime: Some(tries),
@@ -180,7 +184,9 @@ impl Daemon {
         let path = self.path.clone();
         let messages = self.messages.clone();
         thread::spawn(move || {
-            let result = build::build(&path);
+            let result = panic::catch_unwind(|| build::build(&path)).unwrap_or_else(|_| {
+                Err(vec!["reading or compiling the lists panicked; see the log".to_owned()])
+            });
             // The channel is closed only when the daemon ends.
             _ = messages.blocking_send(Message::Built(Box::new(result)));
         });
@@ -216,26 +222,19 @@ impl Daemon {
     fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
         let Built { config, lists, tries, elapsed, mut warnings } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
+        // First what may fail for reasons of the network; it changes no policy.
+        self.filter.attach(&config.filter.interfaces, build::mode(&config))?;
         let generation = self.generation + 1;
         self.filter.publish(&Change {
             files: Some(tries),
             runtime: None,
             settings: Some(build::settings(&config, generation)),
         })?;
-        self.filter
-            .attach(&config.filter.interfaces, build::mode(&config))
-            .context("the new lists are in force, but not on all interfaces")?;
         self.generation = generation;
         self.since = clock::unix_seconds();
         self.build_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         self.failed_reload = None;
-        self.config = Config {
-            // What only a restart can change stays as it is in force.
-            control: self.config.control.clone(),
-            state: self.config.state.clone(),
-            temporary: self.config.temporary,
-            ..config
-        };
+        self.config = build::keep_until_restart(&self.config, config);
         self.lists = lists;
         self.watch();
         for warning in &warnings {

@@ -210,15 +210,22 @@ async fn forward_changes(
 ) {
     let (changes, mut changed) = mpsc::channel(1);
     let mut watch = None;
+    let mut watched = Vec::new();
     loop {
         tokio::select! {
             paths = new_paths.recv() => {
                 let Some(paths) = paths else { return };
+                if paths == watched {
+                    continue;
+                }
                 let changes = changes.clone();
-                // The old watch goes first, so that the system's watches suffice.
-                drop(watch.take());
+                // The old watch goes when the new one stands, so that no change of
+                // a path in both is missed.
                 match Watch::start(&paths, move || _ = changes.try_send(())) {
-                    Ok(new) => watch = Some(new),
+                    Ok(new) => {
+                        watch.replace(new);
+                        watched = paths;
+                    }
                     Err(error) => tracing::error!(
                         "files are not watched ({error}); reload with `mxdp reload` or SIGHUP"
                     ),

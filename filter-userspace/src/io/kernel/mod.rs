@@ -143,6 +143,15 @@ impl Filter {
         Ok(self.tables.settings()?.map_or(0, |settings| settings.generation))
     }
 
+    /// Whether these interfaces are there.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that is not.
+    pub fn require(&self, interfaces: &[String]) -> Result<()> {
+        interfaces.iter().try_for_each(|interface| attach::index_of(interface).map(drop))
+    }
+
     /// Attaches the filter to exactly these interfaces: where it is already, it
     /// stays; links of a former daemon are taken over without a gap; from others
     /// it is taken off.
@@ -152,9 +161,7 @@ impl Filter {
     /// Names the interface. Where the filter was attached or pinned before, it
     /// still is; no interface gains or loses it.
     pub fn attach(&mut self, interfaces: &[String], request: ModeRequest) -> Result<()> {
-        for interface in interfaces {
-            attach::index_of(interface)?;
-        }
+        self.require(interfaces)?;
         let mut added = Vec::new();
         for interface in interfaces {
             if self.attachments.iter().any(|attachment| attachment.is_on(interface)) {
