@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use filter_common::abi::{Event, SourceKey, TemporaryBlock, TemporaryReason};
 use filter_common::{Address, Disposition, Family};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -374,14 +374,13 @@ impl Daemon {
         let Built { config, lists, tries, elapsed, mut warnings } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
         let generation = self.generation + 1;
+        // This first: an interface that cannot be had leaves everything as it is.
+        self.filter.attach(&config.filter.interfaces, build::mode(&config))?;
         self.filter.publish(&Change {
             files: Some(tries),
             runtime: None,
             settings: Some(build::settings(&config, generation)),
         })?;
-        self.filter
-            .attach(&config.filter.interfaces, build::mode(&config))
-            .context("the new lists are in force, but not on all interfaces")?;
         self.generation = generation;
         self.since = clock::unix_seconds();
         self.build_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
