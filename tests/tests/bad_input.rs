@@ -299,13 +299,18 @@ impl Mmdb {
     }
 }
 
+/// The byte that stands before a value: its type and its size.
+fn control(kind: u8, size: usize) -> u8 {
+    assert!(size < 29, "sizes of one byte only");
+    kind << 5 | u8::try_from(size).expect("small")
+}
+
 fn text(value: &str) -> Vec<u8> {
-    assert!(value.len() < 29, "lengths of one byte only");
-    [&[2 << 5 | value.len() as u8], value.as_bytes()].concat()
+    [&[control(2, value.len())], value.as_bytes()].concat()
 }
 
 fn map(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = vec![7 << 5 | entries.len() as u8];
+    let mut bytes = vec![control(7, entries.len())];
     for (key, value) in entries {
         bytes.extend(text(key));
         bytes.extend(value);
@@ -314,7 +319,7 @@ fn map(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn unsigned(kind: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[kind << 5 | bytes.len() as u8], bytes].concat()
+    [&[control(kind, bytes.len())], bytes].concat()
 }
 
 /// A pointer to a place in the data section, with 32 bits.
@@ -712,6 +717,9 @@ impl Scene {
     }
 }
 
+/// What is damaged, what is said of it, and how it is damaged.
+type Damage<'a> = (&'static str, String, Box<dyn Fn() + 'a>);
+
 #[test]
 fn a_reload_that_fails_leaves_what_is_in_force() {
     let scene = Scene::new(false);
@@ -727,7 +735,7 @@ fn a_reload_that_fails_leaves_what_is_in_force() {
         file.write_all(text.as_bytes()).expect("written");
     };
     let sample = Mmdb::sample().bytes();
-    let cases: Vec<(&str, String, Box<dyn Fn() + '_>)> = vec![
+    let cases: Vec<Damage<'_>> = vec![
         ("no list", format!("{list}: "), Box::new(|| remove(list))),
         (
             "a folder as list",

@@ -179,7 +179,7 @@ fn inline_files(entries: &[InlineEntry], path: &Path) -> Vec<LoadedFile> {
             let of_class = entries.iter().filter(|entry| entry.class == class);
             let list = ParsedList::from_entries(of_class.map(|entry| (entry.net, entry.line, "")));
             let name = path.display().to_string();
-            (list.len() > 0).then_some(LoadedFile { name, class, list })
+            (!list.is_empty()).then_some(LoadedFile { name, class, list })
         })
         .collect()
 }
