@@ -148,7 +148,10 @@ fn list_status(file: &LoadedFile) -> ListStatus {
 }
 
 fn load_file(source: &ListSource, config: &Config, left: usize) -> Result<LoadedFile, String> {
-    let bytes = files::read(&source.path, config.limits.file_bytes)?;
+    let bytes = files::read(&source.path, config.limits.file_bytes).map_err(|error| {
+        let (section, line) = (section_of(source.class), source.line);
+        format!("{error} ({section}.files at {}:{line})", config.path.display())
+    })?;
     let name = source.path.display().to_string();
     let options = ParseOptions {
         on_bad_line: source.on_bad_line,
@@ -157,6 +160,15 @@ fn load_file(source: &ListSource, config: &Config, left: usize) -> Result<Loaded
     };
     let list = lists::parse(&bytes, &options).map_err(|error| error.display(&name))?;
     Ok(LoadedFile { name, class: source.class, list })
+}
+
+/// The section of the configuration that names the lists of a class.
+const fn section_of(class: Class) -> &'static str {
+    match class {
+        Class::ApprovedIp | Class::ApprovedCountry => "approved",
+        Class::BlockedIp | Class::BlockedCountry => "blocked",
+        Class::KnownSpamSource => "known_spam_sources",
+    }
 }
 
 /// The addresses that stand in the configuration itself, as a list for each class.
@@ -178,7 +190,9 @@ fn load_countries(config: &Config) -> Result<Option<Countries>, String> {
         None => Ok(None),
         Some(CountrySource::Database { path, registered_country }) => {
             let name = path.display().to_string();
-            let bytes = files::read(path, config.limits.file_bytes)?;
+            let bytes = files::read(path, config.limits.file_bytes).map_err(|error| {
+                format!("{error} (countries.database in {})", config.path.display())
+            })?;
             Countries::from_mmdb(&name, bytes, *registered_country, &limits)
                 .map(Some)
                 .map_err(|error| format!("{name}: {error}"))
@@ -186,7 +200,9 @@ fn load_countries(config: &Config) -> Result<Option<Countries>, String> {
         Some(CountrySource::Folder { path }) => {
             let name = path.display().to_string();
             let mut contents = Vec::new();
-            for (file, path) in files::list(path, COUNTRY_FILES)? {
+            for (file, path) in files::list(path, COUNTRY_FILES).map_err(|error| {
+                format!("{error} (countries.folder in {})", config.path.display())
+            })? {
                 if lists::country_of_file(&file).is_some() {
                     contents.push((file, files::read(&path, config.limits.file_bytes)?));
                 }

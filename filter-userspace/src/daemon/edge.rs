@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket};
 use crate::io::kernel::{Capacities, Debug, Filter, Options, read_event};
+use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::watch::Watch;
 use crate::runtime::RuntimeEntries;
@@ -44,6 +45,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// refused. A filter that was attached before goes on then.
 pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     let config = build::read_config(path).map_err(|errors| misconfigured(&errors))?;
+    privilege::require().map_err(|error| refused(&error))?;
     crate::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

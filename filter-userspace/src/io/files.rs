@@ -1,7 +1,8 @@
 //! Reading files of a bounded size.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Reads a regular file of at most `limit` bytes.
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// folder or a device, or too large.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let name = path.display();
-    let file = File::open(path).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    let file = open(path).map_err(|error| format!("{name}: cannot be read: {error}"))?;
     let metadata = file.metadata().map_err(|error| format!("{name}: {error}"))?;
     if !metadata.is_file() {
         return Err(format!("{name}: is not a file"));
@@ -75,6 +76,15 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// Opens a file to be read. What is no file, a FIFO say, is not waited for.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 #[cfg(test)]

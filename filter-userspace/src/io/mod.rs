@@ -6,5 +6,6 @@
 pub mod clock;
 pub mod files;
 pub mod kernel;
+pub mod privilege;
 pub mod runtime_file;
 pub mod watch;

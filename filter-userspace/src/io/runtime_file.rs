@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::files;
 use crate::runtime::RuntimeEntries;
 
 /// The name of the file in the state folder.
@@ -72,7 +73,12 @@ pub enum RuntimeFileError {
 pub fn load(folder: &Path) -> Result<RuntimeEntries, RuntimeFileError> {
     let path = folder.join(FILE_NAME);
     let mut text = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut text));
+    let read = files::open(&path).and_then(|file| {
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("is not a file"));
+        }
+        file.take(SIZE_LIMIT + 1).read_to_end(&mut text)
+    });
     match read {
         Ok(_) if text.len() as u64 > SIZE_LIMIT => Err(RuntimeFileError::TooLarge { path }),
         Ok(_) => RuntimeEntries::from_json(&text)

@@ -58,7 +58,8 @@ impl Countries {
     ///
     /// # Errors
     ///
-    /// When the database is damaged or larger than the limits.
+    /// When the database is damaged, larger than the limits, or says of no
+    /// network in which country it is.
     pub fn from_mmdb(
         name: &str,
         bytes: Vec<u8>,
@@ -71,6 +72,10 @@ impl Countries {
             MmdbError::NoTree => "is damaged: its search tree is none".to_owned(),
             MmdbError::TooLarge => too_large(),
         })?;
+        if countries.is_empty() {
+            // An ASN database, say: no country would ever be blocked.
+            return Err("names no country: is it a country database?".to_owned());
+        }
         countries.finish();
         Ok(countries)
     }

@@ -1,0 +1,59 @@
+//! Whether this process may do what the filter needs.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+
+const NET_ADMIN: u32 = 12;
+const SYS_ADMIN: u32 = 21;
+const BPF: u32 = 39;
+
+/// Says what is missing, before the kernel says no more than "not permitted".
+///
+/// # Errors
+///
+/// When this process may not load or attach the filter.
+pub fn require() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    // A kernel that does not say so is asked by trying.
+    let Some(held) = effective(&status) else {
+        return Ok(());
+    };
+    let missing = missing(held);
+    if !missing.is_empty() {
+        bail!(
+            "no privilege to load and attach the filter: {} missing; run mxdp as root (`sudo mxdp \
+             …`), or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+            missing.join(" and ")
+        );
+    }
+    Ok(())
+}
+
+/// The effective capabilities in the text of `/proc/PID/status`.
+fn effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn missing(held: u64) -> Vec<&'static str> {
+    let has = |capability| held & (1_u64 << capability) != 0;
+    let needed = [("CAP_BPF", has(BPF) || has(SYS_ADMIN)), ("CAP_NET_ADMIN", has(NET_ADMIN))];
+    needed.into_iter().filter(|(_, held)| !held).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let held = |text: &str| missing(effective(text).expect("a line"));
+        assert!(held("Name:\tmxdp\nCapEff:\t000001ffffffffff\n").is_empty());
+        assert_eq!(held("CapEff:\t0000000000000000"), ["CAP_BPF", "CAP_NET_ADMIN"]);
+        assert_eq!(held("CapEff:\t0000008000000000"), ["CAP_NET_ADMIN"]);
+        assert!(held("CapEff:\t0000008000001000").is_empty());
+        assert!(held("CapEff:\t0000000000201000").is_empty());
+        assert_eq!(effective("Name:\tmxdp\n"), None);
+    }
+}
