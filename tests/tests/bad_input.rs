@@ -840,6 +840,16 @@ fn changed_files_are_noticed_and_bad_ones_change_nothing() {
     fs::rename(scene.home.path(".next"), scene.home.path("mxdp.toml")).expect("renamed");
     wait_for("the old configuration", || scene.class("203.0.113.1") == "none");
     assert_eq!(failed(), None);
+
+    // A list that is named before it is there.
+    let text = fs::read_to_string(scene.home.path("mxdp.toml")).expect("read");
+    scene.home.write(
+        "mxdp.toml",
+        text.replace("[blocked]\n", "[known_spam_sources]\nfiles = [\"late\"]\n[blocked]\n"),
+    );
+    wait_for("the failed reload", || failed().is_some());
+    scene.home.write("late", "203.0.113.9\n");
+    wait_for("the late list", || scene.class("203.0.113.9") == "known_spam_source");
 }
 
 // Looking up.

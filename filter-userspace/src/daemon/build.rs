@@ -199,12 +199,15 @@ fn load_countries(config: &Config) -> Result<Option<Countries>, String> {
         }
         Some(CountrySource::Folder { path }) => {
             let name = path.display().to_string();
+            let place = |error| format!("{error} (countries.folder in {})", config.path.display());
             let mut contents = Vec::new();
-            for (file, path) in files::list(path, COUNTRY_FILES).map_err(|error| {
-                format!("{error} (countries.folder in {})", config.path.display())
-            })? {
+            // All of its files are held at once: the bound is on their sum.
+            let mut left = config.limits.file_bytes;
+            for (file, path) in files::list(path, COUNTRY_FILES).map_err(place)? {
                 if lists::country_of_file(&file).is_some() {
-                    contents.push((file, files::read(&path, config.limits.file_bytes)?));
+                    let bytes = files::read(&path, left).map_err(place)?;
+                    left = left.saturating_sub(bytes.len() as u64);
+                    contents.push((file, bytes));
                 }
             }
             Countries::from_folder(&name, &contents, &limits)

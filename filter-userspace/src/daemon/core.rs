@@ -206,6 +206,7 @@ impl Daemon {
                     "the reload failed, and the last good generation stays in force:\n{message}"
                 );
                 self.failed_reload = Some(FailedReload { at: clock::unix_seconds(), message });
+                self.watch_what_is_wanted();
                 Err(failure)
             }
         };
@@ -248,6 +249,18 @@ impl Daemon {
     fn watch(&self) {
         if self.config.reload.watch {
             _ = self.watched.send(build::watched_paths(&self.path, &self.config));
+        }
+    }
+
+    /// After a failed reload: what the configuration names now counts too, so
+    /// that a list that was missing is loaded when it comes.
+    fn watch_what_is_wanted(&self) {
+        let mut paths = build::watched_paths(&self.path, &self.config);
+        if let Ok(wanted) = build::read_config(&self.path) {
+            paths.extend(build::watched_paths(&self.path, &wanted));
+        }
+        if self.config.reload.watch {
+            _ = self.watched.send(paths);
         }
     }
 
