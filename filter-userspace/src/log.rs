@@ -16,7 +16,10 @@ pub fn start(log: Log) {
         Level::Debug => "debug",
         Level::Trace => "trace",
     };
-    let filter = EnvFilter::try_from_env("MXDP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // Libraries speak up when something is wrong; the kernel program's own lines
+    // are asked for by filter.debug.
+    let directives = format!("warn,mxdp={level},filter_ebpf=trace");
+    let filter = EnvFilter::try_from_env("MXDP_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
     let is_plain = std::env::var_os("NO_COLOR").is_some() || !std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

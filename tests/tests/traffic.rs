@@ -181,6 +181,24 @@ fn tagged_frames_are_looked_into() {
     assert_eq!(daemon.frames("blocked_ip"), 2);
 }
 
+/// A jumbo MTU needs a program that takes frames in fragments: native mode on a
+/// veth refuses any other. The program's own log says what it saw.
+#[test]
+fn an_interface_with_jumbo_frames_is_filtered_natively() {
+    let pair = Pair::new();
+    pair.add_client_address("10.77.1.5");
+    pair.client.ip("link set e1 mtu 9000");
+    pair.edge.ip("link set e0 mtu 9000");
+    let _sink = smtp_sink(&pair.edge, "10.77.0.1:25");
+    wait_for_sink(&pair, "10.77.0.1:25");
+    let home = home();
+    home.configure("interfaces = [\"e0\"]\nmode = \"native\"\ndebug = \"debug\"", LISTS);
+    let _daemon = home.start(&pair.edge);
+    assert!(is_greeted(&pair, "10.77.0.2", "10.77.0.1:25", LONG));
+    assert!(!is_greeted(&pair, "10.77.1.5", "10.77.0.1:25", SHORT));
+    wait_for("the program's log", || home.log().contains("SYN to port 25: reason 16"));
+}
+
 #[test]
 fn an_established_session_survives_the_block_of_its_address() {
     let pair = Pair::new();
