@@ -71,6 +71,10 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     for warning in &built.warnings {
         tracing::warn!("{warning}");
     }
+    if mode == Mode::Trial {
+        // What a trial that was killed has left.
+        runtime_file::remove(&config.state.folder);
+    }
     let entries = runtime_file::load(&config.state.folder)
         .map_err(|error| misconfigured(&[error.to_string()]))?;
     let parts = start(path, built, entries, messages.clone(), mode).await;
