@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use mxdp::io::kernel::{Capacities, Debug, Filter, Options};
-use mxdp_tests::daemon::{Home, files_below, wait_for};
+use mxdp_tests::daemon::{Daemon, Home, files_below, wait_for};
 use mxdp_tests::netns::{Pair, connect};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -153,6 +153,29 @@ fn pins_of_another_abi_version_or_shape_are_replaced_under_traffic() {
     let _daemon = scene.home.start(&scene.pair.edge);
     scene.assert_filtered("after a crash between two pins");
     assert_eq!(scene.home.json(&["status"])["interfaces"][0]["adopted"], true);
+}
+
+/// What is pinned in the other mode cannot be taken over; it is replaced.
+#[test]
+fn a_change_of_mode_replaces_the_link() {
+    let scene = Scene::new();
+    let mode = |daemon| {
+        let status = scene.home.json(&["status"]);
+        let interface = &status["interfaces"][0];
+        scene.assert_filtered("in another mode");
+        Daemon::end(daemon, Signal::SIGKILL);
+        (interface["mode"].as_str().map(str::to_owned), interface["adopted"].as_bool())
+    };
+    let native = Some("native".to_owned());
+    assert_eq!(mode(scene.home.start(&scene.pair.edge)), (native.clone(), Some(false)));
+    scene.home.configure("interfaces = [\"e0\"]\nmode = \"generic\"", LISTS);
+    let generic = Some("generic".to_owned());
+    assert_eq!(mode(scene.home.start(&scene.pair.edge)), (generic.clone(), Some(false)));
+    // In whatever mode it is found, auto takes it over.
+    scene.home.configure("interfaces = [\"e0\"]\nmode = \"auto\"", LISTS);
+    assert_eq!(mode(scene.home.start(&scene.pair.edge)), (generic, Some(true)));
+    scene.home.configure("interfaces = [\"e0\"]\nmode = \"native\"", LISTS);
+    assert_eq!(mode(scene.home.start(&scene.pair.edge)), (native, Some(false)));
 }
 
 #[test]

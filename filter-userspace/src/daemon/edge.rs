@@ -108,7 +108,7 @@ async fn start(
     let config = &built.config;
     let trial = match (mode, config.filter.ports.first()) {
         (Mode::Trial, Some(port)) => Some(
-            trial::bind(*port)
+            trial::bind(&config.filter.interfaces, *port)
                 .await
                 .with_context(|| format!("the trial listens on port {port}"))?,
         ),

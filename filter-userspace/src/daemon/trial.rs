@@ -4,7 +4,7 @@
 //! sees by one connection whether a SYN was admitted.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +21,15 @@ const CONNECTIONS: usize = 256;
 /// How long a client may take to read two lines.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Listens on `port` of every address, IPv4 and IPv6.
-pub(super) async fn bind(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await
+/// Listens on `port`: where nothing but loopback is filtered, on 127.0.0.1 alone,
+/// and else on every address.
+pub(super) async fn bind(interfaces: &[String], port: u16) -> io::Result<TcpListener> {
+    let address: IpAddr = if interfaces.iter().all(|interface| interface == "lo") {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    TcpListener::bind(SocketAddr::new(address, port)).await
 }
 
 /// Greets whoever connects, until the runtime ends.

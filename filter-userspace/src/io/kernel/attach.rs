@@ -1,7 +1,9 @@
 //! Puts the program on interfaces, and takes over links that are there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -98,11 +100,17 @@ pub(super) fn attach(
 ) -> Result<Attachment> {
     let ifindex = index_of(interface)?;
     if let Some(found) = found {
+        let pin = found.path.clone();
         match adopt(program, interface, ifindex, request, found) {
             Ok(Some(attachment)) => return Ok(attachment),
-            Ok(None) => tracing::warn!(interface, "the pinned link is not on the interface"),
+            Ok(None) => tracing::warn!(
+                interface,
+                "the pinned link is not on the interface, or not in the mode that is asked for: \
+                 the filter is attached anew, which leaves a moment without one"
+            ),
             Err(error) => tracing::warn!(interface, "the pinned link is unusable: {error:#}"),
         }
+        release(&pin, ifindex)?;
     }
     let link = match request {
         ModeRequest::Native => attach_in(program, interface, ifindex, XdpMode::Driver)?,
@@ -133,6 +141,17 @@ pub(super) fn attach(
         link: Some(link),
         pinned: None,
     })
+}
+
+/// Lets go of a pinned link that cannot be taken over, and waits until it is off
+/// the interface.
+fn release(pin: &Path, ifindex: u32) -> Result<()> {
+    let program = match PinnedLink::from_pin(pin) {
+        Ok(link) => FdLink::from(link).info().map(|info| info.program_id()).ok(),
+        Err(_) => None,
+    };
+    fs::remove_file(pin).with_context(|| format!("removing {}", pin.display()))?;
+    program.map_or(Ok(()), |program| wait_until_off(ifindex, program))
 }
 
 /// Replaces the program of a link atomically: no packet goes unjudged. `None` if
@@ -230,23 +249,26 @@ pub(super) fn program_on(interface: &str) -> Result<Option<u32>> {
     Ok(attached_program(index_of(interface)?)?.map(|attached| attached.id))
 }
 
-/// Waits until nothing of ours is on the interface: the kernel takes a link off
-/// a moment after its last holder is gone.
+/// Waits until nothing of ours is on the interface.
 ///
 /// # Errors
 ///
 /// When it still is after five seconds.
-pub(super) fn wait_until_gone(interface: &str, program_id: u32) -> Result<()> {
-    let Ok(ifindex) = index_of(interface) else {
-        return Ok(());
-    };
+pub(super) fn wait_until_gone(interface: &str, program: u32) -> Result<()> {
+    match index_of(interface) {
+        Ok(ifindex) => wait_until_off(ifindex, program).with_context(|| interface.to_owned()),
+        // The interface is gone, and what was on it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// The kernel takes a link off a moment after its last holder is gone.
+fn wait_until_off(ifindex: u32, program: u32) -> Result<()> {
     for _ in 0..500 {
         match attached_program(ifindex)? {
-            Some(attached) if attached.id == program_id => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
+            Some(attached) if attached.id == program => thread::sleep(Duration::from_millis(10)),
             _ => return Ok(()),
         }
     }
-    bail!("{interface}: the filter is still attached; does another process hold its link?")
+    bail!("the filter is still attached; does another process hold its link?")
 }

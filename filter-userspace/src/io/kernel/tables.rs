@@ -121,6 +121,8 @@ pub(super) struct Tables {
     empty_v4: Trie<[u8; 4]>,
     empty_v6: Trie<[u8; 16]>,
     in_force: Selector,
+    /// Whether no running program can still see the slots that are not in force.
+    has_settled: bool,
 }
 
 impl Tables {
@@ -130,18 +132,17 @@ impl Tables {
         let mut take = |name| ebpf.take_map(name).with_context(|| format!("no map {name}"));
         let selector: Array<_, u8> = take(maps::SELECTOR)?.try_into()?;
         let in_force = Selector::from_bits(selector.get(&0, 0)?);
-        let mut tables = Self {
+        Ok(Self {
             settings: take(maps::SETTINGS)?.try_into()?,
             lists_v4: take(maps::LISTS_V4)?.try_into()?,
             lists_v6: take(maps::LISTS_V6)?.try_into()?,
             empty_v4: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
             empty_v6: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
             in_force,
+            // The former daemon may have ended between a flip and its grace period.
+            has_settled: false,
             selector,
-        };
-        // The former daemon may have ended between a flip and its grace period.
-        tables.wait_for_running_programs()?;
-        Ok(tables)
+        })
     }
 
     /// The settings in force, if a generation is.
@@ -154,6 +155,10 @@ impl Tables {
 
     /// Puts a generation in force: all of the change at once, or nothing.
     pub(super) fn publish(&mut self, change: &Change) -> Result<()> {
+        if !self.has_settled {
+            self.wait_for_running_programs()?;
+            self.has_settled = true;
+        }
         let mut next = self.in_force;
         if let Some(tries) = &change.files {
             let slot = 1 - next.files();
@@ -173,7 +178,18 @@ impl Tables {
         let former = self.in_force;
         self.selector.set(0, next.bits(), 0).context("the selector")?;
         self.in_force = next;
+        // The generation is in force: what goes wrong now keeps memory for a
+        // while, and is no failure of the publication.
+        if let Err(error) = self.retire(former, change) {
+            self.has_settled = false;
+            tracing::error!("the former generation is not freed yet: {error:#}");
+        }
+        Ok(())
+    }
 
+    /// Empties the slots that a publication has put out of force, once no running
+    /// program can see them.
+    fn retire(&mut self, former: Selector, change: &Change) -> Result<()> {
         self.wait_for_running_programs()?;
         if change.files.is_some() {
             self.empty(slots::FILES[0] + former.files())?;
