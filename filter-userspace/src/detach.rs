@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::DEFAULT_CONFIG;
+use crate::config::{DEFAULT_CONFIG, DEFAULT_PIN};
 use crate::control::protocol::{Detached, Failure};
 use crate::daemon::{build, misconfigured, refused};
 use crate::io::kernel;
@@ -17,7 +17,7 @@ use crate::io::kernel;
 pub fn run(config: Option<&Path>) -> Result<Detached, Failure> {
     let default = Path::new(DEFAULT_CONFIG);
     let pins = match config {
-        None if !default.exists() => Path::new(crate::config::DEFAULT_PIN).to_owned(),
+        None if !default.exists() => Path::new(DEFAULT_PIN).to_owned(),
         _ => {
             let config = build::read_config(config.unwrap_or(default));
             config.map_err(|errors| misconfigured(&errors))?.filter.pin

@@ -10,7 +10,8 @@ use filter_common::abi::Settings;
 use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Family, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mxdp::io::kernel::{Capacities, Change, Debug, Filter, ModeRequest, Options, Tries};
+use mxdp::config::{Debug, Mode};
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Tries};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
 use mxdp_tests::netns::{Pair, Wire};
@@ -162,7 +163,7 @@ fn a_thousand_flips_under_a_flood_give_no_packet_a_third_answer() {
     let pair = Pair::new();
     let mut filter = open();
     filter.publish(&POLICIES[0].change(0)).expect("a generation");
-    pair.edge.run(|| filter.attach(&["e0".to_owned()], ModeRequest::Native)).expect("attached");
+    pair.edge.run(|| filter.attach(&["e0".to_owned()], Mode::Native)).expect("attached");
 
     let done = AtomicBool::new(false);
     let sent = thread::scope(|scope| {

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use mxdp::io::kernel::{Capacities, Debug, Filter, Options};
+use mxdp::config::Debug;
+use mxdp::io::kernel::{Capacities, Filter, Options};
 use mxdp_tests::daemon::{Daemon, Home, files_below, wait_for};
 use mxdp_tests::netns::{Pair, connect};
 use nix::sys::signal::Signal;

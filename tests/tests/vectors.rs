@@ -9,7 +9,8 @@ use filter_common::{
     Address, Class, ClassSet, Disposition, Enforcement, Family, Reason, Syn, frame,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mxdp::io::kernel::{Capacities, Change, Debug, Filter, Options, Tries};
+use mxdp::config::Debug;
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Tries};
 use mxdp_tests::frames::*;
 
 /// One frame and the reason at each of its lengths: from each listed length on,

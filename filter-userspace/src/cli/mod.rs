@@ -28,13 +28,11 @@ use clap::error::ErrorKind;
 use self::args::{ApproveVerb, Arguments, BlockVerb, TempVerb, Verb};
 use self::error::{CliError, Exit};
 use self::output::{Output, report};
+use crate::config::DEFAULT_CONFIG;
 use crate::control::client::{CallError, call};
 use crate::control::protocol::RuntimeList::{Approved, Blocked};
 use crate::control::protocol::{Detached, Reloaded, Request};
 use crate::daemon::{self, Mode};
-
-/// Where the configuration is, unless `-c` says otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/mxdp/mxdp.toml";
 
 /// Where the daemon listens for the command line, unless `--socket` or the file
 /// of `-c` says otherwise.

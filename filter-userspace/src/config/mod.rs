@@ -22,6 +22,9 @@ use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
 pub use keys::parse;
 pub use section::ConfigError;
 
+/// Where the configuration is, unless the command line says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/mxdp/mxdp.toml";
+
 /// Where the filter is pinned, unless the configuration says otherwise.
 pub const DEFAULT_PIN: &str = "/sys/fs/bpf/mxdp";
 
@@ -76,9 +79,10 @@ pub struct Filter {
 }
 
 /// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Native, then generic with a warning.
+    #[default]
     Auto,
     /// Native or not at all.
     Native,
@@ -86,21 +90,23 @@ pub enum Mode {
     Generic,
 }
 
-/// What the XDP program logs about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What the XDP program logs about itself. The codes are the program's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Debug {
-    /// Nothing.
-    Off,
+    /// Nothing; the verifier removes the code.
+    #[default]
+    Off = 0,
     /// Errors.
-    Error,
+    Error = 1,
     /// Warnings too.
-    Warn,
+    Warn = 2,
     /// Information too.
-    Info,
+    Info = 3,
     /// Every judged SYN.
-    Debug,
+    Debug = 4,
     /// Everything.
-    Trace,
+    Trace = 5,
 }
 
 /// What each class that blocks does to a SYN.

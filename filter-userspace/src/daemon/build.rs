@@ -10,7 +10,7 @@ use filter_common::abi::Settings;
 use crate::config::{self, Config, CountrySource, InlineEntry, ListSource};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
 use crate::io::files;
-use crate::io::kernel::{ModeRequest, Tries};
+use crate::io::kernel::Tries;
 use crate::lists::{
     self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, ParseOptions,
     ParsedList, Table,
@@ -258,16 +258,6 @@ pub fn settings(config: &Config, generation: u64) -> Settings {
     settings.syn_rate_v6 = config.syn_rate.ipv6;
     settings.events_per_second = config.filter.events_per_second;
     settings
-}
-
-/// How the filter is to be attached.
-#[must_use]
-pub const fn mode(config: &Config) -> ModeRequest {
-    match config.filter.mode {
-        config::Mode::Auto => ModeRequest::Auto,
-        config::Mode::Native => ModeRequest::Native,
-        config::Mode::Generic => ModeRequest::Generic,
-    }
 }
 
 /// The files whose change asks for a reload.

@@ -109,7 +109,7 @@ impl Daemon {
             runtime: Some(tries),
             settings: Some(build::settings(&config, generation)),
         })?;
-        filter.attach(&config.filter.interfaces, build::mode(&config))?;
+        filter.attach(&config.filter.interfaces, config.filter.mode)?;
         let mut daemon = Self {
             path,
             lists,
@@ -224,7 +224,7 @@ impl Daemon {
         let Built { config, lists, tries, elapsed, mut warnings } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
         // First what may fail for reasons of the network; it changes no policy.
-        self.filter.attach(&config.filter.interfaces, build::mode(&config))?;
+        self.filter.attach(&config.filter.interfaces, config.filter.mode)?;
         let generation = self.generation + 1;
         self.filter.publish(&Change {
             files: Some(tries),

@@ -18,10 +18,10 @@ use tokio::time::MissedTickBehavior;
 use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
 use super::{Mode, misconfigured, refused, trial};
-use crate::config::Config;
+use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket};
-use crate::io::kernel::{Capacities, Debug, Filter, Options, read_event};
+use crate::io::kernel::{Capacities, Filter, Options, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::watch::Watch;
@@ -116,7 +116,7 @@ async fn start(
     };
     let mut filter = Filter::open(&options(config))?;
     let events = filter.take_events()?;
-    let has_log = config.filter.debug != crate::config::Debug::Off;
+    let has_log = config.filter.debug != Debug::Off;
     let log = has_log.then(|| filter.take_log()).transpose()?;
     let (watched, new_paths) = mpsc::unbounded_channel();
     let channels = Channels { messages: messages.clone(), watched };
@@ -135,20 +135,12 @@ async fn start(
 }
 
 fn options(config: &Config) -> Options {
-    let debug = match config.filter.debug {
-        crate::config::Debug::Off => Debug::Off,
-        crate::config::Debug::Error => Debug::Error,
-        crate::config::Debug::Warn => Debug::Warn,
-        crate::config::Debug::Info => Debug::Info,
-        crate::config::Debug::Debug => Debug::Debug,
-        crate::config::Debug::Trace => Debug::Trace,
-    };
     Options {
         capacities: Capacities {
             temporary: config.temporary.capacity,
             syn_rate: config.syn_rate.capacity,
         },
-        debug,
+        debug: config.filter.debug,
         pin: config.filter.persist.then(|| config.filter.pin.clone()),
     }
 }

@@ -26,47 +26,33 @@ pub(super) trait Prefix: Copy + Ord {
     fn any(self) -> IpNet;
 }
 
-impl Prefix for Ipv4Net {
-    type Address = Ipv4Addr;
-    const BITS: u8 = 32;
+macro_rules! prefix {
+    ($net:ty, $address:ty, $bits:literal) => {
+        impl Prefix for $net {
+            type Address = $address;
+            const BITS: u8 = $bits;
 
-    fn around(address: Ipv4Addr, length: u8) -> Option<Self> {
-        Self::new(address, length).ok().map(|net| net.trunc())
-    }
+            fn around(address: $address, length: u8) -> Option<Self> {
+                Self::new(address, length).ok().map(|net| net.trunc())
+            }
 
-    fn length(self) -> u8 {
-        self.prefix_len()
-    }
+            fn length(self) -> u8 {
+                self.prefix_len()
+            }
 
-    fn holds(self, other: Self) -> bool {
-        self.contains(&other)
-    }
+            fn holds(self, other: Self) -> bool {
+                self.contains(&other)
+            }
 
-    fn any(self) -> IpNet {
-        self.into()
-    }
+            fn any(self) -> IpNet {
+                self.into()
+            }
+        }
+    };
 }
 
-impl Prefix for Ipv6Net {
-    type Address = Ipv6Addr;
-    const BITS: u8 = 128;
-
-    fn around(address: Ipv6Addr, length: u8) -> Option<Self> {
-        Self::new(address, length).ok().map(|net| net.trunc())
-    }
-
-    fn length(self) -> u8 {
-        self.prefix_len()
-    }
-
-    fn holds(self, other: Self) -> bool {
-        self.contains(&other)
-    }
-
-    fn any(self) -> IpNet {
-        self.into()
-    }
-}
+prefix!(Ipv4Net, Ipv4Addr, 32);
+prefix!(Ipv6Net, Ipv6Addr, 128);
 
 /// A prefix with its host bits masked; one inside `::ffff:0:0/96` is the IPv4
 /// prefix that it maps (RFC 4291, section 2.5.5.2).

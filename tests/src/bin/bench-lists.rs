@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use filter_common::Class;
 use filter_common::abi::Settings;
-use mxdp::io::kernel::{Capacities, Change, Debug, Filter, Options, Tries};
+use mxdp::config::Debug;
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Tries};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, compile, parse};
 use serde_json::json;
 

@@ -11,28 +11,16 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use nix::net::if_::if_nametoindex;
 
-use super::netlink::{AttachedProgram, Mode, attached_program};
+use super::netlink::{AttachedMode, AttachedProgram, attached_program};
 use super::pins::FoundLink;
+use crate::config::Mode;
 
-/// How the filter is to be attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ModeRequest {
-    /// Native, and where the driver has none, generic with a warning.
-    #[default]
-    Auto,
-    /// Native or not at all.
-    Native,
-    /// Generic.
-    Generic,
-}
-
-impl ModeRequest {
-    const fn accepts(self, mode: Mode) -> bool {
-        match self {
-            Self::Auto => true,
-            Self::Native => matches!(mode, Mode::Native),
-            Self::Generic => matches!(mode, Mode::Generic),
-        }
+/// Whether a link that is attached in one way will do where another is asked for.
+const fn accepts(request: Mode, attached: AttachedMode) -> bool {
+    match request {
+        Mode::Auto => true,
+        Mode::Native => matches!(attached, AttachedMode::Native),
+        Mode::Generic => matches!(attached, AttachedMode::Generic),
     }
 }
 
@@ -44,7 +32,7 @@ pub struct Attachment {
     /// Its index.
     pub ifindex: u32,
     /// How the filter is attached.
-    pub mode: Mode,
+    pub mode: AttachedMode,
     /// Whether it was found attached and taken over without a gap.
     pub adopted: bool,
     link: Option<FdLink>,
@@ -95,7 +83,7 @@ pub(super) fn index_of(interface: &str) -> Result<u32> {
 pub(super) fn attach(
     program: &mut Xdp,
     interface: &str,
-    request: ModeRequest,
+    request: Mode,
     found: Option<FoundLink>,
 ) -> Result<Attachment> {
     let ifindex = index_of(interface)?;
@@ -113,9 +101,9 @@ pub(super) fn attach(
         release(&pin, ifindex)?;
     }
     let link = match request {
-        ModeRequest::Native => attach_in(program, interface, ifindex, XdpMode::Driver)?,
-        ModeRequest::Generic => attach_in(program, interface, ifindex, XdpMode::Skb)?,
-        ModeRequest::Auto => match attach_in(program, interface, ifindex, XdpMode::Driver) {
+        Mode::Native => attach_in(program, interface, ifindex, XdpMode::Driver)?,
+        Mode::Generic => attach_in(program, interface, ifindex, XdpMode::Skb)?,
+        Mode::Auto => match attach_in(program, interface, ifindex, XdpMode::Driver) {
             Ok(link) => link,
             Err(error) if error.downcast_ref::<Occupied>().is_some() => return Err(error),
             Err(error) => {
@@ -160,7 +148,7 @@ fn adopt(
     program: &mut Xdp,
     interface: &str,
     ifindex: u32,
-    request: ModeRequest,
+    request: Mode,
     found: FoundLink,
 ) -> Result<Option<Attachment>> {
     let former: FdLink = found.link.into();
@@ -168,7 +156,7 @@ fn adopt(
     let Some(attached) = attached_program(ifindex)? else {
         return Ok(None);
     };
-    if attached.id != former_id || !request.accepts(attached.mode) {
+    if attached.id != former_id || !accepts(request, attached.mode) {
         return Ok(None);
     }
     let id = program.attach_to_link(XdpLink::try_from(former)?)?;
@@ -220,7 +208,7 @@ fn occupied(interface: &str, attached: AttachedProgram) -> Occupied {
         name: name.unwrap_or_else(|| "without a name".to_owned()),
         id: attached.id,
         mode: attached.mode.name(),
-        flag: if attached.mode == Mode::Generic { "xdpgeneric" } else { "xdp" },
+        flag: if attached.mode == AttachedMode::Generic { "xdpgeneric" } else { "xdp" },
     }
 }
 

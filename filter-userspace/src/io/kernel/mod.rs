@@ -23,9 +23,9 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use filter_common::abi::{COUNTERS, Event, SourceKey, TemporaryBlock, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
 
-pub use attach::{Attachment, ModeRequest};
-pub use netlink::Mode;
-pub use object::{Capacities, Debug};
+pub use attach::Attachment;
+pub use netlink::AttachedMode;
+pub use object::Capacities;
 pub use pins::Pins;
 pub use tables::{Change, Tries};
 pub use temporary::TemporaryBlocks;
@@ -33,6 +33,8 @@ pub use temporary::TemporaryBlocks;
 use pins::FoundLink;
 use pod::SamplerPod;
 use tables::Tables;
+
+use crate::config::{Debug, Mode};
 
 /// How a filter is to be opened.
 #[derive(Clone, Debug)]
@@ -160,7 +162,7 @@ impl Filter {
     ///
     /// Names the interface. Where the filter was attached or pinned before, it
     /// still is; no interface gains or loses it.
-    pub fn attach(&mut self, interfaces: &[String], request: ModeRequest) -> Result<()> {
+    pub fn attach(&mut self, interfaces: &[String], request: Mode) -> Result<()> {
         self.require(interfaces)?;
         let mut added = Vec::new();
         for interface in interfaces {

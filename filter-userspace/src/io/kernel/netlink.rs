@@ -9,7 +9,7 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// How an XDP program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum AttachedMode {
     /// In the driver, before a socket buffer is made.
     Native,
     /// After it: slow, for drivers without XDP.
@@ -18,7 +18,7 @@ pub enum Mode {
     Other,
 }
 
-impl Mode {
+impl AttachedMode {
     /// The name used in configuration and output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -33,7 +33,7 @@ impl Mode {
 /// The XDP program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AttachedProgram {
-    pub(super) mode: Mode,
+    pub(super) mode: AttachedMode,
     pub(super) id: u32,
 }
 
@@ -49,9 +49,9 @@ pub(super) fn attached_program(ifindex: u32) -> Result<Option<AttachedProgram>> 
     for attribute in xdp.unwrap_or_default() {
         match attribute {
             LinkXdp::Attached(XdpAttached::None) => return Ok(None),
-            LinkXdp::Attached(XdpAttached::Driver) => mode = Some(Mode::Native),
-            LinkXdp::Attached(XdpAttached::SocketBuffer) => mode = Some(Mode::Generic),
-            LinkXdp::Attached(_) => mode = Some(Mode::Other),
+            LinkXdp::Attached(XdpAttached::Driver) => mode = Some(AttachedMode::Native),
+            LinkXdp::Attached(XdpAttached::SocketBuffer) => mode = Some(AttachedMode::Generic),
+            LinkXdp::Attached(_) => mode = Some(AttachedMode::Other),
             LinkXdp::ProgId(program) => id = Some(program),
             LinkXdp::DrvProgId(program) | LinkXdp::SkbProgId(program) => {
                 id.get_or_insert(program);

@@ -10,6 +10,8 @@ use filter_common::abi::{
     self, COUNTERS, Event, Sampler, Settings, SourceKey, TemporaryBlock, maps, slots,
 };
 
+use crate::config::Debug;
+
 /// The XDP program, built by this crate's build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MXDP_EBPF_OBJECT"));
 
@@ -20,25 +22,6 @@ pub struct Capacities {
     pub temporary: u32,
     /// Sources whose SYN rate is remembered.
     pub syn_rate: u32,
-}
-
-/// How much the program logs about itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Debug {
-    /// Nothing; the verifier removes the code.
-    #[default]
-    Off = 0,
-    /// Errors.
-    Error = 1,
-    /// Warnings too.
-    Warn = 2,
-    /// Information too.
-    Info = 3,
-    /// Every judged SYN.
-    Debug = 4,
-    /// Everything.
-    Trace = 5,
 }
 
 /// Loads maps and program; with `pins`, the maps pinned there are taken over.
