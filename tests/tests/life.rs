@@ -156,6 +156,27 @@ fn pins_of_another_abi_version_or_shape_are_replaced_under_traffic() {
     assert_eq!(scene.home.json(&["status"])["interfaces"][0]["adopted"], true);
 }
 
+#[test]
+fn a_pin_directory_has_one_daemon() {
+    let scene = Scene::new();
+    let daemon = scene.home.start(&scene.pair.edge);
+    // The same pins, and a socket of its own.
+    let text = fs::read_to_string(scene.home.path("mxdp.toml")).expect("read");
+    scene.home.write("other.toml", text.replace("mxdp.sock", "other.sock"));
+    let other = scene.home.path("other.toml");
+    let other = other.to_str().expect("UTF-8");
+    for verb in ["run", "detach"] {
+        let mut command = scene.home.mxdp(Some(&scene.pair.edge), &[verb, "-c", other]);
+        let output = command.output().expect("mxdp starts");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(words.contains("another mxdp is running with its filter pinned at"), "{words}");
+        scene.assert_filtered("after the refusal");
+    }
+    assert_eq!(scene.home.json(&["status"])["alarms"].as_array().map(Vec::len), Some(0));
+    drop(daemon);
+}
+
 /// What is pinned in the other mode cannot be taken over; it is replaced.
 #[test]
 fn a_change_of_mode_replaces_the_link() {

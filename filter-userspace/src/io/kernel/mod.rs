@@ -30,7 +30,7 @@ pub use pins::Pins;
 pub use tables::{Change, Tries};
 pub use temporary::TemporaryBlocks;
 
-use pins::FoundLink;
+use pins::{FoundLink, Lock};
 use pod::SamplerPod;
 use tables::Tables;
 
@@ -55,6 +55,8 @@ pub struct Filter {
     counters: PerCpuArray<MapData, u64>,
     sampler: PerCpuArray<MapData, SamplerPod>,
     pins: Option<Pins>,
+    /// Held as long as the pins are this process's to change.
+    _lock: Option<Lock>,
     /// Links of a former daemon that are still to be taken over.
     found: Vec<FoundLink>,
     attachments: Vec<Attachment>,
@@ -75,8 +77,9 @@ impl Filter {
         let mut found = Vec::new();
         let mut carried = Vec::new();
         let mut take_over = false;
+        let mut lock = None;
         if let Some(pins) = &pins {
-            pins.create()?;
+            lock = Some(pins.create()?);
             found = pins.links();
             take_over = pins.maps_match(&found, options.capacities);
             if !take_over {
@@ -103,6 +106,7 @@ impl Filter {
             counters: take(&mut ebpf, maps::COUNTERS)?.try_into()?,
             sampler: take(&mut ebpf, maps::SAMPLER)?.try_into()?,
             pins,
+            _lock: lock,
             found,
             attachments: Vec::new(),
             ebpf,
@@ -342,9 +346,14 @@ pub fn read_event(bytes: &[u8]) -> Option<Event> {
 ///
 /// # Errors
 ///
-/// When a pin cannot be removed.
+/// When a daemon uses them, or a pin cannot be removed.
 pub fn detach_pinned(base: &Path) -> Result<Vec<String>> {
-    Pins::new(base).remove_all()
+    if !base.exists() {
+        return Ok(Vec::new());
+    }
+    let pins = Pins::new(base);
+    let _lock = pins.lock()?;
+    pins.remove_all()
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {

@@ -3,7 +3,7 @@
 //! `BASE/abi-N/` holds the maps by name and `link-INTERFACE` for each interface.
 //! The kernel keeps a pinned link attached without any process.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,11 @@ pub struct Pins {
     folder: PathBuf,
 }
 
+/// The pin directory is this process's own.
+pub(super) struct Lock {
+    _folder: File,
+}
+
 /// A link that was found pinned.
 pub(super) struct FoundLink {
     pub(super) interface: String,
@@ -49,8 +54,8 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// When `base` is not on a bpf file system.
-    pub(super) fn create(&self) -> Result<()> {
+    /// When `base` is not on a bpf file system, or another daemon uses it.
+    pub(super) fn create(&self) -> Result<Lock> {
         let existing = self.base.ancestors().find(|path| path.exists());
         let existing = existing.context("the pin directory has no parent")?;
         if !is_bpf_file_system(existing)? {
@@ -67,7 +72,28 @@ impl Pins {
             tracing::info!(path = STANDARD_MOUNT, "mounted the bpf file system");
         }
         fs::create_dir_all(&self.folder)
-            .with_context(|| format!("creating {}", self.folder.display()))
+            .with_context(|| format!("creating {}", self.folder.display()))?;
+        self.lock()
+    }
+
+    /// Keeps other processes from using the directory, as long as the lock lives.
+    ///
+    /// # Errors
+    ///
+    /// When one does.
+    pub(super) fn lock(&self) -> Result<Lock> {
+        let folder = File::open(&self.base).with_context(|| self.base.display().to_string())?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Lock { _folder: folder }),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another mxdp is running with its filter pinned at {}; stop it first, or choose \
+                 another filter.pin",
+                self.base.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {}", self.base.display()))
+            }
+        }
     }
 
     /// The directory of this ABI version.
