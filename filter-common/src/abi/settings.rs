@@ -29,8 +29,12 @@ impl SynRate {
         if due_ns <= now_ns {
             return Some(now_ns + self.interval_ns);
         }
-        // A due time beyond what this rate gives out was left by a slower rate.
-        if due_ns - now_ns > self.tolerance_ns {
+        let ahead = due_ns - now_ns;
+        if ahead > self.tolerance_ns + self.interval_ns {
+            // No SYN under this rate is due so late: another rate was in force.
+            return Some(now_ns + self.interval_ns);
+        }
+        if ahead > self.tolerance_ns {
             return None;
         }
         Some(due_ns + self.interval_ns)
@@ -191,5 +195,7 @@ mod tests {
         assert!(send(1200));
         let burst = (0..10).filter(|_| send(9000)).count();
         assert_eq!(burst, 5);
+        // What a slower rate has left does not hold a source back for long.
+        assert_eq!(rate.admit(1_000_000, 9000), Some(9100));
     }
 }
