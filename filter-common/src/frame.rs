@@ -166,6 +166,7 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, syn: &mut Syn) -> (Family, Result<(),
         return (Family::Other, Err(Reason::NotIp));
     };
     match ether_type {
+        ETHER_8021Q | ETHER_8021AD => (Family::Other, Err(Reason::VlanChain)),
         ETHER_IPV4 => (Family::V4, parse_v4(frame, offset, syn)),
         ETHER_IPV6 => (Family::V6, parse_v6(frame, offset, syn)),
         _ => (Family::Other, Err(Reason::NotIp)),
@@ -245,10 +246,16 @@ fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(
         return Err(Reason::Malformed);
     }
     let start_of_payload = start + 40;
+    let length = u32::from(u16::from_be_bytes(length));
     let mut transport = Transport {
         offset: start_of_payload,
-        // A jumbogram's length is zero (RFC 2675); no link that XDP knows carries one.
-        end: start_of_payload + u32::from(u16::from_be_bytes(length)),
+        // Linux takes a length of zero before hop-by-hop options for a jumbogram's
+        // (RFC 2675) and then believes the frame's end, option or no option.
+        end: if length == 0 && next == EXTENSION_HOP_BY_HOP {
+            u32::MAX
+        } else {
+            start_of_payload + length
+        },
         more_fragments: false,
     };
     syn.port = if next == PROTOCOL_TCP {

@@ -104,6 +104,9 @@ reasons! {
     FragmentOffsetOne = 22, "fragment_offset_one", Drop;
     /// More IPv6 extension headers than are walked.
     ExtensionChain = 23, "extension_chain", Drop;
+    /// More VLAN tags than are looked through; Linux strips any number of
+    /// priority tags.
+    VlanChain = 24, "vlan_chain", Drop;
 }
 
 impl Reason {

@@ -273,6 +273,7 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
 #[must_use]
 pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let keys = [
+        ("filter.mode", old.filter.mode != new.filter.mode),
         ("filter.pin", old.filter.pin != new.filter.pin),
         ("filter.persist", old.filter.persist != new.filter.persist),
         ("filter.debug", old.filter.debug != new.filter.debug),
@@ -293,6 +294,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 pub fn keep_until_restart(old: &Config, new: Config) -> Config {
     Config {
         filter: config::Filter {
+            mode: old.filter.mode,
             pin: old.filter.pin.clone(),
             persist: old.filter.persist,
             debug: old.filter.debug,

@@ -101,15 +101,22 @@ impl Daemon {
         let runtime = build::runtime_lists(&entries);
         let tries = build::tries(&runtime.table, |_| ())?;
         let Built { config, lists, tries: files, elapsed, .. } = built;
-        // A former daemon's filter may be in force on these maps: nothing of it
-        // changes for a start that cannot succeed.
         filter.require(&config.filter.interfaces)?;
+        // Maps that were taken over hold a generation that is in force: attach
+        // first, so that a start that fails changes nothing of it. New maps are
+        // filled before any packet meets them.
+        let taken_over = generation > 1;
+        if taken_over {
+            filter.attach(&config.filter.interfaces, config.filter.mode)?;
+        }
         filter.publish(&Change {
             files: Some(files),
             runtime: Some(tries),
             settings: Some(build::settings(&config, generation)),
         })?;
-        filter.attach(&config.filter.interfaces, config.filter.mode)?;
+        if !taken_over {
+            filter.attach(&config.filter.interfaces, config.filter.mode)?;
+        }
         let mut daemon = Self {
             path,
             lists,

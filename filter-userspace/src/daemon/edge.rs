@@ -44,7 +44,17 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// Everything that is wrong with configuration and lists, or what the system
 /// refused. A filter that was attached before goes on then.
 pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
+    let path = &std::path::absolute(path)
+        .context("the configuration's path")
+        .map_err(|error| refused(&error))?;
     let config = build::read_config(path).map_err(|errors| misconfigured(&errors))?;
+    if mode == Mode::Trial && (config.filter.persist || !is_volatile(&config)) {
+        return Err(misconfigured(&[format!(
+            "{}: a trial leaves nothing behind: it needs filter.persist = false and a state.folder \
+             under /run; use `mxdp run` for this configuration",
+            path.display()
+        )]));
+    }
     privilege::require().map_err(|error| refused(&error))?;
     crate::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -57,6 +67,11 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     // A blocked reader must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Whether the runtime entries are kept where a reboot ends them.
+fn is_volatile(config: &Config) -> bool {
+    config.state.folder.starts_with("/run")
 }
 
 async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// Watches files and folders; editors and feeds replace files rather than write
@@ -30,10 +31,14 @@ impl Watch {
             let Ok(event) = event else {
                 return changed();
             };
-            let is_change = matches!(
-                event.kind,
-                EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)
-            );
+            // Not while a file is written: half a line may be a wider prefix.
+            let is_change = match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Remove(_) => true,
+                EventKind::Create(_) => event.paths.iter().any(|path| path.is_symlink()),
+                _ => false,
+            };
             if is_change && event.paths.iter().any(|path| is_watched(&files, path)) {
                 changed();
             }

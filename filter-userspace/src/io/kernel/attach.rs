@@ -11,7 +11,7 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use nix::net::if_::if_nametoindex;
 
-use super::netlink::{AttachedMode, AttachedProgram, attached_program};
+use super::netlink::{AttachedMode, AttachedProgram, attached_program, is_ethernet};
 use super::pins::FoundLink;
 use crate::config::Mode;
 
@@ -77,6 +77,21 @@ pub(super) fn index_of(interface: &str) -> Result<u32> {
     if_nametoindex(interface).map_err(|_| {
         anyhow!("filter.interfaces: there is no interface {interface} (see `ip link`)")
     })
+}
+
+/// Whether the filter can judge what comes in on an interface.
+///
+/// # Errors
+///
+/// When it is not there, or carries no Ethernet frames.
+pub(super) fn require(interface: &str) -> Result<()> {
+    if !is_ethernet(index_of(interface)?)? {
+        bail!(
+            "filter.interfaces: {interface} carries no Ethernet frames (a tunnel, TUN or PPP \
+             device), which the filter cannot judge; name Ethernet interfaces"
+        );
+    }
+    Ok(())
 }
 
 /// Attaches `program`, in the place of `found` where it is on the interface.

@@ -149,13 +149,13 @@ impl Filter {
         Ok(self.tables.settings()?.map_or(0, |settings| settings.generation))
     }
 
-    /// Whether these interfaces are there.
+    /// Whether these interfaces are there and carry Ethernet frames.
     ///
     /// # Errors
     ///
-    /// Names the first that is not.
+    /// Names the first that is not or does not.
     pub fn require(&self, interfaces: &[String]) -> Result<()> {
-        interfaces.iter().try_for_each(|interface| attach::index_of(interface).map(drop))
+        interfaces.iter().try_for_each(|interface| attach::require(interface))
     }
 
     /// Attaches the filter to exactly these interfaces: where it is already, it

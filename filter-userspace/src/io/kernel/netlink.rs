@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp, XdpAttached};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -60,6 +60,12 @@ pub(super) fn attached_program(ifindex: u32) -> Result<Option<AttachedProgram>> 
         }
     }
     Ok(mode.zip(id).map(|(mode, id)| AttachedProgram { mode, id }))
+}
+
+/// Whether the interface's frames begin with an Ethernet header.
+pub(super) fn is_ethernet(ifindex: u32) -> Result<bool> {
+    let message = query(ifindex).context("rtnetlink")?;
+    Ok(matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback))
 }
 
 fn query(ifindex: u32) -> Result<LinkMessage> {
