@@ -37,6 +37,8 @@ pub struct Attachment {
     pub adopted: bool,
     link: Option<FdLink>,
     pinned: Option<PinnedLink>,
+    /// Where the link that was taken over is pinned.
+    found_at: Option<PathBuf>,
 }
 
 impl Attachment {
@@ -53,6 +55,11 @@ impl Attachment {
 
     /// Pins the link at `path`, in the place of what is there.
     pub(super) fn pin(&mut self, path: PathBuf) -> Result<()> {
+        if self.found_at.as_ref() == Some(&path) {
+            // The very link is pinned there already: it is never without a pin.
+            self.pinned = Some(PinnedLink::from_pin(&path)?);
+            return Ok(());
+        }
         let Some(link) = self.link.take() else {
             return Ok(());
         };
@@ -143,6 +150,7 @@ pub(super) fn attach(
         adopted: false,
         link: Some(link),
         pinned: None,
+        found_at: None,
     })
 }
 
@@ -183,6 +191,7 @@ fn adopt(
         adopted: true,
         link: Some(link),
         pinned: None,
+        found_at: Some(found.path),
     }))
 }
 

@@ -56,7 +56,7 @@ pub struct Filter {
     sampler: PerCpuArray<MapData, SamplerPod>,
     pins: Option<Pins>,
     /// Held as long as the pins are this process's to change.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
     /// Links of a former daemon that are still to be taken over.
     found: Vec<FoundLink>,
     attachments: Vec<Attachment>,
@@ -106,7 +106,7 @@ impl Filter {
             counters: take(&mut ebpf, maps::COUNTERS)?.try_into()?,
             sampler: take(&mut ebpf, maps::SAMPLER)?.try_into()?,
             pins,
-            _lock: lock,
+            lock,
             found,
             attachments: Vec::new(),
             ebpf,
@@ -310,10 +310,13 @@ impl Filter {
         let interfaces: Vec<_> =
             self.attachments.drain(..).map(|attachment| attachment.interface).collect();
         let pins = self.pins.take();
+        // Until the pins are gone, no other daemon may take them over.
+        let lock = self.lock.take();
         drop(self);
         if let Some(pins) = pins {
             pins.remove_all()?;
         }
+        drop(lock);
         for interface in &interfaces {
             attach::wait_until_gone(interface, program)?;
         }
