@@ -10,3 +10,4 @@ pub mod lists;
 pub mod log;
 pub mod offline;
 pub mod runtime;
+pub mod smtp;
