@@ -7,3 +7,7 @@
 //! comes in, and whether something is allowed is asked.
 
 pub mod address;
+pub mod command;
+pub mod data;
+pub mod line;
+pub mod reply;

@@ -1,0 +1,407 @@
+//! Commands of a client (RFC 5321 section 4.1, and the extensions offered).
+
+use super::address::{ForwardPath, Mailbox, ReversePath, path_end, without_route};
+
+/// The longest parameter of HELO and EHLO, in octets.
+const HELO: usize = 255;
+
+/// A command, with everything in it checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// HELO.
+    Helo(Box<str>),
+    /// EHLO.
+    Ehlo(Box<str>),
+    /// MAIL FROM.
+    Mail(ReversePath, MailParameters),
+    /// RCPT TO.
+    Rcpt(ForwardPath, RcptParameters),
+    /// DATA.
+    Data,
+    /// BDAT (RFC 3030).
+    Bdat {
+        /// The octets that follow.
+        size: u64,
+        /// Whether they are the last of the message.
+        last: bool,
+    },
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY.
+    Vrfy,
+    /// EXPN.
+    Expn,
+    /// HELP.
+    Help,
+    /// STARTTLS (RFC 3207).
+    StartTls,
+}
+
+/// The parameters of MAIL FROM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// The size of the message in octets, as the client says (RFC 1870).
+    pub size: Option<u64>,
+    /// What the body is (RFC 6152).
+    pub body: Option<Body>,
+    /// Whether addresses or header are internationalised (RFC 6531).
+    pub smtputf8: bool,
+    /// RET=, as it is passed on (RFC 3461).
+    pub ret: Option<Ret>,
+    /// ENVID=, in xtext as it came (RFC 3461).
+    pub envid: Option<Box<str>>,
+}
+
+/// What a body is (RFC 6152). BINARYMIME is not offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// BODY=7BIT.
+    SevenBit,
+    /// BODY=8BITMIME.
+    EightBitMime,
+}
+
+/// How much of a message a delivery report returns (RFC 3461 section 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ret {
+    /// RET=FULL.
+    Full,
+    /// RET=HDRS.
+    Headers,
+}
+
+/// The parameters of RCPT TO.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RcptParameters {
+    /// NOTIFY=, as it came (RFC 3461 section 4.1).
+    pub notify: Option<Box<str>>,
+    /// ORCPT=, as it came (RFC 3461 section 4.2).
+    pub orcpt: Option<Box<str>>,
+}
+
+/// Why a line is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCommand {
+    /// No such verb.
+    Unknown,
+    /// The verb takes other arguments; what it takes.
+    Syntax(&'static str),
+    /// The path of MAIL is no address.
+    Sender,
+    /// The path of RCPT is no address.
+    Recipient,
+    /// A parameter of MAIL or RCPT that is not offered.
+    Parameter,
+    /// An address beyond ASCII without SMTPUTF8.
+    NotAscii,
+}
+
+/// One row a verb: its name, and what reads its arguments.
+type Verb = (&'static str, fn(&str) -> Result<Command, BadCommand>);
+
+const VERBS: &[Verb] = &[
+    ("HELO", |rest| helo(rest, "HELO name").map(Command::Helo)),
+    ("EHLO", |rest| helo(rest, "EHLO name").map(Command::Ehlo)),
+    ("MAIL", mail),
+    ("RCPT", rcpt),
+    ("DATA", |rest| bare(rest, Command::Data, "DATA")),
+    ("BDAT", bdat),
+    ("RSET", |rest| bare(rest, Command::Rset, "RSET")),
+    ("NOOP", |_| Ok(Command::Noop)),
+    ("QUIT", |rest| bare(rest, Command::Quit, "QUIT")),
+    ("VRFY", |_| Ok(Command::Vrfy)),
+    ("EXPN", |_| Ok(Command::Expn)),
+    ("HELP", |_| Ok(Command::Help)),
+    ("STARTTLS", |rest| bare(rest, Command::StartTls, "STARTTLS")),
+];
+
+impl Command {
+    /// Reads a line without its CRLF.
+    ///
+    /// # Errors
+    ///
+    /// When it is no command, or not one that is offered.
+    pub fn parse(line: &[u8]) -> Result<Self, BadCommand> {
+        let text = std::str::from_utf8(line).map_err(|_| BadCommand::NotAscii)?;
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let row = VERBS.iter().find(|(name, _)| verb.eq_ignore_ascii_case(name));
+        let (_, read) = row.ok_or(BadCommand::Unknown)?;
+        read(rest.trim_matches([' ', '\t']))
+    }
+}
+
+fn bare(rest: &str, command: Command, syntax: &'static str) -> Result<Command, BadCommand> {
+    if rest.is_empty() { Ok(command) } else { Err(BadCommand::Syntax(syntax)) }
+}
+
+/// Clients give all kinds of names; what counts is that it is one printable word.
+fn helo(rest: &str, syntax: &'static str) -> Result<Box<str>, BadCommand> {
+    let is_word = !rest.is_empty() && rest.len() <= HELO && rest.bytes().all(|b| b.is_ascii_graphic());
+    if is_word { Ok(rest.into()) } else { Err(BadCommand::Syntax(syntax)) }
+}
+
+fn bdat(rest: &str) -> Result<Command, BadCommand> {
+    const SYNTAX: BadCommand = BadCommand::Syntax("BDAT octets [LAST]");
+    let mut words = rest.split_ascii_whitespace();
+    let size = words.next().and_then(number).ok_or(SYNTAX)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(SYNTAX),
+    };
+    if words.next().is_some() { Err(SYNTAX) } else { Ok(Command::Bdat { size, last }) }
+}
+
+/// Digits only: no sign, at most 20 (RFC 1870 section 3).
+fn number(text: &str) -> Option<u64> {
+    let is_number = (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    // One that does not fit is larger than anything permitted.
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn mail(rest: &str) -> Result<Command, BadCommand> {
+    let (path, parameters) =
+        path(rest, "FROM:").ok_or(BadCommand::Syntax("MAIL FROM:<address> [parameters]"))?;
+    let sender = match without_route(path) {
+        Some("") => ReversePath::Null,
+        Some(mailbox) => Mailbox::parse(mailbox).map(ReversePath::Mailbox).ok_or(BadCommand::Sender)?,
+        None => return Err(BadCommand::Sender),
+    };
+    let parameters = mail_parameters(parameters)?;
+    let international = sender.mailbox().is_some_and(Mailbox::is_international);
+    if international && !parameters.smtputf8 {
+        return Err(BadCommand::NotAscii);
+    }
+    Ok(Command::Mail(sender, parameters))
+}
+
+fn mail_parameters(text: &str) -> Result<MailParameters, BadCommand> {
+    const SYNTAX: BadCommand =
+        BadCommand::Syntax("SIZE=octets, BODY=7BIT|8BITMIME, SMTPUTF8, RET=FULL|HDRS, ENVID=id");
+    let mut parameters = MailParameters::default();
+    for (key, value) in words(text) {
+        // A parameter that comes twice is an error (RFC 5321 section 4.1.1.11).
+        match (key.to_ascii_uppercase().as_str(), value) {
+            ("SIZE", Some(value)) if parameters.size.is_none() => {
+                parameters.size = Some(number(value).ok_or(SYNTAX)?);
+            }
+            ("BODY", Some(value)) if parameters.body.is_none() => {
+                let body = match value.to_ascii_uppercase().as_str() {
+                    "7BIT" => Body::SevenBit,
+                    "8BITMIME" => Body::EightBitMime,
+                    _ => return Err(SYNTAX),
+                };
+                parameters.body = Some(body);
+            }
+            ("SMTPUTF8", None) if !parameters.smtputf8 => parameters.smtputf8 = true,
+            ("RET", Some(value)) if parameters.ret.is_none() => {
+                let ret = match value.to_ascii_uppercase().as_str() {
+                    "FULL" => Ret::Full,
+                    "HDRS" => Ret::Headers,
+                    _ => return Err(SYNTAX),
+                };
+                parameters.ret = Some(ret);
+            }
+            ("ENVID", Some(value)) if parameters.envid.is_none() && is_xtext(value, 100) => {
+                parameters.envid = Some(value.into());
+            }
+            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID", _) => return Err(SYNTAX),
+            _ => return Err(BadCommand::Parameter),
+        }
+    }
+    Ok(parameters)
+}
+
+fn rcpt(rest: &str) -> Result<Command, BadCommand> {
+    let (path, parameters) =
+        path(rest, "TO:").ok_or(BadCommand::Syntax("RCPT TO:<address> [parameters]"))?;
+    let recipient = match without_route(path) {
+        Some(name) if name.eq_ignore_ascii_case("postmaster") => ForwardPath::Postmaster,
+        Some(mailbox) => {
+            Mailbox::parse(mailbox).map(ForwardPath::Mailbox).ok_or(BadCommand::Recipient)?
+        }
+        None => return Err(BadCommand::Recipient),
+    };
+    Ok(Command::Rcpt(recipient, rcpt_parameters(parameters)?))
+}
+
+fn rcpt_parameters(text: &str) -> Result<RcptParameters, BadCommand> {
+    const SYNTAX: BadCommand =
+        BadCommand::Syntax("NOTIFY=NEVER|SUCCESS,FAILURE,DELAY, ORCPT=type;address");
+    let mut parameters = RcptParameters::default();
+    for (key, value) in words(text) {
+        match (key.to_ascii_uppercase().as_str(), value) {
+            ("NOTIFY", Some(value)) if parameters.notify.is_none() && is_notify(value) => {
+                parameters.notify = Some(value.into());
+            }
+            ("ORCPT", Some(value)) if parameters.orcpt.is_none() && is_orcpt(value) => {
+                parameters.orcpt = Some(value.into());
+            }
+            ("NOTIFY" | "ORCPT", _) => return Err(SYNTAX),
+            _ => return Err(BadCommand::Parameter),
+        }
+    }
+    Ok(parameters)
+}
+
+/// The path in angle brackets behind `keyword`, and the parameters behind it.
+fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+    let (head, tail) = rest.split_at_checked(keyword.len())?;
+    if !head.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    // Many clients put a space behind the colon.
+    let tail = tail.trim_start_matches(' ').strip_prefix('<')?;
+    let end = path_end(tail)?;
+    let parameters = &tail[end + 1..];
+    let separated = parameters.is_empty() || parameters.starts_with(' ');
+    separated.then_some((&tail[..end], parameters))
+}
+
+fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    text.split_ascii_whitespace().map(|word| match word.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (word, None),
+    })
+}
+
+/// RFC 3461 section 4: printable ASCII without `+` and `=`, or `+` and two
+/// hexadecimal digits.
+fn is_xtext(text: &str, longest: usize) -> bool {
+    let bytes = text.as_bytes();
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        let is_digit = |at: usize| {
+            bytes.get(at).is_some_and(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b))
+        };
+        index += match byte {
+            b'+' if is_digit(index + 1) && is_digit(index + 2) => 3,
+            b'+' | b'=' => return false,
+            byte if byte.is_ascii_graphic() => 1,
+            _ => return false,
+        };
+    }
+    !text.is_empty() && text.len() <= longest
+}
+
+fn is_notify(text: &str) -> bool {
+    let mut seen = Vec::new();
+    let known = text.split(',').all(|word| {
+        let word = word.to_ascii_uppercase();
+        let new = !seen.contains(&word);
+        let known = matches!(word.as_str(), "SUCCESS" | "FAILURE" | "DELAY") && new;
+        seen.push(word);
+        known
+    });
+    text.eq_ignore_ascii_case("NEVER") || known
+}
+
+/// `rfc822;` with xtext, or `utf-8;` with the forms of RFC 6533 section 3.
+fn is_orcpt(text: &str) -> bool {
+    let Some((kind, address)) = text.split_once(';') else { return false };
+    let is_kind = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_utf8 = kind.eq_ignore_ascii_case("utf-8")
+        && (1..=500).contains(&address.len())
+        && address.chars().all(|letter| !letter.is_control() && !letter.is_whitespace() && letter != '=');
+    is_kind && (is_xtext(address, 500) || is_utf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, BadCommand> {
+        Command::parse(line.as_bytes())
+    }
+
+    #[test]
+    fn mail_with_its_parameters() {
+        let Ok(Command::Mail(sender, parameters)) = parse(
+            "mail from: <@x.org:Bob@Example.org> SIZE=100 body=8bitmime SMTPUTF8 RET=HDRS ENVID=a+2Bb",
+        ) else {
+            panic!("a command");
+        };
+        assert_eq!(sender.to_string(), "Bob@Example.org");
+        assert_eq!(
+            parameters,
+            MailParameters {
+                size: Some(100),
+                body: Some(Body::EightBitMime),
+                smtputf8: true,
+                ret: Some(Ret::Headers),
+                envid: Some("a+2Bb".into()),
+            }
+        );
+        assert_eq!(parse("MAIL FROM:<>"), Ok(Command::Mail(ReversePath::Null, MailParameters::default())));
+    }
+
+    #[test]
+    fn what_is_wrong_with_mail_and_rcpt_is_told_apart() {
+        for (line, error) in [
+            ("MAIL FROM:<a@b> AUTH=<>", BadCommand::Parameter),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", parse("MAIL FROM:<a@b> SIZE=x").unwrap_err()),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", parse("MAIL FROM:<a@b> SIZE=-1").unwrap_err()),
+            ("MAIL FROM:<a b>", BadCommand::Sender),
+            ("MAIL FROM:<用@b>", BadCommand::NotAscii),
+            ("MAIL FROM:a@b", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:<a@b>SIZE=1", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("RCPT TO:<>", BadCommand::Recipient),
+            ("RCPT TO:<a@???.com>", BadCommand::Recipient),
+            ("RCPT TO:<a@b> SIZE=1", BadCommand::Parameter),
+            ("RCPT TO:<a@b> NOTIFY=NEVER,DELAY", parse("RCPT TO:<a@b> ORCPT=a").unwrap_err()),
+            ("RCPT TO:<a@b> NOTIFY=DELAY,DELAY", parse("RCPT TO:<a@b> ORCPT=rfc822;a=b").unwrap_err()),
+            ("XCLIENT ADDR=1.2.3.4", BadCommand::Unknown),
+            ("BDAT 1 2", BadCommand::Syntax("BDAT octets [LAST]")),
+            ("DATA now", BadCommand::Syntax("DATA")),
+            ("EHLO", BadCommand::Syntax("EHLO name")),
+            ("EHLO a b", BadCommand::Syntax("EHLO name")),
+            ("", BadCommand::Unknown),
+        ] {
+            assert_eq!(parse(line), Err(error), "{line}");
+        }
+        assert_eq!(Command::parse(b"MAIL FROM:<\xff@b>"), Err(BadCommand::NotAscii));
+    }
+
+    #[test]
+    fn the_rest() {
+        let postmaster = Command::Rcpt(ForwardPath::Postmaster, RcptParameters::default());
+        assert_eq!(parse("RCPT TO:<PostMaster>"), Ok(postmaster));
+        assert_eq!(parse("bdat 12 last"), Ok(Command::Bdat { size: 12, last: true }));
+        assert_eq!(
+            parse("BDAT 99999999999999999999"),
+            Ok(Command::Bdat { size: u64::MAX, last: false })
+        );
+        assert_eq!(parse("QUIT "), Ok(Command::Quit));
+        let Ok(Command::Rcpt(_, parameters)) =
+            parse("RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+40b")
+        else {
+            panic!("a command");
+        };
+        assert_eq!(parameters.notify.as_deref(), Some("SUCCESS,DELAY"));
+        assert_eq!(parameters.orcpt.as_deref(), Some("rfc822;a+40b"));
+    }
+
+    proptest! {
+        /// Whatever is taken can be written into a line again.
+        #[test]
+        fn nothing_taken_breaks_a_line(
+            line in "(MAIL FROM:|RCPT TO:|EHLO )<?[a-c@.\"\\\\ \t\r\n\0<>=+;用\u{85}]{0,20}>?( [A-Z]{0,9}=?[a-c+;用]{0,4})?"
+        ) {
+            let written = match parse(&line) {
+                Ok(Command::Mail(path, _)) => path.to_string(),
+                Ok(Command::Rcpt(path, parameters)) => {
+                    format!("{path}{}", parameters.orcpt.unwrap_or_default())
+                }
+                Ok(Command::Ehlo(name)) => name.into(),
+                _ => return Ok(()),
+            };
+            prop_assert!(!written.chars().any(char::is_control), "{:?}", written);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Lines of a peer: bytes up to CRLF, and nothing else is a line end (RFC 5321
+//! section 2.3.8).
+
+use memchr::memchr3;
+
+/// The longest line that is taken from a client, in octets with its CRLF.
+///
+/// RFC 5321 section 4.5.3.1.4 has 512 for a command; the parameters that are
+/// offered here add 26 (SIZE), 17 (BODY), 10 (SMTPUTF8) and 500 each for DSN.
+pub const COMMAND_LINE: usize = 2048;
+
+/// Why bytes are no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadLine {
+    /// A CR that no LF follows.
+    BareCr,
+    /// An LF that no CR precedes.
+    BareLf,
+    /// A NUL.
+    Nul,
+    /// Longer than permitted.
+    TooLong,
+}
+
+/// Bytes that came and were not used yet.
+#[derive(Debug, Default)]
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// What lies before was used.
+    start: usize,
+    /// What lies before, from `start`, has no end of a line in it.
+    searched: usize,
+    /// The rest of a line that was too long is passed over.
+    skipping: bool,
+}
+
+impl Lines {
+    /// Takes bytes of the peer.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What was not used yet.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Whether everything was used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Marks `count` bytes of [`Self::rest`] as used.
+    pub fn consume(&mut self, count: usize) {
+        self.start += count.min(self.bytes.len() - self.start);
+        self.searched = 0;
+        if self.is_empty() {
+            // An idle connection holds no buffer.
+            self.bytes = Vec::new();
+            self.start = 0;
+        } else if self.start > 16 * 1024 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Throws away what was not used, as STARTTLS asks for (RFC 3207 section 4.2).
+    pub fn discard(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the next line, without its CRLF; none when it has not come whole.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no line of at most `limit` octets. One that is too long
+    /// is passed over as it comes, and reported once; after the other errors
+    /// nothing that follows can be trusted.
+    pub fn next(&mut self, limit: usize) -> Result<Option<Vec<u8>>, BadLine> {
+        loop {
+            let rest = &self.bytes[self.start..];
+            let Some(found) = memchr3(b'\r', b'\n', 0, &rest[self.searched..]) else {
+                if self.skipping || rest.len() > limit {
+                    let first = !self.skipping;
+                    self.skipping = true;
+                    self.consume(usize::MAX);
+                    return if first { Err(BadLine::TooLong) } else { Ok(None) };
+                }
+                self.searched = rest.len();
+                return Ok(None);
+            };
+            let at = self.searched + found;
+            match (rest[at], rest.get(at + 1)) {
+                (b'\n', _) => return Err(BadLine::BareLf),
+                (0, _) => return Err(BadLine::Nul),
+                (_, None) => {
+                    self.searched = at;
+                    return Ok(None);
+                }
+                (_, Some(b'\n')) => {}
+                (_, Some(_)) => return Err(BadLine::BareCr),
+            }
+            let line = rest[..at].to_vec();
+            self.consume(at + 2);
+            if std::mem::take(&mut self.skipping) {
+                continue;
+            }
+            return if line.len() + 2 > limit { Err(BadLine::TooLong) } else { Ok(Some(line)) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Vec<Result<Option<Vec<u8>>, BadLine>> {
+        let mut lines = Lines::default();
+        lines.push(bytes);
+        let mut all = Vec::new();
+        loop {
+            let line = lines.next(16);
+            let end = matches!(line, Ok(None) | Err(BadLine::BareLf | BadLine::BareCr));
+            all.push(line);
+            if end {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn only_crlf_ends_a_line() {
+        let line = |text: &str| Ok(Some(text.as_bytes().to_vec()));
+        assert_eq!(lines(b"A\r\n\r\nB\r\nC"), [line("A"), line(""), line("B"), Ok(None)]);
+        assert_eq!(lines(b"A\nB\r\n"), [Err(BadLine::BareLf)]);
+        assert_eq!(lines(b"A\rB\r\n"), [Err(BadLine::BareCr)]);
+        assert_eq!(lines(b"A\r\r\n"), [Err(BadLine::BareCr)]);
+        assert_eq!(lines(b"A\r"), [Ok(None)]);
+    }
+
+    #[test]
+    fn bytes_may_come_one_by_one() {
+        let mut lines = Lines::default();
+        let mut got = Vec::new();
+        for byte in b"EHLO a\r\nQUIT\r\n" {
+            lines.push(&[*byte]);
+            got.extend(lines.next(16).unwrap());
+        }
+        assert_eq!(got, [b"EHLO a".to_vec(), b"QUIT".to_vec()]);
+        assert!(lines.is_empty());
+    }
+
+    #[test]
+    fn a_long_line_is_reported_once_and_passed_over() {
+        let mut lines = Lines::default();
+        let mut errors = 0;
+        for _ in 0..1000 {
+            lines.push(b"0123456789");
+            errors += usize::from(lines.next(16).is_err());
+            assert!(lines.rest().len() <= 26, "it is not kept");
+        }
+        assert_eq!(errors, 1);
+        lines.push(b"\r\nNOOP\r\n");
+        assert_eq!(lines.next(16), Ok(Some(b"NOOP".to_vec())));
+
+        lines.push(b"0123456789abcdef\r\nNOOP\r\n");
+        assert_eq!(lines.next(16), Err(BadLine::TooLong));
+        assert_eq!(lines.next(16), Ok(Some(b"NOOP".to_vec())));
+    }
+}

@@ -1,0 +1,240 @@
+//! Replies: ours, and those of a backend (RFC 5321 section 4.2, RFC 2034).
+
+use std::fmt;
+
+use memchr::memchr;
+
+/// The longest line of a backend's reply, and the most octets of all its lines.
+const LINE: usize = 4096;
+const REPLY: usize = 32 * 1024;
+
+/// An enhanced status code (RFC 3463).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enhanced(pub u8, pub u16, pub u16);
+
+impl Enhanced {
+    /// The code that `text` starts with, and what stands behind it.
+    fn split(text: &str) -> Option<(Self, &str)> {
+        let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let mut parts = code.split('.');
+        let mut part = || parts.next().filter(|part| part.len() <= 3)?.parse::<u16>().ok();
+        let (class, subject, detail) = (part()?, part()?, part()?);
+        let class = u8::try_from(class).ok().filter(|class| [2, 4, 5].contains(class))?;
+        parts.next().is_none().then_some((Self(class, subject, detail), rest))
+    }
+}
+
+impl fmt::Display for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// A reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The code, 200 to 599.
+    pub code: u16,
+    /// The enhanced status code; greetings, EHLO and 354 have none.
+    pub enhanced: Option<Enhanced>,
+    /// The text, a line each; never empty, without control characters.
+    pub lines: Vec<String>,
+}
+
+impl Reply {
+    /// A reply of one line.
+    #[must_use]
+    pub fn new(code: u16, enhanced: Option<Enhanced>, text: impl Into<String>) -> Self {
+        Self { code, enhanced, lines: vec![text.into()] }
+    }
+
+    /// Whether it is 2xx.
+    #[must_use]
+    pub const fn is_positive(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// Whether it is 5xx.
+    #[must_use]
+    pub const fn is_permanent(&self) -> bool {
+        self.code / 100 == 5
+    }
+
+    /// Appends it to what is sent.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
+    }
+
+    /// The reply as a client gets it that was promised enhanced codes: where a
+    /// backend gave none, the general one of its class (RFC 3463 section 3.1).
+    #[must_use]
+    pub fn with_enhanced(mut self) -> Self {
+        let class = u8::try_from(self.code / 100).unwrap_or(5);
+        if self.enhanced.is_none() && [2, 4, 5].contains(&class) {
+            self.enhanced = Some(Enhanced(class, 0, 0));
+        }
+        self
+    }
+
+    /// The text in one line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.lines.join(" ")
+    }
+}
+
+impl fmt::Display for Reply {
+    /// As it goes over the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.lines.len().saturating_sub(1);
+        for (index, line) in self.lines.iter().enumerate() {
+            let separator = if index == last { ' ' } else { '-' };
+            write!(f, "{}{separator}", self.code)?;
+            if let Some(enhanced) = self.enhanced {
+                write!(f, "{enhanced} ")?;
+            }
+            write!(f, "{line}\r\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// What came from a backend is no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Garbled;
+
+/// Puts a backend's replies together from its bytes.
+#[derive(Debug, Default)]
+pub struct Replies {
+    bytes: Vec<u8>,
+    used: usize,
+    lines: Vec<String>,
+    octets: usize,
+}
+
+impl Replies {
+    /// Takes bytes of the backend.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.used);
+        self.used = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether nothing is left over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.used == self.bytes.len() && self.lines.is_empty()
+    }
+
+    /// Takes the next reply; none when it has not come whole.
+    ///
+    /// # Errors
+    ///
+    /// When what came is no reply, or longer than any backend needs.
+    pub fn next(&mut self) -> Result<Option<Reply>, Garbled> {
+        loop {
+            let rest = &self.bytes[self.used..];
+            let Some(end) = memchr(b'\n', rest) else {
+                return if rest.len() > LINE { Err(Garbled) } else { Ok(None) };
+            };
+            self.octets += end;
+            if end > LINE || self.octets > REPLY {
+                return Err(Garbled);
+            }
+            let line = rest[..end].strip_suffix(b"\r").ok_or(Garbled)?;
+            let (code, is_last, text) = split(line).ok_or(Garbled)?;
+            let same_code = self.lines.first().is_none_or(|first| first.starts_with(&code));
+            if !same_code {
+                return Err(Garbled);
+            }
+            self.lines.push(format!("{code}{text}"));
+            self.used += end + 1;
+            if is_last {
+                self.octets = 0;
+                return whole(&std::mem::take(&mut self.lines)).map(Some).ok_or(Garbled);
+            }
+        }
+    }
+}
+
+/// Code, whether the reply ends here, and text of a line.
+fn split(line: &[u8]) -> Option<(String, bool, String)> {
+    let (code, rest) = line.split_at_checked(3)?;
+    let is_code = (b'2'..=b'5').contains(&code[0]) && code.iter().all(u8::is_ascii_digit);
+    let (is_last, text) = match rest {
+        [] => (true, rest),
+        [b' ', text @ ..] => (true, text),
+        [b'-', text @ ..] => (false, text),
+        _ => return None,
+    };
+    let text = String::from_utf8_lossy(text);
+    let text = text.chars().map(|letter| if letter.is_control() { '?' } else { letter });
+    is_code.then(|| (String::from_utf8_lossy(code).into_owned(), is_last, text.collect()))
+}
+
+/// A reply of lines that each begin with its code.
+fn whole(lines: &[String]) -> Option<Reply> {
+    let code = lines.first()?.get(..3)?.parse().ok()?;
+    let enhanced = Enhanced::split(lines.first()?.get(3..)?).map(|(enhanced, _)| enhanced);
+    let text = lines.iter().filter_map(|line| line.get(3..)).map(|text| {
+        match Enhanced::split(text) {
+            Some((_, rest)) if enhanced.is_some() => rest.to_owned(),
+            _ => text.to_owned(),
+        }
+    });
+    Some(Reply { code, enhanced, lines: text.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies(bytes: &[u8]) -> Result<Vec<Reply>, Garbled> {
+        let mut replies = Replies::default();
+        let mut all = Vec::new();
+        for byte in bytes {
+            replies.push(&[*byte]);
+            all.extend(replies.next()?);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn replies_are_put_together_and_written_again() {
+        let wire = "250-mail.example.org\r\n250-SIZE 100\r\n250 DSN\r\n550 5.1.1 <a@b>: unknown\r\n\
+            451-4.3.0 one\r\n451 4.3.0 two\r\n354 go\r\n250\r\n";
+        let all = replies(wire.as_bytes()).unwrap();
+        assert_eq!(all.len(), 5);
+        assert_eq!(all[0].lines, ["mail.example.org", "SIZE 100", "DSN"]);
+        assert_eq!(all[1].enhanced, Some(Enhanced(5, 1, 1)));
+        assert_eq!(all[2].lines, ["one", "two"]);
+        let written: String = all.iter().map(ToString::to_string).collect();
+        assert_eq!(written, wire.replace("250\r\n", "250 \r\n"));
+        assert_eq!(all[4].clone().with_enhanced().to_string(), "250 2.0.0 \r\n");
+    }
+
+    #[test]
+    fn nonsense_is_told_from_replies() {
+        for bytes in [
+            &b"hello\r\n"[..],
+            b"25\r\n",
+            b"2500 x\r\n",
+            b"150 x\r\n",
+            b"650 x\r\n",
+            b"250 x\n",
+            b"250-x\r\n251 x\r\n",
+            b"HTTP/1.1 400 Bad Request\r\n",
+            b"\x15\x03\x01\x00\x02\r\n",
+        ] {
+            assert_eq!(replies(bytes), Err(Garbled), "{bytes:?}");
+        }
+        assert_eq!(replies(&[b'2'; 5000]), Err(Garbled));
+        assert_eq!(replies(&b"250-x\r\n".repeat(10_000)), Err(Garbled));
+    }
+
+    #[test]
+    fn control_characters_do_not_pass() {
+        let all = replies(b"250 a\x1b[2Jb\0\r\n").unwrap();
+        assert_eq!(all[0].to_string(), "250 a?[2Jb?\r\n");
+    }
+}
