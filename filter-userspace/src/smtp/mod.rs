@@ -9,5 +9,7 @@
 pub mod address;
 pub mod command;
 pub mod data;
+pub mod header;
 pub mod line;
+pub mod refusal;
 pub mod reply;

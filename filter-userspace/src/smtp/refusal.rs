@@ -1,0 +1,285 @@
+//! Why something is refused, and what the client is told: the one place where a
+//! reason becomes a reply.
+//!
+//! The client learns which kind of list or limit it met, the address that met it
+//! and a reference; the operator learns the file and the line.
+
+use std::fmt;
+
+use super::reply::{Enhanced, Reply};
+
+/// The stage of a session that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Before the greeting.
+    Greeting,
+    /// The dialogue itself.
+    Protocol,
+    /// The peer's TLS policy.
+    Tls,
+    /// Approved and blocked senders.
+    Sender,
+    /// The size that MAIL declares.
+    Size,
+    /// Whether the recipient's domain is ours.
+    Relay,
+    /// Whether the recipient exists.
+    Recipient,
+    /// The verdict on the client's address, from the packet filter's lists.
+    Connection,
+    /// Messages and recipients a minute.
+    Rate,
+    /// The message as it streams.
+    Data,
+    /// The mail system behind.
+    Backend,
+}
+
+impl Stage {
+    /// Every stage, in the order in which they decide.
+    pub const ALL: [Self; 11] = [
+        Self::Greeting,
+        Self::Protocol,
+        Self::Tls,
+        Self::Sender,
+        Self::Size,
+        Self::Relay,
+        Self::Recipient,
+        Self::Connection,
+        Self::Rate,
+        Self::Data,
+        Self::Backend,
+    ];
+
+    /// Its name in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::Protocol => "protocol",
+            Self::Tls => "tls",
+            Self::Sender => "sender",
+            Self::Size => "size",
+            Self::Relay => "relay",
+            Self::Recipient => "recipient",
+            Self::Connection => "connection",
+            Self::Rate => "rate",
+            Self::Data => "data",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $stage:ident $code:literal
+       $class:literal.$subject:literal.$detail:literal $text:literal;)*) => {
+        /// Why something is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in records, stable.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The stage that gives it.
+            #[must_use]
+            pub const fn stage(self) -> Stage {
+                match self { $(Self::$variant => Stage::$stage,)* }
+            }
+
+            /// Code, enhanced code and text of the reply.
+            const fn wire(self) -> (u16, Enhanced, &'static str) {
+                match self {
+                    $(Self::$variant => ($code, Enhanced($class, $subject, $detail), $text),)*
+                }
+            }
+        }
+    };
+}
+
+// The text follows the subject: an address, a size, or nothing.
+reasons! {
+    /// Spoke before the greeting.
+    EarlyTalker "early_talker" Greeting 554 5 . 5 . 1 "spoke before the greeting";
+    /// The host has as many connections as it may.
+    TooManyConnections "too_many_connections" Greeting 421 4 . 3 . 2 "too many connections, try again later";
+    /// The address has as many connections as it may.
+    TooManyFromAddress "too_many_from_address" Greeting 421 4 . 7 . 0 "has too many connections";
+    /// mxdp is ending.
+    Ending "ending" Greeting 421 4 . 3 . 2 "this service is restarting, try again";
+    /// Commands that were sent before they may be.
+    Pipelining "pipelining" Protocol 554 5 . 5 . 0 "commands were sent before the reply they must wait for";
+    /// A line that CRLF does not end.
+    BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
+    /// More errors than a client may make.
+    TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
+    /// Nothing came for too long.
+    TimedOut "timed_out" Protocol 421 4 . 4 . 2 "nothing came for too long";
+    /// The client went away within a message.
+    ClientGone "client_gone" Protocol 421 4 . 4 . 2 "the connection broke";
+    /// The peer must use TLS.
+    TlsRequired "tls_required" Tls 530 5 . 7 . 0 "must issue STARTTLS first";
+    /// The version of TLS is older than the peer must use.
+    TlsTooOld "tls_too_old" Tls 550 5 . 7 . 10 "needs a newer version of TLS";
+    /// The peer must show a certificate.
+    NoCertificate "no_certificate" Tls 550 5 . 7 . 8 "needs a valid client certificate";
+    /// On a list of blocked senders.
+    BlockedSender "blocked_sender" Sender 550 5 . 7 . 1 "is on the list of blocked senders";
+    /// MAIL says that the message is too large.
+    DeclaredSize "declared_size" Size 552 5 . 3 . 4 "octets are more than a message may have here";
+    /// Not a domain that is served here.
+    RelayDenied "relay_denied" Relay 554 5 . 7 . 1 "relay access denied";
+    /// No such recipient.
+    UnknownRecipient "unknown_recipient" Recipient 550 5 . 1 . 1 "no such recipient here";
+    /// More invalid recipients than a session may name.
+    TooManyInvalid "too_many_invalid" Recipient 421 4 . 7 . 0 "too many invalid recipients";
+    /// The client is on a list of blocked addresses.
+    BlockedIp "blocked_ip" Connection 550 5 . 7 . 1 "is on the list of blocked addresses";
+    /// The client is in a blocked country.
+    BlockedCountry "blocked_country" Connection 550 5 . 7 . 1 "is in a country that is blocked";
+    /// The client is on a list of known spam sources.
+    KnownSpamSource "known_spam_source" Connection 550 5 . 7 . 1 "is on the list of known spam sources";
+    /// The client is blocked for a time.
+    TemporaryBlock "temporary_block" Connection 450 4 . 7 . 1 "is blocked for a time, try again later";
+    /// More messages and recipients a minute than permitted.
+    RateLimit "rate_limit" Rate 450 4 . 7 . 1 "rate limit, try again later";
+    /// More recipients than a message may have.
+    TooManyRecipients "too_many_recipients" Recipient 452 4 . 5 . 3 "too many recipients in one message";
+    /// A recipient of another mail system than the first.
+    OtherBackend "other_backend" Backend 452 4 . 5 . 3 "goes to another mail system, send it in another message";
+    /// The message is larger than permitted.
+    TooLarge "too_large" Data 552 5 . 3 . 4 "the message is larger than permitted";
+    /// A bare CR or LF in the message.
+    BareNewlineInMessage "bare_newline_in_message" Data 550 5 . 5 . 2 "the message has a CR or LF that is no line end";
+    /// A NUL in the message.
+    NulInMessage "nul_in_message" Data 550 5 . 6 . 0 "the message has a NUL";
+    /// The message has passed more hosts than any should.
+    TooManyHops "too_many_hops" Data 554 5 . 4 . 6 "too many hops, this message is in a loop";
+    /// The message came too slowly.
+    TooSlow "too_slow" Data 421 4 . 4 . 2 "the message comes too slowly";
+    /// The mail system cannot be reached.
+    BackendDown "backend_down" Backend 451 4 . 4 . 1 "the mail system cannot be reached, try again later";
+    /// The connection to the mail system broke.
+    BackendLost "backend_lost" Backend 451 4 . 4 . 2 "the mail system does not answer, try again later";
+    /// The mail system is not as configured or not as it was.
+    BackendUnfit "backend_unfit" Backend 451 4 . 3 . 5 "the mail system is not ready for this message, try again later";
+    /// The mail system refused; its reply is passed on.
+    BackendRefused "backend_refused" Backend 451 4 . 3 . 0 "the mail system refused";
+}
+
+impl Reason {
+    /// Code of the reply.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.wire().0
+    }
+}
+
+/// The entry of a list that decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The file.
+    pub source: String,
+    /// The line in it; 0 for what has no lines.
+    pub line: u32,
+    /// The entry itself.
+    pub entry: String,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{} ({})", self.source, self.entry),
+            line => write!(f, "{}:{line} ({})", self.source, self.entry),
+        }
+    }
+}
+
+/// A refusal: why, of what, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// What met the rule: an address in the form it has in replies, or nothing.
+    pub subject: String,
+    /// What decided, for the operator.
+    pub rule: Option<Rule>,
+    /// The backend's own reply, where that decided.
+    pub passed: Option<Reply>,
+}
+
+impl Refusal {
+    /// A refusal without a rule.
+    #[must_use]
+    pub fn new(reason: Reason, subject: impl fmt::Display) -> Self {
+        Self { reason, subject: subject.to_string(), rule: None, passed: None }
+    }
+
+    /// A refusal by a rule.
+    #[must_use]
+    pub fn by(reason: Reason, subject: impl fmt::Display, rule: Option<Rule>) -> Self {
+        Self { rule, ..Self::new(reason, subject) }
+    }
+
+    /// The backend's refusal. That it closes its connection (421) is none of the
+    /// client's business: to the client it is 451.
+    #[must_use]
+    pub fn passed(reply: Reply) -> Self {
+        let code = match reply.code {
+            400..=420 | 422..=599 => reply.code,
+            _ => 451,
+        };
+        let reply = Reply { code, ..reply }.with_enhanced();
+        Self { passed: Some(reply), ..Self::new(Reason::BackendRefused, "") }
+    }
+
+    /// What the client is told; `reference` is what the record is found by.
+    #[must_use]
+    pub fn reply(&self, reference: &str) -> Reply {
+        if let Some(reply) = &self.passed {
+            return reply.clone();
+        }
+        let (code, enhanced, text) = self.reason.wire();
+        let separator = if self.subject.is_empty() { "" } else { " " };
+        let text = format!("{}{separator}{text}; reference {reference}", self.subject);
+        Reply::new(code, Some(enhanced), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_enhanced_codes_are_of_one_class() {
+        for reason in Reason::ALL {
+            let (code, enhanced, text) = reason.wire();
+            assert_eq!(code / 100, u16::from(enhanced.0), "{}", reason.name());
+            assert!(!text.is_empty() && text.len() < 100);
+        }
+    }
+
+    #[test]
+    fn the_client_gets_the_kind_the_address_and_a_reference() {
+        let rule = Rule { source: "/etc/mxdp/senders".to_owned(), line: 7, entry: "*@b".to_owned() };
+        let refusal = Refusal::by(Reason::BlockedSender, "<a@b>", Some(rule));
+        assert_eq!(
+            refusal.reply("X-1").to_string(),
+            "550 5.7.1 <a@b> is on the list of blocked senders; reference X-1\r\n"
+        );
+    }
+
+    #[test]
+    fn a_closing_backend_is_a_temporary_failure() {
+        let passed = |code| Refusal::passed(Reply::new(code, None, "x")).reply("").to_string();
+        assert_eq!(passed(421), "451 4.0.0 x\r\n");
+        assert_eq!(passed(354), "451 4.0.0 x\r\n");
+        assert_eq!(passed(554), "554 5.0.0 x\r\n");
+    }
+}
