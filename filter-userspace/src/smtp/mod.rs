@@ -13,3 +13,4 @@ pub mod header;
 pub mod line;
 pub mod refusal;
 pub mod reply;
+pub mod session;

@@ -121,6 +121,8 @@ reasons! {
     TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
     /// Nothing came for too long.
     TimedOut "timed_out" Protocol 421 4 . 4 . 2 "nothing came for too long";
+    /// No message followed the recipient.
+    NoMessage "no_message" Protocol 421 4 . 4 . 2 "no message followed";
     /// The client went away within a message.
     ClientGone "client_gone" Protocol 421 4 . 4 . 2 "the connection broke";
     /// The peer must use TLS.

@@ -1,0 +1,307 @@
+//! The dialogue: what a command does.
+
+use super::facts::{Action, Answer, Now, Question};
+use super::envelope::{Rcpt, Transaction};
+use super::{Asked, Session, State};
+use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
+use crate::smtp::command::{BadCommand, Body, Command, MailParameters, RcptParameters};
+use crate::smtp::line::BadLine;
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::{Enhanced, Reply};
+
+/// Commands that carry no mail, between two messages; those beyond are errors.
+const IDLE_COMMANDS: u32 = 100;
+
+const OK: Enhanced = Enhanced(2, 0, 0);
+const BAD_SEQUENCE: Enhanced = Enhanced(5, 5, 1);
+const BAD_SYNTAX: Enhanced = Enhanced(5, 5, 4);
+
+impl Session {
+    pub(super) fn command(&mut self, line: &[u8], now: Now) {
+        self.ready(now);
+        let command = match Command::parse(line) {
+            Ok(command) => command,
+            Err(bad) => return self.bad_command(bad, now),
+        };
+        let carries_mail = matches!(
+            command,
+            Command::Rcpt(..) | Command::Data | Command::Bdat { .. } | Command::Quit
+        );
+        self.idle_commands += u32::from(!carries_mail);
+        if self.idle_commands > IDLE_COMMANDS && self.count_error(now) {
+            return;
+        }
+        match command {
+            Command::Helo(name) => self.hello(name, false, now),
+            Command::Ehlo(name) => self.hello(name, true, now),
+            Command::Mail(sender, parameters) => self.mail(sender, parameters, now),
+            Command::Rcpt(path, parameters) => self.rcpt(path, parameters, now),
+            Command::Data => self.data(now),
+            Command::Bdat { size, last } => self.bdat(size, last, now),
+            Command::Rset => {
+                self.reset(now);
+                self.say(250, OK, "reset");
+            }
+            Command::Noop => self.say(250, OK, "nothing done"),
+            Command::Quit => {
+                self.reply(&Reply::new(221, Some(OK), format!("{} bye", self.settings.hostname)));
+                self.close(now);
+            }
+            Command::Vrfy => self.say(252, Enhanced(2, 5, 2), "send a message, and see"),
+            Command::Expn => self.error(502, BAD_SEQUENCE, "EXPN is not offered", now),
+            Command::Help => self.say(
+                214,
+                OK,
+                "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY STARTTLS (RFC 5321)",
+            ),
+            Command::StartTls => self.start_tls(now),
+        }
+    }
+
+    /// An error of the client, counted; after too many the session ends.
+    fn error(&mut self, code: u16, enhanced: Enhanced, text: &str, now: Now) {
+        if !self.count_error(now) {
+            self.say(code, enhanced, text);
+        }
+    }
+
+    /// Whether that was one too many, and the session is over.
+    fn count_error(&mut self, now: Now) -> bool {
+        self.errors += 1;
+        let too_many = self.errors > self.settings.errors;
+        if too_many {
+            self.end_with(Refusal::new(Reason::TooManyErrors, ""), now);
+        }
+        too_many
+    }
+
+    pub(super) fn bad_line(&mut self, bad: BadLine, now: Now) {
+        self.ready(now);
+        match bad {
+            BadLine::TooLong => self.error(500, Enhanced(5, 5, 2), "the line is too long", now),
+            // What follows is of no known meaning.
+            BadLine::BareCr | BadLine::BareLf | BadLine::Nul => {
+                self.end_with(Refusal::new(Reason::BareNewline, ""), now);
+            }
+        }
+    }
+
+    fn bad_command(&mut self, bad: BadCommand, now: Now) {
+        match bad {
+            BadCommand::Unknown => self.error(500, BAD_SEQUENCE, "no such command", now),
+            BadCommand::Syntax(syntax) => {
+                self.error(501, BAD_SYNTAX, &format!("the syntax is {syntax}"), now);
+            }
+            BadCommand::Sender => {
+                self.error(501, Enhanced(5, 1, 7), "the sender is no address", now);
+            }
+            BadCommand::Recipient => {
+                self.error(501, Enhanced(5, 1, 3), "the recipient is no address", now);
+            }
+            BadCommand::Parameter => {
+                self.error(555, BAD_SYNTAX, "a parameter is not offered here", now);
+            }
+            BadCommand::NotAscii => {
+                self.error(553, Enhanced(5, 6, 7), "not ASCII, and no SMTPUTF8", now);
+            }
+        }
+    }
+
+    /// Whether commands came that must wait for this one's reply (RFC 2920
+    /// section 3.1); then the session is over.
+    fn is_pipelined(&mut self, now: Now) -> bool {
+        let pipelined = !self.input.is_empty();
+        if pipelined {
+            self.end_with(Refusal::new(Reason::Pipelining, ""), now);
+        }
+        pipelined
+    }
+
+    fn hello(&mut self, name: Box<str>, extended: bool, now: Now) {
+        if self.is_pipelined(now) {
+            return;
+        }
+        self.reset(now);
+        self.extended = extended;
+        let greeting = format!("{} greets {name}", self.settings.hostname);
+        self.helo = Some(name);
+        if !extended {
+            return self.reply(&Reply::new(250, None, greeting));
+        }
+        let offers = self.client.offers;
+        let size = offers.size.unwrap_or(u64::MAX).min(self.settings.message_size);
+        let mut lines = vec![greeting, "PIPELINING".to_owned(), format!("SIZE {size}")];
+        let starttls = self.settings.starttls && self.client.tls.is_none();
+        let keywords = [
+            ("STARTTLS", starttls),
+            ("ENHANCEDSTATUSCODES", true),
+            ("8BITMIME", offers.eight_bit),
+            ("SMTPUTF8", offers.smtputf8 && offers.eight_bit),
+            ("DSN", offers.dsn),
+            ("CHUNKING", true),
+        ];
+        let offered = keywords.into_iter().filter(|(_, offered)| *offered);
+        lines.extend(offered.map(|(keyword, _)| keyword.to_owned()));
+        self.reply(&Reply { code: 250, enhanced: None, lines });
+    }
+
+    fn start_tls(&mut self, now: Now) {
+        if self.client.tls.is_some() {
+            return self.error(503, BAD_SEQUENCE, "TLS is in use", now);
+        }
+        if !self.settings.starttls {
+            return self.error(502, BAD_SEQUENCE, "STARTTLS is not offered", now);
+        }
+        self.reset(now);
+        self.say(220, OK, "begin TLS");
+        // Whatever came behind the command was not protected (CVE-2011-0411).
+        self.input.discard();
+        self.state = State::StartTls;
+        self.drop_link();
+        self.actions.push_back(Action::StartTls);
+    }
+
+    /// Ends the transaction that is open, whatever has come of it.
+    pub(super) fn reset(&mut self, now: Now) {
+        self.record_unfinished(now);
+        // A message in chunks cannot be taken back but by closing.
+        if self.transaction.take().is_some_and(|transaction| transaction.message.is_some()) {
+            self.drop_link();
+        }
+    }
+
+    fn mail(&mut self, sender: ReversePath, parameters: MailParameters, now: Now) {
+        if self.helo.is_none() {
+            return self.error(503, BAD_SEQUENCE, "EHLO or HELO comes first", now);
+        }
+        if self.transaction.as_ref().is_some_and(|open| open.refused.is_none()) {
+            return self.error(503, BAD_SEQUENCE, "a message is open: RSET takes it back", now);
+        }
+        let offers = self.client.offers;
+        let not_offered = (parameters.body == Some(Body::EightBitMime) && !offers.eight_bit)
+            || (parameters.smtputf8 && !(offers.smtputf8 && offers.eight_bit))
+            || ((parameters.ret.is_some() || parameters.envid.is_some()) && !offers.dsn);
+        if not_offered {
+            return self.bad_command(BadCommand::Parameter, now);
+        }
+        self.reset(now);
+        let question =
+            Question::Mail { sender: sender.clone(), parameters: parameters.clone() };
+        self.state = State::Asked(Asked::Mail(Box::new(Transaction::new(sender, parameters, now))));
+        self.actions.push_back(Action::Ask(question));
+    }
+
+    fn rcpt(&mut self, path: ForwardPath, parameters: RcptParameters, now: Now) {
+        let Some(transaction) = &mut self.transaction else {
+            return self.error(503, BAD_SEQUENCE, "MAIL comes first", now);
+        };
+        if transaction.message.is_some() {
+            return self.error(503, BAD_SEQUENCE, "the message has begun", now);
+        }
+        let international = path.mailbox().is_some_and(Mailbox::is_international);
+        if international && !transaction.parameters.smtputf8 {
+            return self.bad_command(BadCommand::NotAscii, now);
+        }
+        let has_dsn = parameters.notify.is_some() || parameters.orcpt.is_some();
+        if has_dsn && !self.client.offers.dsn {
+            return self.bad_command(BadCommand::Parameter, now);
+        }
+        let rcpt = Rcpt { path, parameters };
+        if let Some(refusal) = transaction.refused.clone() {
+            return self.refuse_recipient(&rcpt, refusal, now);
+        }
+        if transaction.accepted.len() >= self.settings.recipients {
+            let refusal = Refusal::new(Reason::TooManyRecipients, format_args!("<{}>", rcpt.path));
+            return self.refuse_recipient(&rcpt, refusal, now);
+        }
+        let question = Question::Rcpt {
+            sender: transaction.sender.clone(),
+            recipient: rcpt.path.clone(),
+        };
+        self.state = State::Asked(Asked::Rcpt(rcpt));
+        self.actions.push_back(Action::Ask(question));
+    }
+
+    /// Takes the answer to the question that was asked.
+    pub fn answer(&mut self, answer: Answer, now: Now) {
+        match (std::mem::replace(&mut self.state, State::Closed), answer) {
+            (State::Asked(Asked::Mail(transaction)), Answer::Mail(verdict)) => {
+                self.ready(now);
+                self.mail_answered(transaction, verdict, now);
+            }
+            (State::Asked(Asked::Rcpt(rcpt)), Answer::Rcpt(verdict)) => {
+                self.ready(now);
+                match verdict {
+                    Ok(permit) => self.hand_over(rcpt, &permit, now),
+                    Err(refusal) => self.refuse_recipient(&rcpt, refusal, now),
+                }
+            }
+            // The client has gone meanwhile.
+            (state, _) => self.state = state,
+        }
+        self.run(now);
+    }
+
+    fn mail_answered(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        verdict: Result<(), Refusal>,
+        now: Now,
+    ) {
+        match verdict {
+            Ok(()) => {
+                let text = format!("<{}> sender taken", transaction.sender);
+                self.say(250, Enhanced(2, 1, 0), &text);
+            }
+            Err(refusal) => {
+                // Its record waits for recipients that were pipelined.
+                let reference = self.reference();
+                let reply = refusal.reply(&reference);
+                transaction.refused_by(refusal, reply.clone(), reference);
+                self.reply(&reply);
+                if reply.code == 421 {
+                    self.transaction = Some(transaction);
+                    return self.close(now);
+                }
+            }
+        }
+        self.transaction = Some(transaction);
+    }
+
+    fn data(&mut self, now: Now) {
+        if !self.has_recipients("DATA", now) || self.is_pipelined(now) {
+            return;
+        }
+        self.begin(None, now);
+    }
+
+    /// Whether a message may begin; if not, the client is told why not.
+    fn has_recipients(&mut self, verb: &str, now: Now) -> bool {
+        match &self.transaction {
+            None => {
+                self.error(503, BAD_SEQUENCE, &format!("MAIL and RCPT come before {verb}"), now);
+            }
+            Some(open) if open.message.is_some() => {
+                self.error(503, BAD_SEQUENCE, "BDAT has begun the message, and must end it", now);
+            }
+            Some(open) if open.accepted.is_empty() => {
+                self.error(554, BAD_SEQUENCE, "no valid recipients", now);
+            }
+            Some(_) => return true,
+        }
+        false
+    }
+
+    fn bdat(&mut self, size: u64, last: bool, now: Now) {
+        let chunk = super::message::Chunk::new(size, last);
+        let open = self.transaction.as_mut().and_then(|transaction| transaction.message.take());
+        if let Some(message) = open {
+            self.next_chunk(message, chunk, now);
+        } else if self.transaction.as_ref().is_some_and(|open| !open.accepted.is_empty()) {
+            self.begin(Some(chunk), now);
+        } else if !self.count_error(now) {
+            let text = "MAIL and RCPT come before BDAT";
+            self.skip(size, Reply::new(503, Some(BAD_SEQUENCE), text), now);
+        }
+    }
+}

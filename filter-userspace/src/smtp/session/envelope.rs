@@ -1,0 +1,333 @@
+//! What becomes of recipients: refused here, or handed to the backend, whose
+//! reply is the client's.
+
+use std::collections::VecDeque;
+
+use super::facts::{Action, BackendName, Now, OpenFailure, Opened, Permit};
+use super::link::Link;
+use super::message::Message;
+use super::{Session, State};
+use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::command::{Body, MailParameters, RcptParameters, Ret};
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::{Enhanced, Reply};
+
+/// A recipient that was asked for.
+#[derive(Debug)]
+pub(super) struct Rcpt {
+    pub(super) path: ForwardPath,
+    pub(super) parameters: RcptParameters,
+}
+
+/// A message's envelope, from MAIL on.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) sender: ReversePath,
+    pub(super) parameters: MailParameters,
+    pub(super) accepted: Vec<ForwardPath>,
+    pub(super) started_ms: u64,
+    /// Why MAIL was refused: so is every recipient.
+    pub(super) refused: Option<Refusal>,
+    /// The record of that, until a recipient has its own.
+    pub(super) unrecorded: Option<(Refusal, Reply, String)>,
+    /// A message in chunks, between two of them.
+    pub(super) message: Option<Box<Message>>,
+    backend: Option<BackendName>,
+    /// The backend's reply to MAIL, where it refused that.
+    mail_refused: Option<Reply>,
+    /// Whether the backend has taken MAIL on the connection that stands.
+    begun: bool,
+    /// Whether the connection broke that recipients were accepted on.
+    pub(super) lost: bool,
+}
+
+impl Transaction {
+    pub(super) const fn new(sender: ReversePath, parameters: MailParameters, now: Now) -> Self {
+        Self {
+            sender,
+            parameters,
+            accepted: Vec::new(),
+            started_ms: now.unix_ms,
+            refused: None,
+            unrecorded: None,
+            message: None,
+            backend: None,
+            mail_refused: None,
+            begun: false,
+            lost: false,
+        }
+    }
+
+    pub(super) fn refused_by(&mut self, refusal: Refusal, reply: Reply, reference: String) {
+        self.unrecorded = Some((refusal.clone(), reply, reference));
+        self.refused = Some(refusal);
+    }
+
+    /// The backend's connection has broken.
+    pub(super) fn lose(&mut self) {
+        self.begun = false;
+        self.lost |= !self.accepted.is_empty();
+    }
+}
+
+/// A command that the backend is to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Rset,
+    Mail,
+    Rcpt,
+}
+
+/// A recipient that the backend is asked about.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    pub(super) rcpt: Rcpt,
+    unsent: VecDeque<Step>,
+    unanswered: VecDeque<Step>,
+    mail_refused: Option<Reply>,
+    /// Whether the connection is of this very recipient's making.
+    fresh: bool,
+}
+
+impl Session {
+    /// Refuses a recipient, and ends the session after too many unknown ones.
+    pub(super) fn refuse_recipient(&mut self, rcpt: &Rcpt, refusal: Refusal, now: Now) {
+        let unknown = match &refusal.passed {
+            // X.1.x is about the address (RFC 3463 section 3.2).
+            Some(reply) => {
+                reply.is_permanent() && matches!(reply.enhanced, Some(Enhanced(5, 1, _)))
+            }
+            None => refusal.reason == Reason::UnknownRecipient,
+        };
+        self.invalid += u32::from(unknown);
+        let refusal = if unknown && self.invalid > self.settings.invalid_recipients {
+            Refusal::new(Reason::TooManyInvalid, format_args!("<{}>", rcpt.path))
+        } else {
+            refusal
+        };
+        let reference = self.reference();
+        let reply = refusal.reply(&reference);
+        self.reply(&reply);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.unrecorded = None;
+        }
+        let closes = reply.code == 421;
+        self.record_refused(Some(rcpt.path.clone()), refusal, reply, reference, now);
+        if closes {
+            self.linger = true;
+            self.close(now);
+        } else {
+            self.ready(now);
+        }
+    }
+
+    /// Hands a recipient to the backend that the permit names.
+    pub(super) fn hand_over(&mut self, rcpt: Rcpt, permit: &Permit, now: Now) {
+        let Some(transaction) = &mut self.transaction else { return };
+        let subject = format!("<{}>", rcpt.path);
+        if transaction.lost {
+            return self.refuse_recipient(&rcpt, Refusal::new(Reason::BackendLost, subject), now);
+        }
+        let same = transaction.backend.as_ref().is_none_or(|bound| *bound == permit.backend);
+        if !same && !transaction.accepted.is_empty() {
+            let refusal = Refusal::new(Reason::OtherBackend, subject);
+            return self.refuse_recipient(&rcpt, refusal, now);
+        }
+        if !same {
+            transaction.begun = false;
+            transaction.mail_refused = None;
+        }
+        transaction.backend = Some(permit.backend.clone());
+        if let Some(reply) = transaction.mail_refused.clone() {
+            return self.refuse_recipient(&rcpt, Refusal::passed(reply), now);
+        }
+        if self.link.as_ref().is_some_and(|link| link.backend == permit.backend) {
+            return self.ask_backend(rcpt, false, now);
+        }
+        self.drop_link();
+        self.open(rcpt, permit.backend.clone());
+    }
+
+    fn open(&mut self, rcpt: Rcpt, backend: BackendName) {
+        self.state = State::Opening(rcpt);
+        self.actions.push_back(Action::Open(backend));
+    }
+
+    /// The backend's connection stands, or cannot be had.
+    pub fn opened(&mut self, result: Result<Opened, OpenFailure>, now: Now) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Opening(rcpt) => {
+                let backend = self.transaction.as_ref().and_then(|open| open.backend.clone());
+                match (result, backend) {
+                    (Ok(opened), Some(backend)) => {
+                        self.link = Some(Box::new(Link::new(backend, opened, now)));
+                        self.ask_backend(rcpt, true, now);
+                    }
+                    (result, _) => {
+                        let reason = match result {
+                            Err(OpenFailure::Unfit) => Reason::BackendUnfit,
+                            _ => Reason::BackendDown,
+                        };
+                        let refusal = Refusal::new(reason, format_args!("<{}>", rcpt.path));
+                        self.refuse_recipient(&rcpt, refusal, now);
+                    }
+                }
+            }
+            // The client has gone meanwhile.
+            state => {
+                self.state = state;
+                self.actions.push_back(Action::CloseBackend { politely: true });
+            }
+        }
+        self.run(now);
+    }
+
+    fn ask_backend(&mut self, rcpt: Rcpt, fresh: bool, now: Now) {
+        let (Some(link), Some(transaction)) = (&self.link, &self.transaction) else { return };
+        let offers = link.capabilities.extensions;
+        let asks = &transaction.parameters;
+        let unfit = (asks.body == Some(Body::EightBitMime) && !offers.eight_bit)
+            || (asks.smtputf8 && !offers.smtputf8);
+        if unfit {
+            let refusal = Refusal::new(Reason::BackendUnfit, format_args!("<{}>", rcpt.path));
+            return self.refuse_recipient(&rcpt, refusal, now);
+        }
+        let mut unsent = VecDeque::new();
+        if !transaction.begun {
+            if link.dirty {
+                unsent.push_back(Step::Rset);
+            }
+            unsent.push_back(Step::Mail);
+        }
+        unsent.push_back(Step::Rcpt);
+        let envelope =
+            Envelope { rcpt, unsent, unanswered: VecDeque::new(), mail_refused: None, fresh };
+        self.state = State::Envelope(envelope);
+        self.send_steps(now);
+    }
+
+    /// Sends what may be sent: all at once, or one by one without PIPELINING.
+    fn send_steps(&mut self, now: Now) {
+        self.deadline = now.monotonic + self.settings.times.backend_reply;
+        let State::Envelope(envelope) = &mut self.state else { return };
+        let (Some(link), Some(transaction)) = (&mut self.link, &self.transaction) else { return };
+        while envelope.unanswered.is_empty() || link.capabilities.pipelining {
+            let Some(step) = envelope.unsent.pop_front() else { return };
+            envelope.unanswered.push_back(step);
+            match step {
+                Step::Rset => link.write("RSET\r\n", now),
+                Step::Mail => {
+                    link.dirty = true;
+                    link.write(&mail_line(transaction, link), now);
+                }
+                Step::Rcpt => link.write(&rcpt_line(&envelope.rcpt, link), now),
+            }
+        }
+    }
+
+    pub(super) fn envelope_reply(&mut self, mut envelope: Envelope, reply: Reply, now: Now) {
+        if reply.code == 421 {
+            self.drop_link();
+            return self.envelope_lost(envelope, now);
+        }
+        match envelope.unanswered.pop_front() {
+            Some(Step::Rset) if !reply.is_positive() => {
+                self.drop_link();
+                return self.envelope_lost(envelope, now);
+            }
+            Some(Step::Rset) => {}
+            Some(Step::Mail) if reply.is_positive() => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.begun = true;
+                }
+            }
+            Some(Step::Mail) => {
+                // RCPT is pointless then; where it was pipelined, its reply comes.
+                envelope.unsent.clear();
+                envelope.mail_refused = Some(reply);
+                if envelope.unanswered.is_empty() {
+                    return self.recipient_answered(envelope, None, now);
+                }
+            }
+            Some(Step::Rcpt) => return self.recipient_answered(envelope, Some(reply), now),
+            None => return self.envelope_lost(envelope, now),
+        }
+        self.state = State::Envelope(envelope);
+        self.send_steps(now);
+    }
+
+    fn recipient_answered(&mut self, envelope: Envelope, reply: Option<Reply>, now: Now) {
+        self.ready(now);
+        let Some(transaction) = &mut self.transaction else { return };
+        if let Some(reply) = envelope.mail_refused {
+            transaction.mail_refused = Some(reply.clone());
+            return self.refuse_recipient(&envelope.rcpt, Refusal::passed(reply), now);
+        }
+        match reply {
+            Some(reply) if reply.is_positive() => {
+                transaction.accepted.push(envelope.rcpt.path);
+                self.reply(&reply.with_enhanced());
+            }
+            Some(reply) => self.refuse_recipient(&envelope.rcpt, Refusal::passed(reply), now),
+            None => {}
+        }
+    }
+
+    /// The connection broke before the recipient had an answer. One that had
+    /// served before may have been closed for its age: then a new one is opened.
+    pub(super) fn envelope_lost(&mut self, envelope: Envelope, now: Now) {
+        self.drop_link();
+        let Some(transaction) = &mut self.transaction else { return };
+        transaction.lose();
+        let again = transaction.backend.clone().filter(|_| !envelope.fresh && !transaction.lost);
+        if let Some(backend) = again {
+            return self.open(envelope.rcpt, backend);
+        }
+        self.ready(now);
+        let refusal = Refusal::new(Reason::BackendLost, format_args!("<{}>", envelope.rcpt.path));
+        self.refuse_recipient(&envelope.rcpt, refusal, now);
+    }
+}
+
+fn mail_line(transaction: &Transaction, link: &Link) -> String {
+    let asks = &transaction.parameters;
+    let offers = link.capabilities.extensions;
+    let mut line = format!("MAIL FROM:<{}>", transaction.sender);
+    if let Some(size) = asks.size.filter(|_| offers.size.is_some()) {
+        line.push_str(&format!(" SIZE={size}"));
+    }
+    match asks.body {
+        Some(Body::SevenBit) if offers.eight_bit => line.push_str(" BODY=7BIT"),
+        Some(Body::EightBitMime) => line.push_str(" BODY=8BITMIME"),
+        _ => {}
+    }
+    if asks.smtputf8 {
+        line.push_str(" SMTPUTF8");
+    }
+    if offers.dsn {
+        match asks.ret {
+            Some(Ret::Full) => line.push_str(" RET=FULL"),
+            Some(Ret::Headers) => line.push_str(" RET=HDRS"),
+            None => {}
+        }
+        if let Some(envid) = &asks.envid {
+            line.push_str(&format!(" ENVID={envid}"));
+        }
+    }
+    line.push_str("\r\n");
+    line
+}
+
+fn rcpt_line(rcpt: &Rcpt, link: &Link) -> String {
+    let mut line = format!("RCPT TO:<{}>", rcpt.path);
+    if link.capabilities.extensions.dsn {
+        if let Some(notify) = &rcpt.parameters.notify {
+            line.push_str(&format!(" NOTIFY={notify}"));
+        }
+        if let Some(orcpt) = &rcpt.parameters.orcpt {
+            line.push_str(&format!(" ORCPT={orcpt}"));
+        }
+    }
+    line.push_str("\r\n");
+    line
+}

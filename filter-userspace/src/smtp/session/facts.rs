@@ -1,0 +1,205 @@
+//! What goes into a session and what comes out of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::record::Attempt;
+use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::command::MailParameters;
+use crate::smtp::data::BareNewlines;
+use crate::smtp::refusal::Refusal;
+
+/// The time, of both kinds.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For time-outs.
+    pub monotonic: Instant,
+    /// Milliseconds of the Unix epoch, for headers and records.
+    pub unix_ms: u64,
+}
+
+/// What is the same for all sessions of a listener.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this host, in the greeting and in Received.
+    pub hostname: String,
+    /// How long the greeting waits for early talkers; zero is not at all.
+    pub greeting_pause: Duration,
+    /// The largest message, in octets; exactly that passes.
+    pub message_size: u64,
+    /// The most recipients of a message.
+    pub recipients: usize,
+    /// The most errors of a session.
+    pub errors: u32,
+    /// The most invalid recipients of a session.
+    pub invalid_recipients: u32,
+    /// The most Received lines of a message.
+    pub hops: u32,
+    /// Whether STARTTLS is offered.
+    pub starttls: bool,
+    /// Time-outs.
+    pub times: Times,
+}
+
+/// Time-outs (RFC 5321 section 4.5.3.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For a command, from the reply to the one before.
+    pub command: Duration,
+    /// For the next bytes of a message.
+    pub data: Duration,
+    /// The octets a second that a message must come with, after a first minute.
+    pub data_rate: u64,
+    /// For the backend's reply to MAIL, RCPT and DATA.
+    pub backend_reply: Duration,
+    /// For the backend to take bytes of a message.
+    pub backend_data: Duration,
+    /// For the backend's reply to a message.
+    pub backend_final: Duration,
+}
+
+/// A client, as the session needs to know it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The session's id: what references begin with.
+    pub id: String,
+    /// TLS, when it is in use.
+    pub tls: Option<Tls>,
+    /// What bare line ends in its messages do.
+    pub bare_newlines: BareNewlines,
+    /// What every backend offers, as far as is known.
+    pub offers: Extensions,
+}
+
+/// TLS in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// 12 or 13, for TLS 1.2 and 1.3.
+    pub version: u8,
+    /// Version and cipher, for people.
+    pub text: String,
+    /// The subject of a client certificate that was verified.
+    pub certificate: Option<String>,
+}
+
+/// Extensions that are offered to clients only where the backends have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extensions {
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// The largest message that they take, where they say so.
+    pub size: Option<u64>,
+}
+
+impl Extensions {
+    /// What is offered while no backend is known.
+    pub const ALL: Self = Self { eight_bit: true, smtputf8: true, dsn: true, size: None };
+
+    /// What both have.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let size = match (self.size, other.size) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        Self {
+            eight_bit: self.eight_bit && other.eight_bit,
+            smtputf8: self.smtputf8 && other.smtputf8,
+            dsn: self.dsn && other.dsn,
+            size,
+        }
+    }
+}
+
+/// What a backend's reply to EHLO says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What is passed on.
+    pub extensions: Extensions,
+    /// PIPELINING (RFC 2920), towards it.
+    pub pipelining: bool,
+}
+
+/// The name of a backend in the configuration.
+pub type BackendName = Arc<str>;
+
+/// A connection to a backend stands, and its EHLO is answered.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What it offers.
+    pub capabilities: Capabilities,
+    /// Its address, for the record.
+    pub address: String,
+}
+
+/// No connection to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// No server of it answers.
+    Down,
+    /// A server answers, and is not as configured.
+    Unfit,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Answer by [`super::Session::answer`].
+    Ask(Question),
+    /// Open a connection to a backend, and say how by [`super::Session::opened`].
+    Open(BackendName),
+    /// Close the backend's connection, with QUIT where that is polite.
+    CloseBackend {
+        /// Whether it waits for a command.
+        politely: bool,
+    },
+    /// Send what there is for the client, then begin TLS, and say so by
+    /// [`super::Session::tls_started`].
+    StartTls,
+    /// Record what became of a recipient.
+    Record(Box<Attempt>),
+}
+
+/// What a session asks.
+#[derive(Debug)]
+pub enum Question {
+    /// May this sender begin a message?
+    Mail {
+        /// The sender.
+        sender: ReversePath,
+        /// Its parameters.
+        parameters: MailParameters,
+    },
+    /// May this recipient have it, and from where?
+    Rcpt {
+        /// The sender.
+        sender: ReversePath,
+        /// The recipient.
+        recipient: ForwardPath,
+    },
+}
+
+/// What a session is answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Question::Mail`].
+    Mail(Result<(), Refusal>),
+    /// To [`Question::Rcpt`].
+    Rcpt(Result<Permit, Refusal>),
+}
+
+/// Leave to hand a recipient to a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// The backend of the recipient's domain.
+    pub backend: BackendName,
+}

@@ -1,0 +1,195 @@
+//! The backend's side of a session.
+
+use std::time::Instant;
+
+use super::facts::{Action, BackendName, Capabilities, Now, Opened};
+use super::{BACKEND_HIGH, Session, State};
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::{Replies, Reply};
+
+/// Bytes that wait to be sent.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outgoing {
+    /// What is to be sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// How much that is.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `count` bytes were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.sent += count.min(self.len());
+        if self.is_empty() {
+            self.sent = 0;
+            // An idle connection holds no buffer.
+            if self.bytes.capacity() > 4096 {
+                self.bytes = Vec::new();
+            }
+            self.bytes.clear();
+        } else if self.sent > BACKEND_HIGH {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    pub(super) const fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+/// A connection to a backend.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) backend: BackendName,
+    pub(super) address: String,
+    pub(super) capabilities: Capabilities,
+    pub(super) out: Outgoing,
+    replies: Replies,
+    /// Whether a transaction was begun that is to be reset.
+    pub(super) dirty: bool,
+    /// Whether it has served before: then it may have been closed meanwhile.
+    pub(super) used: bool,
+    /// When it last took bytes.
+    pub(super) took: Instant,
+}
+
+impl Link {
+    pub(super) fn new(backend: BackendName, opened: Opened, now: Now) -> Self {
+        Self {
+            backend,
+            address: opened.address,
+            capabilities: opened.capabilities,
+            out: Outgoing::default(),
+            replies: Replies::default(),
+            dirty: false,
+            used: false,
+            took: now.monotonic,
+        }
+    }
+
+    /// Adds a command, or a part of one.
+    pub(super) fn write(&mut self, text: &str, now: Now) {
+        if self.out.is_empty() {
+            self.took = now.monotonic;
+        }
+        self.out.buffer().extend_from_slice(text.as_bytes());
+    }
+}
+
+impl Session {
+    /// Bytes for the backend.
+    pub fn to_backend(&mut self) -> Option<&mut Outgoing> {
+        self.link.as_mut().map(|link| &mut link.out)
+    }
+
+    /// The backend took bytes.
+    pub fn backend_took(&mut self, now: Now) {
+        if let Some(link) = &mut self.link {
+            link.took = now.monotonic;
+        }
+        if !self.backend_blocks()
+            && let State::Message(message) = &mut self.state
+        {
+            message.resume(now);
+        }
+    }
+
+    /// Whether more waits for the backend than should.
+    pub(super) fn backend_blocks(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.out.len() > BACKEND_HIGH)
+    }
+
+    /// Takes bytes of the backend.
+    pub fn backend_bytes(&mut self, bytes: &[u8], now: Now) {
+        if let Some(link) = &mut self.link {
+            link.replies.push(bytes);
+        }
+        while let Some(link) = &mut self.link {
+            match link.replies.next() {
+                Ok(Some(reply)) => self.backend_reply(reply, now),
+                Ok(None) => break,
+                Err(_) => {
+                    self.backend_lost(now);
+                    break;
+                }
+            }
+        }
+        self.run(now);
+    }
+
+    /// The backend sends no more, or cannot be written to.
+    pub fn backend_end(&mut self, now: Now) {
+        if self.link.is_some() {
+            self.backend_lost(now);
+            self.run(now);
+        }
+    }
+
+    fn backend_reply(&mut self, reply: Reply, now: Now) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Envelope(envelope) => self.envelope_reply(envelope, reply, now),
+            State::Begin(begin) => self.begin_reply(begin, reply, now),
+            State::Ending(ending) => self.ending_reply(ending, &reply, now),
+            State::Message(mut message) => {
+                // It has heard enough before the end: that is a refusal, whatever
+                // it says.
+                message.refuse(Refusal::passed(reply));
+                self.state = State::Message(message);
+                self.drop_link();
+            }
+            state => {
+                // It says something unasked, such as 421: it is of no more use.
+                self.state = state;
+                self.backend_lost(now);
+            }
+        }
+    }
+
+    fn backend_lost(&mut self, now: Now) {
+        self.drop_link();
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Envelope(envelope) => self.envelope_lost(envelope, now),
+            State::Begin(begin) => self.begin_lost(&begin, now),
+            State::Ending(ending) => self.ending_lost(ending, now),
+            State::Message(mut message) => {
+                message.refuse(Refusal::new(Reason::BackendLost, ""));
+                self.state = State::Message(message);
+            }
+            state => {
+                self.state = state;
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.lose();
+                }
+            }
+        }
+    }
+
+    /// Closes the backend's connection; within a message that is without the
+    /// final dot.
+    pub(super) fn drop_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            let politely = matches!(self.state, State::Ready | State::Closed)
+                && link.out.is_empty()
+                && link.replies.is_empty()
+                && !link.dirty;
+            self.actions.push_back(Action::CloseBackend { politely });
+        }
+    }
+}

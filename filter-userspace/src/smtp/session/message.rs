@@ -1,0 +1,450 @@
+//! What becomes of a message: it streams to the backend as it comes, and what
+//! the backend says at its end is the reply.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::facts::{Now, Settings};
+use super::record::Outcome;
+use super::{Session, State};
+use crate::smtp::data::{BadData, BareNewlines, Decoder, Stuffer};
+use crate::smtp::header::{HeaderScan, MessageFacts, Received};
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::{Enhanced, Reply};
+
+/// How long a message may come at any rate.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Octets that are announced by BDAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    size: u64,
+    left: u64,
+    last: bool,
+}
+
+impl Chunk {
+    pub(super) const fn new(size: u64, last: bool) -> Self {
+        Self { size, left: size, last }
+    }
+}
+
+/// A message whose backend was asked to take it.
+#[derive(Debug)]
+pub(super) struct Begin {
+    chunk: Option<Chunk>,
+}
+
+/// A message that streams.
+#[derive(Debug)]
+pub(super) struct Message {
+    decoder: Decoder,
+    stuffer: Stuffer,
+    scan: HeaderScan,
+    /// The octets of the message, without dots for transparency.
+    size: u64,
+    /// The octets that came for it.
+    came: u64,
+    /// Why it will be refused: the rest is read and thrown away.
+    refused: Option<Refusal>,
+    /// The chunk that comes; none in DATA.
+    chunk: Option<Chunk>,
+    reference: String,
+    started: Instant,
+    last: Instant,
+    /// Since when the client is not read, because the backend does not take.
+    blocked: Option<Instant>,
+}
+
+impl Message {
+    pub(super) const fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// The first reason counts.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.refused.get_or_insert(refusal);
+    }
+
+    /// The backend takes bytes again: the time until now is not the client's.
+    pub(super) fn resume(&mut self, now: Now) {
+        if let Some(since) = self.blocked.take() {
+            self.started += now.monotonic.saturating_duration_since(since);
+            self.last = now.monotonic;
+        }
+    }
+
+    /// When the next bytes must have come: after a pause, and on the whole.
+    pub(super) fn deadline(&self, settings: &Settings) -> Instant {
+        let times = &settings.times;
+        let at_rate = Duration::from_secs(self.came / times.data_rate.max(1));
+        (self.last + times.data).min(self.started + GRACE.max(times.data) + at_rate)
+    }
+}
+
+/// A message that is with the backend.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) facts: Arc<MessageFacts>,
+    pub(super) size: u64,
+    reference: String,
+    /// Whether the client still waits for the reply.
+    heard: bool,
+}
+
+impl Ending {
+    /// The client has gone.
+    pub(super) fn unheard(self) -> Self {
+        Self { heard: false, ..self }
+    }
+}
+
+impl Session {
+    /// Asks the backend to take a message.
+    pub(super) fn begin(&mut self, chunk: Option<Chunk>, now: Now) {
+        let begin = Begin { chunk };
+        let Some(link) = &mut self.link else { return self.begin_lost(&begin, now) };
+        link.write("DATA\r\n", now);
+        self.state = State::Begin(begin);
+        self.deadline = now.monotonic + self.settings.times.backend_reply;
+    }
+
+    pub(super) fn begin_reply(&mut self, begin: Begin, reply: Reply, now: Now) {
+        if reply.code != 354 {
+            if reply.code == 421 || reply.is_positive() {
+                self.drop_link();
+            }
+            return self.begin_failed(&begin, Refusal::passed(reply), now);
+        }
+        let reference = self.reference();
+        let received = self.received(&reference, now);
+        let bare = self.client.bare_newlines;
+        let decoder = match begin.chunk {
+            None => Decoder::data(bare),
+            Some(_) => Decoder::chunks(bare),
+        };
+        let mut stuffer = Stuffer::new();
+        if let Some(link) = &mut self.link {
+            link.took = now.monotonic;
+            stuffer.write(received.as_bytes(), link.out.buffer());
+        }
+        if begin.chunk.is_none() {
+            self.reply(&Reply::new(354, None, "end the message with a line of a single dot"));
+        }
+        self.state = State::Message(Box::new(Message {
+            decoder,
+            stuffer,
+            scan: HeaderScan::new(),
+            size: 0,
+            came: 0,
+            refused: None,
+            chunk: begin.chunk,
+            reference,
+            started: now.monotonic,
+            last: now.monotonic,
+            blocked: None,
+        }));
+    }
+
+    fn received(&self, reference: &str, now: Now) -> String {
+        let transaction = self.transaction.as_ref();
+        let utf8 = transaction.is_some_and(|open| open.parameters.smtputf8);
+        let tls = self.client.tls.as_ref();
+        let protocol = match (utf8, self.extended, tls.is_some()) {
+            (true, _, false) => "UTF8SMTP",
+            (true, _, true) => "UTF8SMTPS",
+            (false, true, false) => "ESMTP",
+            (false, true, true) => "ESMTPS",
+            (false, false, _) => "SMTP",
+        };
+        let recipient = transaction.and_then(|open| match open.accepted.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        });
+        Received {
+            helo: self.helo(),
+            client: self.client.address,
+            hostname: &self.settings.hostname,
+            protocol,
+            tls: tls.map(|tls| tls.text.as_str()),
+            id: reference,
+            recipient,
+            unix: now.unix_ms / 1000,
+        }
+        .field()
+    }
+
+    pub(super) fn begin_lost(&mut self, begin: &Begin, now: Now) {
+        self.drop_link();
+        self.begin_failed(begin, Refusal::new(Reason::BackendLost, ""), now);
+    }
+
+    fn begin_failed(&mut self, begin: &Begin, refusal: Refusal, now: Now) {
+        self.ready(now);
+        let reply = self.finish_refused(refusal, None, now);
+        match begin.chunk {
+            None => self.reply(&reply),
+            Some(chunk) => self.skip(chunk.size, reply, now),
+        }
+    }
+
+    /// Reads `count` octets of a chunk that nobody wants, then replies. What is
+    /// announced beyond reason ends the session instead.
+    pub(super) fn skip(&mut self, count: u64, reply: Reply, now: Now) {
+        let waiting = u64::try_from(self.input.rest().len()).unwrap_or(u64::MAX);
+        if count > waiting.max(self.settings.message_size) {
+            self.reply(&reply);
+            self.linger = true;
+            return self.close(now);
+        }
+        let rate = self.settings.times.data_rate.max(1);
+        let time = self.settings.times.data + Duration::from_secs(count / rate);
+        self.state = State::Skip(Skip { left: count, reply });
+        self.deadline = now.monotonic + time;
+    }
+
+    pub(super) fn skip_bytes(&mut self, mut skip: Skip, now: Now) {
+        let waiting = u64::try_from(self.input.rest().len()).unwrap_or(u64::MAX);
+        let count = skip.left.min(waiting);
+        self.input.consume(usize::try_from(count).unwrap_or(usize::MAX));
+        skip.left -= count;
+        if skip.left == 0 {
+            self.reply(&skip.reply);
+            self.ready(now);
+        } else {
+            self.state = State::Skip(skip);
+        }
+    }
+
+    /// The next chunk of a message that has begun.
+    pub(super) fn next_chunk(&mut self, mut message: Box<Message>, chunk: Chunk, now: Now) {
+        message.chunk = Some(chunk);
+        message.last = now.monotonic;
+        // The time between chunks is bounded as that between commands.
+        message.started = now.monotonic;
+        if self.link.is_none() {
+            message.refuse(Refusal::new(Reason::BackendLost, ""));
+        }
+        self.state = State::Message(message);
+    }
+
+    /// Whether a chunk is whole without one more byte.
+    pub(super) fn is_chunk_done(&self) -> bool {
+        let State::Message(message) = &self.state else { return false };
+        message.chunk.is_some_and(|chunk| chunk.left == 0)
+    }
+
+    /// Takes bytes of the message, and says how many were of it.
+    pub(super) fn message_bytes(&mut self, bytes: &[u8], now: Now) -> usize {
+        let State::Message(mut message) = std::mem::replace(&mut self.state, State::Closed) else {
+            return 0;
+        };
+        let wanted = match message.chunk {
+            Some(chunk) => {
+                usize::try_from(chunk.left).unwrap_or(usize::MAX).min(bytes.len())
+            }
+            None => bytes.len(),
+        };
+        let decoded = self.decode(&mut message, &bytes[..wanted]);
+        message.last = now.monotonic;
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(bad) => {
+                let reason = match bad {
+                    BadData::Nul => Reason::NulInMessage,
+                    BadData::BareCr | BadData::BareLf => Reason::BareNewlineInMessage,
+                };
+                self.message_ended(*message, Some(Refusal::new(reason, "")), true, now);
+                return bytes.len();
+            }
+        };
+        message.came += u64::try_from(decoded.used).unwrap_or(u64::MAX);
+        if let Some(chunk) = &mut message.chunk {
+            chunk.left -= u64::try_from(decoded.used).unwrap_or(0).min(chunk.left);
+        }
+        self.check_message(&mut message);
+        let endless = message.came > self.settings.message_size.saturating_mul(2).max(1 << 20);
+        if message.refused.is_some() && endless {
+            self.message_ended(*message, None, true, now);
+        } else if decoded.ended {
+            self.message_ended(*message, None, false, now);
+        } else if message.chunk.is_some_and(|chunk| chunk.left == 0) {
+            self.chunk_ended(message, now);
+        } else {
+            if self.backend_blocks() {
+                message.blocked.get_or_insert(now.monotonic);
+            }
+            self.state = State::Message(message);
+        }
+        decoded.used
+    }
+
+    fn decode(
+        &mut self,
+        message: &mut Message,
+        bytes: &[u8],
+    ) -> Result<crate::smtp::data::Decoded, BadData> {
+        let Message { decoder, stuffer, scan, size, refused, .. } = message;
+        let mut out = self.link.as_mut().filter(|_| refused.is_none()).map(|link| link.out.buffer());
+        decoder.decode(bytes, |piece| {
+            *size += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            scan.look(piece);
+            if let Some(out) = &mut out {
+                stuffer.write(piece, out);
+            }
+        })
+    }
+
+    fn check_message(&mut self, message: &mut Message) {
+        let refusal = if message.size > self.settings.message_size {
+            Refusal::new(Reason::TooLarge, "")
+        } else if message.scan.hops() > self.settings.hops {
+            Refusal::new(Reason::TooManyHops, "")
+        } else {
+            return;
+        };
+        message.refuse(refusal);
+        // Without the final dot, the backend takes nothing.
+        self.drop_link();
+    }
+
+    fn chunk_ended(&mut self, mut message: Box<Message>, now: Now) {
+        let Some(chunk) = message.chunk else { return };
+        if chunk.last || message.refused.is_some() {
+            let Message { decoder, stuffer, .. } = &mut *message;
+            let mut out = self.link.as_mut().map(|link| link.out.buffer());
+            let open = decoder.end_of_chunks(|piece| {
+                if let Some(out) = &mut out {
+                    stuffer.write(piece, out);
+                }
+            });
+            let bad = open.is_err() && chunk.last && message.refused.is_none();
+            let refusal = bad.then(|| Refusal::new(Reason::BareNewlineInMessage, ""));
+            return self.message_ended(*message, refusal, bad, now);
+        }
+        let text = format!("{} octets taken", chunk.size);
+        self.say(250, Enhanced(2, 0, 0), &text);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.message = Some(message);
+        }
+        self.ready(now);
+    }
+
+    /// The message has come whole, or as far as it is wanted.
+    fn message_ended(&mut self, message: Message, refusal: Option<Refusal>, closes: bool, now: Now) {
+        let Message { stuffer, scan, size, refused, reference, .. } = message;
+        let ending = Ending { facts: Arc::new(scan.facts()), size, reference, heard: true };
+        let lost = || Refusal::new(Reason::BackendLost, "");
+        let refusal = refused.or(refusal).or_else(|| self.link.is_none().then(lost));
+        if let Some(refusal) = refusal {
+            self.drop_link();
+            let reply = self.finish_refused(refusal, Some(&ending), now);
+            self.reply(&reply);
+            if closes || reply.code == 421 {
+                self.linger = true;
+                return self.close(now);
+            }
+            return self.ready(now);
+        }
+        if let Some(link) = &mut self.link {
+            stuffer.end(link.out.buffer());
+        }
+        self.state = State::Ending(ending);
+        self.deadline = now.monotonic + self.settings.times.backend_final;
+    }
+
+    /// The client is gone, or too slow: the backend never sees the end.
+    pub(super) fn message_broken(&mut self, message: Message, reason: Reason, now: Now) {
+        self.drop_link();
+        let Message { scan, size, refused, reference, .. } = message;
+        let ending = Ending { facts: Arc::new(scan.facts()), size, reference, heard: false };
+        self.finish_refused(refused.unwrap_or_else(|| Refusal::new(reason, "")), Some(&ending), now);
+    }
+
+    pub(super) fn message_timed_out(&mut self, mut message: Message, blocked: bool, now: Now) {
+        if blocked {
+            // It is the backend that does not take any more.
+            message.resume(now);
+            message.refuse(Refusal::new(Reason::BackendLost, ""));
+            self.state = State::Message(Box::new(message));
+            return self.drop_link();
+        }
+        self.message_ended(message, Some(Refusal::new(Reason::TooSlow, "")), true, now);
+    }
+
+    pub(super) fn ending_reply(&mut self, ending: Ending, reply: &Reply, now: Now) {
+        if !reply.is_positive() {
+            if reply.code == 421 || reply.code / 100 == 3 {
+                self.drop_link();
+            }
+            return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
+        }
+        let reply = reply.clone().with_enhanced();
+        self.finish(&Outcome::Accepted, &reply, &ending, now);
+        if let Some(link) = &mut self.link {
+            link.dirty = false;
+            link.used = true;
+        }
+        self.ending_told(&reply, ending.heard, now);
+    }
+
+    pub(super) fn ending_lost(&mut self, ending: Ending, now: Now) {
+        self.drop_link();
+        self.ending_refused(ending, Refusal::new(Reason::BackendLost, ""), now);
+    }
+
+    fn ending_refused(&mut self, ending: Ending, refusal: Refusal, now: Now) {
+        let reply = self.finish_refused(refusal, Some(&ending), now);
+        self.ending_told(&reply, ending.heard, now);
+    }
+
+    fn ending_told(&mut self, reply: &Reply, heard: bool, now: Now) {
+        if !heard {
+            return self.close(now);
+        }
+        self.reply(reply);
+        self.ready(now);
+    }
+
+    /// Ends the transaction with the same refusal for all its recipients.
+    fn finish_refused(&mut self, refusal: Refusal, ending: Option<&Ending>, now: Now) -> Reply {
+        let reference = match ending {
+            Some(ending) => ending.reference.clone(),
+            None => self.reference(),
+        };
+        let reply = refusal.reply(&reference);
+        let nobody = Ending {
+            facts: Arc::default(),
+            size: 0,
+            reference,
+            heard: true,
+        };
+        self.finish(&Outcome::Refused(refusal), &reply, ending.unwrap_or(&nobody), now);
+        reply
+    }
+
+    fn finish(&mut self, outcome: &Outcome, reply: &Reply, ending: &Ending, now: Now) {
+        let accepted = self.transaction.as_mut().map(|open| std::mem::take(&mut open.accepted));
+        for recipient in accepted.unwrap_or_default() {
+            let heard = ending.heard.then(|| reply.clone());
+            let reference = ending.reference.clone();
+            self.record(Some(recipient), outcome.clone(), heard, reference, Some(ending), now);
+        }
+        self.transaction = None;
+        self.idle_commands = 0;
+    }
+}
+
+/// Octets that nobody wants, and what is replied behind them.
+#[derive(Debug)]
+pub(super) struct Skip {
+    left: u64,
+    reply: Reply,
+}
+
+/// What a message's bare line ends do, from the configuration's words.
+impl From<bool> for BareNewlines {
+    fn from(normalise: bool) -> Self {
+        if normalise { Self::Normalise } else { Self::Refuse }
+    }
+}

@@ -1,0 +1,111 @@
+//! What became of recipients: an [`Attempt`] each, for the record.
+
+use std::sync::Arc;
+
+use super::facts::{Action, Now};
+use super::message::Ending;
+use super::Session;
+use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::header::MessageFacts;
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::Reply;
+
+/// A recipient that a client attempted, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// What a record is found by.
+    pub reference: String,
+    /// When the transaction began, in milliseconds of the Unix epoch.
+    pub started_ms: u64,
+    /// When it was decided.
+    pub ended_ms: u64,
+    /// The sender; none where the client came to no MAIL.
+    pub sender: Option<ReversePath>,
+    /// The recipient; none where the client came to no RCPT.
+    pub recipient: Option<ForwardPath>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The reply as it was sent; none where there was nobody to hear it.
+    pub reply: Option<Reply>,
+    /// The octets of the message.
+    pub size: u64,
+    /// Of its header.
+    pub message: Option<Arc<MessageFacts>>,
+    /// The backend, and its server's address.
+    pub backend: Option<(String, String)>,
+}
+
+/// What became of a recipient.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The backend has the message.
+    Accepted,
+    /// It was refused.
+    Refused(Refusal),
+}
+
+impl Session {
+    /// What the next record is found by.
+    pub(super) fn reference(&mut self) -> String {
+        self.references += 1;
+        format!("{}-{}", self.client.id, self.references)
+    }
+
+    pub(super) fn record_refused(
+        &mut self,
+        recipient: Option<ForwardPath>,
+        refusal: Refusal,
+        reply: Reply,
+        reference: String,
+        now: Now,
+    ) {
+        self.record(recipient, Outcome::Refused(refusal), Some(reply), reference, None, now);
+    }
+
+    pub(super) fn record(
+        &mut self,
+        recipient: Option<ForwardPath>,
+        outcome: Outcome,
+        reply: Option<Reply>,
+        reference: String,
+        message: Option<&Ending>,
+        now: Now,
+    ) {
+        let transaction = self.transaction.as_ref();
+        let attempt = Attempt {
+            reference,
+            started_ms: transaction.map_or(now.unix_ms, |open| open.started_ms),
+            ended_ms: now.unix_ms,
+            sender: transaction.map(|open| open.sender.clone()),
+            recipient,
+            outcome,
+            reply,
+            size: message.map_or(0, |message| message.size),
+            message: message.map(|message| message.facts.clone()),
+            backend: self.link.as_ref().map(|link| (link.backend.to_string(), link.address.clone())),
+        };
+        self.actions.push_back(Action::Record(Box::new(attempt)));
+    }
+
+    /// A recipient whose client did not wait for the answer.
+    pub(super) fn record_gone(&mut self, recipient: ForwardPath, now: Now) {
+        let reference = self.reference();
+        let outcome = Outcome::Refused(Refusal::new(Reason::ClientGone, ""));
+        self.record(Some(recipient), outcome, None, reference, None, now);
+    }
+
+    /// What a transaction that ends without a message leaves to be recorded.
+    pub(super) fn record_unfinished(&mut self, now: Now) {
+        let Some(transaction) = &mut self.transaction else { return };
+        let unrecorded = transaction.unrecorded.take();
+        let accepted = std::mem::take(&mut transaction.accepted);
+        if let Some((refusal, reply, reference)) = unrecorded {
+            self.record_refused(None, refusal, reply, reference, now);
+        }
+        for recipient in accepted {
+            let reference = self.reference();
+            let outcome = Outcome::Refused(Refusal::new(Reason::NoMessage, ""));
+            self.record(Some(recipient), outcome, None, reference, None, now);
+        }
+    }
+}
