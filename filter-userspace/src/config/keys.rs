@@ -8,6 +8,7 @@ use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+use super::smtp_keys;
 use super::section::{At, Document, Section, TextOrSection, clean};
 use super::{
     Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Filter,
@@ -69,6 +70,7 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         reload: reload(root.section("reload")),
         limits: limits(root.section("limits")),
         log: log(root.section("log")),
+        smtp: smtp_keys::smtp(&root, folder),
     };
     root.finish();
     config

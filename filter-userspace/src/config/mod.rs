@@ -6,6 +6,8 @@
 
 mod keys;
 mod section;
+pub mod smtp;
+mod smtp_keys;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub limits: Limits,
     /// Logging.
     pub log: Log,
+    /// The SMTP side.
+    pub smtp: Option<smtp::Smtp>,
 }
 
 /// Where and how is filtered.
@@ -325,6 +329,10 @@ impl Config {
     /// What is not wrong, but may not be meant; a line of text each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        // A listener answers what the filter admits.
+        if self.smtp.is_some() {
+            return Vec::new();
+        }
         let file = self.path.display();
         let has = |class| {
             self.lists.iter().any(|list| list.class == class)
@@ -345,8 +353,7 @@ impl Config {
             .map(|(class, _)| {
                 format!(
                     "{file}: enforcement.{} is \"reject\", which admits the SYN for an SMTP stage \
-                     to answer 550; this version has no SMTP stage, so nothing answers: \
-                     \"drop\" closes the door",
+                     to answer 550; without [listen] nothing answers: \"drop\" closes the door",
                     class.name()
                 )
             })

@@ -237,6 +237,40 @@ impl<'a> Section<'a> {
         elements
     }
 
+    /// The tables of a list of tables, such as `[[domain]]`.
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
+        let mut sections = Vec::new();
+        for value in self.list(key) {
+            match value.get_ref() {
+                DeValue::Table(table) => sections.push(Self {
+                    document: self.document,
+                    path: self.name(key),
+                    table: Some(table),
+                    span: value.span(),
+                    known: RefCell::default(),
+                }),
+                other => self.wrong_type(key, value, "a table", other),
+            }
+        }
+        sections
+    }
+
+    /// The line where the section starts.
+    pub(super) fn line(&self) -> u32 {
+        self.document.line(&self.span)
+    }
+
+    /// Notes an error of a section that was read before.
+    pub(super) fn error_at_line(&self, line: u32, key: &str, message: impl fmt::Display) {
+        self.document.errors.borrow_mut().push(ConfigError {
+            file: self.document.file.to_owned(),
+            line: usize::try_from(line).unwrap_or(1),
+            column: 1,
+            key: key.to_owned(),
+            message: message.to_string(),
+        });
+    }
+
     /// Whether the key is there, whatever its value.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()

@@ -12,8 +12,8 @@ use crate::smtp::header::{HeaderScan, MessageFacts, Received};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
-/// How long a message may come at any rate.
-const GRACE: Duration = Duration::from_secs(60);
+/// The time in which the octets of [`WINDOW`] times the data rate must come.
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// Octets that are announced by BDAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,9 @@ pub(super) struct Message {
     /// The chunk that comes; none in DATA.
     chunk: Option<Chunk>,
     reference: String,
-    started: Instant,
+    /// The octets that came since [`Self::window_start`].
+    window: u64,
+    window_start: Instant,
     last: Instant,
     /// Since when the client is not read, because the backend does not take.
     blocked: Option<Instant>,
@@ -69,16 +71,25 @@ impl Message {
     /// The backend takes bytes again: the time until now is not the client's.
     pub(super) fn resume(&mut self, now: Now) {
         if let Some(since) = self.blocked.take() {
-            self.started += now.monotonic.saturating_duration_since(since);
+            self.window_start += now.monotonic.saturating_duration_since(since);
             self.last = now.monotonic;
         }
     }
 
-    /// When the next bytes must have come: after a pause, and on the whole.
+    /// When the next bytes must have come: after a pause, and at the rate.
     pub(super) fn deadline(&self, settings: &Settings) -> Instant {
-        let times = &settings.times;
-        let at_rate = Duration::from_secs(self.came / times.data_rate.max(1));
-        (self.last + times.data).min(self.started + GRACE.max(times.data) + at_rate)
+        (self.last + settings.times.data).min(self.window_start + WINDOW)
+    }
+
+    fn took(&mut self, count: u64, settings: &Settings, now: Now) {
+        self.last = now.monotonic;
+        self.came += count;
+        self.window += count;
+        // A fast start is no credit for a slow end.
+        if self.window >= settings.times.data_rate * WINDOW.as_secs() {
+            self.window = 0;
+            self.window_start = now.monotonic;
+        }
     }
 }
 
@@ -140,7 +151,8 @@ impl Session {
             refused: None,
             chunk: begin.chunk,
             reference,
-            started: now.monotonic,
+            window: 0,
+            window_start: now.monotonic,
             last: now.monotonic,
             blocked: None,
         }));
@@ -221,7 +233,8 @@ impl Session {
         message.chunk = Some(chunk);
         message.last = now.monotonic;
         // The time between chunks is bounded as that between commands.
-        message.started = now.monotonic;
+        message.window = 0;
+        message.window_start = now.monotonic;
         if self.link.is_none() {
             message.refuse(Refusal::new(Reason::BackendLost, ""));
         }
@@ -246,7 +259,6 @@ impl Session {
             None => bytes.len(),
         };
         let decoded = self.decode(&mut message, &bytes[..wanted]);
-        message.last = now.monotonic;
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(bad) => {
@@ -258,7 +270,7 @@ impl Session {
                 return bytes.len();
             }
         };
-        message.came += u64::try_from(decoded.used).unwrap_or(u64::MAX);
+        message.took(u64::try_from(decoded.used).unwrap_or(u64::MAX), &self.settings, now);
         if let Some(chunk) = &mut message.chunk {
             chunk.left -= u64::try_from(decoded.used).unwrap_or(0).min(chunk.left);
         }

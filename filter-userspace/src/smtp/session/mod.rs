@@ -186,6 +186,12 @@ impl Session {
         self.close(now);
     }
 
+    /// The client cannot be written to.
+    pub fn client_lost(&mut self, now: Now) {
+        self.to_client = Outgoing::default();
+        self.client_end(now);
+    }
+
     /// What has come and can be done, is done.
     fn run(&mut self, now: Now) {
         loop {
@@ -241,10 +247,7 @@ impl Session {
             && now.monotonic >= self.client_took + self.settings.times.command
         {
             // It takes nothing: nothing can be said to it either.
-            self.to_client = Outgoing::default();
-            self.client_end(now);
-            self.state = State::Closed;
-            return;
+            return self.client_lost(now);
         }
         if now.monotonic < self.deadline_of_state() {
             return;
