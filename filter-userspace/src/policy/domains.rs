@@ -1,0 +1,104 @@
+//! The domains that mail is taken for.
+
+use std::collections::HashMap;
+
+use crate::smtp::address::Domain;
+use crate::smtp::session::BackendName;
+
+/// Where the valid recipients of a domain are known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecipientSource {
+    /// From files or a directory.
+    Listed,
+    /// From nowhere but the backend, which is asked.
+    Backend,
+}
+
+/// What becomes of mail for a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainPolicy {
+    /// The backend.
+    pub backend: BackendName,
+    /// Where its valid recipients are known from.
+    pub recipients: RecipientSource,
+    /// What separates a user from a detail.
+    pub subaddress: Option<char>,
+    /// The line of the configuration.
+    pub line: u32,
+}
+
+/// All domains.
+#[derive(Clone, Debug, Default)]
+pub struct Domains {
+    exact: HashMap<Box<str>, DomainPolicy>,
+    below: HashMap<Box<str>, DomainPolicy>,
+    first: Option<DomainPolicy>,
+}
+
+impl Domains {
+    /// Adds a domain, or with `below` all that end with it.
+    pub fn add(&mut self, domain: &Domain, below: bool, policy: DomainPolicy) {
+        self.first.get_or_insert_with(|| policy.clone());
+        let map = if below { &mut self.below } else { &mut self.exact };
+        map.insert(domain.as_str().into(), policy);
+    }
+
+    /// The policy of a domain: its own, else that of the nearest wildcard.
+    #[must_use]
+    pub fn find(&self, domain: &Domain) -> Option<&DomainPolicy> {
+        nearest(&self.exact, &self.below, domain)
+    }
+
+    /// The policy of the first domain: whom a bare `<Postmaster>` reaches.
+    #[must_use]
+    pub const fn first(&self) -> Option<&DomainPolicy> {
+        self.first.as_ref()
+    }
+}
+
+/// What stands for a domain itself, else for the nearest domain above it.
+pub(super) fn nearest<'a, T>(
+    exact: &'a HashMap<Box<str>, T>,
+    below: &'a HashMap<Box<str>, T>,
+    domain: &Domain,
+) -> Option<&'a T> {
+    let mut name = domain.as_str();
+    if let Some(found) = exact.get(name) {
+        return Some(found);
+    }
+    while let Some((_, parent)) = name.split_once('.') {
+        if let Some(found) = below.get(parent) {
+            return Some(found);
+        }
+        name = parent;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_counts() {
+        let policy = |line| DomainPolicy {
+            backend: "b".into(),
+            recipients: RecipientSource::Backend,
+            subaddress: None,
+            line,
+        };
+        let domain = |name: &str| Domain::parse(name).unwrap();
+        let mut domains = Domains::default();
+        domains.add(&domain("example.org"), true, policy(1));
+        domains.add(&domain("a.example.org"), false, policy(2));
+        domains.add(&domain("b.example.org"), true, policy(3));
+        let line = |name: &str| domains.find(&domain(name)).map(|policy| policy.line);
+        assert_eq!(line("example.org"), None);
+        assert_eq!(line("x.example.org"), Some(1));
+        assert_eq!(line("a.example.org"), Some(2));
+        assert_eq!(line("x.a.example.org"), Some(1));
+        assert_eq!(line("x.y.b.example.org"), Some(3));
+        assert_eq!(line("notexample.org"), None);
+        assert_eq!(domains.first().map(|policy| policy.line), Some(1));
+    }
+}

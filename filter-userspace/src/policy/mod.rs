@@ -1,0 +1,13 @@
+//! Whether something is allowed: pure functions of facts.
+//!
+//! [`senders`] and [`recipients`] are lists, [`domains`] says which domains are
+//! ours, [`tls`] what peers must use, [`rates`] counts; [`pipeline`] asks them in
+//! order. Comes in: facts of a session and the time. Goes out: a permit or a
+//! refusal. May import `smtp` for addresses and refusals.
+
+pub mod domains;
+pub mod pipeline;
+pub mod rates;
+pub mod recipients;
+pub mod senders;
+pub mod tls;

@@ -1,0 +1,246 @@
+//! The stages in order, each a row: what decides is the first that refuses.
+//!
+//! A session asks [`mail`] and [`rcpt`]; [`explain`] walks the same rows to the
+//! end and says what each found.
+
+use std::net::IpAddr;
+
+use super::domains::{DomainPolicy, Domains, RecipientSource};
+use super::recipients::{Found, RecipientSet};
+use super::senders::{SenderClass, SenderLists};
+use super::tls::TlsPolicy;
+use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::refusal::{Reason, Refusal, Rule, Stage};
+use crate::smtp::session::{Permit, Tls};
+
+/// Everything that decides, of one generation.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// The largest message, in octets.
+    pub message_size: u64,
+    /// Approved and blocked senders.
+    pub senders: SenderLists,
+    /// What TLS peers must use.
+    pub tls: TlsPolicy,
+    /// The domains that mail is taken for.
+    pub domains: Domains,
+    /// The valid recipients of those that list them.
+    pub recipients: RecipientSet,
+    /// The name of the configuration, for rules.
+    pub source: String,
+}
+
+/// What the packet filter's lists say of the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Whether the address or its country is approved, and by which rule.
+    pub approved: Option<Rule>,
+    /// Why it is refused, and by which rule.
+    pub refused: Option<(Reason, Option<Rule>)>,
+}
+
+/// The facts of a message to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// TLS in use.
+    pub tls: Option<&'a Tls>,
+    /// What the lists say of the client.
+    pub connection: &'a Connection,
+    /// The sender.
+    pub sender: &'a ReversePath,
+    /// The size that MAIL declares.
+    pub size: Option<u64>,
+}
+
+/// What changes from message to message.
+pub trait Memory {
+    /// Whether the backend has lately said that there is no such recipient.
+    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool;
+    /// Whether one more recipient is within the rates; if so, it is counted.
+    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool;
+}
+
+/// What a stage found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The stage.
+    pub stage: Stage,
+    /// What it has against the message.
+    pub refusal: Option<Refusal>,
+    /// What it found, for people.
+    pub note: String,
+}
+
+type Outcome = Result<String, Refusal>;
+type MailStage = fn(&Policy, &Facts<'_>) -> Outcome;
+type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memory) -> Outcome;
+
+/// The stages at MAIL.
+const MAIL: &[(Stage, MailStage)] = &[(Stage::Tls, tls), (Stage::Size, size)];
+
+/// The stages at RCPT. A blocked sender is told so here, so that the record has
+/// the recipient.
+const RCPT: &[(Stage, RcptStage)] = &[
+    (Stage::Sender, sender),
+    (Stage::Relay, relay),
+    (Stage::Recipient, recipient),
+    (Stage::Connection, connection),
+    (Stage::Rate, rate),
+];
+
+/// Whether a sender may begin a message.
+///
+/// # Errors
+///
+/// The first stage's refusal.
+pub fn mail(policy: &Policy, facts: &Facts<'_>) -> Result<(), Refusal> {
+    MAIL.iter().try_for_each(|(_, stage)| stage(policy, facts).map(|_| ()))
+}
+
+/// Whether a recipient may have a message, and where it goes.
+///
+/// # Errors
+///
+/// The first stage's refusal.
+pub fn rcpt(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    recipient: &ForwardPath,
+    memory: &mut dyn Memory,
+) -> Result<Permit, Refusal> {
+    for (_, stage) in RCPT {
+        stage(policy, facts, recipient, memory)?;
+    }
+    let domain = policy.domain_of(recipient).ok_or_else(|| relay_denied(recipient))?;
+    Ok(Permit { backend: domain.backend.clone() })
+}
+
+/// What every stage finds, in order, whatever those before it say.
+pub fn explain(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    recipient: &ForwardPath,
+    memory: &mut dyn Memory,
+) -> Vec<Finding> {
+    let finding = |stage, outcome: Outcome| match outcome {
+        Ok(note) => Finding { stage, refusal: None, note },
+        Err(refusal) => {
+            let note = refusal.rule.as_ref().map_or_else(String::new, ToString::to_string);
+            Finding { stage, refusal: Some(refusal), note }
+        }
+    };
+    let mail = MAIL.iter().map(|(stage, code)| finding(*stage, code(policy, facts)));
+    let mut findings: Vec<_> = mail.collect();
+    for (stage, code) in RCPT {
+        findings.push(finding(*stage, code(policy, facts, recipient, memory)));
+    }
+    findings
+}
+
+impl Policy {
+    fn domain_of(&self, recipient: &ForwardPath) -> Option<&DomainPolicy> {
+        match recipient {
+            ForwardPath::Postmaster => self.domains.first(),
+            ForwardPath::Mailbox(mailbox) => self.domains.find(mailbox.domain()?),
+        }
+    }
+}
+
+fn tls(policy: &Policy, facts: &Facts<'_>) -> Outcome {
+    let domain = facts.sender.mailbox().and_then(|mailbox| mailbox.domain());
+    policy.tls.of(facts.client, domain).check(facts.tls)?;
+    Ok(facts.tls.map_or_else(|| "no TLS, and none is needed".to_owned(), |tls| tls.text.clone()))
+}
+
+fn size(policy: &Policy, facts: &Facts<'_>) -> Outcome {
+    match facts.size {
+        Some(size) if size > policy.message_size => Err(Refusal::new(Reason::DeclaredSize, size)),
+        Some(size) => Ok(format!("{size} octets of at most {}", policy.message_size)),
+        None => Ok(format!("not declared; at most {} octets", policy.message_size)),
+    }
+}
+
+fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> Outcome {
+    let Some(mailbox) = facts.sender.mailbox() else { return Ok("the null sender".to_owned()) };
+    let Some(found) = policy.senders.find(mailbox) else { return Ok("on no list".to_owned()) };
+    let rule = Rule {
+        source: found.source.to_owned(),
+        line: found.line,
+        entry: found.pattern.to_owned(),
+    };
+    match found.class {
+        SenderClass::Approved => Ok(format!("approved: {rule}")),
+        SenderClass::Blocked => {
+            Err(Refusal::by(Reason::BlockedSender, format_args!("<{mailbox}>"), Some(rule)))
+        }
+    }
+}
+
+/// Whether the sender is approved, which excuses a bad reputation.
+fn is_approved(policy: &Policy, sender: &ReversePath) -> bool {
+    let found = sender.mailbox().and_then(|mailbox| policy.senders.find(mailbox));
+    found.is_some_and(|found| found.class == SenderClass::Approved)
+}
+
+fn relay_denied(recipient: &ForwardPath) -> Refusal {
+    Refusal::new(Reason::RelayDenied, format_args!("<{recipient}>"))
+}
+
+fn relay(policy: &Policy, _: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> Outcome {
+    let domain = policy.domain_of(path).ok_or_else(|| relay_denied(path))?;
+    Ok(format!("to {} ({}:{})", domain.backend, policy.source, domain.line))
+}
+
+fn recipient(
+    policy: &Policy,
+    _: &Facts<'_>,
+    path: &ForwardPath,
+    memory: &mut dyn Memory,
+) -> Outcome {
+    let unknown = |rule| Refusal::by(Reason::UnknownRecipient, format_args!("<{path}>"), rule);
+    let (Some(domain), Some(mailbox)) = (policy.domain_of(path), path.mailbox()) else {
+        return Ok("the backend decides".to_owned());
+    };
+    match domain.recipients {
+        RecipientSource::Listed => match policy.recipients.check(mailbox, domain.subaddress) {
+            Found::Valid { source, line } => Ok(format!("valid: {source}:{line}")),
+            Found::Invalid => Err(unknown(None)),
+            // Nothing is known of the domain, as with a directory that was never
+            // reached: that is no reason to refuse.
+            Found::UnknownDomain => Ok("no list is loaded: the backend decides".to_owned()),
+        },
+        RecipientSource::Backend if memory.is_known_invalid(path) => Err(unknown(None)),
+        RecipientSource::Backend => Ok("the backend decides".to_owned()),
+    }
+}
+
+fn connection(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    _: &ForwardPath,
+    _: &mut dyn Memory,
+) -> Outcome {
+    if let Some(rule) = &facts.connection.approved {
+        return Ok(format!("approved: {rule}"));
+    }
+    let Some((reason, rule)) = &facts.connection.refused else {
+        return Ok("on no list".to_owned());
+    };
+    // An approved sender excuses what reputation says, not what the postmaster
+    // has blocked.
+    let excusable = matches!(reason, Reason::KnownSpamSource | Reason::TemporaryBlock);
+    if excusable && is_approved(policy, facts.sender) {
+        return Ok(format!("{}, excused by the approved sender", reason.name()));
+    }
+    Err(Refusal::by(*reason, facts.client, rule.clone()))
+}
+
+fn rate(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, memory: &mut dyn Memory) -> Outcome {
+    if memory.take_rate(facts.client, path) {
+        Ok("within the limits".to_owned())
+    } else {
+        Err(Refusal::new(Reason::RateLimit, facts.client))
+    }
+}

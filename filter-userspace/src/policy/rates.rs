@@ -1,0 +1,157 @@
+//! Counts over time, in bounded memory: rates of messages, invalid recipients,
+//! connections.
+
+use std::hash::Hash;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+/// Keys that are remembered; the longest unused is forgotten first.
+const KEYS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// So many a minute of each key, as a token bucket that holds a minute's worth
+/// (the generic cell rate algorithm).
+#[derive(Debug)]
+pub struct Rate<K: Hash + Eq> {
+    per_minute: u32,
+    /// When each key's bucket will be full again.
+    full_at: LruCache<K, Instant>,
+}
+
+impl<K: Hash + Eq> Rate<K> {
+    /// A rate; 0 is no limit.
+    #[must_use]
+    pub fn new(per_minute: u32) -> Self {
+        Self { per_minute, full_at: LruCache::new(KEYS) }
+    }
+
+    /// Whether one more is within the rate, which it then counts to.
+    pub fn take(&mut self, key: K, now: Instant) -> bool {
+        let Some(next) = self.next(&key, now) else { return false };
+        if self.per_minute > 0 {
+            self.full_at.put(key, next);
+        }
+        true
+    }
+
+    /// Whether one more would be within the rate.
+    #[must_use]
+    pub fn has_room(&self, key: &K, now: Instant) -> bool {
+        self.next(key, now).is_some()
+    }
+
+    fn next(&self, key: &K, now: Instant) -> Option<Instant> {
+        const MINUTE: Duration = Duration::from_secs(60);
+        if self.per_minute == 0 {
+            return Some(now);
+        }
+        let full_at = self.full_at.peek(key).copied().unwrap_or(now).max(now);
+        let next = full_at + MINUTE / self.per_minute;
+        (next <= now + MINUTE).then_some(next)
+    }
+
+    /// Another limit, after a reload. What was counted stands.
+    pub const fn set(&mut self, per_minute: u32) {
+        self.per_minute = per_minute;
+    }
+}
+
+/// Strikes of each key in a window.
+#[derive(Debug)]
+pub struct Strikes<K: Hash + Eq> {
+    strikes: LruCache<K, (Instant, u32)>,
+}
+
+impl<K: Hash + Eq> Strikes<K> {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { strikes: LruCache::new(KEYS) }
+    }
+
+    /// Counts one; whether that is the `limit`th in a window, which then begins
+    /// anew.
+    pub fn strike(&mut self, key: K, limit: u32, window: Duration, now: Instant) -> bool {
+        let (since, count) = self.strikes.get(&key).copied().unwrap_or((now, 0));
+        let (since, count) = if now.duration_since(since) > window { (now, 0) } else { (since, count) };
+        let full = limit > 0 && count + 1 >= limit;
+        self.strikes.put(key, if full { (now, 0) } else { (since, count + 1) });
+        full
+    }
+}
+
+impl<K: Hash + Eq> Default for Strikes<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What is known for a time.
+#[derive(Debug)]
+pub struct Remembered<K: Hash + Eq> {
+    until: LruCache<K, Instant>,
+}
+
+impl<K: Hash + Eq> Remembered<K> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { until: LruCache::new(KEYS) }
+    }
+
+    /// Remembers a key.
+    pub fn add(&mut self, key: K, until: Instant) {
+        self.until.put(key, until);
+    }
+
+    /// Whether a key is remembered.
+    #[must_use]
+    pub fn has<Q>(&self, key: &Q, now: Instant) -> bool
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.until.peek(key).is_some_and(|until| *until > now)
+    }
+}
+
+impl<K: Hash + Eq> Default for Remembered<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minutes_worth_passes_at_once_and_then_one_at_a_time() {
+        let mut rate = Rate::new(60);
+        let start = Instant::now();
+        let passed = (0..100).filter(|_| rate.take("a", start)).count();
+        assert_eq!(passed, 60);
+        assert!(!rate.has_room(&"a", start));
+        assert!(rate.take("b", start), "each key has its own");
+        let later = start + Duration::from_secs(3);
+        assert_eq!((0..10).filter(|_| rate.take("a", later)).count(), 3);
+        rate.set(0);
+        assert!(rate.take("a", later));
+    }
+
+    #[test]
+    fn strikes_count_within_a_window() {
+        let mut strikes = Strikes::new();
+        let start = Instant::now();
+        let window = Duration::from_secs(10);
+        let at = |second| start + Duration::from_secs(second);
+        assert!(!strikes.strike("a", 3, window, at(0)));
+        assert!(!strikes.strike("a", 3, window, at(1)));
+        assert!(!strikes.strike("b", 3, window, at(1)));
+        assert!(strikes.strike("a", 3, window, at(2)));
+        assert!(!strikes.strike("a", 3, window, at(3)), "it begins anew");
+        assert!(!strikes.strike("b", 3, window, at(12)), "the window is over");
+        assert!(!strikes.strike("c", 0, window, at(12)), "0 is never");
+    }
+}
