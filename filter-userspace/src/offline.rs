@@ -9,6 +9,7 @@ use crate::config::EnforcementTable;
 use crate::control::protocol::{Answer, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
+use crate::daemon::mail;
 
 /// What `mxdp check` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,10 @@ pub struct CheckReport {
 pub fn check(config: &Path) -> CheckReport {
     let loaded = build::read_config(config).and_then(|config| {
         let mut loaded = build::load(&config)?;
+        if let Some(policy) = loaded.policy.take() {
+            // Certificates are read, as the daemon would.
+            mail::generation(&config, policy, None)?;
+        }
         loaded.warnings.splice(0..0, config.warnings());
         Ok(loaded)
     });

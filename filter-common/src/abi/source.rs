@@ -60,6 +60,8 @@ const _: () = assert!(size_of::<TemporaryBlock>() == 24);
 pub enum TemporaryReason {
     /// An operator asked for it.
     Operator = 1,
+    /// Many recipients that do not exist.
+    DictionaryAttack = 2,
 }
 
 impl TemporaryReason {
@@ -68,6 +70,7 @@ impl TemporaryReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Operator => "operator",
+            Self::DictionaryAttack => "dictionary_attack",
         }
     }
 
@@ -76,6 +79,7 @@ impl TemporaryReason {
     pub const fn from_code(code: u32) -> Option<Self> {
         match code {
             1 => Some(Self::Operator),
+            2 => Some(Self::DictionaryAttack),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::policy::tls::Mode as PeerMode;
 use crate::smtp::address::Domain;
 
 /// The SMTP side; a configuration without `[listen]` has none.
@@ -187,18 +188,6 @@ pub struct PeerTls {
     pub minimum: u8,
     /// Whether a valid client certificate is needed.
     pub certificate: bool,
-}
-
-/// Whether TLS is offered to a peer, and needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PeerMode {
-    /// Not offered.
-    None,
-    /// Offered.
-    #[default]
-    Opportunistic,
-    /// Needed.
-    Mandatory,
 }
 
 /// What TLS some peers must use.

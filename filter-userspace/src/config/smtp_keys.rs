@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use super::section::{At, Section, clean};
 use super::smtp::{
     Backend, BackendTls, Certificate, ClientAddress, Directory, DomainEntry, DomainName, Listen,
-    PeerMode, PeerTls, Rate, Senders, Smtp, SmtpLimits, TlsPeer, TlsSettings,
+    PeerTls, Rate, Senders, Smtp, SmtpLimits, TlsPeer, TlsSettings,
 };
 use crate::lists::normalise;
+use crate::policy::tls::Mode as PeerMode;
 use crate::smtp::address::Domain;
 
 /// Reads every section of the SMTP side; none without `[listen]`.

@@ -1,12 +1,16 @@
 //! From the configuration's path to tables that are ready to be put in force.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use filter_common::Class;
 use filter_common::abi::Settings;
 
+use super::mail;
+use crate::config::smtp::Smtp;
 use crate::config::{self, Config, CountrySource, InlineEntry, ListSource};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
 use crate::io::files;
@@ -15,6 +19,7 @@ use crate::lists::{
     self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, ParseOptions,
     ParsedList, Table,
 };
+use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 
 /// The most files of a country folder: two families for each code, and room.
@@ -35,6 +40,8 @@ pub struct Lists {
 pub struct Loaded {
     /// The lists and their table.
     pub lists: Lists,
+    /// What decides in SMTP sessions, if there are any.
+    pub policy: Option<Policy>,
     /// What an operator is warned of.
     pub warnings: Vec<String>,
 }
@@ -59,7 +66,9 @@ pub struct Built {
     /// The configuration that it was built from.
     pub config: Config,
     /// Its lists.
-    pub lists: Lists,
+    pub lists: Arc<Lists>,
+    /// What decides in SMTP sessions, if there are any.
+    pub policy: Option<Policy>,
     /// Its tables in the kernel.
     pub tries: Tries,
     /// How long reading, compiling and installing took.
@@ -77,7 +86,8 @@ pub struct Built {
 pub fn build(path: &Path) -> Result<Built, Vec<String>> {
     let start = Instant::now();
     let config = read_config(path)?;
-    let Loaded { lists, mut warnings, .. } = load(&config)?;
+    let Loaded { lists, policy, mut warnings } = load(&config)?;
+    let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
     let total = lists.table.v4.len() + lists.table.v6.len();
     let mut reported = Instant::now();
@@ -88,7 +98,7 @@ pub fn build(path: &Path) -> Result<Built, Vec<String>> {
         }
     })
     .map_err(|error| vec![format!("{error:#}")])?;
-    Ok(Built { config, lists, tries, elapsed: start.elapsed(), warnings })
+    Ok(Built { config, lists, policy, tries, elapsed: start.elapsed(), warnings })
 }
 
 /// Reads and checks a configuration file.
@@ -125,17 +135,21 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<String>> {
         errors.push(error);
         None
     });
+    let policy = mail::policy(config).unwrap_or_else(|wrong| {
+        errors.extend(wrong);
+        None
+    });
     if !errors.is_empty() {
         return Err(errors);
     }
-    let policy = CountryPolicy {
+    let country_policy = CountryPolicy {
         approved: config.countries.approved.clone(),
         blocked: config.countries.blocked.clone(),
         unknown: config.countries.unknown,
     };
-    let set = ListSet::new(loaded, countries, policy);
+    let set = ListSet::new(loaded, countries, country_policy);
     let Compiled { table, conflicts } = lists::compile(&set);
-    Ok(Loaded { lists: Lists { set, table }, warnings: conflicts.lines() })
+    Ok(Loaded { lists: Lists { set, table }, policy, warnings: conflicts.lines() })
 }
 
 fn list_status(file: &LoadedFile) -> ListStatus {
@@ -266,6 +280,16 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
     let mut paths = vec![path.to_owned()];
     paths.extend(config.lists.iter().map(|source| source.path.clone()));
     paths.extend(config.countries.source.iter().map(|source| source.path().to_owned()));
+    if let Some(smtp) = &config.smtp {
+        paths.extend(smtp.domains.iter().flat_map(|domain| domain.recipients.clone()));
+        paths.extend(smtp.senders.approved_files.iter().cloned());
+        paths.extend(smtp.senders.blocked_files.iter().cloned());
+        let certificates = smtp.tls.certificates.iter();
+        paths.extend(certificates.flat_map(|one| [one.chain.clone(), one.key.clone()]));
+        paths.extend(smtp.tls.client_ca.iter().cloned());
+        let directories = smtp.directories.iter();
+        paths.extend(directories.map(|one| mail::directory_file(&config.state.folder, &one.name)));
+    }
     paths
 }
 
@@ -282,11 +306,29 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("control.socket", old.control.socket != new.control.socket),
         ("state.folder", old.state.folder != new.state.folder),
         ("log", old.log != new.log),
+        ("listen", listening(old) != listening(new)),
     ];
     keys.into_iter()
         .filter(|(_, changed)| *changed)
         .map(|(key, _)| format!("{key} was changed; that takes effect when mxdp is restarted"))
         .collect()
+}
+
+/// The sockets of a configuration.
+fn listening(config: &Config) -> Option<(&[SocketAddr], &[SocketAddr], usize)> {
+    let smtp = config.smtp.as_ref()?;
+    Some((&smtp.listen.smtp, &smtp.listen.smtps, smtp.limits.connections))
+}
+
+/// The new SMTP side, with the sockets that are in use; it neither comes nor goes
+/// without a restart.
+fn keep_sockets(old: &Config, new: Option<Smtp>) -> Option<Smtp> {
+    let old = old.smtp.as_ref()?;
+    let mut smtp = new.unwrap_or_else(|| old.clone());
+    smtp.listen.smtp.clone_from(&old.listen.smtp);
+    smtp.listen.smtps.clone_from(&old.listen.smtps);
+    smtp.limits.connections = old.limits.connections;
+    Some(smtp)
 }
 
 /// A new configuration with what only a restart can change as it is in force.
@@ -305,6 +347,7 @@ pub fn keep_until_restart(old: &Config, new: Config) -> Config {
         control: old.control.clone(),
         state: old.state.clone(),
         log: old.log,
+        smtp: keep_sockets(old, new.smtp),
         ..new
     }
 }

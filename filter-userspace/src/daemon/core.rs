@@ -2,6 +2,7 @@
 
 use std::panic;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -11,12 +12,14 @@ use tokio::sync::mpsc;
 
 use super::build::{self, Built, Lists};
 use super::sources::Sources;
-use super::{misconfigured, refused};
+use super::{mail, misconfigured, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock;
 use crate::io::kernel::{Change, Filter};
+use crate::io::smtp::{Block, Edge, Generation};
+use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 
 /// What the thread is told.
@@ -29,6 +32,8 @@ pub(super) enum Message {
     Built(Box<Result<Built, Vec<String>>>),
     /// Sampled events.
     Events(Vec<Event>),
+    /// SMTP asks for a temporary block.
+    Block(Block),
     /// A second has passed.
     Tick,
     /// The daemon is to end.
@@ -39,9 +44,10 @@ pub(super) enum Message {
 pub(super) struct Daemon {
     pub(super) path: PathBuf,
     pub(super) config: Config,
-    pub(super) lists: Lists,
+    pub(super) lists: Arc<Lists>,
     pub(super) entries: RuntimeEntries,
-    pub(super) runtime: Lists,
+    pub(super) runtime: Arc<Lists>,
+    pub(super) edge: Option<Arc<Edge>>,
     pub(super) filter: Filter,
     pub(super) generation: u64,
     pub(super) since: u64,
@@ -65,6 +71,8 @@ pub(super) struct Channels {
     pub(super) messages: mpsc::Sender<Message>,
     /// To the watch: the files that are in use now.
     pub(super) watched: mpsc::UnboundedSender<Vec<PathBuf>>,
+    /// The SMTP edge, if there is one.
+    pub(super) edge: Option<Arc<Edge>>,
 }
 
 impl Daemon {
@@ -98,7 +106,7 @@ impl Daemon {
         channels: Channels,
     ) -> Result<Self> {
         let generation = filter.generation()? + 1;
-        let runtime = build::runtime_lists(&entries);
+        let runtime = Arc::new(build::runtime_lists(&entries));
         let tries = build::tries(&runtime.table, |_| ())?;
         let Built { config, lists, tries: files, elapsed, .. } = built;
         filter.require(&config.filter.interfaces)?;
@@ -122,6 +130,7 @@ impl Daemon {
             lists,
             entries,
             runtime,
+            edge: channels.edge,
             filter,
             generation,
             since: clock::unix_seconds(),
@@ -140,6 +149,7 @@ impl Daemon {
             config,
         };
         daemon.collect()?;
+        daemon.publish_lists();
         daemon.watch();
         Ok(daemon)
     }
@@ -158,6 +168,7 @@ impl Daemon {
                 Message::Reload(why) => self.reload(why),
                 Message::Built(result) => self.install(*result),
                 Message::Events(events) => self.note(&events),
+                Message::Block(block) => self.block(block),
                 Message::Tick => self.tick(),
                 Message::Stop(why) => {
                     let stays = self.config.filter.persist;
@@ -228,8 +239,10 @@ impl Daemon {
     }
 
     fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, tries, elapsed, mut warnings } = built;
+        let Built { config, lists, policy, tries, elapsed, mut warnings } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
+        let config = build::keep_until_restart(&self.config, config);
+        let mail = self.next_mail(&config, policy)?;
         // First what may fail for reasons of the network; it changes no policy.
         self.filter.attach(&config.filter.interfaces, config.filter.mode)?;
         let generation = self.generation + 1;
@@ -242,14 +255,33 @@ impl Daemon {
         self.since = clock::unix_seconds();
         self.build_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         self.failed_reload = None;
-        self.config = build::keep_until_restart(&self.config, config);
+        self.config = config;
         self.lists = lists;
+        if let (Some(edge), Some(mail)) = (&self.edge, mail) {
+            edge.publish(mail);
+        }
+        self.publish_lists();
         self.watch();
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
         self.announce();
         Ok(warnings)
+    }
+
+    /// The next generation of the SMTP side, which may still be refused.
+    fn next_mail(&self, config: &Config, policy: Option<Policy>) -> Result<Option<Generation>> {
+        let (Some(edge), Some(policy)) = (&self.edge, policy) else { return Ok(None) };
+        mail::generation(config, policy, Some(&edge.generation()))
+            .map_err(|errors| anyhow!(errors.join("\n")))
+    }
+
+    /// Tells the SMTP edge what the lists say now.
+    pub(super) fn publish_lists(&self) {
+        if let Some(edge) = &self.edge {
+            let (files, runtime) = (self.lists.clone(), self.runtime.clone());
+            edge.publish_lists(mail::classify(files, runtime, self.config.enforcement));
+        }
     }
 
     /// Tells the watch which files count now.
@@ -314,6 +346,7 @@ impl Daemon {
 
     fn collect(&mut self) -> Result<()> {
         self.temporary_held = self.filter.temporary().collect(clock::boot_ns())?;
+        self.publish_blocks();
         Ok(())
     }
 

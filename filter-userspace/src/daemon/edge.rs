@@ -4,8 +4,9 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{MapData, RingBuf};
@@ -17,15 +18,23 @@ use tokio::time::MissedTickBehavior;
 
 use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
-use super::{Mode, misconfigured, refused, trial};
+use super::{Mode, directories, mail, misconfigured, refused, trial};
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket};
 use crate::io::kernel::{Capacities, Filter, Options, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
+use crate::io::smtp::{self, Edge, Listeners};
 use crate::io::watch::Watch;
+use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
+
+/// How long the first look at the backends may keep the listeners waiting.
+const FIRST_PROBE: Duration = Duration::from_secs(3);
+
+/// How long sessions may take to finish their message when the daemon ends.
+const LAST_MESSAGES: Duration = Duration::from_secs(10);
 
 /// Messages that may wait for the daemon's thread.
 const INBOX: usize = 1024;
@@ -58,7 +67,6 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     privilege::require().map_err(|error| refused(&error))?;
     crate::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
         .enable_all()
         .build()
         .context("the asynchronous runtime")
@@ -92,14 +100,16 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
     let entries = runtime_file::load(&config.state.folder)
         .map_err(|error| misconfigured(&[error.to_string()]))?;
-    let parts = start(path, built, entries, messages.clone(), mode).await;
-    let daemon = parts.map_err(|error| refused(&error))?;
+    let (daemon, smtp) = start(path, built, entries, messages.clone(), mode).await?;
     daemon.announce();
     let requests = tokio::spawn(forward_requests(socket, messages.clone()));
     tokio::spawn(forward_ticks(messages));
 
     let thread = thread::spawn(move || daemon.run(&mut inbox));
     let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+    if let Some(edge) = smtp {
+        end_sessions(&edge).await;
+    }
     // Whoever asked for the end is told of it.
     _ = tokio::time::timeout(Duration::from_secs(2), requests).await;
     if mode == Mode::Trial {
@@ -111,30 +121,80 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
 }
 
-/// Opens the filter, puts the first generation in force, and starts what listens
-/// to the kernel and the files.
+/// Listens, opens the filter, puts the first generation in force, and starts what
+/// listens to the kernel, the files and the clients.
 async fn start(
+    path: &Path,
+    mut built: Built,
+    entries: RuntimeEntries,
+    messages: mpsc::Sender<Message>,
+    mode: Mode,
+) -> Result<(Daemon, Option<Arc<Edge>>), Failure> {
+    let config = built.config.clone();
+    let policy = built.policy.take();
+    let smtp = open_smtp(&config, policy, messages.clone(), mode).await?;
+    let edge = smtp.as_ref().map(|(edge, _)| edge.clone());
+    let daemon = start_filter(path, built, entries, messages.clone(), edge.clone())
+        .map_err(|error| refused(&error))?;
+    if let (Some((edge, listeners)), Some(smtp)) = (smtp, &config.smtp) {
+        // The first EHLO should say what the backends offer.
+        _ = tokio::time::timeout(FIRST_PROBE, edge.probe()).await;
+        listeners.serve(&edge);
+        tokio::spawn(edge.watch_backends());
+        for directory in &smtp.directories {
+            tokio::spawn(directories::follow(directory.clone(), config.state.folder.clone()));
+        }
+    }
+    Ok((daemon, edge))
+}
+
+/// Binds the listeners before anything is attached, so that a port that is taken
+/// changes nothing.
+async fn open_smtp(
+    config: &Config,
+    policy: Option<Policy>,
+    messages: mpsc::Sender<Message>,
+    mode: Mode,
+) -> Result<Option<(Arc<Edge>, Listeners)>, Failure> {
+    let (Some(smtp), Some(policy)) = (&config.smtp, policy) else { return Ok(None) };
+    let Some(generation) =
+        mail::generation(config, policy, None).map_err(|errors| misconfigured(&errors))?
+    else {
+        return Ok(None);
+    };
+    let listeners = smtp::bind(&smtp.listen).map_err(|error| refused(&error))?;
+    if mode == Mode::Trial {
+        for server in smtp.backends.iter().flat_map(|backend| &backend.servers) {
+            let sink = trial::bind(server).await.map_err(|error| refused(&error))?;
+            tokio::spawn(trial::serve(sink));
+        }
+    }
+    let (blocks, mut asked) = mpsc::channel(256);
+    tokio::spawn(async move {
+        while let Some(block) = asked.recv().await {
+            if messages.send(Message::Block(block)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let nothing: smtp::Classify = Arc::new(|_| smtp::Standing::default());
+    Ok(Some((Edge::new(generation, nothing, blocks), listeners)))
+}
+
+fn start_filter(
     path: &Path,
     built: Built,
     entries: RuntimeEntries,
     messages: mpsc::Sender<Message>,
-    mode: Mode,
+    edge: Option<Arc<Edge>>,
 ) -> Result<Daemon> {
     let config = &built.config;
-    let trial = match (mode, config.filter.ports.first()) {
-        (Mode::Trial, Some(port)) => Some(
-            trial::bind(&config.filter.interfaces, *port)
-                .await
-                .with_context(|| format!("the trial listens on port {port}"))?,
-        ),
-        _ => None,
-    };
     let mut filter = Filter::open(&options(config))?;
     let events = filter.take_events()?;
     let has_log = config.filter.debug != Debug::Off;
     let log = has_log.then(|| filter.take_log()).transpose()?;
     let (watched, new_paths) = mpsc::unbounded_channel();
-    let channels = Channels { messages: messages.clone(), watched };
+    let channels = Channels { messages: messages.clone(), watched, edge };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
     tokio::spawn(forward_changes(new_paths, messages.clone()));
@@ -143,10 +203,19 @@ async fn start(
         thread::spawn(move || write_log(log, &messages));
     }
     thread::spawn(move || forward_events(events, &messages));
-    if let Some(listener) = trial {
-        tokio::spawn(trial::serve(listener));
-    }
     Ok(daemon)
+}
+
+/// Lets sessions finish the message that is under way.
+async fn end_sessions(edge: &Edge) {
+    edge.end();
+    let start = Instant::now();
+    while edge.open() > 0 && start.elapsed() < LAST_MESSAGES {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if edge.open() > 0 {
+        tracing::warn!(sessions = edge.open(), "ended within a message; nothing of it is lost");
+    }
 }
 
 fn options(config: &Config) -> Options {

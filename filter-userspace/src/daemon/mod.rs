@@ -9,7 +9,9 @@
 pub mod answer;
 pub mod build;
 mod core;
+mod directories;
 mod edge;
+pub mod mail;
 mod requests;
 mod sources;
 mod status;
@@ -24,8 +26,8 @@ pub use edge::run;
 pub enum Mode {
     /// To filter, until it is told to end.
     Run,
-    /// To be tried out: as [`Mode::Run`], with a listener on the first protected
-    /// port that greets those whom the filter admits.
+    /// To be tried out: as [`Mode::Run`], with a backend that keeps nothing in
+    /// place of each configured one.
     Trial,
 }
 

@@ -1,6 +1,8 @@
 //! What the daemon's thread does when an operator asks.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use filter_common::abi::{SourceKey, TemporaryBlock, TemporaryReason};
@@ -15,6 +17,7 @@ use crate::control::protocol::{
 };
 use crate::control::server::Incoming;
 use crate::io::kernel::Change;
+use crate::io::smtp::Block;
 use crate::io::{clock, runtime_file};
 use crate::runtime::{Addition, RuntimeEntries};
 
@@ -115,11 +118,12 @@ impl Daemon {
     }
 
     fn install_entries(&mut self, entries: RuntimeEntries) -> Result<()> {
-        let lists = build::runtime_lists(&entries);
+        let lists = Arc::new(build::runtime_lists(&entries));
         let tries = build::tries(&lists.table, |_| ())?;
         self.filter.publish(&Change { runtime: Some(tries), ..Change::default() })?;
         self.entries = entries;
         self.runtime = lists;
+        self.publish_lists();
         Ok(())
     }
 
@@ -129,22 +133,56 @@ impl Daemon {
                 "a temporary block lasts from 1 second to 30 days; see `mxdp block add`",
             ));
         }
+        self.insert_temporary(address, seconds, TemporaryReason::Operator)
+            .map_err(|error| refused(&error))?
+            .ok_or_else(|| bad_request("not an address"))
+    }
+
+    fn insert_temporary(
+        &mut self,
+        address: IpAddr,
+        seconds: u64,
+        reason: TemporaryReason,
+    ) -> Result<Option<TemporaryEntry>> {
         let key = SourceKey::of(&Address::from_ip(address));
         let now = clock::boot_ns();
         let block = TemporaryBlock {
             expires_ns: now + seconds * 1_000_000_000,
             created_ns: now,
-            reason: TemporaryReason::Operator as u32,
+            reason: reason as u32,
             reserved: 0,
         };
-        self.filter.temporary().insert(key, block).map_err(|error| refused(&error))?;
+        self.filter.temporary().insert(key, block)?;
         self.temporary_held = self.temporary_held.saturating_add(1);
-        temporary_entry(&key, &block, now).ok_or_else(|| bad_request("not an address"))
+        self.publish_blocks();
+        Ok(temporary_entry(&key, &block, now))
+    }
+
+    /// Blocks an address for a time, because of what it did in SMTP.
+    pub(super) fn block(&mut self, block: Block) {
+        let Block { address, time } = block;
+        let seconds = time.as_secs().clamp(1, TEMPORARY_LIMIT_S);
+        match self.insert_temporary(address, seconds, TemporaryReason::DictionaryAttack) {
+            Ok(_) => tracing::warn!(%address, seconds, "blocked for a dictionary attack"),
+            Err(error) => tracing::error!(%address, "cannot be blocked: {error:#}"),
+        }
+    }
+
+    /// Tells the SMTP edge which addresses are blocked for a time.
+    pub(super) fn publish_blocks(&mut self) {
+        let Some(edge) = self.edge.clone() else { return };
+        let now = clock::boot_ns();
+        let blocks = self.filter.temporary().all().unwrap_or_default();
+        let left = |block: &TemporaryBlock| Duration::from_nanos(block.expires_ns.saturating_sub(now));
+        edge.publish_blocks(blocks.iter().filter_map(|(key, block)| {
+            Some((key.network()?.to_ip(), left(block)))
+        }));
     }
 
     fn remove_temporary(&mut self, address: IpAddr) -> Result<TemporaryEntry, Failure> {
         let key = SourceKey::of(&Address::from_ip(address));
         let removed = self.filter.temporary().remove(key).map_err(|error| refused(&error))?;
+        self.publish_blocks();
         let now = clock::boot_ns();
         removed
             .filter(|block| block.expires_ns > now)

@@ -8,4 +8,5 @@ pub mod files;
 pub mod kernel;
 pub mod privilege;
 pub mod runtime_file;
+pub mod smtp;
 pub mod watch;

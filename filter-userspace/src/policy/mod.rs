@@ -6,6 +6,7 @@
 //! refusal. May import `smtp` for addresses and refusals.
 
 pub mod domains;
+mod lines;
 pub mod pipeline;
 pub mod rates;
 pub mod recipients;

@@ -367,6 +367,12 @@ impl Session {
         self.helo.as_deref().unwrap_or_default()
     }
 
+    /// Whether the client said EHLO.
+    #[must_use]
+    pub const fn is_extended(&self) -> bool {
+        self.extended
+    }
+
     fn ready(&mut self, now: Now) {
         self.state = State::Ready;
         self.deadline = now.monotonic + self.settings.times.command;

@@ -1,0 +1,258 @@
+//! From the configuration's SMTP side and its files to what decides in sessions.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use filter_common::verdict::decide;
+use filter_common::Class;
+
+use super::build::Lists;
+use crate::config::smtp::{DomainEntry, PeerTls, Smtp};
+use crate::config::{Config, EnforcementTable};
+use crate::io::files;
+use crate::io::smtp::{Classify, Generation, Standing};
+use crate::lists::{Classification, OnBadLine};
+use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
+use crate::policy::pipeline::{Connection, Policy};
+use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
+use crate::policy::senders::{SenderClass, SenderLists};
+use crate::policy::tls::{Requirement, TlsPolicy};
+use crate::smtp::refusal::{Reason, Rule};
+
+/// Reads every file of the SMTP side; none where the configuration has none.
+///
+/// # Errors
+///
+/// All errors at once, a line each.
+pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
+    let Some(smtp) = &config.smtp else { return Ok(None) };
+    let mut errors = Vec::new();
+    let source = config.path.display().to_string();
+    let senders = senders(config, smtp, &mut errors);
+    let recipients = recipients(config, smtp, &mut errors);
+    let mut domains = Domains::default();
+    for entry in &smtp.domains {
+        add_domain(&mut domains, entry, &recipients, &source, &mut errors);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Some(Policy {
+        message_size: smtp.limits.message_size,
+        senders,
+        tls: tls_policy(smtp, &source),
+        domains,
+        recipients,
+        source,
+    }))
+}
+
+/// Puts a generation of the SMTP side together; `before` is the one in force.
+///
+/// # Errors
+///
+/// All that is wrong with certificates, a line each.
+pub fn generation(
+    config: &Config,
+    policy: Policy,
+    before: Option<&Generation>,
+) -> Result<Option<Generation>, Vec<String>> {
+    let Some(smtp) = &config.smtp else { return Ok(None) };
+    Generation::new(smtp.clone(), policy, &hostname(smtp), before).map(Some)
+}
+
+/// The name of this host.
+fn hostname(smtp: &Smtp) -> String {
+    if let Some(name) = &smtp.listen.hostname {
+        return name.to_string();
+    }
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    // A name that could not stand in a greeting is as none.
+    let name = name.filter(|name| crate::smtp::address::Domain::parse(name).is_some());
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn senders(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> SenderLists {
+    let mut builder = SenderLists::builder(config.limits.prefixes);
+    let senders = &smtp.senders;
+    let inline =
+        [(SenderClass::Approved, &senders.approved), (SenderClass::Blocked, &senders.blocked)];
+    let name = config.path.display().to_string();
+    for (class, patterns) in inline {
+        for (pattern, line) in patterns {
+            // Where it stands in the configuration, it stands in this text.
+            let above = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
+            let text = format!("{}{pattern}\n", "\n".repeat(above));
+            builder.add(class, &name, text.as_bytes());
+        }
+    }
+    let listed = [
+        (SenderClass::Approved, &senders.approved_files),
+        (SenderClass::Blocked, &senders.blocked_files),
+    ];
+    for (class, paths) in listed {
+        for path in paths {
+            match files::read(path, config.limits.file_bytes) {
+                Ok(bytes) => builder.add(class, &path.display().to_string(), &bytes),
+                Err(error) => errors.push(format!("{error} (senders in {name})")),
+            }
+        }
+    }
+    builder.build().unwrap_or_else(|wrong| {
+        errors.extend(wrong.lines().iter().cloned());
+        SenderLists::default()
+    })
+}
+
+fn recipients(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> RecipientSet {
+    let mut set = RecipientSet::default();
+    let mut left = config.limits.prefixes;
+    let mut read: Vec<&Path> = Vec::new();
+    for entry in &smtp.domains {
+        for path in &entry.recipients {
+            // A file of several domains is read once.
+            if read.contains(&path.as_path()) {
+                continue;
+            }
+            read.push(path);
+            match import(path, config, left) {
+                Ok(import) => {
+                    left = left.saturating_sub(import.len());
+                    set.import(import);
+                }
+                Err(error) => {
+                    errors.push(format!("{error} ({}:{})", config.path.display(), entry.line));
+                }
+            }
+        }
+    }
+    for directory in &smtp.directories {
+        let path = directory_file(&config.state.folder, &directory.name);
+        // Before the first answer there is none: then the backend decides.
+        if path.exists() {
+            match import(&path, config, left) {
+                Ok(import) => set.import(import),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    set
+}
+
+/// Where the last answer of a directory is kept.
+#[must_use]
+pub fn directory_file(state: &Path, name: &str) -> std::path::PathBuf {
+    let safe = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    state.join(format!("ldap-{}.txt", name.chars().map(safe).collect::<String>()))
+}
+
+fn import(path: &Path, config: &Config, max_entries: usize) -> Result<Import, String> {
+    let bytes = files::read(path, config.limits.file_bytes)?;
+    let name = path.display().to_string();
+    let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries };
+    recipients::parse(&bytes, Format::of_name(&name), &name, options)
+        .map_err(|error| error.to_string())
+}
+
+fn add_domain(
+    domains: &mut Domains,
+    entry: &DomainEntry,
+    recipients: &RecipientSet,
+    source: &str,
+    errors: &mut Vec<String>,
+) {
+    let listed = !entry.recipients.is_empty() || entry.directory.is_some();
+    for name in &entry.names {
+        if !entry.recipients.is_empty() && !name.below && !recipients.knows(&name.domain) {
+            errors.push(format!(
+                "{source}:{}: domain.recipients: no file lists a recipient of {}, so all of its \
+                 mail would be refused",
+                entry.line, name.domain
+            ));
+        }
+        let policy = DomainPolicy {
+            backend: entry.backend.clone(),
+            recipients: if listed { RecipientSource::Listed } else { RecipientSource::Backend },
+            subaddress: entry.subaddress,
+            line: entry.line,
+        };
+        domains.add(&name.domain, name.below, policy);
+    }
+}
+
+fn tls_policy(smtp: &Smtp, source: &str) -> TlsPolicy {
+    let requirement = |tls: &PeerTls, rule| Requirement {
+        mode: tls.mode,
+        minimum: tls.minimum,
+        certificate: tls.certificate,
+        rule,
+    };
+    let mut policy = TlsPolicy::new(requirement(&smtp.tls.default, None));
+    for peer in &smtp.tls.peers {
+        let rule = |entry: String| Some(Rule { source: source.to_owned(), line: peer.line, entry });
+        for name in &peer.domains {
+            let requirement = requirement(&peer.tls, rule(name.domain.to_string()));
+            policy.add_domain(&name.domain, name.below, requirement);
+        }
+        for network in &peer.networks {
+            policy.add_network(*network, requirement(&peer.tls, rule(network.to_string())));
+        }
+    }
+    policy
+}
+
+/// What the lists say of addresses, for sessions.
+pub fn classify(
+    files: Arc<Lists>,
+    runtime: Arc<Lists>,
+    enforcement: EnforcementTable,
+) -> Classify {
+    Arc::new(move |address| {
+        let said = [runtime.set.classify(address), files.set.classify(address)];
+        standing(&said, enforcement)
+    })
+}
+
+/// What several sets of lists say of an address together.
+#[must_use]
+pub fn standing(said: &[Classification], enforcement: EnforcementTable) -> Standing {
+    let classes =
+        said.iter().fold(filter_common::ClassSet::EMPTY, |all, one| all.union(one.classes));
+    let decision = decide(classes, |class| enforcement.of(class));
+    let country = said.iter().find_map(|one| one.country).map(|country| country.to_string());
+    let mut connection = Connection::default();
+    if let Some((class, _)) = decision.decided {
+        let rule = rule(class, said);
+        if class.approves() {
+            connection.approved = rule;
+        } else if let Some(reason) = refusal(class) {
+            connection.refused = Some((reason, rule));
+        }
+    }
+    Standing { connection, country }
+}
+
+/// The entry that gives an address its class.
+fn rule(class: Class, said: &[Classification]) -> Option<Rule> {
+    let matched = said.iter().flat_map(|one| &one.matches).find(|one| one.class == class)?;
+    let (source, line) = match matched.source.rsplit_once(':') {
+        Some((file, line)) => match line.parse() {
+            Ok(line) => (file.to_owned(), line),
+            Err(_) => (matched.source.clone(), 0),
+        },
+        None => (matched.source.clone(), 0),
+    };
+    Some(Rule { source, line, entry: matched.prefix.to_string() })
+}
+
+/// What SMTP answers to an address that a class blocks. One that is to be dropped
+/// is refused as well: its connection may be older than its listing, or the
+/// filter may be off.
+const fn refusal(class: Class) -> Option<Reason> {
+    match class {
+        Class::BlockedIp => Some(Reason::BlockedIp),
+        Class::BlockedCountry => Some(Reason::BlockedCountry),
+        Class::KnownSpamSource => Some(Reason::KnownSpamSource),
+        Class::ApprovedIp | Class::ApprovedCountry => None,
+    }
+}

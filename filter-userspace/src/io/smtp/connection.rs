@@ -1,0 +1,373 @@
+//! One connection: moves bytes between a session, its client and its backend,
+//! and does what the session asks for. It decides nothing.
+
+use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::backend::ClientFacts;
+use super::edge::{Edge, Generation, now};
+use super::judge::Judge;
+use super::stream::Stream;
+use crate::smtp::refusal::Refusal;
+use crate::smtp::session::{
+    Action, BackendName, Client, OpenFailure, Opened, Session, Settings, Tls,
+};
+
+/// What is read at once.
+const READ: usize = 32 * 1024;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How long a client that still sends may take to read the last reply.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) edge: Arc<Edge>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) stream: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// Whether it begins with TLS.
+    pub(super) implicit: bool,
+    pub(super) client: Client,
+    pub(super) settings: Arc<Settings>,
+    /// Why it is refused at once.
+    pub(super) refusal: Option<Refusal>,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<(Stream, Opened), OpenFailure>> + Send>>;
+
+struct Connection {
+    session: Session,
+    judge: Judge,
+    /// None once it has gone, though its message is still with the backend.
+    client: Option<Stream>,
+    /// Whether bytes were written that TLS may still hold.
+    unflushed: bool,
+    backend: Option<Stream>,
+    backend_unflushed: bool,
+    opening: Option<Opening>,
+    start_tls: bool,
+    timer: Pin<Box<Sleep>>,
+    address: SocketAddr,
+    local: SocketAddr,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(accepted: Accepted) {
+    let Accepted {
+        edge,
+        generation,
+        stream,
+        address,
+        local,
+        implicit,
+        mut client,
+        settings,
+        refusal,
+    } = accepted;
+    let mut stream = Stream::Plain(stream);
+    if implicit {
+        let Some((encrypted, tls)) = handshake(stream, &generation).await else { return };
+        stream = encrypted;
+        client.tls = Some(tls);
+    }
+    let judge = Judge::new(edge.clone(), generation, client.address);
+    let session = match refusal {
+        Some(refusal) => Session::refuse(settings, client, refusal, now()),
+        None => Session::new(settings, client, now()),
+    };
+    let timer = Box::pin(sleep_until(Instant::from_std(session.deadline())));
+    let mut connection = Connection {
+        session,
+        judge,
+        client: Some(stream),
+        unflushed: false,
+        backend: None,
+        backend_unflushed: false,
+        opening: None,
+        start_tls: false,
+        timer,
+        address,
+        local,
+    };
+    let mut ending = edge.ending();
+    let mut told = false;
+    loop {
+        connection.act();
+        if connection.start_tls && connection.session.to_client().is_empty() {
+            if !connection.start_tls().await {
+                return;
+            }
+            continue;
+        }
+        if connection.session.is_closed() && connection.session.to_client().is_empty() {
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = poll_fn(|cx| connection.poll(cx)) => {}
+            _ = ending.wait_for(|ended| *ended), if !told => {
+                told = true;
+                connection.session.shut_down(now());
+            }
+        }
+    }
+    connection.finish().await;
+}
+
+async fn handshake(stream: Stream, generation: &Generation) -> Option<(Stream, Tls)> {
+    let (tls, plain) = (generation.tls.as_ref()?, stream.into_plain()?);
+    let accept = TlsAcceptor::from(tls.config.clone()).accept(plain);
+    let stream = match timeout(HANDSHAKE, accept).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!("TLS handshake: {error}");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let described = tls.describe(stream.get_ref().1);
+    Some((Stream::Tls(Box::new(stream.into())), described))
+}
+
+impl Connection {
+    /// Does what the session asks for, as far as that needs no waiting.
+    fn act(&mut self) {
+        while let Some(action) = self.session.action() {
+            match action {
+                Action::Ask(question) => {
+                    let answer = self.judge.answer(&question, &self.session);
+                    self.session.answer(answer, now());
+                }
+                Action::Open(backend) => self.open(&backend),
+                Action::CloseBackend { politely } => {
+                    self.opening = None;
+                    if let Some(stream) = self.backend.take()
+                        && politely
+                    {
+                        stream.say_at_once(b"QUIT\r\n");
+                    }
+                }
+                Action::StartTls => self.start_tls = true,
+                Action::Record(attempt) => self.judge.record(*attempt, &self.session),
+            }
+        }
+    }
+
+    fn open(&mut self, backend: &BackendName) {
+        let generation = self.judge.generation().clone();
+        let facts = ClientFacts {
+            address: self.address,
+            local: self.local,
+            helo: self.session.helo().to_owned(),
+            extended: self.session.is_extended(),
+        };
+        let Some(pool) = generation.pool(backend).cloned() else {
+            return self.session.opened(Err(OpenFailure::Down), now());
+        };
+        self.opening = Some(Box::pin(async move {
+            pool.open(&generation.settings.hostname, Some(&facts)).await
+        }));
+    }
+
+    /// Begins TLS; whether it came about.
+    async fn start_tls(&mut self) -> bool {
+        self.start_tls = false;
+        let generation = self.judge.generation().clone();
+        let Some(stream) = self.client.take() else { return false };
+        let Some((stream, tls)) = handshake(stream, &generation).await else { return false };
+        self.client = Some(stream);
+        self.session.tls_started(tls, now());
+        true
+    }
+
+    /// Moves what can be moved; ready when anything was.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let moved = [
+            self.poll_opening(cx),
+            self.poll_client_write(cx),
+            self.poll_backend_write(cx),
+            self.poll_backend_read(cx),
+            self.poll_client_read(cx),
+            self.poll_time(cx),
+        ];
+        if moved.contains(&true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(opening) = &mut self.opening else { return false };
+        let Poll::Ready(result) = opening.as_mut().poll(cx) else { return false };
+        self.opening = None;
+        let result = result.map(|(stream, opened)| {
+            self.backend = Some(stream);
+            opened
+        });
+        self.session.opened(result, now());
+        true
+    }
+
+    fn poll_client_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(client) = &mut self.client else {
+            // Nobody hears it.
+            let out = self.session.to_client();
+            let unheard = out.len();
+            out.sent(unheard);
+            return unheard > 0;
+        };
+        let out = self.session.to_client();
+        match write(client, out.bytes(), &mut self.unflushed, cx) {
+            Poll::Ready(Ok(count)) => {
+                out.sent(count);
+                self.session.client_took(now());
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.client = None;
+                self.session.client_lost(now());
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_backend_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(backend), Some(out)) = (&mut self.backend, self.session.to_backend()) else {
+            return false;
+        };
+        match write(backend, out.bytes(), &mut self.backend_unflushed, cx) {
+            Poll::Ready(Ok(count)) => {
+                out.sent(count);
+                self.session.backend_took(now());
+                true
+            }
+            // What it still has to say is read first; its end is seen there.
+            Poll::Ready(Err(_)) => {
+                let unsent = out.len();
+                out.sent(unsent);
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_backend_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(backend) = &mut self.backend else { return false };
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut bytes = ReadBuf::uninit(&mut space);
+        match Pin::new(backend).poll_read(cx, &mut bytes) {
+            Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {
+                self.session.backend_bytes(bytes.filled(), now());
+                true
+            }
+            Poll::Ready(_) => {
+                self.backend = None;
+                self.session.backend_end(now());
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_client_read(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.session.wants_client() {
+            return false;
+        }
+        let Some(client) = &mut self.client else { return false };
+        let mut space = [MaybeUninit::uninit(); READ];
+        let mut bytes = ReadBuf::uninit(&mut space);
+        match Pin::new(client).poll_read(cx, &mut bytes) {
+            Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {
+                self.session.client_bytes(bytes.filled(), now());
+                true
+            }
+            Poll::Ready(Ok(())) => {
+                self.session.client_end(now());
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.client = None;
+                self.session.client_lost(now());
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = Instant::from_std(self.session.deadline());
+        // A deadline that moved on is looked at when the timer fires: setting it
+        // again for every byte would cost more than it is worth.
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let now = now();
+        if Instant::from_std(now.monotonic) >= deadline {
+            self.session.time(now);
+        }
+        self.timer.as_mut().reset(Instant::from_std(self.session.deadline()));
+        true
+    }
+
+    /// Closes the client's connection so that it can read the last reply.
+    async fn finish(mut self) {
+        self.act();
+        let Some(client) = &mut self.client else { return };
+        _ = timeout(LINGER, client.shutdown()).await;
+        if !self.session.lingers() {
+            return;
+        }
+        // Closing with bytes unread would reset the connection, and the reply with it.
+        let drain = async {
+            let mut buffer = vec![0; 4096];
+            let mut left = 16 * READ;
+            while let Ok(count @ 1..) = client.read(&mut buffer).await {
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        _ = timeout(LINGER, drain).await;
+    }
+}
+
+/// Writes what there is, and sees that TLS holds nothing back.
+fn write(
+    stream: &mut Stream,
+    bytes: &[u8],
+    unflushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<usize>> {
+    if !bytes.is_empty() {
+        let written = Pin::new(&mut *stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(0)) = written {
+            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+        }
+        *unflushed |= written.is_ready() && matches!(stream, Stream::Tls(_));
+        return written;
+    }
+    if *unflushed {
+        *unflushed = match Pin::new(stream).poll_flush(cx) {
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => true,
+        };
+    }
+    Poll::Pending
+}

@@ -1,0 +1,204 @@
+//! Listeners: they accept, bound how many, and begin sessions.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::{self, Accepted};
+use super::edge::{Edge, Generation, is_in, network, now};
+use super::proxy;
+use crate::config::smtp::{Listen, Smtp};
+use crate::policy::tls::Mode;
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::session::{Client, Settings};
+
+/// Connections that are told 421 beside the permitted ones; those beyond wait.
+const TOLD: usize = 64;
+
+/// Sockets that are listened on.
+#[derive(Debug)]
+pub struct Listeners(Vec<(TcpListener, bool)>);
+
+/// Listens on every address.
+///
+/// # Errors
+///
+/// When one cannot be had; then none is.
+pub fn bind(listen: &Listen) -> Result<Listeners> {
+    let plain = listen.smtp.iter().map(|address| (*address, false));
+    let implicit = listen.smtps.iter().map(|address| (*address, true));
+    let listeners = plain.chain(implicit).map(|(address, tls)| {
+        let listener = listen_on(address).with_context(|| format!("cannot listen on {address}"))?;
+        Ok((listener, tls))
+    });
+    listeners.collect::<Result<_>>().map(Listeners)
+}
+
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        // Beside a listener on 0.0.0.0, as operators write it.
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None)?;
+        socket.set_only_v6(true)?;
+        socket.set_nonblocking(true)?;
+        TcpSocket::from_std_stream(socket.into())
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)
+}
+
+impl Listeners {
+    /// Serves all of them, until the edge ends.
+    pub fn serve(self, edge: &Arc<Edge>) {
+        let places = places(&edge.generation().smtp);
+        let all = Arc::new(Semaphore::new(places + TOLD));
+        for (listener, implicit) in self.0 {
+            tokio::spawn(accept(listener, implicit, edge.clone(), all.clone()));
+        }
+    }
+}
+
+/// As many connections as are configured, and as file descriptors permit: each
+/// may need two.
+fn places(smtp: &Smtp) -> usize {
+    let wanted = smtp.limits.connections;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
+    if soft < hard {
+        _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    let possible = usize::try_from(hard.saturating_sub(200) / 2).unwrap_or(usize::MAX).max(1);
+    if possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "the limit of open files permits fewer connections (LimitNOFILE= in the unit)"
+        );
+    }
+    wanted.min(possible)
+}
+
+async fn accept(listener: TcpListener, implicit: bool, edge: Arc<Edge>, all: Arc<Semaphore>) {
+    let mut ending = edge.ending();
+    loop {
+        let Ok(place) = all.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // New connections are the next daemon's.
+            _ = ending.wait_for(|ended| *ended) => return,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                _ = stream.set_nodelay(true);
+                let full = all.available_permits() < TOLD;
+                tokio::spawn(begin(edge.clone(), stream, address, implicit, full, place));
+            }
+            Err(error) => {
+                // Out of descriptors, mostly: those that are open must end first.
+                tracing::error!("cannot accept: {error}");
+                drop(place);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Counts a connection as long as it lasts.
+struct Counted {
+    edge: Arc<Edge>,
+    network: IpAddr,
+}
+
+impl Counted {
+    /// Counts, and says whether the address has room.
+    fn new(edge: &Arc<Edge>, address: IpAddr, limit: usize) -> (Self, bool) {
+        let network = network(address);
+        let mut counts = edge.counts();
+        let count = counts.connections.entry(network).or_insert(0);
+        *count += 1;
+        let has_room = *count <= limit;
+        drop(counts);
+        edge.open.fetch_add(1, Ordering::Relaxed);
+        edge.total.fetch_add(1, Ordering::Relaxed);
+        (Self { edge: edge.clone(), network }, has_room)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.edge.open.fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.edge.counts();
+        if let Some(count) = counts.connections.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.connections.remove(&self.network);
+            }
+        }
+    }
+}
+
+async fn begin(
+    edge: Arc<Edge>,
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    implicit: bool,
+    full: bool,
+    place: OwnedSemaphorePermit,
+) {
+    let generation = edge.generation();
+    let Ok(local) = stream.local_addr() else { return };
+    if is_in(&generation.smtp.listen.proxy_networks, address.ip()) {
+        match proxy::read(&mut stream).await {
+            Ok(Some(source)) => address = source,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(peer = %address, "{error}");
+                return;
+            }
+        }
+    }
+    let limits = &generation.smtp.limits;
+    let (counted, has_room) = Counted::new(&edge, address.ip(), limits.connections_per_address);
+    let refusal = if full {
+        Some(Refusal::new(Reason::TooManyConnections, ""))
+    } else if has_room {
+        None
+    } else {
+        Some(Refusal::new(Reason::TooManyFromAddress, address.ip().to_canonical()))
+    };
+    let client = client(&edge, &generation, address);
+    let settings = settings(&generation, address.ip());
+    let accepted =
+        Accepted { edge, generation, stream, address, local, implicit, client, settings, refusal };
+    connection::serve(accepted).await;
+    drop(counted);
+    drop(place);
+}
+
+fn client(edge: &Edge, generation: &Generation, address: SocketAddr) -> Client {
+    let bare = is_in(&generation.smtp.limits.normalise_networks, address.ip());
+    Client {
+        address: address.ip().to_canonical(),
+        port: address.port(),
+        id: edge.session_id(now()),
+        tls: None,
+        bare_newlines: bare.into(),
+        offers: generation.offers(),
+    }
+}
+
+/// The settings of a session; some peers are offered no STARTTLS.
+fn settings(generation: &Generation, address: IpAddr) -> Arc<Settings> {
+    let offered = generation.policy.tls.of_client(address.to_canonical()).mode != Mode::None;
+    if offered || !generation.settings.starttls {
+        return generation.settings.clone();
+    }
+    Arc::new(Settings { starttls: false, ..(*generation.settings).clone() })
+}

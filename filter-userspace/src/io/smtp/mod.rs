@@ -1,0 +1,21 @@
+//! The SMTP edge: sockets, TLS and backends around the sessions.
+//!
+//! [`Edge`] is what all connections share. [`listener`] accepts, [`connection`]
+//! moves bytes between a session, its client and its backend, [`judge`] answers
+//! the session's questions by the policy, [`backend`] opens and watches backends,
+//! [`events`] says what became of every recipient.
+
+mod backend;
+mod connection;
+mod edge;
+mod events;
+mod judge;
+mod listener;
+mod proxy;
+mod stream;
+mod tls;
+
+pub use backend::ServerHealth;
+pub use edge::{Block, Classify, Edge, Generation, SmtpStatus, Standing};
+pub use listener::{Listeners, bind};
+pub use tls::ServerTls;

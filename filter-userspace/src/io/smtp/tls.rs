@@ -1,0 +1,311 @@
+//! TLS, by rustls: the certificates that clients see, and what is asked of
+//! backends.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, ProtocolVersion, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
+
+use crate::config::smtp::{Backend, BackendTls, Certificate, TlsSettings};
+use crate::smtp::session::Tls;
+
+const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// TLS towards clients.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// For connections.
+    pub(super) config: Arc<ServerConfig>,
+    /// Tells whether a client's certificate is valid.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+impl ServerTls {
+    /// Loads certificates and keys; none where none are configured.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with them, a line each.
+    pub fn load(settings: &TlsSettings, hostname: &str) -> Result<Option<Self>, Vec<String>> {
+        let mut errors = Vec::new();
+        let mut keys = Vec::new();
+        for certificate in &settings.certificates {
+            match load_key(certificate) {
+                Ok(key) => keys.push(Arc::new(key)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if settings.self_signed {
+            match self_signed(hostname) {
+                Ok(key) => keys.push(Arc::new(key)),
+                Err(error) => errors.push(format!("tls.self_signed: {error}")),
+            }
+        }
+        let verifier = match settings.client_ca.as_deref().map(client_verifier).transpose() {
+            Ok(verifier) => verifier,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let versions = if settings.minimum >= 13 { &VERSIONS[..1] } else { &VERSIONS[..] };
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .map_err(|error| vec![format!("tls: {error}")])?;
+        let builder = match &verifier {
+            Some(verifier) => {
+                builder.with_client_cert_verifier(Arc::new(AnyClient(verifier.clone())))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
+        config.ticketer =
+            ring::Ticketer::new().map_err(|error| vec![format!("tls: {error}")])?;
+        Ok(Some(Self { config: Arc::new(config), verifier }))
+    }
+
+    /// What a connection uses.
+    pub(super) fn describe(&self, connection: &rustls::ServerConnection) -> Tls {
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => 13,
+            _ => 12,
+        };
+        let cipher = connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("unknown");
+        let text = format!("TLSv1.{} {cipher}", version % 10);
+        let certificate = connection.peer_certificates().and_then(|chain| self.verify(chain));
+        Tls { version, text, certificate }
+    }
+
+    /// The SHA-256 fingerprint of a certificate that is valid.
+    fn verify(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
+        let (own, rest) = chain.split_first()?;
+        self.verifier.as_ref()?.verify_client_cert(own, rest, UnixTime::now()).ok()?;
+        let digest = ::ring::digest::digest(&::ring::digest::SHA256, own);
+        let mut text = "sha256:".to_owned();
+        for byte in digest.as_ref() {
+            _ = write!(text, "{byte:02x}");
+        }
+        Some(text)
+    }
+}
+
+fn load_key(certificate: &Certificate) -> Result<CertifiedKey, String> {
+    let chain = certificates(&certificate.chain)?;
+    let name = certificate.key.display();
+    let key = PrivateKeyDer::from_pem_file(&certificate.key)
+        .map_err(|error| format!("{name}: no private key in PEM: {error}"))?;
+    let key = ring::sign::any_supported_type(&key).map_err(|error| format!("{name}: {error}"))?;
+    let certified = CertifiedKey::new(chain, key);
+    certified.keys_match().map_err(|error| {
+        format!("{name} is not the key of {}: {error}", certificate.chain.display())
+    })?;
+    Ok(certified)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let name = path.display();
+    let bytes = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain = chain.map_err(|error| format!("{name}: {error}"))?;
+    if chain.is_empty() { Err(format!("{name}: no certificate in PEM")) } else { Ok(chain) }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn self_signed(hostname: &str) -> Result<CertifiedKey, String> {
+    let made = rcgen::generate_simple_self_signed([hostname.to_owned(), "localhost".to_owned()])
+        .map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let key = ring::sign::any_supported_type(&key).map_err(|error| error.to_string())?;
+    Ok(CertifiedKey::new(vec![made.cert.der().clone()], key))
+}
+
+fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The certificate for the name that a client asks for (RFC 6066 section 3), else
+/// the first.
+#[derive(Debug)]
+struct ByName(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let is_for = |key: &&Arc<CertifiedKey>| {
+            let parsed = key.cert.first().map(ParsedCertificate::try_from);
+            match (&name, parsed) {
+                (Some(name), Some(Ok(parsed))) => verify_server_name(&parsed, name).is_ok(),
+                _ => false,
+            }
+        };
+        self.0.iter().find(is_for).or(self.0.first()).cloned()
+    }
+}
+
+/// Takes any client certificate: mail servers show theirs whoever asks, and one
+/// that is not valid here is as none. Whether it is valid is asked afterwards.
+#[derive(Debug)]
+struct AnyClient(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AnyClient {
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// TLS towards a backend; none where none is wanted.
+///
+/// # Errors
+///
+/// When its certificates cannot be loaded.
+pub(super) fn towards(backend: &Backend) -> Result<Option<Arc<ClientConfig>>, String> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(|error| format!("backend {}: {error}", backend.name))?;
+    let config = match backend.tls {
+        BackendTls::None => return Ok(None),
+        BackendTls::Opportunistic => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider())))
+            .with_no_client_auth(),
+        BackendTls::Verified => {
+            let roots = match &backend.ca {
+                Some(path) => roots(path)?,
+                None => system_roots(),
+            };
+            if roots.is_empty() {
+                return Err(format!(
+                    "backend {}: no certificates are trusted here: install ca-certificates, or \
+                     name a file by `ca`",
+                    backend.name
+                ));
+            }
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+    };
+    Ok(Some(Arc::new(config)))
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Believes whoever answers: opportunistic TLS hides from listeners and knows
+/// nobody (RFC 7435).
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
