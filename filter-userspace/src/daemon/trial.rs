@@ -39,6 +39,7 @@ pub(super) async fn serve(listener: TcpListener) {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) => {
+                _ = client.set_nodelay(true);
                 tokio::spawn(async move {
                     _ = tokio::time::timeout(TIME, Sink::new(client).run()).await;
                     drop(place);
