@@ -9,5 +9,6 @@ pub mod io;
 pub mod lists;
 pub mod log;
 pub mod offline;
+pub mod policy;
 pub mod runtime;
 pub mod smtp;

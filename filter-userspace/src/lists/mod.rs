@@ -7,6 +7,7 @@
 //!
 //! May import: `filter-common`, `ipnet`, `maxminddb`.
 
+mod bad_lines;
 mod compile;
 mod country;
 mod country_code;
@@ -14,6 +15,7 @@ mod parse;
 mod prefix;
 mod set;
 
+pub(crate) use bad_lines::{BadLines, Why};
 pub use compile::{Compiled, Conflicts, Table, compile};
 pub use country::{Countries, CountryLimits, country_of_file};
 pub use country_code::{CountryCode, CountryCodeError};

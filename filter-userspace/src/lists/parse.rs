@@ -3,13 +3,14 @@
 //! Plain lists, Spamhaus DROP, FireHOL netsets and ipsum load as they are: what
 //! stands behind the first field is the entry's note.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::OnBadLine;
+use super::bad_lines::{BadLines, Why, sanitise};
 use super::prefix::{Lengths, normalise};
 
 /// The longest line, in bytes.
@@ -17,12 +18,6 @@ const LINE_LIMIT: usize = 4096;
 
 /// The longest note that is kept, in bytes.
 const NOTE_LIMIT: usize = 200;
-
-/// How many bad lines are kept to be shown.
-const BAD_LINES: usize = 20;
-
-/// How much of a bad line is shown, in characters.
-const SHOWN: usize = 80;
 
 /// How a list is read.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +78,12 @@ impl ParsedList {
     /// The bad lines that were skipped.
     #[must_use]
     pub const fn skipped(&self) -> usize {
-        self.bad.total
+        self.bad.total()
     }
 
     /// The first bad lines that were skipped, a line of text each.
     pub fn skipped_lines(&self, file: &str) -> impl Iterator<Item = String> {
-        self.bad.first.iter().map(move |bad| format!("{file}:{bad}"))
+        self.bad.first().iter().map(move |bad| format!("{file}:{bad}"))
     }
 
     /// The note of an entry.
@@ -176,15 +171,13 @@ pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<ParsedList, ParseEr
             Err(why) => list.bad.add(number, line, why),
         }
     }
-    if options.on_bad_line == OnBadLine::Refuse && list.bad.total > 0 {
-        let first = list.bad.first.iter().map(ToString::to_string).collect();
-        return Err(ParseError::BadLines { first, total: list.bad.total });
+    if options.on_bad_line == OnBadLine::Refuse && list.bad.total() > 0 {
+        let first = list.bad.first().to_vec();
+        return Err(ParseError::BadLines { first, total: list.bad.total() });
     }
     list.finish();
     Ok(list)
 }
-
-type Why = &'static str;
 
 /// The prefix and note of a line; `None` for a comment or nothing.
 fn parse_line(line: &[u8], refuse_default_route: bool) -> Result<Option<(IpNet, &[u8])>, Why> {
@@ -286,52 +279,6 @@ impl Notes {
             .unwrap_or_default();
         Some(sanitise(text))
     }
-}
-
-#[derive(Clone, Debug, Default)]
-struct BadLines {
-    first: Vec<BadLine>,
-    total: usize,
-}
-
-impl BadLines {
-    fn add(&mut self, line: u32, bytes: &[u8], why: Why) {
-        self.total += 1;
-        if self.first.len() < BAD_LINES {
-            let start = &bytes[..bytes.len().min(4 * SHOWN)];
-            let text = sanitise(String::from_utf8_lossy(start).trim());
-            let mut shown: String = text.chars().take(SHOWN).collect();
-            if shown.len() < text.len() {
-                shown.push('…');
-            }
-            self.first.push(BadLine { line, text: shown, why });
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct BadLine {
-    line: u32,
-    text: String,
-    why: Why,
-}
-
-impl fmt::Display for BadLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: `{}`: {}", self.line, self.text, self.why)
-    }
-}
-
-/// The text with control characters escaped: it goes to terminals and logs.
-fn sanitise(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut clean, character| {
-        if character.is_control() {
-            clean.extend(character.escape_default());
-        } else {
-            clean.push(character);
-        }
-        clean
-    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,398 @@
+//! Approved and blocked envelope senders.
+//!
+//! A pattern is an address (`user@example.org`), all senders of a domain
+//! (`*@example.org` or `@example.org`) or all senders of its subdomains
+//! (`*@*.example.org`, which is not `example.org` itself). The closest pattern
+//! decides: an address before a domain, a domain before the domains above it.
+//! At the same level blocked beats approved.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+use super::lines::lines;
+use crate::lists::{BadLines, Why};
+use crate::smtp::address::{Domain, Host, Mailbox};
+
+/// What a list makes of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderClass {
+    /// The sender skips the checks of reputation.
+    Approved,
+    /// The sender's mail is refused.
+    Blocked,
+}
+
+/// The pattern that decides about a sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderMatch<'a> {
+    /// What the pattern says.
+    pub class: SenderClass,
+    /// The pattern in its one form: lower case, A-labels, `*@` before a domain.
+    pub pattern: String,
+    /// The name of the file or of the place in the configuration.
+    pub source: &'a str,
+    /// The pattern's line there, from 1.
+    pub line: u32,
+}
+
+/// All approved and blocked senders.
+///
+/// Takes one allocation a pattern; a look-up costs one look into a hash table
+/// for the address, one for the domain and one for each domain above it.
+#[derive(Clone, Debug, Default)]
+pub struct SenderLists {
+    sources: Vec<Source>,
+    /// By [`Mailbox::key`].
+    users: HashMap<Box<str>, Place>,
+    /// By the host behind the `@`.
+    hosts: HashMap<Box<str>, Place>,
+    /// By the domain above.
+    above: HashMap<Box<str>, Place>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    name: String,
+    class: SenderClass,
+}
+
+/// Where a pattern stands: the index of its source, and the line.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    source: u32,
+    line: u32,
+}
+
+impl SenderLists {
+    /// Starts lists that may have `max_patterns` in all sources together.
+    #[must_use]
+    pub fn builder(max_patterns: usize) -> Builder {
+        Builder { lists: Self::default(), errors: Vec::new(), left: max_patterns, full: false }
+    }
+
+    /// How many different patterns there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.users.len() + self.hosts.len() + self.above.len()
+    }
+
+    /// Whether there is no pattern.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The closest pattern that has the sender in it.
+    #[must_use]
+    pub fn find(&self, sender: &Mailbox) -> Option<SenderMatch<'_>> {
+        if !self.users.is_empty() {
+            let key = sender.key();
+            if let Some(place) = self.users.get(key.as_str()) {
+                return self.describe(*place, key);
+            }
+        }
+        let found = match sender.host() {
+            Host::Domain(domain) => self.hosts.get(domain.as_str()),
+            // Literals are rare enough for an allocation.
+            literal @ Host::Literal(_) => self.hosts.get(literal.to_string().as_str()),
+        };
+        if let Some(place) = found {
+            return self.describe(*place, format!("*@{}", sender.host()));
+        }
+        let mut domain = sender.domain()?.as_str();
+        while let Some((_, above)) = domain.split_once('.') {
+            if let Some(place) = self.above.get(above) {
+                return self.describe(*place, format!("*@*.{above}"));
+            }
+            domain = above;
+        }
+        None
+    }
+
+    fn source(&self, place: Place) -> Option<&Source> {
+        self.sources.get(usize::try_from(place.source).ok()?)
+    }
+
+    fn describe(&self, place: Place, pattern: String) -> Option<SenderMatch<'_>> {
+        let Source { name, class } = self.source(place)?;
+        Some(SenderMatch { class: *class, pattern, source: name, line: place.line })
+    }
+
+    /// Adds a pattern. Blocked beats approved, and else the first one stays.
+    fn insert(&mut self, pattern: Pattern, place: Place) {
+        let is_blocked = |sources: &[Source], place: Place| {
+            let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));
+            source.is_some_and(|source| source.class == SenderClass::Blocked)
+        };
+        let (level, key) = match pattern {
+            Pattern::User(key) => (&mut self.users, key),
+            Pattern::Host(key) => (&mut self.hosts, key),
+            Pattern::Below(key) => (&mut self.above, key),
+        };
+        match level.entry(key.into_boxed_str()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(place);
+            }
+            Entry::Occupied(mut old) => {
+                if is_blocked(&self.sources, place) && !is_blocked(&self.sources, *old.get()) {
+                    old.insert(place);
+                }
+            }
+        }
+    }
+}
+
+/// Lists that are being put together.
+#[derive(Debug)]
+pub struct Builder {
+    lists: SenderLists,
+    errors: Vec<String>,
+    left: usize,
+    full: bool,
+}
+
+impl Builder {
+    /// Adds the patterns of a file, or of a text of the configuration, one a
+    /// line: `#` or `;` starts a comment line, what stands behind a pattern is a
+    /// note. `name` is for errors and for [`SenderMatch::source`]. What is wrong
+    /// is told by [`Builder::build`].
+    pub fn add(&mut self, class: SenderClass, name: &str, bytes: &[u8]) {
+        let Ok(source) = u32::try_from(self.lists.sources.len()) else {
+            return;
+        };
+        self.lists.sources.push(Source { name: name.to_owned(), class });
+        let mut bad = BadLines::default();
+        for line in lines(bytes) {
+            match line.field.and_then(parse) {
+                Err(why) => bad.add(line.number, line.bytes, why),
+                Ok(_) if self.left == 0 => {
+                    if !self.full {
+                        let number = line.number;
+                        let error = "more sender patterns than are permitted in all lists together";
+                        self.errors.push(format!("{name}:{number}: {error}"));
+                    }
+                    self.full = true;
+                    break;
+                }
+                Ok(pattern) => {
+                    self.left -= 1;
+                    self.lists.insert(pattern, Place { source, line: line.number });
+                }
+            }
+        }
+        self.errors.extend(bad.named(name));
+    }
+
+    /// The lists.
+    ///
+    /// # Errors
+    ///
+    /// The bad lines of all sources, and the line with which there were too many
+    /// patterns.
+    pub fn build(self) -> Result<SenderLists, SenderErrors> {
+        if self.errors.is_empty() { Ok(self.lists) } else { Err(SenderErrors(self.errors)) }
+    }
+}
+
+/// Why sender lists were not taken: `name:line: text: why`, a line of text for
+/// each of the first bad lines of every source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderErrors(Vec<String>);
+
+impl SenderErrors {
+    /// The errors, a line of text each.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SenderErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for SenderErrors {}
+
+/// A pattern, by its level.
+enum Pattern {
+    User(String),
+    Host(String),
+    Below(String),
+}
+
+fn parse(text: &str) -> Result<Pattern, Why> {
+    const STAR: Why = "a `*` may stand only in `*@domain` and `*@*.domain`";
+    let Some(host) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) else {
+        if text.contains('*') {
+            return Err(STAR);
+        }
+        let address =
+            Mailbox::parse(text).ok_or("is not an address, `*@domain` or `*@*.domain`")?;
+        return Ok(Pattern::User(address.key()));
+    };
+    if matches!(host, "*" | "*.") {
+        return Err("would match every sender");
+    }
+    if let Some(above) = host.strip_prefix("*.") {
+        if above.contains('*') {
+            return Err(STAR);
+        }
+        let above = Domain::parse(above).ok_or("has no domain behind `*.`")?;
+        if above.parent().is_none() {
+            return Err("would match every sender of a whole top-level domain");
+        }
+        return Ok(Pattern::Below(above.as_str().to_owned()));
+    }
+    if host.contains('*') {
+        return Err(STAR);
+    }
+    Ok(Pattern::Host(Host::parse(host).ok_or("has no domain behind the `@`")?.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::SenderClass::{Approved, Blocked};
+    use super::*;
+
+    fn build(files: &[(SenderClass, &str, &str)]) -> Result<SenderLists, SenderErrors> {
+        let mut builder = SenderLists::builder(1000);
+        for (class, name, text) in files {
+            builder.add(*class, name, text.as_bytes());
+        }
+        builder.build()
+    }
+
+    fn find(lists: &SenderLists, sender: &str) -> Option<(SenderClass, String)> {
+        let found = lists.find(&Mailbox::parse(sender).unwrap())?;
+        Some((found.class, format!("{} {}:{}", found.pattern, found.source, found.line)))
+    }
+
+    #[test]
+    fn the_closest_pattern_decides() {
+        let lists = build(&[
+            (Approved, "good", "# ours\nbob@a.example.org note\n*@b.example.org\n*@*.x.test\n"),
+            (Blocked, "bad", "*@a.example.org\n@C.Example.org\n*@*.example.org\r\n*@*.y.x.test"),
+        ])
+        .unwrap();
+        let find = |sender| find(&lists, sender);
+        assert_eq!(find("BOB@A.example.ORG"), Some((Approved, "bob@a.example.org good:2".into())));
+        assert_eq!(find("\"bob\"@a.example.org").unwrap().0, Approved);
+        assert_eq!(find("eve@a.example.org"), Some((Blocked, "*@a.example.org bad:1".into())));
+        assert_eq!(find("eve@b.example.org"), Some((Approved, "*@b.example.org good:3".into())));
+        assert_eq!(find("eve@c.example.org"), Some((Blocked, "*@c.example.org bad:2".into())));
+        assert_eq!(find("eve@q.r.example.org"), Some((Blocked, "*@*.example.org bad:3".into())));
+        assert_eq!(find("eve@example.org"), None);
+        assert_eq!(find("eve@badexample.org"), None);
+        assert_eq!(find("a@z.y.x.test").unwrap().0, Blocked);
+        assert_eq!(find("a@y.x.test").unwrap().0, Approved);
+        assert_eq!(find("a@x.test"), None);
+        assert_eq!(lists.len(), 7);
+    }
+
+    #[test]
+    fn blocked_beats_approved_at_the_same_level_in_either_order() {
+        let (good, bad) = ((Approved, "good", "a@b.c\n*@d.e"), (Blocked, "bad", "\nA@B.c\n@d.e"));
+        for files in [[good, bad], [bad, good]] {
+            let lists = build(&files).unwrap();
+            assert_eq!(find(&lists, "a@b.c"), Some((Blocked, "a@b.c bad:2".into())));
+            assert_eq!(find(&lists, "x@d.e"), Some((Blocked, "*@d.e bad:3".into())));
+        }
+    }
+
+    #[test]
+    fn international_names_and_literals_have_one_form() {
+        let text = "用户@例子.广告\n*@*.BÜCHER.example\n*@[ipv6:2001:DB8::1]";
+        let lists = build(&[(Blocked, "bad", text)]).unwrap();
+        assert!(find(&lists, "用户@xn--fsqu00a.xn--4rr70v").is_some());
+        assert!(find(&lists, "a@b.xn--bcher-kva.example").is_some());
+        assert!(find(&lists, "a@[IPv6:2001:db8:0::1]").is_some());
+        assert_eq!(find(&lists, "a@[IPv6:2001:db8::2]"), None);
+    }
+
+    #[test]
+    fn all_errors_are_told_with_file_and_line() {
+        let patterns = "*@*\n@*\n*@*.com\n*@*.\nuser@*.example.org\nb*@example.org\n*\n*@a.*.b\n\
+                        example.org\n*@\n*@*.*.org\na@b..c\n*@exa*mple.org\n*@*.рф\n*x@y\n";
+        let files = [(Approved, "good", "ok@ok.example\n@?\n"), (Blocked, "bad", patterns)];
+        let errors = build(&files).unwrap_err();
+        assert_eq!(errors.lines().len(), 16, "{errors}");
+        assert!(errors.lines()[0].starts_with("good:2: `@?`: "), "{errors}");
+        assert_eq!(errors.lines()[1], "bad:1: `*@*`: would match every sender");
+        assert!(
+            errors.to_string().contains("bad:3: `*@*.com`: would match every sender of a whole")
+        );
+        assert!(
+            errors.to_string().contains("bad:14: `*@*.рф`: would match every sender of a whole")
+        );
+        let binary = {
+            let mut builder = SenderLists::builder(10);
+            builder.add(Blocked, "b", b"\xef\xbb\xbfa@b.c\nx\0@y.z\n\xff@y.z\n");
+            builder.build().unwrap_err()
+        };
+        assert_eq!(binary.lines().len(), 2);
+        assert!(binary.lines()[0].starts_with("b:2: ") && binary.lines()[1].starts_with("b:3: "));
+    }
+
+    #[test]
+    fn patterns_are_bounded() {
+        let mut builder = SenderLists::builder(2);
+        builder.add(Blocked, "one", b"a@b.c");
+        builder.add(Blocked, "two", b"a@b.d\n#\na@b.e\na@b.f");
+        builder.add(Blocked, "three", b"a@b.g");
+        let errors = builder.build().unwrap_err();
+        assert_eq!(errors.lines().len(), 1);
+        assert!(errors.lines()[0].starts_with("two:3: more sender patterns"), "{errors}");
+    }
+
+    /// The rules of precedence without any table.
+    fn naive(patterns: &[(SenderClass, String)], local: &str, domain: &str) -> Option<SenderClass> {
+        let specificity = |pattern: &str| {
+            if pattern == format!("{local}@{domain}") {
+                return Some(1000);
+            }
+            if pattern == format!("*@{domain}") {
+                return Some(500);
+            }
+            let above = pattern.strip_prefix("*@*.")?;
+            domain.ends_with(&format!(".{above}")).then_some(above.len())
+        };
+        let matches = patterns.iter().filter_map(|(class, pattern)| {
+            Some((specificity(pattern)?, *class == Blocked, *class))
+        });
+        matches.max_by_key(|(level, blocked, _)| (*level, *blocked)).map(|(_, _, class)| class)
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            let mut builder = SenderLists::builder(100);
+            builder.add(Blocked, "f", &bytes);
+            _ = builder.build();
+        }
+
+        #[test]
+        fn the_tables_agree_with_a_naive_model(
+            patterns in prop::collection::vec((any::<bool>(), "([ab]|\\*)@(\\*\\.)?([ab]\\.){1,3}c"), 0..12),
+            local in "[ab]", domain in "([ab]\\.){1,4}c",
+        ) {
+            let good = |pattern: &str| parse(pattern).is_ok();
+            let patterns: Vec<_> = patterns.into_iter()
+                .filter(|(_, pattern)| good(pattern))
+                .map(|(blocked, pattern)| (if blocked { Blocked } else { Approved }, pattern))
+                .collect();
+            let mut builder = SenderLists::builder(100);
+            for (class, pattern) in &patterns {
+                builder.add(*class, "f", pattern.as_bytes());
+            }
+            let lists = builder.build().unwrap();
+            let sender = Mailbox::parse(&format!("{local}@{domain}")).unwrap();
+            let found = lists.find(&sender).map(|found| found.class);
+            prop_assert_eq!(found, naive(&patterns, &local, &domain));
+        }
+    }
+}
