@@ -24,7 +24,10 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
     (1_u32..).zip(bytes.split(|byte| *byte == b'\n')).filter_map(|(number, bytes)| {
         let trimmed = bytes.trim_ascii();
         let is_content = !matches!(trimmed, [] | [b'#' | b';', ..]);
-        let field = || text(trimmed).map(first_field);
+        let field = || match trimmed.len() {
+            0..=LINE_LIMIT => text(trimmed).map(first_field),
+            _ => Err("the line is longer than 4096 bytes"),
+        };
         is_content.then(|| Line { number, bytes, field: field() })
     })
 }
@@ -34,11 +37,8 @@ pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The text of a line, if it is one.
+/// The text of a line or a cell, if it is one.
 pub(super) fn text(line: &[u8]) -> Result<&str, Why> {
-    if line.len() > LINE_LIMIT {
-        return Err("the line is longer than 4096 bytes");
-    }
     if line.contains(&0) {
         return Err("the line has a NUL byte");
     }

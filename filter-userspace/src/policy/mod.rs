@@ -8,4 +8,5 @@
 //! May import: [`crate::smtp`], [`crate::lists`], `csv`, `base64`.
 
 mod lines;
+pub mod recipients;
 pub mod senders;

@@ -1,0 +1,341 @@
+//! What a file or a directory says about its domains' recipients.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::locals::Locals;
+use super::{csv, ldif, text, values};
+use crate::lists::{BadLines, OnBadLine, Why};
+use crate::smtp::address::{Domain, Mailbox};
+
+/// How a file of recipients is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An address a line.
+    Text,
+    /// A table (RFC 4180) with a column of addresses.
+    Csv,
+    /// The export of a directory (RFC 2849).
+    Ldif,
+}
+
+impl Format {
+    /// The format of a file by the end of its name: `.csv`, `.ldif` or `.ldf`,
+    /// and text otherwise.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("csv") => Self::Csv,
+            Some("ldif" | "ldf") => Self::Ldif,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// How recipients are read.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportOptions {
+    /// What a line that is no address does.
+    pub on_bad_line: OnBadLine,
+    /// The most addresses.
+    pub max_entries: usize,
+}
+
+/// The recipients of some domains.
+#[derive(Clone, Debug)]
+pub struct Import {
+    pub(super) name: String,
+    pub(super) domains: HashMap<Domain, Locals>,
+    bad: BadLines,
+}
+
+impl Import {
+    /// How many recipients there are, catch-alls not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.domains.values().map(Locals::len).sum()
+    }
+
+    /// Whether it has no domain, so that it would replace nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.domains.is_empty()
+    }
+
+    /// The domains whose recipients it replaces, in no order.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        self.domains.keys()
+    }
+
+    /// The bad lines that were skipped.
+    #[must_use]
+    pub const fn skipped(&self) -> usize {
+        self.bad.total()
+    }
+
+    /// The first bad lines that were skipped, and how many more: a line of text
+    /// each.
+    pub fn skipped_lines(&self) -> impl Iterator<Item = String> {
+        self.bad.named(&self.name)
+    }
+}
+
+/// Why recipients were not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportError {
+    /// Lines that are no addresses, `name:line: text: why` each, the first ones.
+    BadLines(Vec<String>),
+    /// More addresses than permitted.
+    TooMany {
+        /// The file.
+        name: String,
+        /// The line that was one too many.
+        line: u32,
+    },
+    /// The file cannot be a list of all recipients.
+    Unusable {
+        /// The file.
+        name: String,
+        /// Where that shows.
+        line: u32,
+        /// Why.
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadLines(lines) => f.write_str(&lines.join("\n")),
+            Self::TooMany { name, line } => {
+                write!(f, "{name}:{line}: more recipients than are permitted")
+            }
+            Self::Unusable { name, line, why } => write!(f, "{name}:{line}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ImportError {}
+
+/// Reads a file of recipients. `name` is the file's, for errors and for
+/// [`super::Found::Valid`].
+///
+/// In all formats `@example.org` and `*@example.org` make every recipient of
+/// the domain valid.
+///
+/// # Errors
+///
+/// All bad lines, unless they are to be skipped; too many addresses; and, skipped
+/// or not, an LDIF file of changes and a CSV file with a quote that is not
+/// closed, since neither lists all recipients.
+pub fn parse(
+    bytes: &[u8],
+    format: Format,
+    name: &str,
+    options: ImportOptions,
+) -> Result<Import, ImportError> {
+    let mut reader = Reader::new(name, options);
+    let read = match format {
+        Format::Text => text::read(bytes, &mut reader),
+        Format::Csv => csv::read(bytes, &mut reader),
+        Format::Ldif => ldif::read(bytes, &mut reader),
+    };
+    reader.finish(read)
+}
+
+/// Takes the addresses of a directory: values of `mail` and of attributes like
+/// `proxyAddresses`, whose `smtp:` is taken off and whose other kinds are passed
+/// over. The number of a value counts as its line.
+///
+/// # Errors
+///
+/// Values that are no addresses, unless they are to be skipped; too many.
+pub fn from_addresses<'a>(
+    name: &str,
+    addresses: impl Iterator<Item = &'a str>,
+    options: ImportOptions,
+) -> Result<Import, ImportError> {
+    let mut reader = Reader::new(name, options);
+    let add_all = || {
+        for (number, address) in (1_u32..).zip(addresses) {
+            values::read_one(address, number, &mut reader)?;
+        }
+        Ok(())
+    };
+    let read = add_all();
+    reader.finish(read)
+}
+
+/// What ends the reading of a file.
+pub(super) enum Stop {
+    TooMany(u32),
+    Unusable(u32, Why),
+}
+
+/// An import that is being read.
+pub(super) struct Reader {
+    import: Import,
+    options: ImportOptions,
+    left: usize,
+}
+
+impl Reader {
+    fn new(name: &str, options: ImportOptions) -> Self {
+        let name = name.to_owned();
+        let import = Import { name, domains: HashMap::new(), bad: BadLines::default() };
+        Self { import, options, left: options.max_entries }
+    }
+
+    /// Takes an address, or a domain all of whose recipients are valid.
+    pub(super) fn address(&mut self, text: &str, line: u32) -> Result<(), Stop> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(Stop::TooMany(line));
+        };
+        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+        if let Some(domain) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
+            match Domain::parse(domain) {
+                Some(domain) => self.import.domains.entry(domain).or_default().catch(line),
+                None => self.bad(line, text.as_bytes(), "has no domain behind the `@`"),
+            }
+        } else if let Some(mailbox) = Mailbox::parse(text) {
+            let Some(domain) = mailbox.domain() else {
+                self.bad(line, text.as_bytes(), "has an IP address for a domain");
+                return Ok(());
+            };
+            let local = mailbox.local().to_lowercase();
+            // A look first: the domain is cloned only when it is new.
+            let domains = &mut self.import.domains;
+            let pushed = match domains.get_mut(domain) {
+                Some(locals) => locals.push(&local, line),
+                None => domains.entry(domain.clone()).or_default().push(&local, line),
+            };
+            pushed.ok_or(Stop::TooMany(line))?;
+        } else {
+            self.bad(line, text.as_bytes(), "is not an address");
+            return Ok(());
+        }
+        self.left = left;
+        Ok(())
+    }
+
+    pub(super) fn bad(&mut self, line: u32, bytes: &[u8], why: Why) {
+        self.import.bad.add(line, bytes, why);
+    }
+
+    fn finish(mut self, read: Result<(), Stop>) -> Result<Import, ImportError> {
+        let name = self.import.name.clone();
+        match read {
+            Err(Stop::TooMany(line)) => return Err(ImportError::TooMany { name, line }),
+            Err(Stop::Unusable(line, why)) => {
+                return Err(ImportError::Unusable { name, line, why });
+            }
+            Ok(()) => {}
+        }
+        if self.options.on_bad_line == OnBadLine::Refuse && self.import.bad.total() > 0 {
+            return Err(ImportError::BadLines(self.import.bad.named(&name).collect()));
+        }
+        self.import.domains.values_mut().for_each(Locals::finish);
+        Ok(self.import)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Found, RecipientSet};
+    use super::*;
+
+    const REFUSE: ImportOptions =
+        ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 100 };
+    const SKIP: ImportOptions = ImportOptions { on_bad_line: OnBadLine::Skip, max_entries: 100 };
+
+    /// Whether a file makes exactly these addresses of one domain each valid, at
+    /// these lines.
+    #[track_caller]
+    pub(in super::super) fn reads(text: &[u8], format: Format, expected: &[(&str, u32)]) {
+        let import = parse(text, format, "f", REFUSE).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(import.len(), expected.len(), "{import:?}");
+        let mut set = RecipientSet::default();
+        set.import(import);
+        for (address, line) in expected {
+            let found = set.check(&Mailbox::parse(address).unwrap(), None);
+            assert_eq!(found, Found::Valid { source: "f", line: *line }, "{address}");
+        }
+    }
+
+    /// The error of a file.
+    #[track_caller]
+    pub(in super::super) fn fails(text: &[u8], format: Format) -> String {
+        parse(text, format, "f", REFUSE).expect_err("bad lines").to_string()
+    }
+
+    #[test]
+    fn formats_are_known_by_name() {
+        let formats =
+            ["a.CSV", "/x/b.ldif", "c.ldf", "d.txt", "csv", "e.csv/f"].map(Format::of_name);
+        use Format::{Csv, Ldif, Text};
+        assert_eq!(formats, [Csv, Ldif, Ldif, Text, Text, Text]);
+    }
+
+    #[test]
+    fn bad_lines_are_refused_or_skipped_and_counted() {
+        let text = b"a@b.c\nnobody\nx@[192.0.2.1]\n@-\n";
+        let error = fails(text, Format::Text);
+        assert_eq!(error.lines().count(), 3, "{error}");
+        assert!(error.starts_with("f:2: `nobody`: is not an address\nf:3: "), "{error}");
+        let import = parse(text, Format::Text, "f", SKIP).unwrap();
+        assert_eq!((import.len(), import.skipped(), import.skipped_lines().count()), (1, 3, 3));
+    }
+
+    #[test]
+    fn addresses_are_bounded() {
+        let two = ImportOptions { max_entries: 2, ..SKIP };
+        assert_eq!(parse(b"a@b.c\n?\nb@b.c", Format::Text, "f", two).unwrap().len(), 2);
+        let error = parse(b"a@b.c\n?\nb@b.c\nc@b.c", Format::Text, "f", two).unwrap_err();
+        assert_eq!(error.to_string(), "f:4: more recipients than are permitted");
+    }
+
+    #[test]
+    fn a_directory_gives_addresses() {
+        let found = ["a@b.c", "SMTP:A.A@b.c", "x400:C=us;A= ;", "sip:a@b.c", "smtp:b@b.c"];
+        let import = from_addresses("ldap", found.into_iter(), REFUSE).unwrap();
+        assert_eq!((import.len(), import.domains().count()), (3, 1));
+        let error = from_addresses("ldap", ["a@b.c", "b"].into_iter(), REFUSE).unwrap_err();
+        assert_eq!(error.to_string(), "ldap:2: `b`: is not an address");
+        assert!(from_addresses("ldap", [].into_iter(), REFUSE).unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>, words in "([a@.,;:\"\n #=]|mail|dn|\r\n|a@b\\.c){0,40}") {
+            for format in [Format::Text, Format::Csv, Format::Ldif] {
+                for bytes in [&bytes, words.as_bytes()] {
+                    _ = parse(bytes, format, "f", SKIP).map(|import| import.len());
+                }
+            }
+        }
+
+        #[test]
+        fn all_formats_say_the_same(users in prop::collection::btree_set("[a-z]{1,8}(\\.[a-z]{1,3})?", 1..20)) {
+            let rows = |head: &str, row: &dyn Fn(&str) -> String| {
+                users.iter().fold(head.to_owned(), |text, user| text + &row(user))
+            };
+            let plain = rows("", &|user| format!("{user}@d.example\n"));
+            let table = rows("name;E-Mail\r\n", &|user| format!("\"{user};x\";{user}@d.example\r\n"));
+            let directory = rows("version: 1\n", &|user| format!("\ndn: uid={user}\nmail: {user}\n @d.example\n"));
+            let files = [(plain, Format::Text), (table, Format::Csv), (directory, Format::Ldif)];
+            for (text, format) in files {
+                let mut set = RecipientSet::default();
+                set.import(parse(text.as_bytes(), format, "f", REFUSE).unwrap());
+                prop_assert_eq!(set.len(), users.len());
+                for user in &users {
+                    let mailbox = Mailbox::parse(&format!("{user}@d.example")).unwrap();
+                    let is_valid = matches!(set.check(&mailbox, None), Found::Valid { .. });
+                    prop_assert!(is_valid);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The names of columns and attributes that hold addresses, and their values.
+
+use super::import::{Reader, Stop};
+
+/// Whose values are addresses, without `-`, `_` and spaces, in lower case.
+const ADDRESSES: [&str; 12] = [
+    "email",
+    "emailaddress",
+    "emailaddresses",
+    "mail",
+    "mailaddress",
+    "mailalternateaddress",
+    "mailalternativeaddress",
+    "mailequivalentaddress",
+    "maillocaladdress",
+    "primarysmtpaddress",
+    "proxyaddresses",
+    "rfc822mailbox",
+];
+
+/// Whose values are addresses or names without a domain, which say nothing.
+const ALIASES: [&str; 7] =
+    ["alias", "aliases", "emailalias", "emailaliases", "mailalias", "mailaliases", "othermailbox"];
+
+/// What a column or an attribute holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Addresses.
+    Addresses,
+    /// Addresses among other names.
+    Aliases,
+}
+
+/// What is held under a name, if it is addresses.
+pub(super) fn kind(name: &str) -> Option<Kind> {
+    let name = plain(name);
+    let is = |names: &[&str]| names.contains(&name.as_str());
+    match name {
+        _ if is(&ADDRESSES) => Some(Kind::Addresses),
+        _ if is(&ALIASES) => Some(Kind::Aliases),
+        _ => None,
+    }
+}
+
+/// A name in lower case without `-`, `_` and spaces.
+pub(super) fn plain(name: &str) -> String {
+    name.chars()
+        .filter(|letter| !matches!(letter, '-' | '_') && !letter.is_whitespace())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Reads a value that is one address.
+pub(super) fn read_one(value: &str, line: u32, reader: &mut Reader) -> Result<(), Stop> {
+    match scheme(value.trim()) {
+        (None, address) => reader.address(address, line),
+        (Some(scheme), address) if scheme.eq_ignore_ascii_case("smtp") => {
+            reader.address(address, line)
+        }
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// Reads a value of a kind that is one address.
+pub(super) fn read_kind(
+    kind: Kind,
+    value: &str,
+    line: u32,
+    reader: &mut Reader,
+) -> Result<(), Stop> {
+    if kind == Kind::Aliases && !value.contains('@') {
+        return Ok(());
+    }
+    read_one(value, line, reader)
+}
+
+/// Reads a cell of addresses with `;`, `,` or white space between them.
+pub(super) fn read_many(
+    kind: Kind,
+    cell: &str,
+    line: u32,
+    reader: &mut Reader,
+) -> Result<(), Stop> {
+    let is_separator = |letter: char| matches!(letter, ';' | ',') || letter.is_whitespace();
+    // A quoted local part may hold anything.
+    if cell.trim().starts_with('"') {
+        return read_kind(kind, cell, line, reader);
+    }
+    // X.400 and X.500 addresses hold separators: `X400:C=US;A= ;P=Org`.
+    let mut inside_other = false;
+    for item in cell.split(is_separator).filter(|item| !item.is_empty()) {
+        let (scheme, _) = scheme(item);
+        let is_other = scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("smtp"));
+        if is_other || (inside_other && scheme.is_none() && !item.contains('@')) {
+            inside_other = true;
+            continue;
+        }
+        inside_other = false;
+        read_kind(kind, item, line, reader)?;
+    }
+    Ok(())
+}
+
+/// The scheme before a `:`, as Exchange writes it, and what stands behind it.
+fn scheme(value: &str) -> (Option<&str>, &str) {
+    let is_scheme = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    match value.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme), rest.trim_start()),
+        _ => (None, value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_however_they_are_written() {
+        for name in ["mail", "E-Mail", "EMAIL ADDRESS", "proxyAddresses", "Primary_SMTP_Address"] {
+            assert_eq!(kind(name), Some(Kind::Addresses), "{name}");
+        }
+        assert_eq!(kind("Alias"), Some(Kind::Aliases));
+        for name in ["name", "mailbox size", "", "mailForwardingAddress", "maildrop"] {
+            assert_eq!(kind(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn schemes_are_told_from_addresses() {
+        assert_eq!(scheme("SMTP: a@b"), (Some("SMTP"), "a@b"));
+        assert_eq!(scheme("a@b"), (None, "a@b"));
+        assert_eq!(scheme("a@[IPv6:::1]"), (None, "a@[IPv6:::1]"));
+        assert_eq!(scheme("\"a:b\"@c"), (None, "\"a:b\"@c"));
+    }
+}
