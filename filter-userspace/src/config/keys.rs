@@ -8,8 +8,8 @@ use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-use super::smtp_keys;
 use super::section::{At, Document, Section, TextOrSection, clean};
+use super::smtp_keys;
 use super::{
     Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Filter,
     Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, State, SynRates, Temporary,

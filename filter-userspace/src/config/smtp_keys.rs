@@ -48,7 +48,11 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
     }
     let tls = std::iter::once(&smtp.tls.default).chain(smtp.tls.peers.iter().map(|peer| &peer.tls));
     if !has_tls && tls.into_iter().any(|tls| tls.mode == PeerMode::Mandatory) {
-        root.error(&span, "tls.certificates", "TLS is mandatory for a peer: a certificate is needed");
+        root.error(
+            &span,
+            "tls.certificates",
+            "TLS is mandatory for a peer: a certificate is needed",
+        );
     }
     references(root, &smtp, &span);
     Some(smtp)
@@ -293,7 +297,9 @@ fn ldap(section: Section<'_>, folder: &Path) -> Directory {
         bind_dn: section.string("bind_dn").map(|text| text.value.to_owned()),
         password_file: path(&section, "password_file", folder),
         base: required(&section, "base"),
-        filter: section.string("filter").map_or("(mail=*)".to_owned(), |text| text.value.to_owned()),
+        filter: section
+            .string("filter")
+            .map_or("(mail=*)".to_owned(), |text| text.value.to_owned()),
         attributes: if attributes.is_empty() { vec!["mail".to_owned()] } else { attributes },
         refresh: seconds(&section, "refresh", 900),
     };

@@ -2,9 +2,116 @@
 //! state folder, which is read like any other file of recipients. So a directory
 //! that is away changes nothing, not even across a restart.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+
+use super::mail::directory_file;
 use crate::config::smtp::Directory;
+use crate::io::ldap::{self, Query};
+use crate::smtp::address::Mailbox;
 
-/// Follows a directory, until the runtime ends.
-pub(super) async fn follow(_directory: Directory, _state: PathBuf) {}
+/// How long an answer may take.
+const TIME: Duration = Duration::from_secs(120);
+
+/// How long to wait after a failure.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// The largest password file.
+const PASSWORD: u64 = 4096;
+
+/// Follows a directory, until the runtime ends. What it answers is written to its
+/// file, whose change is a reason to reload.
+pub(super) async fn follow(directory: Directory, state: PathBuf, max_entries: usize) {
+    let path = directory_file(&state, &directory.name);
+    let name = &directory.name;
+    let mut failed = false;
+    loop {
+        let wait = match refresh(&directory, &path, max_entries).await {
+            Ok(changed) => {
+                if failed {
+                    tracing::info!(directory = name, "answers again");
+                }
+                failed = false;
+                tracing::debug!(directory = name, changed, "asked for recipients");
+                directory.refresh
+            }
+            Err(error) => {
+                if !failed {
+                    let known = if path.exists() { "its last answer" } else { "no list" };
+                    tracing::error!(
+                        directory = name,
+                        "ALARM: recipients cannot be had: {error:#}; {known} stands meanwhile"
+                    );
+                }
+                failed = true;
+                RETRY.min(directory.refresh)
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Asks once; whether the answer was another than before.
+async fn refresh(directory: &Directory, path: &Path, max_entries: usize) -> Result<bool> {
+    let password = directory.password_file.as_deref().map(password).transpose()?;
+    let query = Query {
+        url: directory.url.clone(),
+        bind_dn: directory.bind_dn.clone(),
+        password,
+        base: directory.base.clone(),
+        filter: directory.filter.clone(),
+        attributes: directory.attributes.clone(),
+        page_size: 500,
+        timeout: TIME,
+        starttls: directory.starttls,
+        ca: directory.ca.clone(),
+        max_entries,
+    };
+    let values = ldap::addresses(&query).await?;
+    let mut addresses: Vec<_> = values.iter().filter_map(|value| address(value)).collect();
+    let skipped = values.len() - addresses.len();
+    // An answer without a single address would refuse everybody.
+    anyhow::ensure!(!addresses.is_empty(), "none of {skipped} values is an address");
+    if skipped > 0 {
+        tracing::debug!(directory = directory.name, skipped, "values that are no addresses");
+    }
+    addresses.sort();
+    addresses.dedup();
+    let text = addresses.join("\n") + "\n";
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(false);
+    }
+    write(path, &text).with_context(|| path.display().to_string())?;
+    Ok(true)
+}
+
+/// The address in a value: `a@b`, or `smtp:a@b` as Exchange has it, beside other
+/// kinds such as `X400:`.
+fn address(value: &str) -> Option<String> {
+    let plain = match value.split_once(':') {
+        Some((kind, address)) if kind.eq_ignore_ascii_case("smtp") => address,
+        Some(_) => return None,
+        None => value,
+    };
+    Mailbox::parse(plain.trim()).map(|mailbox| mailbox.to_string())
+}
+
+fn password(path: &Path) -> Result<String> {
+    let bytes = crate::io::files::read(path, PASSWORD).map_err(anyhow::Error::msg)?;
+    let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Whole or not at all.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
+}

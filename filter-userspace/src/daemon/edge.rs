@@ -142,7 +142,11 @@ async fn start(
         listeners.serve(&edge);
         tokio::spawn(edge.watch_backends());
         for directory in &smtp.directories {
-            tokio::spawn(directories::follow(directory.clone(), config.state.folder.clone()));
+            tokio::spawn(directories::follow(
+                directory.clone(),
+                config.state.folder.clone(),
+                config.limits.prefixes,
+            ));
         }
     }
     Ok((daemon, edge))

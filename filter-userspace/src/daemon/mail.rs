@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use filter_common::verdict::decide;
 use filter_common::Class;
+use filter_common::verdict::decide;
 
 use super::build::Lists;
 use crate::config::smtp::{DomainEntry, PeerTls, Smtp};
@@ -202,11 +202,7 @@ fn tls_policy(smtp: &Smtp, source: &str) -> TlsPolicy {
 }
 
 /// What the lists say of addresses, for sessions.
-pub fn classify(
-    files: Arc<Lists>,
-    runtime: Arc<Lists>,
-    enforcement: EnforcementTable,
-) -> Classify {
+pub fn classify(files: Arc<Lists>, runtime: Arc<Lists>, enforcement: EnforcementTable) -> Classify {
     Arc::new(move |address| {
         let said = [runtime.set.classify(address), files.set.classify(address)];
         standing(&said, enforcement)

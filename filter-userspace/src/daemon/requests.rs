@@ -173,10 +173,11 @@ impl Daemon {
         let Some(edge) = self.edge.clone() else { return };
         let now = clock::boot_ns();
         let blocks = self.filter.temporary().all().unwrap_or_default();
-        let left = |block: &TemporaryBlock| Duration::from_nanos(block.expires_ns.saturating_sub(now));
-        edge.publish_blocks(blocks.iter().filter_map(|(key, block)| {
-            Some((key.network()?.to_ip(), left(block)))
-        }));
+        let left =
+            |block: &TemporaryBlock| Duration::from_nanos(block.expires_ns.saturating_sub(now));
+        edge.publish_blocks(
+            blocks.iter().filter_map(|(key, block)| Some((key.network()?.to_ip(), left(block)))),
+        );
     }
 
     fn remove_temporary(&mut self, address: IpAddr) -> Result<TemporaryEntry, Failure> {

@@ -24,9 +24,9 @@ const TIME: Duration = Duration::from_secs(600);
 
 /// Listens as a backend of the configuration.
 pub(super) async fn bind(server: &str) -> Result<TcpListener> {
-    let address: SocketAddr = server
-        .parse()
-        .with_context(|| format!("a trial's backend has an address of its own, and `{server}` is none"))?;
+    let address: SocketAddr = server.parse().with_context(|| {
+        format!("a trial's backend has an address of its own, and `{server}` is none")
+    })?;
     TcpListener::bind(address)
         .await
         .with_context(|| format!("the trial's backend cannot listen on {address}"))

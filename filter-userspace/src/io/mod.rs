@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod files;
 pub mod kernel;
+pub mod ldap;
 pub mod privilege;
 pub mod runtime_file;
 pub mod smtp;

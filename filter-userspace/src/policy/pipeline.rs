@@ -165,11 +165,8 @@ fn size(policy: &Policy, facts: &Facts<'_>) -> Outcome {
 fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> Outcome {
     let Some(mailbox) = facts.sender.mailbox() else { return Ok("the null sender".to_owned()) };
     let Some(found) = policy.senders.find(mailbox) else { return Ok("on no list".to_owned()) };
-    let rule = Rule {
-        source: found.source.to_owned(),
-        line: found.line,
-        entry: found.pattern.to_owned(),
-    };
+    let rule =
+        Rule { source: found.source.to_owned(), line: found.line, entry: found.pattern.to_owned() };
     match found.class {
         SenderClass::Approved => Ok(format!("approved: {rule}")),
         SenderClass::Blocked => {
@@ -216,12 +213,7 @@ fn recipient(
     }
 }
 
-fn connection(
-    policy: &Policy,
-    facts: &Facts<'_>,
-    _: &ForwardPath,
-    _: &mut dyn Memory,
-) -> Outcome {
+fn connection(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> Outcome {
     if let Some(rule) = &facts.connection.approved {
         return Ok(format!("approved: {rule}"));
     }

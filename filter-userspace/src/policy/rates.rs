@@ -74,7 +74,8 @@ impl<K: Hash + Eq> Strikes<K> {
     /// anew.
     pub fn strike(&mut self, key: K, limit: u32, window: Duration, now: Instant) -> bool {
         let (since, count) = self.strikes.get(&key).copied().unwrap_or((now, 0));
-        let (since, count) = if now.duration_since(since) > window { (now, 0) } else { (since, count) };
+        let (since, count) =
+            if now.duration_since(since) > window { (now, 0) } else { (since, count) };
         let full = limit > 0 && count + 1 >= limit;
         self.strikes.put(key, if full { (now, 0) } else { (since, count + 1) });
         full

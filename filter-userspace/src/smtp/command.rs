@@ -140,7 +140,8 @@ fn bare(rest: &str, command: Command, syntax: &'static str) -> Result<Command, B
 
 /// Clients give all kinds of names; what counts is that it is one printable word.
 fn helo(rest: &str, syntax: &'static str) -> Result<Box<str>, BadCommand> {
-    let is_word = !rest.is_empty() && rest.len() <= HELO && rest.bytes().all(|b| b.is_ascii_graphic());
+    let is_word =
+        !rest.is_empty() && rest.len() <= HELO && rest.bytes().all(|b| b.is_ascii_graphic());
     if is_word { Ok(rest.into()) } else { Err(BadCommand::Syntax(syntax)) }
 }
 
@@ -168,7 +169,9 @@ fn mail(rest: &str) -> Result<Command, BadCommand> {
         path(rest, "FROM:").ok_or(BadCommand::Syntax("MAIL FROM:<address> [parameters]"))?;
     let sender = match without_route(path) {
         Some("") => ReversePath::Null,
-        Some(mailbox) => Mailbox::parse(mailbox).map(ReversePath::Mailbox).ok_or(BadCommand::Sender)?,
+        Some(mailbox) => {
+            Mailbox::parse(mailbox).map(ReversePath::Mailbox).ok_or(BadCommand::Sender)?
+        }
         None => return Err(BadCommand::Sender),
     };
     let parameters = mail_parameters(parameters)?;
@@ -306,7 +309,9 @@ fn is_orcpt(text: &str) -> bool {
     let is_kind = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let is_utf8 = kind.eq_ignore_ascii_case("utf-8")
         && (1..=500).contains(&address.len())
-        && address.chars().all(|letter| !letter.is_control() && !letter.is_whitespace() && letter != '=');
+        && address
+            .chars()
+            .all(|letter| !letter.is_control() && !letter.is_whitespace() && letter != '=');
     is_kind && (is_xtext(address, 500) || is_utf8)
 }
 
@@ -338,7 +343,10 @@ mod tests {
                 envid: Some("a+2Bb".into()),
             }
         );
-        assert_eq!(parse("MAIL FROM:<>"), Ok(Command::Mail(ReversePath::Null, MailParameters::default())));
+        assert_eq!(
+            parse("MAIL FROM:<>"),
+            Ok(Command::Mail(ReversePath::Null, MailParameters::default()))
+        );
     }
 
     #[test]
@@ -355,7 +363,10 @@ mod tests {
             ("RCPT TO:<a@???.com>", BadCommand::Recipient),
             ("RCPT TO:<a@b> SIZE=1", BadCommand::Parameter),
             ("RCPT TO:<a@b> NOTIFY=NEVER,DELAY", parse("RCPT TO:<a@b> ORCPT=a").unwrap_err()),
-            ("RCPT TO:<a@b> NOTIFY=DELAY,DELAY", parse("RCPT TO:<a@b> ORCPT=rfc822;a=b").unwrap_err()),
+            (
+                "RCPT TO:<a@b> NOTIFY=DELAY,DELAY",
+                parse("RCPT TO:<a@b> ORCPT=rfc822;a=b").unwrap_err(),
+            ),
             ("XCLIENT ADDR=1.2.3.4", BadCommand::Unknown),
             ("BDAT 1 2", BadCommand::Syntax("BDAT octets [LAST]")),
             ("DATA now", BadCommand::Syntax("DATA")),

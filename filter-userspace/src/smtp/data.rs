@@ -81,7 +81,11 @@ impl Decoder {
     /// # Errors
     ///
     /// When this is no message; what was given to `sink` before stands.
-    pub fn decode(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8])) -> Result<Decoded, BadData> {
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Decoded, BadData> {
         let mut used = 0;
         // A CR at the very end is held until its LF comes: never half a line end.
         while let Some(&byte) = bytes.get(used) {
@@ -229,7 +233,11 @@ mod tests {
     use super::*;
 
     /// The message in `wire`, cut at every `step` bytes, and the bytes used.
-    fn decode(mut decoder: Decoder, wire: &[u8], step: usize) -> Result<(Vec<u8>, usize, bool), BadData> {
+    fn decode(
+        mut decoder: Decoder,
+        wire: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, usize, bool), BadData> {
         let mut message = Vec::new();
         let mut used = 0;
         for piece in wire.chunks(step) {

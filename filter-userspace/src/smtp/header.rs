@@ -138,7 +138,8 @@ impl Received<'_> {
             Some(host) => host.to_string(),
             None => "unknown".to_owned(),
         };
-        let mut field = format!("Received: from {helo} ({client})\r\n\tby {} (mxdp)", self.hostname);
+        let mut field =
+            format!("Received: from {helo} ({client})\r\n\tby {} (mxdp)", self.hostname);
         field.push_str(&format!(" with {} id {}", self.protocol, self.id));
         if let Some(tls) = self.tls {
             field.push_str(&format!("\r\n\t({tls})"));
@@ -153,7 +154,8 @@ impl Received<'_> {
 
 /// RFC 5322 section 3.3, in UTC.
 fn date(unix: u64) -> String {
-    let time = i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
+    let time =
+        i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
     let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     // Fails for years before 1900 only.
     time.format(&Rfc2822).unwrap_or_default()

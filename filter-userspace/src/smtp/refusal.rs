@@ -211,9 +211,9 @@ pub struct Refusal {
     /// What met the rule: an address in the form it has in replies, or nothing.
     pub subject: String,
     /// What decided, for the operator.
-    pub rule: Option<Rule>,
+    pub rule: Option<Box<Rule>>,
     /// The backend's own reply, where that decided.
-    pub passed: Option<Reply>,
+    pub passed: Option<Box<Reply>>,
 }
 
 impl Refusal {
@@ -226,7 +226,7 @@ impl Refusal {
     /// A refusal by a rule.
     #[must_use]
     pub fn by(reason: Reason, subject: impl fmt::Display, rule: Option<Rule>) -> Self {
-        Self { rule, ..Self::new(reason, subject) }
+        Self { rule: rule.map(Box::new), ..Self::new(reason, subject) }
     }
 
     /// The backend's refusal. That it closes its connection (421) is none of the
@@ -238,14 +238,14 @@ impl Refusal {
             _ => 451,
         };
         let reply = Reply { code, ..reply }.with_enhanced();
-        Self { passed: Some(reply), ..Self::new(Reason::BackendRefused, "") }
+        Self { passed: Some(Box::new(reply)), ..Self::new(Reason::BackendRefused, "") }
     }
 
     /// What the client is told; `reference` is what the record is found by.
     #[must_use]
     pub fn reply(&self, reference: &str) -> Reply {
         if let Some(reply) = &self.passed {
-            return reply.clone();
+            return (**reply).clone();
         }
         let (code, enhanced, text) = self.reason.wire();
         let separator = if self.subject.is_empty() { "" } else { " " };
@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn the_client_gets_the_kind_the_address_and_a_reference() {
-        let rule = Rule { source: "/etc/mxdp/senders".to_owned(), line: 7, entry: "*@b".to_owned() };
+        let rule =
+            Rule { source: "/etc/mxdp/senders".to_owned(), line: 7, entry: "*@b".to_owned() };
         let refusal = Refusal::by(Reason::BlockedSender, "<a@b>", Some(rule));
         assert_eq!(
             refusal.reply("X-1").to_string(),

@@ -131,7 +131,7 @@ impl Replies {
     /// # Errors
     ///
     /// When what came is no reply, or longer than any backend needs.
-    pub fn next(&mut self) -> Result<Option<Reply>, Garbled> {
+    pub fn take(&mut self) -> Result<Option<Reply>, Garbled> {
         loop {
             let rest = &self.bytes[self.used..];
             let Some(end) = memchr(b'\n', rest) else {
@@ -176,12 +176,11 @@ fn split(line: &[u8]) -> Option<(String, bool, String)> {
 fn whole(lines: &[String]) -> Option<Reply> {
     let code = lines.first()?.get(..3)?.parse().ok()?;
     let enhanced = Enhanced::split(lines.first()?.get(3..)?).map(|(enhanced, _)| enhanced);
-    let text = lines.iter().filter_map(|line| line.get(3..)).map(|text| {
-        match Enhanced::split(text) {
+    let text =
+        lines.iter().filter_map(|line| line.get(3..)).map(|text| match Enhanced::split(text) {
             Some((_, rest)) if enhanced.is_some() => rest.to_owned(),
             _ => text.to_owned(),
-        }
-    });
+        });
     Some(Reply { code, enhanced, lines: text.collect() })
 }
 
@@ -194,7 +193,7 @@ mod tests {
         let mut all = Vec::new();
         for byte in bytes {
             replies.push(&[*byte]);
-            all.extend(replies.next()?);
+            all.extend(replies.take()?);
         }
         Ok(all)
     }

@@ -93,9 +93,10 @@ impl Pool {
         let health = |server: &Server| ServerHealth {
             backend: self.config.name.to_string(),
             server: server.name.clone(),
-            error: server.down.load(Ordering::Relaxed).then(|| {
-                server.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            }),
+            error: server
+                .down
+                .load(Ordering::Relaxed)
+                .then(|| server.error.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         };
         self.servers.iter().map(health).collect()
     }
@@ -173,7 +174,8 @@ impl Pool {
         with_tls: bool,
     ) -> Result<(Stream, Capabilities), Failed> {
         let stream = connect(server, self.config.connect_timeout).await?;
-        let mut talk = Talk { stream, replies: Replies::default(), time: self.config.reply_timeout };
+        let mut talk =
+            Talk { stream, replies: Replies::default(), time: self.config.reply_timeout };
         if self.config.client_address == ClientAddress::Proxy {
             let header = proxy_header(client).ok_or_else(|| down("no PROXY header".to_owned()))?;
             talk.send(&header).await?;
@@ -261,7 +263,7 @@ impl Talk {
         let read = async {
             let mut buffer = [0; 4096];
             loop {
-                match self.replies.next() {
+                match self.replies.take() {
                     Ok(Some(reply)) => return Ok(reply),
                     Ok(None) => {}
                     Err(_) => return Err(down("what it says is no SMTP".to_owned())),
@@ -332,7 +334,8 @@ fn xclient(client: &ClientFacts, offers: &[String]) -> String {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("IPV6:{address}"),
     };
-    let helo = if client.helo.is_empty() { "[UNAVAILABLE]".to_owned() } else { xtext(&client.helo) };
+    let helo =
+        if client.helo.is_empty() { "[UNAVAILABLE]".to_owned() } else { xtext(&client.helo) };
     let attributes = [
         // Whoever looks names up, it is not this proxy.
         ("NAME", "[UNAVAILABLE]".to_owned()),
@@ -370,10 +373,11 @@ fn proxy_header(client: Option<&ClientFacts>) -> Option<Vec<u8>> {
         let none = v2::Addresses::Unspecified;
         return v2::Builder::with_addresses(command, v2::Protocol::Unspecified, none).build().ok();
     };
-    let (source, target) = match (client.address.ip().to_canonical(), client.local.ip().to_canonical()) {
-        (IpAddr::V4(source), IpAddr::V4(target)) => (IpAddr::V4(source), IpAddr::V4(target)),
-        (source, target) => (IpAddr::V6(mapped(source)), IpAddr::V6(mapped(target))),
-    };
+    let (source, target) =
+        match (client.address.ip().to_canonical(), client.local.ip().to_canonical()) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => (IpAddr::V4(source), IpAddr::V4(target)),
+            (source, target) => (IpAddr::V6(mapped(source)), IpAddr::V6(mapped(target))),
+        };
     let source = SocketAddr::new(source, client.address.port());
     let target = SocketAddr::new(target, client.local.port());
     let command = v2::Version::Two | v2::Command::Proxy;

@@ -178,9 +178,10 @@ impl Connection {
         let Some(pool) = generation.pool(backend).cloned() else {
             return self.session.opened(Err(OpenFailure::Down), now());
         };
-        self.opening = Some(Box::pin(async move {
-            pool.open(&generation.settings.hostname, Some(&facts)).await
-        }));
+        self.opening =
+            Some(Box::pin(
+                async move { pool.open(&generation.settings.hostname, Some(&facts)).await },
+            ));
     }
 
     /// Begins TLS; whether it came about.

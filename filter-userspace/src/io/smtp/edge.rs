@@ -181,7 +181,11 @@ pub struct SmtpStatus {
 impl Edge {
     /// An edge; temporary blocks are asked for by `blocks`.
     #[must_use]
-    pub fn new(generation: Generation, classify: Classify, blocks: mpsc::Sender<Block>) -> Arc<Self> {
+    pub fn new(
+        generation: Generation,
+        classify: Classify,
+        blocks: mpsc::Sender<Block>,
+    ) -> Arc<Self> {
         let rate = generation.smtp.rate;
         let counts = Counts {
             connections: HashMap::new(),
@@ -373,9 +377,7 @@ impl Memory for Shared<'_> {
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()
-        }
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 

@@ -83,7 +83,7 @@ fn write(events: &Receiver<Event>) {
             outcome = if refusal.is_none() { "accepted" } else { "refused" },
             stage = refusal.map_or("backend", |refusal| refusal.reason.stage().name()),
             reason = refusal.map_or("accepted", |refusal| refusal.reason.name()),
-            rule = text(refusal.and_then(|refusal| refusal.rule.as_ref()).map(ToString::to_string)),
+            rule = text(refusal.and_then(|refusal| refusal.rule.as_deref()).map(ToString::to_string)),
             %client,
             country = text(country),
             helo,

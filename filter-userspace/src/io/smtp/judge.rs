@@ -56,8 +56,9 @@ impl Judge {
 
     /// Takes note of what became of a recipient.
     pub(super) fn record(&mut self, attempt: Attempt, session: &Session) {
-        if let (Outcome::Refused(refusal), Some(recipient)) = (&attempt.outcome, &attempt.recipient) {
-            let at_backend = refusal.passed.as_ref().is_some_and(|reply| {
+        if let (Outcome::Refused(refusal), Some(recipient)) = (&attempt.outcome, &attempt.recipient)
+        {
+            let at_backend = refusal.passed.as_deref().is_some_and(|reply| {
                 attempt.size == 0
                     && reply.code == 550
                     && matches!(reply.enhanced, Some(Enhanced(5, 1, 1)))
@@ -66,7 +67,8 @@ impl Judge {
             if at_backend {
                 self.edge.remember_invalid(recipient, now);
             }
-            let invalid = matches!(refusal.reason, Reason::UnknownRecipient | Reason::TooManyInvalid);
+            let invalid =
+                matches!(refusal.reason, Reason::UnknownRecipient | Reason::TooManyInvalid);
             if at_backend || invalid {
                 self.edge.strike(self.client, &self.generation, now);
             }

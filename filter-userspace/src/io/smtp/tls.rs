@@ -22,8 +22,7 @@ use rustls::{
 use crate::config::smtp::{Backend, BackendTls, Certificate, TlsSettings};
 use crate::smtp::session::Tls;
 
-const VERSIONS: [&SupportedProtocolVersion; 2] =
-    [&rustls::version::TLS13, &rustls::version::TLS12];
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// TLS towards clients.
 #[derive(Clone, Debug)]
@@ -83,8 +82,7 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
-        config.ticketer =
-            ring::Ticketer::new().map_err(|error| vec![format!("tls: {error}")])?;
+        config.ticketer = ring::Ticketer::new().map_err(|error| vec![format!("tls: {error}")])?;
         Ok(Some(Self { config: Arc::new(config), verifier }))
     }
 

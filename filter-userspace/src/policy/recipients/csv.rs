@@ -29,9 +29,8 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
         let header = match &header {
             Some(header) => header,
             None => {
-                let found = Header::of(&row);
-                let is_header = found.is_named() || !row.iter().any(|cell| cell.contains(&b'@'));
-                let header = header.insert(found);
+                let is_header = !row.iter().any(|cell| cell.contains(&b'@'));
+                let header = header.insert(Header::of(&row, is_header));
                 if is_header {
                     continue;
                 }
@@ -108,7 +107,11 @@ struct Header {
 }
 
 impl Header {
-    fn of(row: &ByteRecord) -> Self {
+    /// The header of a table that starts with this row.
+    fn of(row: &ByteRecord, is_header: bool) -> Self {
+        if !is_header {
+            return Self { columns: Vec::new(), width: 0 };
+        }
         let names = || row.iter().map(|cell| String::from_utf8_lossy(cell));
         let mut columns: Vec<_> = names()
             .enumerate()
@@ -185,6 +188,7 @@ mod tests {
     #[test]
     fn without_a_header_the_first_cell_with_an_address_counts() {
         reads(b"1,a@b.c,x@y.z\n2,b@b.c\n", Csv, &[("a@b.c", 1), ("b@b.c", 2)]);
+        reads(b"mail,mail@b.c\n", Csv, &[("mail@b.c", 1)]);
         reads(b"Who,Where\nBob,a@b.c\n", Csv, &[("a@b.c", 2)]);
         assert!(fails(b"1,a@b.c\n2,nothing\n", Csv).starts_with("f:2: "));
     }

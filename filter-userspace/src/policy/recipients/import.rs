@@ -225,12 +225,11 @@ impl Reader {
 
     fn finish(mut self, read: Result<(), Stop>) -> Result<Import, ImportError> {
         let name = self.import.name.clone();
-        match read {
-            Err(Stop::TooMany(line)) => return Err(ImportError::TooMany { name, line }),
-            Err(Stop::Unusable(line, why)) => {
-                return Err(ImportError::Unusable { name, line, why });
-            }
-            Ok(()) => {}
+        if let Err(stop) = read {
+            return Err(match stop {
+                Stop::TooMany(line) => ImportError::TooMany { name, line },
+                Stop::Unusable(line, why) => ImportError::Unusable { name, line, why },
+            });
         }
         if self.options.on_bad_line == OnBadLine::Refuse && self.import.bad.total() > 0 {
             return Err(ImportError::BadLines(self.import.bad.named(&name).collect()));

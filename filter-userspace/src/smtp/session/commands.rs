@@ -1,7 +1,7 @@
 //! The dialogue: what a command does.
 
-use super::facts::{Action, Answer, Now, Question};
 use super::envelope::{Rcpt, Transaction};
+use super::facts::{Action, Answer, Now, Question};
 use super::{Asked, Session, State};
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::command::{BadCommand, Body, Command, MailParameters, RcptParameters};
@@ -185,8 +185,7 @@ impl Session {
             return self.bad_command(BadCommand::Parameter, now);
         }
         self.reset(now);
-        let question =
-            Question::Mail { sender: sender.clone(), parameters: parameters.clone() };
+        let question = Question::Mail { sender: sender.clone(), parameters: parameters.clone() };
         self.state = State::Asked(Asked::Mail(Box::new(Transaction::new(sender, parameters, now))));
         self.actions.push_back(Action::Ask(question));
     }
@@ -214,10 +213,8 @@ impl Session {
             let refusal = Refusal::new(Reason::TooManyRecipients, format_args!("<{}>", rcpt.path));
             return self.refuse_recipient(&rcpt, refusal, now);
         }
-        let question = Question::Rcpt {
-            sender: transaction.sender.clone(),
-            recipient: rcpt.path.clone(),
-        };
+        let question =
+            Question::Rcpt { sender: transaction.sender.clone(), recipient: rcpt.path.clone() };
         self.state = State::Asked(Asked::Rcpt(rcpt));
         self.actions.push_back(Action::Ask(question));
     }

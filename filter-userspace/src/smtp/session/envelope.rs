@@ -92,7 +92,7 @@ pub(super) struct Envelope {
 impl Session {
     /// Refuses a recipient, and ends the session after too many unknown ones.
     pub(super) fn refuse_recipient(&mut self, rcpt: &Rcpt, refusal: Refusal, now: Now) {
-        let unknown = match &refusal.passed {
+        let unknown = match refusal.passed.as_deref() {
             // X.1.x is about the address (RFC 3463 section 3.2).
             Some(reply) => {
                 reply.is_permanent() && matches!(reply.enhanced, Some(Enhanced(5, 1, _)))

@@ -122,7 +122,7 @@ impl Session {
             link.replies.push(bytes);
         }
         while let Some(link) = &mut self.link {
-            match link.replies.next() {
+            match link.replies.take() {
                 Ok(Some(reply)) => self.backend_reply(reply, now),
                 Ok(None) => break,
                 Err(_) => {
@@ -145,8 +145,8 @@ impl Session {
     fn backend_reply(&mut self, reply: Reply, now: Now) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Envelope(envelope) => self.envelope_reply(envelope, reply, now),
-            State::Begin(begin) => self.begin_reply(begin, reply, now),
-            State::Ending(ending) => self.ending_reply(ending, &reply, now),
+            State::Begin(begin) => self.begin_reply(&begin, reply, now),
+            State::Ending(ending) => self.ending_reply(&ending, &reply, now),
             State::Message(mut message) => {
                 // It has heard enough before the end: that is a refusal, whatever
                 // it says.
@@ -167,7 +167,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Envelope(envelope) => self.envelope_lost(envelope, now),
             State::Begin(begin) => self.begin_lost(&begin, now),
-            State::Ending(ending) => self.ending_lost(ending, now),
+            State::Ending(ending) => self.ending_lost(&ending, now),
             State::Message(mut message) => {
                 message.refuse(Refusal::new(Reason::BackendLost, ""));
                 self.state = State::Message(message);

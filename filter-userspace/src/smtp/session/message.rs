@@ -120,12 +120,12 @@ impl Session {
         self.deadline = now.monotonic + self.settings.times.backend_reply;
     }
 
-    pub(super) fn begin_reply(&mut self, begin: Begin, reply: Reply, now: Now) {
+    pub(super) fn begin_reply(&mut self, begin: &Begin, reply: Reply, now: Now) {
         if reply.code != 354 {
             if reply.code == 421 || reply.is_positive() {
                 self.drop_link();
             }
-            return self.begin_failed(&begin, Refusal::passed(reply), now);
+            return self.begin_failed(begin, Refusal::passed(reply), now);
         }
         let reference = self.reference();
         let received = self.received(&reference, now);
@@ -253,9 +253,7 @@ impl Session {
             return 0;
         };
         let wanted = match message.chunk {
-            Some(chunk) => {
-                usize::try_from(chunk.left).unwrap_or(usize::MAX).min(bytes.len())
-            }
+            Some(chunk) => usize::try_from(chunk.left).unwrap_or(usize::MAX).min(bytes.len()),
             None => bytes.len(),
         };
         let decoded = self.decode(&mut message, &bytes[..wanted]);
@@ -297,7 +295,8 @@ impl Session {
         bytes: &[u8],
     ) -> Result<crate::smtp::data::Decoded, BadData> {
         let Message { decoder, stuffer, scan, size, refused, .. } = message;
-        let mut out = self.link.as_mut().filter(|_| refused.is_none()).map(|link| link.out.buffer());
+        let mut out =
+            self.link.as_mut().filter(|_| refused.is_none()).map(|link| link.out.buffer());
         decoder.decode(bytes, |piece| {
             *size += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             scan.look(piece);
@@ -343,7 +342,13 @@ impl Session {
     }
 
     /// The message has come whole, or as far as it is wanted.
-    fn message_ended(&mut self, message: Message, refusal: Option<Refusal>, closes: bool, now: Now) {
+    fn message_ended(
+        &mut self,
+        message: Message,
+        refusal: Option<Refusal>,
+        closes: bool,
+        now: Now,
+    ) {
         let Message { stuffer, scan, size, refused, reference, .. } = message;
         let ending = Ending { facts: Arc::new(scan.facts()), size, reference, heard: true };
         let lost = || Refusal::new(Reason::BackendLost, "");
@@ -370,7 +375,11 @@ impl Session {
         self.drop_link();
         let Message { scan, size, refused, reference, .. } = message;
         let ending = Ending { facts: Arc::new(scan.facts()), size, reference, heard: false };
-        self.finish_refused(refused.unwrap_or_else(|| Refusal::new(reason, "")), Some(&ending), now);
+        self.finish_refused(
+            refused.unwrap_or_else(|| Refusal::new(reason, "")),
+            Some(&ending),
+            now,
+        );
     }
 
     pub(super) fn message_timed_out(&mut self, mut message: Message, blocked: bool, now: Now) {
@@ -384,7 +393,7 @@ impl Session {
         self.message_ended(message, Some(Refusal::new(Reason::TooSlow, "")), true, now);
     }
 
-    pub(super) fn ending_reply(&mut self, ending: Ending, reply: &Reply, now: Now) {
+    pub(super) fn ending_reply(&mut self, ending: &Ending, reply: &Reply, now: Now) {
         if !reply.is_positive() {
             if reply.code == 421 || reply.code / 100 == 3 {
                 self.drop_link();
@@ -392,7 +401,7 @@ impl Session {
             return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
         }
         let reply = reply.clone().with_enhanced();
-        self.finish(&Outcome::Accepted, &reply, &ending, now);
+        self.finish(&Outcome::Accepted, &reply, ending, now);
         if let Some(link) = &mut self.link {
             link.dirty = false;
             link.used = true;
@@ -400,13 +409,13 @@ impl Session {
         self.ending_told(&reply, ending.heard, now);
     }
 
-    pub(super) fn ending_lost(&mut self, ending: Ending, now: Now) {
+    pub(super) fn ending_lost(&mut self, ending: &Ending, now: Now) {
         self.drop_link();
         self.ending_refused(ending, Refusal::new(Reason::BackendLost, ""), now);
     }
 
-    fn ending_refused(&mut self, ending: Ending, refusal: Refusal, now: Now) {
-        let reply = self.finish_refused(refusal, Some(&ending), now);
+    fn ending_refused(&mut self, ending: &Ending, refusal: Refusal, now: Now) {
+        let reply = self.finish_refused(refusal, Some(ending), now);
         self.ending_told(&reply, ending.heard, now);
     }
 
@@ -425,12 +434,7 @@ impl Session {
             None => self.reference(),
         };
         let reply = refusal.reply(&reference);
-        let nobody = Ending {
-            facts: Arc::default(),
-            size: 0,
-            reference,
-            heard: true,
-        };
+        let nobody = Ending { facts: Arc::default(), size: 0, reference, heard: true };
         self.finish(&Outcome::Refused(refusal), &reply, ending.unwrap_or(&nobody), now);
         reply
     }

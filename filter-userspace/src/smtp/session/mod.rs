@@ -263,7 +263,7 @@ impl Session {
             }
             State::Envelope(envelope) => self.envelope_lost(envelope, now),
             State::Begin(begin) => self.begin_lost(&begin, now),
-            State::Ending(ending) => self.ending_lost(ending, now),
+            State::Ending(ending) => self.ending_lost(&ending, now),
             // Who opens and answers keeps time of its own.
             state @ (State::Asked(_) | State::Opening(_) | State::StartTls | State::Closed) => {
                 self.state = state;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Session;
 use super::facts::{Action, Now};
 use super::message::Ending;
-use super::Session;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::header::MessageFacts;
 use crate::smtp::refusal::{Reason, Refusal};
@@ -82,7 +82,10 @@ impl Session {
             reply,
             size: message.map_or(0, |message| message.size),
             message: message.map(|message| message.facts.clone()),
-            backend: self.link.as_ref().map(|link| (link.backend.to_string(), link.address.clone())),
+            backend: self
+                .link
+                .as_ref()
+                .map(|link| (link.backend.to_string(), link.address.clone())),
         };
         self.actions.push_back(Action::Record(Box::new(attempt)));
     }

@@ -1,0 +1,324 @@
+//! Addresses from a directory by LDAP (RFC 4511).
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use ldap3::controls::{Control, ControlType, PagedResults};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// How much of what a server says is shown, in characters.
+const SHOWN: usize = 300;
+
+/// A search for all addresses of a directory.
+#[derive(Clone)]
+pub struct Query {
+    /// `ldap://host:port`, `ldaps://host:port`, or `ldapi://` with the path of a
+    /// socket, percent-encoded. The host must be in the certificate.
+    pub url: String,
+    /// Who binds; nobody (an anonymous bind) without.
+    pub bind_dn: Option<String>,
+    /// The password of the simple bind. In the clear without TLS.
+    pub password: Option<String>,
+    /// Where the search starts; it goes through the whole tree below.
+    pub base: String,
+    /// Which entries are searched (RFC 4515).
+    pub filter: String,
+    /// The attributes that hold addresses.
+    pub attributes: Vec<String>,
+    /// How many entries the server is asked for at a time (RFC 2696).
+    pub page_size: u16,
+    /// How long all of it may take.
+    pub timeout: Duration,
+    /// Whether TLS is started on an `ldap://` connection (RFC 4511 section 4.14);
+    /// without TLS there is no bind then.
+    pub starttls: bool,
+    /// The certificates that are trusted, in PEM, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The most addresses.
+    pub max_entries: usize,
+}
+
+impl fmt::Debug for Query {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query")
+            .field("url", &self.url)
+            .field("bind_dn", &self.bind_dn)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("base", &self.base)
+            .field("filter", &self.filter)
+            .field("attributes", &self.attributes)
+            .field("page_size", &self.page_size)
+            .field("timeout", &self.timeout)
+            .field("starttls", &self.starttls)
+            .field("ca", &self.ca)
+            .field("max_entries", &self.max_entries)
+            .finish()
+    }
+}
+
+/// The values of the attributes of all entries that are found, as they are.
+///
+/// References to other servers within the result (Active Directory sends them for
+/// its own partitions) are not followed.
+///
+/// # Errors
+///
+/// With the server and the step, and never with the password: the query makes no
+/// sense; the server cannot be reached, trusted, or logged into in time; it ends
+/// the search with anything but success, or tells that it left out values; there
+/// are too many addresses, or none. A part of a directory is never taken for all
+/// of it.
+pub async fn addresses(query: &Query) -> Result<Vec<String>> {
+    check(query)?;
+    // The library panics on some malformed answers: that ends a task, not more.
+    // Tasks of a set end when it is dropped.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(query.clone()));
+    let result = match tasks.join_next().await {
+        Some(Ok(result)) => result,
+        _ => Err(anyhow!("the server's answer is malformed")),
+    };
+    result.with_context(|| format!("LDAP server {}", query.url))
+}
+
+/// Refuses what the library would take for something else, or panic on.
+fn check(query: &Query) -> Result<()> {
+    let schemes = ["ldap://", "ldaps://", "ldapi://"];
+    let host = schemes.iter().find_map(|scheme| query.url.strip_prefix(scheme));
+    ensure!(
+        host.is_some_and(|host| !host.is_empty() && !host.contains('@')),
+        "an LDAP server is written ldap://host, ldaps://host or ldapi://path, without a user"
+    );
+    let url = &query.url;
+    ensure!(
+        !query.starttls || url.starts_with("ldap://"),
+        "LDAP server {url}: STARTTLS is for ldap:// only"
+    );
+    ensure!(!query.attributes.is_empty(), "LDAP server {url}: no attribute is asked for");
+    ensure!(query.page_size > 0, "LDAP server {url}: the page size is 0");
+    // RFC 4513 section 5.1.2: a name without a password binds nobody.
+    let has_password = query.password.as_ref().is_some_and(|password| !password.is_empty());
+    ensure!(
+        query.bind_dn.is_some() == has_password,
+        "LDAP server {url}: a bind DN and a password need each other"
+    );
+    Ok(())
+}
+
+async fn run(query: Query) -> Result<Vec<String>> {
+    let deadline = Instant::now() + query.timeout;
+    let mut settings = LdapConnSettings::new().set_starttls(query.starttls);
+    let with_tls = query.starttls || query.url.starts_with("ldaps://");
+    if with_tls {
+        settings = settings.set_config(Arc::new(tls(query.ca.as_deref())?));
+    }
+    let connecting = match (query.starttls, with_tls) {
+        (true, _) => "connect and STARTTLS",
+        (_, true) => "connect with TLS",
+        _ => "connect",
+    };
+    let connect = LdapConnAsync::with_settings(settings, &query.url);
+    let (connection, mut ldap) = step(connecting, deadline, connect).await?;
+    let mut driver = JoinSet::new();
+    driver.spawn(connection.drive());
+
+    if let (Some(name), Some(password)) = (&query.bind_dn, &query.password) {
+        let bound = step("bind", deadline, ldap.simple_bind(name, password)).await?;
+        step("bind", deadline, async { bound.success() }).await?;
+    }
+    let found = search(&query, &mut ldap, deadline).await?;
+    ensure!(!found.is_empty(), "search: no entry has an address");
+    // It has answered; how it takes the farewell is of no interest.
+    _ = step("unbind", deadline, ldap.unbind()).await;
+    Ok(found)
+}
+
+/// Searches page by page.
+///
+/// The library's own adapter would go on after a page that failed if it had a
+/// cookie, and forget the failure.
+async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut cookie = Vec::new();
+    loop {
+        let page = PagedResults { size: query.page_size.into(), cookie };
+        ldap.with_controls(page);
+        let search =
+            ldap.streaming_search(&query.base, Scope::Subtree, &query.filter, &query.attributes);
+        let mut entries = step("search", deadline, search).await?;
+        while let Some(entry) = step("search", deadline, entries.next()).await? {
+            if entry.is_ref() || entry.is_intermediate() {
+                continue;
+            }
+            collect(query, SearchEntry::construct(entry), &mut found)?;
+        }
+        let result = entries.finish().await;
+        let result = step("search", deadline, async { result.success() }).await?;
+        let next = result.ctrls.iter().find_map(|control| match control {
+            Control(Some(ControlType::PagedResults), raw) => Some(raw.parse::<PagedResults>()),
+            _ => None,
+        });
+        match next {
+            Some(next) if !next.cookie.is_empty() => cookie = next.cookie,
+            // A server without pages has sent everything.
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Takes the values of the attributes that were asked for.
+fn collect(query: &Query, entry: SearchEntry, found: &mut Vec<String>) -> Result<()> {
+    // What is not UTF-8 is no address, and is told by whoever parses it.
+    let binary = entry.bin_attrs.into_iter().map(|(name, values)| {
+        let texts = values.iter().map(|value| String::from_utf8_lossy(value).into_owned());
+        (name, texts.collect())
+    });
+    for (name, values) in entry.attrs.into_iter().chain(binary) {
+        let (plain, options) = name.split_once(';').unwrap_or((&name, ""));
+        if !query.attributes.iter().any(|wanted| wanted.eq_ignore_ascii_case(plain)) {
+            continue;
+        }
+        // Active Directory sends the first 1500 values: `member;range=0-1499`.
+        let is_part = |option: &str| {
+            option.to_ascii_lowercase().starts_with("range=") && !option.ends_with("-*")
+        };
+        if options.split(';').any(is_part) {
+            bail!("search: the server left out values of {plain} of {}", shown(&entry.dn));
+        }
+        found.extend(values);
+        ensure!(
+            found.len() <= query.max_entries,
+            "search: more than {} addresses; raise the limit if that is right",
+            query.max_entries
+        );
+    }
+    Ok(())
+}
+
+/// What is trusted: the file's certificates, or the system's.
+fn tls(ca: Option<&Path>) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            let name = path.display();
+            let certificates = CertificateDer::pem_file_iter(path)
+                .with_context(|| format!("certificates {name}"))?;
+            for certificate in certificates {
+                let certificate = certificate.with_context(|| format!("certificates {name}"))?;
+                roots.add(certificate).with_context(|| format!("certificates {name}"))?;
+            }
+            ensure!(!roots.is_empty(), "certificates {name}: there is none in PEM");
+        }
+        None => {
+            let system = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(system.certs);
+            ensure!(!roots.is_empty(), "the system has no trusted certificates");
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("TLS")?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A step that ends by the deadline. The library's errors become text here: they
+/// carry the request, in which the password is.
+async fn step<T>(
+    name: &str,
+    deadline: Instant,
+    work: impl Future<Output = ldap3::result::Result<T>>,
+) -> Result<T> {
+    match timeout_at(deadline, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(anyhow!("{name}: {}", shown(&error.to_string()))),
+        Err(_) => Err(anyhow!("{name}: not done in time")),
+    }
+}
+
+/// A server's text, harmless for a terminal or a log, and short.
+fn shown(text: &str) -> String {
+    let letters = text.chars().take(SHOWN);
+    letters.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn query() -> Query {
+        Query {
+            url: "ldap://127.0.0.1:1".to_owned(),
+            bind_dn: Some("cn=mxdp".to_owned()),
+            password: Some("s3cret".to_owned()),
+            base: "dc=example".to_owned(),
+            filter: "(mail=*)".to_owned(),
+            attributes: vec!["mail".to_owned()],
+            page_size: 100,
+            timeout: Duration::from_secs(5),
+            starttls: false,
+            ca: None,
+            max_entries: 3,
+        }
+    }
+
+    fn error(change: impl FnOnce(&mut Query)) -> String {
+        let mut query = query();
+        change(&mut query);
+        check(&query).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_query_that_makes_no_sense_is_refused() {
+        assert!(check(&query()).is_ok());
+        for url in ["", "ldap:", "ldap://", "http://x", "127.0.0.1", "ldap:x", "ldap://a:b@c"] {
+            assert!(error(|query| query.url = url.to_owned()).contains("is written"), "{url}");
+        }
+        assert!(error(|query| query.password = None).contains("need each other"));
+        assert!(error(|query| query.password = Some(String::new())).contains("need each other"));
+        assert!(error(|query| query.bind_dn = None).contains("need each other"));
+        assert!(error(|query| query.attributes.clear()).contains("no attribute"));
+        assert!(error(|query| query.page_size = 0).contains("page size"));
+        let ldaps = |query: &mut Query| {
+            query.url = "ldaps://x".to_owned();
+            query.starttls = true;
+        };
+        assert!(error(ldaps).contains("STARTTLS"));
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let text = format!("{:?} {:#?}", query(), query());
+        assert!(!text.contains("s3cret") && text.contains("cn=mxdp"), "{text}");
+    }
+
+    #[test]
+    fn values_are_bounded_and_parts_refused() {
+        let entry = |name: &str, values: usize| SearchEntry {
+            dn: "uid=x".to_owned(),
+            attrs: HashMap::from([(name.to_owned(), vec!["a@b.c".to_owned(); values])]),
+            bin_attrs: HashMap::new(),
+        };
+        let mut found = Vec::new();
+        for name in ["MAIL", "mail;lang-de", "mail;Range=0-*", "uid"] {
+            collect(&query(), entry(name, 1), &mut found).expect("taken");
+        }
+        assert_eq!(found.len(), 3);
+        let many = collect(&query(), entry("mail", 1), &mut found).expect_err("too many");
+        assert!(many.to_string().contains("more than 3"));
+        let part = collect(&query(), entry("mail;range=0-1499", 1), &mut found).expect_err("part");
+        assert!(part.to_string().contains("left out values of mail of uid=x"));
+    }
+}
