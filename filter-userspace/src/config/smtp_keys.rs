@@ -31,9 +31,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
         directories: root.sections("ldap").into_iter().map(|one| ldap(one, folder)).collect(),
     };
     if !wanted {
-        let needs = [("domain", !smtp.domains.is_empty()), ("backend", !smtp.backends.is_empty())];
-        for (key, there) in needs {
-            if there {
+        for key in ["smtp", "domain", "backend", "tls", "senders", "rate", "ldap"] {
+            if root.has(key) {
                 root.error(&(0..0), key, "is for the SMTP side, which needs a section [listen]");
             }
         }

@@ -118,7 +118,7 @@ countries = ["UK", "FR", "fr"]
 files = [7, { on_bad_line = "ignore", forced = true }]
 [limits]
 prefixes = 1.5
-[smtp]
+[smpt]
 "#
         ),
         [
@@ -142,8 +142,7 @@ prefixes = 1.5
             "9:29: blocked.files.on_bad_line: `ignore` is none of \"refuse\", \"skip\"",
             "9:39: blocked.files.forced: unknown key; did you mean `force`?",
             "11:12: limits.prefixes: must be a whole number, and is a number with a fraction",
-            "12:2: smtp: unknown key; known here: filter, enforcement, approved, blocked, \
-             known_spam_sources, countries, temporary, syn_rate, control, state, reload, limits, log",
+            "12:2: smpt: unknown key; did you mean `smtp`?",
         ]
     );
 }
@@ -228,11 +227,75 @@ fn reject_without_an_smtp_stage_is_warned_of() {
     assert!(warnings[0].contains("enforcement.known_spam_source is \"reject\""), "{warnings:?}");
 }
 
+/// An SMTP side with everything that may be there.
+const SMTP: &str = r#"
+[listen]
+smtp = ["0.0.0.0:25"]
+[tls]
+self_signed = true
+client_ca = "ca.pem"
+[[tls.certificates]]
+chain = "c"
+key = "k"
+[[tls.peers]]
+domains = ["bank.example"]
+mode = "mandatory"
+client_certificate = true
+[[domain]]
+names = ["example.org", "*.example.org"]
+backend = "main"
+ldap = "directory"
+[[backend]]
+name = "main"
+servers = ["192.0.2.1:25", "mail.example.org:25", "[2001:db8::1]:25"]
+[[ldap]]
+name = "directory"
+url = "ldap://192.0.2.2"
+base = "dc=example"
+"#;
+
+#[test]
+fn the_smtp_side_is_read() {
+    let config = config(&format!("{MINIMAL}{SMTP}"));
+    let smtp = config.smtp.expect("an SMTP side");
+    assert_eq!(smtp.limits.message_size, 52_428_800);
+    assert_eq!(smtp.backends[0].servers.len(), 3);
+    assert!(smtp.domains[0].names[1].below && !smtp.domains[0].names[0].below);
+    assert_eq!(smtp.tls.peers[0].tls.minimum, 12);
+    assert!(smtp.tls.peers[0].tls.certificate);
+}
+
+#[test]
+fn the_sections_of_the_smtp_side_must_fit_together() {
+    assert_eq!(
+        errors(&format!(
+            "{MINIMAL}[listen]\nsmtp = [\"x\"]\nsmtps = [\"127.0.0.1:465\"]\n[[domain]]\n\
+             names = [\"a.example\", \"b@c\"]\nbackend = \"m\"\n[[domain]]\n\
+             names = [\"a.example\"]\nbackend = \"main\"\nldap = \"none\"\nsubaddress = \"++\"\n\
+             [[backend]]\nname = \"main\"\nservers = [\"host\"]\n"
+        )),
+        [
+            "3:1: listen.smtps: needs a certificate: see tls.certificates",
+            "4:9: listen.smtp: `x` is not address:port, as 0.0.0.0:25",
+            "6:1: domain.backend: no backend is named `m`",
+            "7:23: domain.names: `b@c` is no domain, as example.org or *.example.org",
+            "9:1: domain.ldap: no [[ldap]] is named `none`",
+            "9:1: domain.names: a.example is named twice",
+            "13:14: domain.subaddress: is one of \"+\", \"-\", \"=\", \"_\"",
+            "16:12: backend.servers: `host` is not host:port, as 192.0.2.1:25",
+        ]
+    );
+    assert_eq!(
+        errors(&format!("{MINIMAL}[senders]\nblocked = [\"*@a.example\"]\n")),
+        ["1:1: senders: is for the SMTP side, which needs a section [listen]"]
+    );
+}
+
 /// The reference and the code name the same keys.
 #[test]
 fn every_key_is_documented() {
     let rates = "[syn_rate]\nipv4 = { per_second = 1 }\nipv6 = { per_second = 1 }\n";
-    let text = format!("{MINIMAL}[blocked]\nfiles = [{{ path = \"x\" }}]\n{rates}");
+    let text = format!("{MINIMAL}[blocked]\nfiles = [{{ path = \"x\" }}]\n{rates}{SMTP}");
     let (result, asked) = keys::read(&text, Path::new("mxdp.toml"));
     assert!(result.is_ok());
     let reference = include_str!("../../../docs/configuration.md");
@@ -250,6 +313,16 @@ fn every_key_is_documented() {
         "reload",
         "limits",
         "log",
+        "listen",
+        "smtp",
+        "domain",
+        "backend",
+        "tls",
+        "tls.certificates",
+        "tls.peers",
+        "senders",
+        "rate",
+        "ldap",
     ];
     for key in &asked {
         if !sections.contains(&key.as_str()) {

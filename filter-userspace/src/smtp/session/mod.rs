@@ -14,6 +14,7 @@
 //! [`message`] what becomes of a message, [`link`] the backend's side.
 
 mod commands;
+mod ending;
 mod envelope;
 mod facts;
 mod link;
@@ -29,9 +30,10 @@ use std::time::Instant;
 use super::line::{COMMAND_LINE, Lines};
 use super::refusal::{Reason, Refusal};
 use super::reply::{Enhanced, Reply};
+use ending::Ending;
 use envelope::{Envelope, Transaction};
 use link::Link;
-use message::{Ending, Message, Skip};
+use message::{Message, Skip};
 
 pub use facts::{
     Action, Answer, BackendName, Capabilities, Client, Extensions, Now, OpenFailure, Opened,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Session;
+use super::ending::Ending;
 use super::facts::{Action, Now};
-use super::message::Ending;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::header::MessageFacts;
 use crate::smtp::refusal::{Reason, Refusal};

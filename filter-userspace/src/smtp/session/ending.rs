@@ -1,0 +1,91 @@
+//! The end of a message: what the backend says of it is what the client is told.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::facts::Now;
+use super::record::Outcome;
+use crate::smtp::header::MessageFacts;
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::Reply;
+
+/// A message that is with the backend.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) facts: Arc<MessageFacts>,
+    pub(super) size: u64,
+    pub(super) reference: String,
+    /// Whether the client still waits for the reply.
+    pub(super) heard: bool,
+}
+
+impl Ending {
+    /// The client has gone.
+    pub(super) fn unheard(self) -> Self {
+        Self { heard: false, ..self }
+    }
+}
+
+impl Session {
+    pub(super) fn ending_reply(&mut self, ending: &Ending, reply: &Reply, now: Now) {
+        if !reply.is_positive() {
+            if reply.code == 421 || reply.code / 100 == 3 {
+                self.drop_link();
+            }
+            return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
+        }
+        let reply = reply.clone().with_enhanced();
+        self.finish(&Outcome::Accepted, &reply, ending, now);
+        if let Some(link) = &mut self.link {
+            link.dirty = false;
+            link.used = true;
+        }
+        self.ending_told(&reply, ending.heard, now);
+    }
+
+    pub(super) fn ending_lost(&mut self, ending: &Ending, now: Now) {
+        self.drop_link();
+        self.ending_refused(ending, Refusal::new(Reason::BackendLost, ""), now);
+    }
+
+    fn ending_refused(&mut self, ending: &Ending, refusal: Refusal, now: Now) {
+        let reply = self.finish_refused(refusal, Some(ending), now);
+        self.ending_told(&reply, ending.heard, now);
+    }
+
+    fn ending_told(&mut self, reply: &Reply, heard: bool, now: Now) {
+        if !heard {
+            return self.close(now);
+        }
+        self.reply(reply);
+        self.ready(now);
+    }
+
+    /// Ends the transaction with the same refusal for all its recipients.
+    pub(super) fn finish_refused(
+        &mut self,
+        refusal: Refusal,
+        ending: Option<&Ending>,
+        now: Now,
+    ) -> Reply {
+        let reference = match ending {
+            Some(ending) => ending.reference.clone(),
+            None => self.reference(),
+        };
+        let reply = refusal.reply(&reference);
+        let nobody = Ending { facts: Arc::default(), size: 0, reference, heard: true };
+        self.finish(&Outcome::Refused(refusal), &reply, ending.unwrap_or(&nobody), now);
+        reply
+    }
+
+    fn finish(&mut self, outcome: &Outcome, reply: &Reply, ending: &Ending, now: Now) {
+        let accepted = self.transaction.as_mut().map(|open| std::mem::take(&mut open.accepted));
+        for recipient in accepted.unwrap_or_default() {
+            let heard = ending.heard.then(|| reply.clone());
+            let reference = ending.reference.clone();
+            self.record(Some(recipient), outcome.clone(), heard, reference, Some(ending), now);
+        }
+        self.transaction = None;
+        self.idle_commands = 0;
+    }
+}
