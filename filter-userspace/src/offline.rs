@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::EnforcementTable;
-use crate::control::protocol::{Answer, ListStatus};
+use crate::control::protocol::{Answer, ExplainedEnvelope, Explanation, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
 use crate::daemon::mail;
+use crate::explain::{NoMemory, explain};
+use crate::policy::pipeline::Policy;
 
 /// What `mxdp check` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,7 @@ pub fn socket(config: &Path) -> Result<PathBuf, String> {
 pub struct Lookup {
     lists: Lists,
     enforcement: EnforcementTable,
+    policy: Option<Policy>,
 }
 
 impl Lookup {
@@ -74,8 +77,8 @@ impl Lookup {
     /// Every error of either, in lines.
     pub fn open(config: &Path) -> Result<Self, String> {
         let loaded = build::read_config(config).and_then(|config| {
-            let lists = build::load(&config)?.lists;
-            Ok(Self { lists, enforcement: config.enforcement })
+            let build::Loaded { lists, policy, .. } = build::load(&config)?;
+            Ok(Self { lists, enforcement: config.enforcement, policy })
         });
         loaded.map_err(|errors| errors.join("\n"))
     }
@@ -85,5 +88,17 @@ impl Lookup {
     pub fn answer(&self, ip: IpAddr) -> Answer {
         let found = self.lists.set.classify(ip);
         answer::answer(ip, &[&found], |class| self.enforcement.of(class)).0
+    }
+
+    /// What would become of a message.
+    ///
+    /// # Errors
+    ///
+    /// In words, when sender or recipient is no address.
+    pub fn explain(&self, envelope: &ExplainedEnvelope) -> Result<Explanation, String> {
+        let found = self.lists.set.classify(envelope.ip);
+        let standing = mail::standing(&[found], self.enforcement);
+        let syn = self.answer(envelope.ip);
+        explain(envelope, &syn, &standing, self.policy.as_ref(), &mut NoMemory)
     }
 }

@@ -6,5 +6,6 @@
 
 pub mod daemon;
 pub mod frames;
+pub mod mail;
 pub mod netns;
 pub mod peers;

@@ -1,9 +1,24 @@
 //! The real programs that the tests talk to. `cargo xtask test` fetches them and
 //! names the folder in `MXDP_PEERS`.
 
+pub mod clients;
+pub mod opensmtpd;
+pub mod postfix;
+
 use std::env;
+use std::fs;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::daemon::files_below;
+use crate::netns::Namespace;
 
 /// The `mxdp` binary of this build.
 #[must_use]
@@ -25,11 +40,12 @@ pub fn ip() -> PathBuf {
     find("ip")
 }
 
-/// A program of the host, or of the packages that the set-up unpacked.
+/// A program of the packages that the set-up unpacked, or of the host; by its
+/// name, or by its path in the tree.
 #[must_use]
 pub fn find(name: &str) -> PathBuf {
-    let folders = ["sbin", "bin", "usr/sbin", "usr/bin"];
-    let roots = [Some(PathBuf::from("/")), peers()];
+    let folders = ["sbin", "bin", "usr/sbin", "usr/bin", ""];
+    let roots = [peers(), Some(PathBuf::from("/"))];
     roots
         .iter()
         .flatten()
@@ -58,15 +74,48 @@ pub fn environment() -> Vec<(String, PathBuf)> {
     vec![("LD_LIBRARY_PATH".to_owned(), joined.into())]
 }
 
-fn peers() -> Option<PathBuf> {
+pub(crate) fn peers() -> Option<PathBuf> {
     env::var_os("MXDP_PEERS").map(PathBuf::from).or_else(|| {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
         Some(workspace.join("target/peers"))
     })
 }
 
+/// Whether a mail server says its greeting on a port of 127.0.0.1.
+pub(crate) fn greets(namespace: &Namespace, port: u16) -> bool {
+    namespace.run(|| {
+        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+            return false;
+        };
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+        let mut code = [0; 3];
+        stream.read_exact(&mut code).is_ok() && code == *b"220"
+    })
+}
+
+/// The messages in the Maildirs below a folder.
+pub(crate) fn maildirs(folder: &Path) -> Vec<Vec<u8>> {
+    let files = files_below(folder).into_iter();
+    let new = files.filter(|path| path.parent().is_some_and(|parent| parent.ends_with("new")));
+    new.filter_map(|path| fs::read(path).ok()).collect()
+}
+
 /// A process that is ended when dropped.
 pub struct Process(pub Child);
+
+impl Process {
+    /// Asks it to end, so that it can end its own processes, and waits a while.
+    pub(crate) fn terminate(&mut self) {
+        let Ok(pid) = i32::try_from(self.0.id()) else { return };
+        _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        for _ in 0..150 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -123,6 +123,15 @@ pub(super) enum Verb {
         addresses: Vec<Address>,
     },
 
+    /// Say what would become of a message, stage by stage
+    ///
+    /// Walks a message that nobody sends through the SYN verdict and every stage
+    /// of SMTP, and says what each finds, by which rule of which file and line,
+    /// and with which reply. Reads the configuration and its files, and needs
+    /// neither root nor the daemon. Runtime entries, temporary blocks, rates and
+    /// what backends said are known to the daemon only: use --live for them.
+    Explain(Envelope),
+
     /// Approve networks while the daemon runs
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
@@ -215,6 +224,55 @@ pub(super) enum BlockVerb {
     List,
 }
 
+/// A message that nobody sends.
+#[derive(Debug, Args)]
+pub(super) struct Envelope {
+    /// Ask the daemon
+    #[arg(short, long)]
+    pub(super) live: bool,
+
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: IpAddr,
+
+    /// What the client calls itself
+    #[arg(long, value_name = "NAME")]
+    pub(super) helo: Option<String>,
+
+    /// The envelope sender; "" is the null sender
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) from: String,
+
+    /// The envelope recipient
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) rcpt: String,
+
+    /// The size that MAIL declares, in octets
+    #[arg(long, value_name = "OCTETS")]
+    pub(super) size: Option<u64>,
+
+    /// The version of TLS
+    #[arg(long, value_name = "VERSION", default_value = "none", value_parser = parse_tls)]
+    pub(super) tls: TlsVersion,
+
+    /// The client shows a valid certificate
+    #[arg(long)]
+    pub(super) certificate: bool,
+}
+
+/// The version of TLS, 12 or 13, or none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TlsVersion(pub(super) Option<u8>);
+
+fn parse_tls(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "none" => Ok(TlsVersion(None)),
+        "1.2" => Ok(TlsVersion(Some(12))),
+        "1.3" => Ok(TlsVersion(Some(13))),
+        _ => Err("one of none, 1.2 and 1.3".to_owned()),
+    }
+}
+
 /// A network to be listed.
 #[derive(Debug, Args)]
 pub(super) struct Addition {
@@ -299,6 +357,7 @@ impl Arguments {
             Verb::Trial => ("trial", None),
             Verb::Check => ("check", None),
             Verb::Lookup { live: false, .. } => ("lookup without --live", None),
+            Verb::Explain(Envelope { live: false, .. }) => ("explain without --live", None),
             Verb::Completions { .. } => ("completions", Some("a script")),
             Verb::Man { .. } => ("man", Some("roff")),
             _ => return self.refuse_mixed_addresses(),

@@ -76,6 +76,20 @@ pub(super) const PAGES: &[Page] = &[
         exits: &Exit::ALL,
     },
     Page {
+        verb: "explain",
+        examples: &[
+            (
+                "Would this be let in, and by which rule?",
+                "mxdp explain --ip 203.0.113.7 --from a@example.com --rcpt bob@example.org",
+            ),
+            (
+                "As the daemon sees it now",
+                "mxdp explain --live --ip 203.0.113.7 --from \"\" --rcpt bob@example.org --tls 1.3",
+            ),
+        ],
+        exits: ASKS,
+    },
+    Page {
         verb: "approve",
         examples: &[
             ("Let a network in", "mxdp approve add 192.0.2.0/24"),

@@ -1,13 +1,14 @@
 //! The command line: arguments in, text and an exit code out.
 //!
 //! [`args`] says what can be asked and [`help`] how, with examples that the
-//! tests parse; a verb each of [`status`], [`lookup`], [`entries`] and
-//! [`offline`] does it; [`output`], [`table`] and [`time`] are how it looks. May
+//! tests parse; a verb each of [`status`], [`lookup`], [`explain`], [`entries`]
+//! and [`offline`] does it; [`output`], [`table`] and [`time`] are how it looks. May
 //! import everything; nothing imports it but `main`.
 
 mod args;
 mod entries;
 mod error;
+mod explain;
 mod generate;
 mod help;
 mod lookup;
@@ -95,6 +96,9 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
         Verb::Lookup { live: false, addresses } => {
             lookup::from_files(config_or_default, addresses, output)
         }
+        Verb::Explain(envelope) if !envelope.live => {
+            explain::from_files(config_or_default, envelope, output)
+        }
         Verb::Completions { shell } => generate::completions(*shell, output),
         Verb::Man { dir } => generate::man(dir.as_deref(), output),
         asks_the_daemon => {
@@ -115,6 +119,7 @@ fn ask(
         Verb::Status { watch: false } => status::once(socket, output),
         Verb::Status { watch: true } => watch::status(socket, output),
         Verb::Lookup { addresses, .. } => lookup::live(socket, addresses, output),
+        Verb::Explain(envelope) => explain::live(socket, envelope, output),
         Verb::Approve { verb } => match verb {
             ApproveVerb::Add(addition) => entries::add(socket, Approved, addition, false, output),
             ApproveVerb::Remove(listed) => entries::remove(socket, Approved, listed.prefix, output),

@@ -11,7 +11,9 @@ use super::output::{Colour, Output, Style, clean};
 use super::table::{Align, Table, number};
 use super::time::{human, now, utc};
 use crate::control::client::call;
-use crate::control::protocol::{Counter, GenerationStatus, InterfaceStatus, Request, Status};
+use crate::control::protocol::{
+    Counter, GenerationStatus, InterfaceStatus, Request, SmtpState, Status,
+};
 
 /// Shows the status once.
 pub(super) fn once(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
@@ -95,6 +97,9 @@ fn moving(status: &Status, earlier: Option<Earlier<'_>>, style: Style) -> String
         }
     }
 
+    if let Some(smtp) = &status.smtp {
+        text.push_str(&format!("\n{}\n{}", heading("SMTP"), mail(smtp)));
+    }
     let temporary = &status.temporary;
     let (held, capacity) = (number(temporary.held), number(temporary.capacity));
     text.push_str(&format!("\n{}  {held} of {capacity}\n", heading("Temporary blocks")));
@@ -124,6 +129,29 @@ fn alarms(status: &Status, style: Style) -> String {
     }
     if !text.is_empty() {
         text.push('\n');
+    }
+    text
+}
+
+/// The SMTP side.
+fn mail(smtp: &SmtpState) -> String {
+    let mut text = format!(
+        "  connections  {} open, {} since the start\n  recipients   {} accepted\n",
+        number(smtp.open),
+        number(smtp.connections),
+        number(smtp.accepted)
+    );
+    for refused in &smtp.refused {
+        let reason = clean(&refused.reason);
+        text.push_str(&format!("               {} {reason}\n", number(refused.recipients)));
+    }
+    if smtp.lost_records > 0 {
+        text.push_str(&format!("  records      {} lost\n", number(smtp.lost_records)));
+    }
+    for server in &smtp.servers {
+        let state = server.error.as_deref().map_or("up".into(), clean);
+        let (backend, server) = (clean(&server.backend), clean(&server.server));
+        text.push_str(&format!("  backend      {backend} at {server}: {state}\n"));
     }
     text
 }

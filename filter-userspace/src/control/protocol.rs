@@ -64,8 +64,57 @@ pub enum Request {
     },
     /// The temporary blocks that have not lapsed: [`TemporaryEntry`]s.
     TemporaryList,
+    /// What would become of a message: [`Explanation`].
+    Explain(ExplainedEnvelope),
     /// Takes the filter off every interface and ends the daemon: [`Detached`].
     Detach,
+}
+
+/// A message that nobody sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedEnvelope {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What it calls itself.
+    pub helo: Option<String>,
+    /// The sender; empty is the null sender.
+    pub from: String,
+    /// The recipient.
+    pub rcpt: String,
+    /// The size that MAIL declares, in octets.
+    pub size: Option<u64>,
+    /// The version of TLS, 12 or 13; none is no TLS.
+    pub tls: Option<u8>,
+    /// Whether the client shows a valid certificate.
+    pub certificate: bool,
+}
+
+/// What would become of a message, stage by stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The message.
+    pub envelope: ExplainedEnvelope,
+    /// The client's country.
+    pub country: Option<String>,
+    /// The first stage that refuses; none when the backend has the last word.
+    pub decided_by: Option<String>,
+    /// Every stage, in order; those behind the first that refuses are not reached.
+    pub stages: Vec<ExplainedStage>,
+}
+
+/// What a stage finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedStage {
+    /// Its name.
+    pub stage: String,
+    /// Whether it lets the message pass.
+    pub passes: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// The reply.
+    pub reply: Option<String>,
+    /// What it found, and the rule with file and line.
+    pub note: String,
 }
 
 /// The most addresses of one [`Request::Lookup`].
@@ -240,6 +289,46 @@ pub struct Status {
     /// The sources of most dropped SYNs in the last minutes, estimated from
     /// sampled events; at most ten.
     pub top_sources: Vec<TopSource>,
+    /// The SMTP side, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<SmtpState>,
+}
+
+/// The state of the SMTP side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmtpState {
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections since the daemon started.
+    pub connections: u64,
+    /// Recipients whose message the backend has taken.
+    pub accepted: u64,
+    /// Recipients that were refused.
+    pub refused: Vec<Refused>,
+    /// Records that could not be written.
+    pub lost_records: u64,
+    /// The servers behind.
+    pub servers: Vec<ServerState>,
+}
+
+/// Recipients that were refused for a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The reason.
+    pub reason: String,
+    /// The recipients.
+    pub recipients: u64,
+}
+
+/// A server of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerState {
+    /// The backend.
+    pub backend: String,
+    /// `host:port`.
+    pub server: String,
+    /// Why it is down; none when it is up.
+    pub error: Option<String>,
 }
 
 /// A filtered interface.

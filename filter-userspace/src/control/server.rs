@@ -230,9 +230,11 @@ impl Request {
             | Self::TemporaryAdd { .. }
             | Self::TemporaryRemove { .. }
             | Self::Detach => true,
-            Self::Status | Self::Lookup { .. } | Self::RuntimeList { .. } | Self::TemporaryList => {
-                false
-            }
+            Self::Status
+            | Self::Lookup { .. }
+            | Self::Explain(_)
+            | Self::RuntimeList { .. }
+            | Self::TemporaryList => false,
         }
     }
 }

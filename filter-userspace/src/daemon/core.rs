@@ -352,10 +352,15 @@ impl Daemon {
 
     /// Looks for what needs an operator, and says it once.
     fn check(&mut self) {
-        let alarms = match self.filter.check() {
+        let mut alarms = match self.filter.check() {
             Ok(alarms) => alarms,
             Err(error) => vec![format!("{error:#}")],
         };
+        let servers = self.edge.iter().flat_map(|edge| edge.status().servers);
+        alarms.extend(servers.filter_map(|server| {
+            let error = server.error?;
+            Some(format!("backend {} at {}: {error}", server.backend, server.server))
+        }));
         for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
             tracing::error!("ALARM: {alarm}");
         }

@@ -12,12 +12,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::core::Daemon;
 use super::{answer, build, refused};
 use crate::control::protocol::{
-    Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer, Request, RuntimeEntry,
-    RuntimeList, TemporaryEntry,
+    ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer,
+    Request, RuntimeEntry, RuntimeList, TemporaryEntry,
 };
 use crate::control::server::Incoming;
+use crate::explain::{NoMemory, explain};
 use crate::io::kernel::Change;
-use crate::io::smtp::Block;
+use crate::io::smtp::{Block, Peek, Standing};
 use crate::io::{clock, runtime_file};
 use crate::runtime::{Addition, RuntimeEntries};
 
@@ -57,6 +58,7 @@ impl Daemon {
             }
             Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
             Request::TemporaryList => asked.answer(self.list_temporary()),
+            Request::Explain(envelope) => asked.answer(self.explain(&envelope)),
             // Taken by the caller, since it ends the thread.
             Request::Detach => {}
         }
@@ -76,6 +78,27 @@ impl Daemon {
             answers.push(self.look_up_one(*ip, port).map_err(|error| refused(&error))?);
         }
         Ok(answers)
+    }
+
+    fn explain(&mut self, envelope: &ExplainedEnvelope) -> Result<Explanation, Failure> {
+        let port = self.config.filter.ports.first().copied().unwrap_or(25);
+        let found = self.look_up_one(envelope.ip, port).map_err(|error| refused(&error))?;
+        let mut syn = found.answer;
+        // The kernel has the last word, temporary blocks and rates included.
+        syn.action = if found.kernel.action == "drop" { "drop".to_owned() } else { syn.action };
+        if syn.class == "none" {
+            syn.class = found.kernel.reason;
+        }
+        let explained = match &self.edge {
+            Some(edge) => {
+                let standing = edge.standing(envelope.ip);
+                let generation = edge.generation();
+                let policy = Some(generation.policy());
+                explain(envelope, &syn, &standing, policy, &mut Peek(edge))
+            }
+            None => explain(envelope, &syn, &Standing::default(), None, &mut NoMemory),
+        };
+        explained.map_err(|error| bad_request(&error))
     }
 
     fn look_up_one(&mut self, ip: IpAddr, port: u16) -> Result<LiveAnswer> {

@@ -3,11 +3,13 @@
 use anyhow::Result;
 use filter_common::{Class, Reason};
 
+use crate::io::smtp::SmtpStatus;
+
 use super::core::Daemon;
 use super::requests::disposition;
 use crate::control::protocol::{
-    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, Status,
-    TemporaryStatus,
+    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, Refused,
+    ServerState, SmtpState, Status, TemporaryStatus,
 };
 
 /// How many sources of dropped SYNs are shown.
@@ -34,6 +36,7 @@ impl Daemon {
                 capacity: self.filter.temporary().capacity(),
             },
             top_sources: self.sources.top(now, TOP_SOURCES),
+            smtp: self.edge.as_ref().map(|edge| smtp(edge.status())),
         })
     }
 
@@ -81,6 +84,27 @@ impl Daemon {
                 frames,
             })
             .collect())
+    }
+}
+
+fn smtp(status: SmtpStatus) -> SmtpState {
+    let refused = status.refused.into_iter();
+    let servers = status.servers.into_iter();
+    SmtpState {
+        open: status.open,
+        connections: status.connections,
+        accepted: status.accepted,
+        refused: refused
+            .map(|(reason, recipients)| Refused { reason: reason.to_owned(), recipients })
+            .collect(),
+        lost_records: status.lost_records,
+        servers: servers
+            .map(|server| ServerState {
+                backend: server.backend,
+                server: server.server,
+                error: server.error,
+            })
+            .collect(),
     }
 }
 

@@ -25,16 +25,34 @@ struct Peer {
 }
 
 const PEERS: &[Peer] = &[
+    // Before postfix: both have a sendmail, and postfix's is to stay.
+    Peer::with("opensmtpd", &["usr/sbin/smtpd"]),
     Peer {
         package: "postfix",
-        programs: &["usr/sbin/smtp-sink", "usr/sbin/smtp-source"],
+        programs: &["usr/sbin/postfix", "usr/sbin/smtp-sink", "usr/sbin/smtp-source"],
         libraries: &["usr/lib/postfix"],
         host_will_do: false,
     },
     Peer { package: "iproute2", programs: &["bin/ip"], libraries: &[], host_will_do: true },
+    Peer::with("swaks", &["usr/bin/swaks"]),
+    Peer::with("perl-base", &["usr/bin/perl"]),
+    Peer::with("perl-modules-5.36", &[]),
+    Peer::with("libperl5.36", &[]),
+    Peer::with("libnet-ssleay-perl", &[]),
+    Peer::with("msmtp", &["usr/bin/msmtp"]),
+    Peer::with("python3.11-minimal", &["usr/bin/python3.11"]),
+    Peer::with("libpython3.11-minimal", &[]),
+    Peer::with("libpython3.11-stdlib", &[]),
+    Peer::with("haproxy", &["usr/sbin/haproxy"]),
+    Peer::with("slapd", &["usr/sbin/slapd"]),
 ];
 
 impl Peer {
+    /// A package of which the host's own is not good enough.
+    const fn with(package: &'static str, programs: &'static [&'static str]) -> Self {
+        Self { package, programs, libraries: &[], host_will_do: false }
+    }
+
     fn is_on_host(&self) -> bool {
         self.host_will_do
             && self.programs.iter().all(|path| {

@@ -159,7 +159,7 @@ impl Pool {
             Err(Failed::Down(error) | Failed::Unfit(error) | Failed::Tls(error)) => {
                 server.error.lock().unwrap_or_else(PoisonError::into_inner).clone_from(error);
                 if !server.down.swap(true, Ordering::Relaxed) {
-                    tracing::error!(backend = name, server = server.name, "ALARM: {error}");
+                    tracing::warn!(backend = name, server = server.name, "is down: {error}");
                 }
             }
         }

@@ -373,6 +373,23 @@ impl Memory for Shared<'_> {
     }
 }
 
+/// Looks at counts, and changes none: for explanations.
+#[derive(Clone, Copy, Debug)]
+pub struct Peek<'a>(pub &'a Edge);
+
+impl Memory for Peek<'_> {
+    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
+        Shared(self.0).is_known_invalid(recipient)
+    }
+
+    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
+        let counts = self.0.counts();
+        let now = Instant::now();
+        counts.per_address.has_room(&network(client), now)
+            && counts.per_recipient.has_room(&recipient.to_string().to_lowercase(), now)
+    }
+}
+
 /// What counts as one client: an IPv4 address, or an IPv6 /64.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

@@ -16,6 +16,6 @@ mod stream;
 mod tls;
 
 pub use backend::ServerHealth;
-pub use edge::{Block, Classify, Edge, Generation, SmtpStatus, Standing};
+pub use edge::{Block, Classify, Edge, Generation, Peek, SmtpStatus, Standing};
 pub use listener::{Listeners, bind};
 pub use tls::ServerTls;
