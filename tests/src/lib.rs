@@ -9,3 +9,4 @@ pub mod frames;
 pub mod mail;
 pub mod netns;
 pub mod peers;
+pub mod tls;

@@ -4,6 +4,7 @@
 pub mod clients;
 pub mod opensmtpd;
 pub mod postfix;
+pub mod relays;
 
 use std::env;
 use std::fs;

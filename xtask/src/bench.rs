@@ -19,8 +19,21 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         bail!("no benchmark '{name}'; there are: {list}");
     }
     setup::ensure_toolchain(workspace)?;
+    setup::ensure_peers(workspace)?;
+    // Some measure the program itself, which then stands beside them.
+    sh::run(&mut workspace.cargo([
+        "build",
+        "--locked",
+        "--release",
+        "--package",
+        "filter-userspace",
+        "--bin",
+        "mxdp",
+    ]))?;
     let binary = format!("bench-{name}");
     let mut cargo = workspace.cargo(["run", "--locked", "--release", "--package", "mxdp-tests"]);
+    cargo.env("MXDP_PEERS", workspace.target().join("peers"));
+    cargo.env("MXDP_BIN", workspace.target().join("release/mxdp"));
     sh::run(cargo.args(["--bin", &binary, "--"]).args(rest))
 }
 
