@@ -493,10 +493,9 @@ fn end_of_data(bytes: &[u8], from: usize, lenient: bool) -> Option<(usize, usize
             }
             continue;
         }
-        // Any line end before, any behind, and what some take for white space.
-        let line: &[u8] = b"\r\n";
-        let inner = before.iter().rposition(|byte| !b"\0 \t".contains(byte));
-        let starts = inner.is_none_or(|inner| line.contains(&before[inner]));
+        // Any line end before, any behind, and what some pass over.
+        let inner = before.iter().rev().find(|byte| **byte != 0);
+        let starts = inner.is_none_or(|byte| b"\r\n".contains(byte));
         let blank = behind.iter().position(|byte| !b"\0 \t\r".contains(byte));
         let Some(blank) = blank else { continue };
         let ends = behind[blank] == b'\n' || behind[..blank].contains(&b'\r');

@@ -103,7 +103,7 @@ impl Client {
         _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// The socket, for what is not SMTP.
+    /// The socket, for what is no SMTP.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
@@ -213,7 +213,7 @@ impl Client {
             return Some(self);
         }
         match mail.stop {
-            Some((Place::End, Way::Stall)) if sent.ended => {
+            Some((_, Way::Stall)) if sent.ended => {
                 // It reads late, but it reads.
                 thread::sleep(Duration::from_secs(3));
                 sent.told = self.reply().ok().map(|(code, _)| code);
