@@ -81,6 +81,7 @@ struct Plan {
     /// Whether a message goes well in the same session before.
     warm: bool,
     chunks: bool,
+    pipelined: bool,
     gone: bool,
     stop: Option<(Place, Way)>,
 }
@@ -130,6 +131,7 @@ fn send(plan: &Plan, number: usize, domain: &str) -> Vec<Try> {
             recipients: (0..=random.below(3)).map(to).collect(),
             message: random.message(&id, MOST, ended),
             chunks: plan.chunks,
+            pipelined: plan.pipelined,
             stop: plan.stop.filter(|_| faulty),
         };
         let mut sent = Sent::default();
@@ -148,8 +150,10 @@ fn send(plan: &Plan, number: usize, domain: &str) -> Vec<Try> {
 /// Everything that can go wrong, one by one, and at random.
 fn plans() -> Vec<Plan> {
     let script = Script { pipelining: true, ..Script::default() };
-    let good = Plan { script, warm: false, chunks: false, gone: false, stop: None };
+    let good =
+        Plan { script, warm: false, chunks: false, pipelined: false, gone: false, stop: None };
     let mut plans = Vec::new();
+    let mut random = Random::new(1);
     let steps = [
         Step::Accept,
         Step::Greeting,
@@ -169,10 +173,11 @@ fn plans() -> Vec<Plan> {
                     continue;
                 }
                 let message = if warm { 2 } else { 1 };
-                let pipelining = plans.len() % 2 == 0;
+                let pipelining = random.below(2) == 0;
                 let fault = Some(Fault { step, act, message });
                 let script = Script { fault, pipelining, ..script };
                 plans.push(Plan { script, warm, chunks, ..good.clone() });
+                plans.push(Plan { script, warm, chunks, pipelined: true, ..good.clone() });
             }
         }
     }
@@ -189,7 +194,6 @@ fn plans() -> Vec<Plan> {
         plans.push(Plan { gone: true, chunks, ..good.clone() });
         plans.extend((0..20).map(|_| Plan { chunks, warm: true, ..good.clone() }));
     }
-    let mut random = Random::new(1);
     for _ in 0..400 {
         let fault = Fault { step: *random.of(&steps), act: *random.of(&Act::ALL), message: 1 };
         let fault = (random.below(3) > 0).then_some(fault);
@@ -374,6 +378,7 @@ fn whatever_goes_wrong_nothing_acknowledged_is_lost() {
             script: Script::default(),
             warm: true,
             chunks: false,
+            pipelined: false,
             gone: false,
             stop: None,
         };
@@ -427,6 +432,7 @@ fn stream(worker: u16, stop: &AtomicBool, next: &AtomicUsize, thinks: Duration) 
                 recipients: vec![format!("{id}@{domain}")],
                 message: random.message(&id, MOST, true),
                 chunks: random.below(2) == 0,
+                pipelined: random.below(3) == 0,
                 stop: None,
             };
             let mut sent = Sent::default();
@@ -569,6 +575,7 @@ fn a_reply_before_the_end_is_not_the_reply_to_the_message() {
                 recipients: vec![format!("{id}@w{worker}.example")],
                 message,
                 chunks,
+                pipelined: false,
                 stop: None,
             };
             let mut sent = Sent::default();

@@ -147,7 +147,9 @@ fn is_never_two(limits: &str, normalised: bool) {
             for cut in HEAD.len() - 1..=HEAD.len() + end.len() + 1 {
                 let text = end.escape_ascii();
                 // A real end in DATA ends the message, and what follows is another.
-                let data = (*end != b"\r\n.\r\n").then(|| by_data(mxdp(), end, cut));
+                let real = end.windows(5).any(|part| part == b"\r\n.\r\n");
+                let real = real && (normalised || !is_bare(end));
+                let data = (!real).then(|| by_data(mxdp(), end, cut));
                 for code in data.into_iter().chain([by_chunks(mxdp(), end, cut)]) {
                     let code = code.unwrap_or_else(|| panic!("{text} at {cut}: no reply"));
                     sessions += 1;
@@ -160,10 +162,10 @@ fn is_never_two(limits: &str, normalised: bool) {
                 assert!(!came(&backend), "{text} at {cut}: a second message");
             }
         }
-        // The backend would have had it: here are two that are two.
-        let ended = backend.ended();
-        assert_eq!(ended.len(), taken, "each is one message");
+        assert_eq!(backend.ended().len(), taken, "each is one message");
+        // Two that are two are seen as two.
         assert_eq!(by_data(mxdp(), b"\r\n.\r\n", 0), Some(250));
+        wait_for("the second message", || came(&backend));
         println!("{sessions} sessions, {taken} messages, none of them two");
     });
 }

@@ -173,6 +173,9 @@ pub struct Mail {
     pub message: Vec<u8>,
     /// Whether by BDAT.
     pub chunks: bool,
+    /// Whether commands go out before the replies to those before them; by BDAT
+    /// the message does too. Such a client does not stop.
+    pub pipelined: bool,
     /// Where and how the client stops.
     pub stop: Option<(Place, Way)>,
 }
@@ -208,7 +211,8 @@ impl Client {
 
     /// Sends a message behind EHLO; none when the connection is over then.
     pub fn mail(mut self, mail: &Mail, sent: &mut Sent) -> Option<Self> {
-        let outcome = self.try_mail(mail, sent);
+        let outcome =
+            if mail.pipelined { self.pipelined(mail, sent) } else { self.try_mail(mail, sent) };
         if outcome.is_ok() {
             return Some(self);
         }
@@ -277,18 +281,14 @@ impl Client {
         Ok(())
     }
 
-    /// The message in chunks, the last of them empty in every other message.
+    /// The message in chunks.
     fn chunks(&mut self, mail: &Mail, sent: &mut Sent) -> Result<(), Over> {
         let stops = |place| mail.stop.is_some_and(|(at, _)| at == place);
         if stops(Place::Data) {
             return Err(Over);
         }
         let whole = &mail.message;
-        let last_is_empty = whole.len().is_multiple_of(2) || stops(Place::Dot);
-        let mut pieces: Vec<_> = whole.chunks(whole.len() / 3 + 1).collect();
-        if last_is_empty {
-            pieces.push(&[]);
-        }
+        let pieces = chunks(whole, stops(Place::Dot));
         let count = pieces.len();
         for (index, piece) in pieces.into_iter().enumerate() {
             let is_last = index + 1 == count;
@@ -319,12 +319,60 @@ impl Client {
         Ok(())
     }
 
+    /// The same in as few segments as may be.
+    fn pipelined(&mut self, mail: &Mail, sent: &mut Sent) -> Result<(), Over> {
+        let mut wire = format!("MAIL FROM:<{}>\r\n", mail.sender).into_bytes();
+        for recipient in &mail.recipients {
+            sent.recipients.push((recipient.clone(), None));
+            wire.extend_from_slice(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
+        }
+        let pieces = if mail.chunks { chunks(&mail.message, false) } else { Vec::new() };
+        for (index, piece) in pieces.iter().enumerate() {
+            let last = if index + 1 == pieces.len() { " LAST" } else { "" };
+            wire.extend_from_slice(format!("BDAT {}{last}\r\n", piece.len()).as_bytes());
+            wire.extend_from_slice(piece);
+        }
+        if !mail.chunks {
+            wire.extend_from_slice(b"DATA\r\n");
+        }
+        sent.ended = mail.chunks;
+        _ = self.send(&wire);
+        let code = |client: &mut Self| client.reply().map(|(code, _)| code).map_err(|_| Over);
+        code(self)?;
+        for recipient in &mut sent.recipients {
+            recipient.1 = Some(code(self)?);
+        }
+        for index in 0..pieces.len() {
+            let code = code(self)?;
+            sent.told = (index + 1 == pieces.len()).then_some(code);
+        }
+        if !mail.chunks {
+            if code(self)? != 354 {
+                return self.rset();
+            }
+            sent.ended = true;
+            _ = self.send(&stuffed(&mail.message));
+            sent.told = Some(code(self)?);
+        }
+        Ok(())
+    }
+
     fn rset(&mut self) -> Result<(), Over> {
         match self.command("RSET") {
             Ok((250, _)) => Ok(()),
             _ => Err(Over),
         }
     }
+}
+
+/// A message in chunks; the last of them is empty where asked, and in every other
+/// message.
+fn chunks(message: &[u8], last_is_empty: bool) -> Vec<&[u8]> {
+    let mut pieces: Vec<_> = message.chunks(message.len() / 3 + 1).collect();
+    if last_is_empty || message.len().is_multiple_of(2) {
+        pieces.push(&[]);
+    }
+    pieces
 }
 
 /// A message as DATA has it, with its end.
