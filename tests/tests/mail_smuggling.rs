@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use mxdp_tests::daemon::{Home, wait_for};
-use mxdp_tests::mail::backend::{Backend, Script};
+use mxdp_tests::mail::backend::Backend;
 use mxdp_tests::mail::client::Client;
+use mxdp_tests::mail::script::Script;
 use mxdp_tests::netns::Namespace;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};

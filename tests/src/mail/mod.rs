@@ -2,7 +2,9 @@
 
 pub mod backend;
 pub mod client;
+mod ends;
 mod random;
+pub mod script;
 
 pub use random::Random;
 
