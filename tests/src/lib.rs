@@ -1,4 +1,5 @@
-//! What mxdp's cross-crate tests share: frames, namespaces, peers and daemons.
+//! What mxdp's cross-crate tests share: frames, namespaces, peers, daemons and
+//! both ends of a mail's way.
 //!
 //! The tests run on real packets and real sockets and need root; a missing
 //! privilege fails them. All they create has a unique name and is removed when
@@ -10,3 +11,4 @@ pub mod mail;
 pub mod netns;
 pub mod peers;
 pub mod tls;
+pub mod wrong;

@@ -28,6 +28,11 @@ impl Ending {
 
 impl Session {
     pub(super) fn ending_reply(&mut self, ending: &Ending, reply: &Reply, now: Now) {
+        if self.link.as_ref().is_none_or(|link| !link.out.is_empty()) {
+            // It has not heard the end yet: whatever this is, it is no reply to it.
+            self.drop_link();
+            return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
+        }
         if !reply.is_positive() {
             if reply.code == 421 || reply.code / 100 == 3 {
                 self.drop_link();

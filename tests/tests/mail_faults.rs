@@ -1,0 +1,594 @@
+//! Nothing acknowledged is lost: whatever backend and client do, and when the
+//! daemon itself is killed, a message whose client read 2xx is whole with the
+//! backend, and one that a client did not end never ends there.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mxdp_tests::daemon::{Daemon, Home, wait_for};
+use mxdp_tests::netns::Namespace;
+use mxdp_tests::wrong::backend::{Backend, Ended};
+use mxdp_tests::wrong::client::{Client, Mail, Place, Sent, Way};
+use mxdp_tests::wrong::script::{Act, Fault, Script, Step};
+use mxdp_tests::wrong::{Random, without_received};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// Clients at once, each with a backend of its own.
+const WORKERS: u16 = 16;
+
+/// The longest message behind its header.
+const MOST: usize = 300_000;
+
+/// The longest that a client may wait for a reply: the time-outs of a recipient
+/// (connecting, greeting, EHLO, MAIL, RCPT: 1 s each), and room.
+const BOUND: Duration = Duration::from_secs(9);
+
+fn mxdp() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 25).into()
+}
+
+fn backend_address(worker: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 2600 + worker).into()
+}
+
+/// A daemon's folder; the domain `gone.example` has a backend that is not there.
+fn home() -> Home {
+    let mut rest = r#"
+[log]
+format = "json"
+[listen]
+smtp = ["127.0.0.1:25"]
+hostname = "mx.example.org"
+[smtp]
+command_timeout = 2
+data_timeout = 2
+connections_per_address = 1000
+dictionary = 0
+[[domain]]
+names = ["gone.example"]
+backend = "gone"
+[[backend]]
+name = "gone"
+servers = ["127.0.0.1:2599"]
+connect_timeout = 1
+reply_timeout = 1
+data_timeout = 2
+final_timeout = 2
+"#
+    .to_owned();
+    for worker in 0..WORKERS {
+        rest.push_str(&format!(
+            "[[domain]]\nnames = [\"w{worker}.example\"]\nbackend = \"w{worker}\"\n\
+             [[backend]]\nname = \"w{worker}\"\nservers = [\"{}\"]\nconnect_timeout = 1\n\
+             reply_timeout = 1\ndata_timeout = 2\nfinal_timeout = 2\n",
+            backend_address(worker)
+        ));
+    }
+    let home = Home::new();
+    home.configure("interfaces = [\"lo\"]\nmode = \"generic\"", &rest);
+    home
+}
+
+/// What is sent in one session, and what the backend does to it.
+#[derive(Clone, Debug)]
+struct Plan {
+    script: Script,
+    /// Whether a message goes well in the same session before.
+    warm: bool,
+    chunks: bool,
+    pipelined: bool,
+    gone: bool,
+    stop: Option<(Place, Way)>,
+}
+
+/// A message, what its client knows of it, and the plan it was part of.
+#[derive(Clone, Debug)]
+struct Try {
+    name: String,
+    mail: Mail,
+    sent: Sent,
+    longest: Duration,
+}
+
+/// Sends what the plan says.
+fn send(plan: &Plan, number: usize, domain: &str) -> Vec<Try> {
+    let mut random = Random::new(u64::try_from(number).expect("a small number"));
+    let mut tries = Vec::new();
+    let domain = if plan.gone { "gone.example" } else { domain };
+    let mut client = match Client::connect(mxdp()) {
+        Ok(client) => Some(client),
+        Err(error) => panic!("mxdp does not accept: {error}"),
+    };
+    let name = format!("{number} {plan:?}");
+    if let Some((Place::Connect | Place::Ehlo, _)) = plan.stop {
+        let mut client = client.take().expect("a client");
+        _ = plan.stop.is_some_and(|(place, _)| place == Place::Ehlo && client.hello());
+        match plan.stop {
+            Some((_, Way::Reset)) => client.reset(),
+            Some((_, Way::Stall)) => {
+                _ = client.rest();
+                assert!(client.longest < BOUND, "{name}: {:?}", client.longest);
+            }
+            _ => {}
+        }
+        return tries;
+    }
+    let greeted = client.as_mut().is_some_and(Client::hello);
+    assert!(greeted, "{name}: no greeting");
+    for message in u8::from(!plan.warm)..2 {
+        let Some(open) = client.take() else { break };
+        let id = format!("{number}.{message}");
+        let to = |index| format!("{id}.{index}@{domain}");
+        let faulty = message == 1;
+        let ended = !plan.chunks || random.below(2) == 0;
+        let mail = Mail {
+            sender: format!("{id}@client.example"),
+            recipients: (0..=random.below(3)).map(to).collect(),
+            message: random.message(&id, MOST, ended),
+            chunks: plan.chunks,
+            pipelined: plan.pipelined,
+            stop: plan.stop.filter(|_| faulty),
+        };
+        let mut sent = Sent::default();
+        let start = Instant::now();
+        client = open.mail(&mail, &mut sent);
+        let longest = client.as_ref().map_or(start.elapsed(), |client| client.longest);
+        tries.push(Try { name: name.clone(), mail, sent, longest });
+    }
+    if let Some(mut client) = client {
+        _ = client.command("QUIT");
+        _ = client.rest();
+    }
+    tries
+}
+
+/// Everything that can go wrong, one by one, and at random.
+fn plans() -> Vec<Plan> {
+    let script = Script { pipelining: true, ..Script::default() };
+    let good =
+        Plan { script, warm: false, chunks: false, pipelined: false, gone: false, stop: None };
+    let mut plans = Vec::new();
+    let mut random = Random::new(1);
+    let steps = [
+        Step::Accept,
+        Step::Greeting,
+        Step::Ehlo,
+        Step::Mail,
+        Step::Rcpt,
+        Step::Data,
+        Step::Body,
+        Step::Dot,
+        Step::Quit,
+    ];
+    for step in steps {
+        for act in Act::ALL {
+            for (warm, chunks) in [(false, false), (false, true), (true, false), (true, true)] {
+                let before = matches!(step, Step::Accept | Step::Greeting | Step::Ehlo);
+                if before && warm {
+                    continue;
+                }
+                let message = if warm { 2 } else { 1 };
+                let pipelining = random.below(2) == 0;
+                let fault = Some(Fault { step, act, message });
+                let script = Script { fault, pipelining, ..script };
+                plans.push(Plan { script, warm, chunks, ..good.clone() });
+                plans.push(Plan { script, warm, chunks, pipelined: true, ..good.clone() });
+            }
+        }
+    }
+    for place in Place::ALL {
+        for way in [Way::Close, Way::Reset, Way::Stall] {
+            for chunks in [false, true] {
+                let stop = Some((place, way));
+                plans.push(Plan { stop, chunks, ..good.clone() });
+                plans.push(Plan { stop, chunks, warm: true, ..good.clone() });
+            }
+        }
+    }
+    for chunks in [false, true] {
+        plans.push(Plan { gone: true, chunks, ..good.clone() });
+        plans.extend((0..20).map(|_| Plan { chunks, warm: true, ..good.clone() }));
+    }
+    for _ in 0..400 {
+        let fault = Fault { step: *random.of(&steps), act: *random.of(&Act::ALL), message: 1 };
+        let fault = (random.below(3) > 0).then_some(fault);
+        let stop = (*random.of(&Place::ALL), *random.of(&[Way::Close, Way::Reset, Way::Stall]));
+        let stop = (random.below(2) == 0).then_some(stop);
+        let script = Script { fault, pipelining: random.below(2) == 0, ..script };
+        plans.push(Plan { script, stop, chunks: random.below(2) == 0, ..good.clone() });
+    }
+    plans
+}
+
+/// What was counted, and what should not have been.
+#[derive(Debug, Default)]
+struct Tally {
+    messages: usize,
+    acknowledged: usize,
+    refused: usize,
+    unheard: usize,
+    duplicates: usize,
+    longest: Duration,
+    wrong: Vec<String>,
+}
+
+/// Holds the clients' word against the backends'.
+fn compare(tries: &[Try], ended: &[Ended], may_repeat: impl Fn(&Try) -> bool) -> Tally {
+    let mut tally = Tally::default();
+    let mut by_sender: HashMap<&str, Vec<&Ended>> = HashMap::new();
+    for one in ended {
+        let sender = one.sender.trim_start_matches('<').split('>').next().unwrap_or_default();
+        by_sender.entry(sender).or_default().push(one);
+    }
+    for one in tries {
+        let mut wrong =
+            |what: &str| tally.wrong.push(format!("{what}: {} {:?}", one.name, one.sent));
+        let found = by_sender.remove(one.mail.sender.as_str()).unwrap_or_default();
+        let taken = found.iter().filter(|ended| ended.taken).count();
+        if !found.is_empty() && !one.sent.ended {
+            wrong("the backend has an end that the client did not send");
+        }
+        for ended in &found {
+            let mut expected = one.mail.message.clone();
+            if !expected.ends_with(b"\r\n") {
+                expected.extend_from_slice(b"\r\n");
+            }
+            if without_received(&ended.message) != Some(&expected) {
+                wrong("the message is not what was sent");
+            }
+            let accepted = one.sent.recipients.iter().filter(|(_, code)| *code == Some(250));
+            if ended.recipients.len() != accepted.count() {
+                wrong("the backend has other recipients");
+            }
+        }
+        match (one.sent.is_taken(), taken) {
+            (true, 0) => wrong("LOST"),
+            (true, 1) | (false, 0) => {}
+            (true, _) => wrong("delivered more than once"),
+            (false, _) if may_repeat(one) => tally.duplicates += 1,
+            (false, _) => wrong("delivered, and the client was not told"),
+        }
+        if one.longest > BOUND {
+            wrong(&format!("waited {:?}", one.longest));
+        }
+        tally.messages += 1;
+        tally.acknowledged += usize::from(one.sent.is_taken());
+        tally.refused += usize::from(one.sent.told.is_some_and(|code| code / 100 != 2));
+        tally.unheard += usize::from(one.sent.told.is_none());
+        tally.longest = tally.longest.max(one.longest);
+    }
+    for sender in by_sender.keys() {
+        tally.wrong.push(format!("nobody sent what the backend has of {sender}"));
+    }
+    tally
+}
+
+/// The records of the log, by recipient.
+fn records(log: &str) -> HashMap<String, Vec<Value>> {
+    let mut records: HashMap<String, Vec<Value>> = HashMap::new();
+    for line in log.lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        let fields = &line["fields"];
+        if fields["message"] == "recipient" {
+            let recipient = fields["recipient"].as_str().unwrap_or_default();
+            records
+                .entry(recipient.trim_matches(['<', '>']).to_owned())
+                .or_default()
+                .push(fields.clone());
+        }
+    }
+    records
+}
+
+/// One record for each recipient that was answered, and it says what was said.
+fn compare_records(tries: &[Try], log: &str, wrong: &mut Vec<String>) -> usize {
+    let records = records(log);
+    let mut count = 0;
+    for one in tries {
+        for (recipient, code) in &one.sent.recipients {
+            let found = records.get(recipient).map_or(&[][..], Vec::as_slice);
+            count += found.len();
+            let wanted = if code.is_some() { 1..=1 } else { 0..=1 };
+            if !wanted.contains(&found.len()) {
+                wrong.push(format!("{recipient} has {} records: {}", found.len(), one.name));
+            }
+            let accepted = found.iter().any(|record| record["outcome"] == "accepted");
+            if one.sent.is_taken() && *code == Some(250) && !accepted {
+                wrong.push(format!("{recipient} has no record of its acceptance: {}", one.name));
+            }
+            if accepted && one.sent.told.is_some() && !one.sent.is_taken() {
+                wrong.push(format!("{recipient} is said to be accepted: {}", one.name));
+            }
+        }
+    }
+    count
+}
+
+fn descriptors(daemon: &Daemon<'_>) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("the daemon runs").count()
+}
+
+/// Its resident memory, in MiB.
+fn resident(daemon: &Daemon<'_>) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib / 1024
+}
+
+fn assert_right(wrong: &[String]) {
+    let shown: Vec<_> = wrong.iter().take(40).map(String::as_str).collect();
+    assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), shown.join("\n"));
+}
+
+#[test]
+fn whatever_goes_wrong_nothing_acknowledged_is_lost() {
+    let namespace = Namespace::new("mxf");
+    namespace.run(|| {
+        let start = Instant::now();
+        let backends: Vec<_> = (0..WORKERS)
+            .map(|worker| Backend::start(backend_address(worker), Script::default()))
+            .collect();
+        let home = home();
+        let daemon = home.start(&namespace);
+        wait_for("the listener", || Client::connect(mxdp()).is_ok());
+        thread::sleep(Duration::from_secs(1));
+        let (before, memory) = (descriptors(&daemon), resident(&daemon));
+
+        let queue: Mutex<VecDeque<_>> = Mutex::new(plans().into_iter().enumerate().collect());
+        let sessions = queue.lock().expect("the queue").len();
+        let tries = Mutex::new(Vec::new());
+        let working = AtomicUsize::new(usize::from(WORKERS));
+        thread::scope(|scope| {
+            for (worker, backend) in backends.iter().enumerate() {
+                let (queue, tries, working) = (&queue, &tries, &working);
+                scope.spawn(move || {
+                    let domain = format!("w{worker}.example");
+                    loop {
+                        let next = queue.lock().expect("the queue").pop_front();
+                        let Some((number, plan)) = next else { break };
+                        backend.script(plan.script);
+                        let sent = send(&plan, number, &domain);
+                        tries.lock().expect("the tries").extend(sent);
+                    }
+                    working.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            // Meanwhile the configuration is read again and again.
+            while working.load(Ordering::Relaxed) > 0 {
+                daemon.signal(Signal::SIGHUP);
+                thread::sleep(Duration::from_millis(700));
+            }
+        });
+        for backend in &backends {
+            backend.script(Script::default());
+        }
+        let tries = tries.into_inner().expect("the tries");
+
+        // It still serves, and holds nothing of what was.
+        wait_for("all connections to be closed", || descriptors(&daemon) <= before + 1);
+        let after = resident(&daemon);
+        assert!(after < memory + 96, "{memory} MiB became {after} MiB");
+        let good = Plan {
+            script: Script::default(),
+            warm: true,
+            chunks: false,
+            pipelined: false,
+            gone: false,
+            stop: None,
+        };
+        let last = send(&good, 1_000_000, "w0.example");
+        assert!(last.iter().all(|one| one.sent.is_taken()), "{last:?}");
+        assert!(home.json(&["status"])["interfaces"].is_array());
+        let tries = [tries, last].concat();
+        daemon.end(Signal::SIGTERM);
+        let ended: Vec<_> = backends.into_iter().flat_map(Backend::finish).collect();
+
+        // Where the link broke behind the backend's 250, or the client before it
+        // heard: whoever sends again may send twice.
+        let may_repeat = |one: &Try| {
+            let broke = one.name.contains("step: Dot, act: ThenReset");
+            let left = one.mail.stop.is_some_and(|(_, way)| way != Way::Stall);
+            broke || left
+        };
+        let mut tally = compare(&tries, &ended, may_repeat);
+        let count = compare_records(&tries, &home.log(), &mut tally.wrong);
+        let Tally { messages, acknowledged, refused, unheard, duplicates, longest, wrong } = &tally;
+        println!(
+            "{sessions} sessions, {messages} messages: {acknowledged} acknowledged, {refused} \
+             refused, {unheard} unheard, {duplicates} may come twice; {count} records; longest wait \
+             {longest:.1?}; {memory} to {after} MiB; {:.1?}",
+            start.elapsed()
+        );
+        assert_right(wrong);
+    });
+}
+
+/// Sends good messages until told to stop; a connection may break.
+fn stream(worker: u16, stop: &AtomicBool, next: &AtomicUsize, thinks: Duration) -> Vec<Try> {
+    let mut tries = Vec::new();
+    let domain = format!("w{worker}.example");
+    while !stop.load(Ordering::Relaxed) {
+        let Some(mut client) = Client::connect(mxdp()).ok() else {
+            thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        if !client.hello() {
+            continue;
+        }
+        let mut open = Some(client);
+        for _ in 0..4 {
+            let Some(client) = open.take() else { break };
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let mut random = Random::new(u64::try_from(number).expect("a small number"));
+            let id = format!("{number}");
+            let mail = Mail {
+                sender: format!("{id}@client.example"),
+                recipients: vec![format!("{id}@{domain}")],
+                message: random.message(&id, MOST, true),
+                chunks: random.below(2) == 0,
+                pipelined: random.below(3) == 0,
+                stop: None,
+            };
+            let mut sent = Sent::default();
+            open = client.mail(&mail, &mut sent);
+            let name = format!("stream {number}");
+            tries.push(Try { name, mail, sent, longest: Duration::ZERO });
+            thread::sleep(thinks);
+        }
+        if let Some(mut client) = open {
+            _ = client.command("QUIT");
+        }
+    }
+    tries
+}
+
+#[test]
+fn a_killed_daemon_loses_nothing_that_it_acknowledged() {
+    let namespace = Namespace::new("mxk");
+    namespace.run(|| {
+        let thinks = Duration::from_millis(3);
+        let script = Script { pipelining: true, thinks, ..Script::default() };
+        let backends: Vec<_> =
+            (0..8).map(|worker| Backend::start(backend_address(worker), script)).collect();
+        let home = home();
+        let (stop, next) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let tries: Vec<Try> = thread::scope(|scope| {
+            let (stop, next) = (&stop, &next);
+            let clients: Vec<_> = (0..8)
+                .map(|worker| scope.spawn(move || stream(worker, stop, next, Duration::ZERO)))
+                .collect();
+            for signal in [Signal::SIGKILL, Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
+                let daemon = home.start(&namespace);
+                thread::sleep(Duration::from_millis(1500));
+                daemon.end(signal);
+            }
+            stop.store(true, Ordering::Relaxed);
+            clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+        });
+        let ended: Vec<_> = backends.into_iter().flat_map(Backend::finish).collect();
+        // Killed between the backend's 250 and its own.
+        let tally = compare(&tries, &ended, |one| one.sent.told.is_none());
+        let Tally { messages, acknowledged, refused, unheard, duplicates, wrong, .. } = &tally;
+        println!(
+            "{messages} messages: {acknowledged} acknowledged, {refused} refused, {unheard} \
+             unheard, {duplicates} may come twice"
+        );
+        assert!(*acknowledged > 20, "{tally:?}");
+        assert_right(wrong);
+    });
+}
+
+#[test]
+fn a_daemon_that_ends_lets_messages_finish_and_records_them() {
+    let namespace = Namespace::new("mxt");
+    namespace.run(|| {
+        let script = Script { thinks: Duration::from_millis(800), ..Script::default() };
+        let backend = Backend::start(backend_address(0), script);
+        let home = home();
+        let daemon = home.start(&namespace);
+        let hello = || {
+            let mut client = Client::connect(mxdp()).expect("mxdp accepts");
+            assert!(client.hello(), "no greeting");
+            client
+        };
+        wait_for("the listener", || Client::connect(mxdp()).is_ok());
+        let mut idle = hello();
+        // One within its message, one between two chunks, one behind its end.
+        let mut open: Vec<_> = ["data", "chunks", "end"]
+            .map(|id| {
+                let mut client = hello();
+                let mail = format!("MAIL FROM:<{id}@client.example>");
+                assert_eq!(client.command(&mail).expect("a reply").0, 250);
+                let rcpt = format!("RCPT TO:<{id}@w0.example>");
+                assert_eq!(client.command(&rcpt).expect("a reply").0, 250);
+                client
+            })
+            .into();
+        assert_eq!(open[0].command("DATA").expect("a reply").0, 354);
+        open[0].send(b"Subject: 1\r\n").expect("sent");
+        assert_eq!(open[1].command("BDAT 6\r\nA: b").expect("a reply").0, 250);
+        assert_eq!(open[2].command("DATA").expect("a reply").0, 354);
+        open[2].send(b"Subject: 3\r\n\r\n3\r\n.\r\n").expect("sent");
+        thread::sleep(Duration::from_millis(200));
+
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(idle.reply().expect("a reply").0, 421, "an idle session ends");
+        thread::sleep(Duration::from_millis(300));
+        assert!(Client::connect(mxdp()).is_err(), "nobody new is let in");
+        open[0].send(b"\r\n1\r\n.\r\n").expect("sent");
+        open[1].send(b"BDAT 3 LAST\r\n\r\n2").expect("sent");
+        for client in &mut open {
+            assert_eq!(client.reply().expect("a reply").0, 250);
+            // And then it is over.
+            assert_eq!(client.reply().expect("a reply").0, 421);
+        }
+        assert!(daemon.wait(), "it ends well");
+        let ended = backend.finish();
+        let mut bodies: Vec<_> =
+            ended.iter().filter_map(|one| without_received(&one.message)).collect();
+        bodies.sort_unstable();
+        let expected: [&[u8]; 3] =
+            [b"A: b\r\n\r\n2\r\n", b"Subject: 1\r\n\r\n1\r\n", b"Subject: 3\r\n\r\n3\r\n"];
+        assert_eq!(bodies, expected);
+        let records = records(&home.log());
+        for id in ["data", "chunks", "end"] {
+            let found = records.get(&format!("{id}@w0.example")).map_or(0, Vec::len);
+            assert_eq!(found, 1, "the record of {id}: {}", home.log());
+        }
+    });
+}
+
+/// A backend that says 250 before it has the end has not taken the message: mxdp
+/// holds most of it still. This fails where the session takes a 2xx for the reply
+/// to the message while the final dot is not yet sent.
+#[test]
+fn a_reply_before_the_end_is_not_the_reply_to_the_message() {
+    let namespace = Namespace::new("mxr");
+    namespace.run(|| {
+        // So that the kernel does not take the whole message in the backend's place.
+        fs::write("/proc/sys/net/ipv4/tcp_wmem", "4096 16384 16384").expect("a setting");
+        let home = home();
+        let mut lost = Vec::new();
+        let worker = 0;
+        let fault = Some(Fault { step: Step::Body, act: Act::EarlyThenStall, message: 1 });
+        let script = Script { fault, ..Script::default() };
+        let backend = Backend::start(backend_address(worker), script);
+        let _daemon = home.start(&namespace);
+        wait_for("the listener", || Client::connect(mxdp()).is_ok());
+        for chunks in [false, true] {
+            let mut client = Client::connect(mxdp()).expect("mxdp accepts");
+            assert!(client.hello(), "no greeting");
+            let id = format!("early-{chunks}");
+            // More than the sockets between take, less than what mxdp may hold.
+            let mut message = format!("Message-ID: <{id}@client.example>\r\n\r\n").into_bytes();
+            for _ in 0..110 {
+                message.extend_from_slice(&[b'x'; 998]);
+                message.extend_from_slice(b"\r\n");
+            }
+            let mail = Mail {
+                sender: format!("{id}@client.example"),
+                recipients: vec![format!("{id}@w{worker}.example")],
+                message,
+                chunks,
+                pipelined: false,
+                stop: None,
+            };
+            let mut sent = Sent::default();
+            drop(client.mail(&mail, &mut sent));
+            lost.push((mail.sender, sent));
+        }
+        let ended = backend.finish();
+        lost.retain(|(sender, sent)| {
+            let taken = ended.iter().any(|one| one.taken && one.sender.contains(sender));
+            sent.is_taken() && !taken
+        });
+        assert!(lost.is_empty(), "LOST: {lost:?}");
+    });
+}
