@@ -5,6 +5,7 @@ pub mod clients;
 pub mod opensmtpd;
 pub mod postfix;
 pub mod relays;
+pub mod slapd;
 
 use std::env;
 use std::fs;

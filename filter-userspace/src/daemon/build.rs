@@ -287,8 +287,6 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
         let certificates = smtp.tls.certificates.iter();
         paths.extend(certificates.flat_map(|one| [one.chain.clone(), one.key.clone()]));
         paths.extend(smtp.tls.client_ca.iter().cloned());
-        let directories = smtp.directories.iter();
-        paths.extend(directories.map(|one| mail::directory_file(&config.state.folder, &one.name)));
     }
     paths
 }

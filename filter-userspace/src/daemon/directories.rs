@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::sync::mpsc;
 
+use super::core::Message;
 use super::mail::directory_file;
 use crate::config::smtp::Directory;
 use crate::io::ldap::{self, Query};
@@ -23,9 +25,14 @@ const RETRY: Duration = Duration::from_secs(60);
 /// The largest password file.
 const PASSWORD: u64 = 4096;
 
-/// Follows a directory, until the runtime ends. What it answers is written to its
-/// file, whose change is a reason to reload.
-pub(super) async fn follow(directory: Directory, state: PathBuf, max_entries: usize) {
+/// Follows a directory, until the daemon ends. What it answers is written to its
+/// file; where that is news, a reload is asked for.
+pub(super) async fn follow(
+    directory: Directory,
+    state: PathBuf,
+    max_entries: usize,
+    messages: mpsc::Sender<Message>,
+) {
     let path = directory_file(&state, &directory.name);
     let name = &directory.name;
     let mut failed = false;
@@ -36,7 +43,9 @@ pub(super) async fn follow(directory: Directory, state: PathBuf, max_entries: us
                     tracing::info!(directory = name, "answers again");
                 }
                 failed = false;
-                tracing::debug!(directory = name, changed, "asked for recipients");
+                if changed && messages.send(Message::Reload("a directory changed")).await.is_err() {
+                    return;
+                }
                 directory.refresh
             }
             Err(error) => {

@@ -146,6 +146,7 @@ async fn start(
                 directory.clone(),
                 config.state.folder.clone(),
                 config.limits.prefixes,
+                messages.clone(),
             ));
         }
     }
