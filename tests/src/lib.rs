@@ -5,6 +5,8 @@
 //! its owner is dropped, also when the test fails.
 
 pub mod daemon;
+pub mod dialogue;
 pub mod frames;
 pub mod netns;
 pub mod peers;
+pub mod transcript;
