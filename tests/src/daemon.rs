@@ -118,11 +118,17 @@ impl Home {
     /// Starts the daemon and waits until it answers.
     #[must_use]
     pub fn start(&self, namespace: &Namespace) -> Daemon<'_> {
+        self.start_by("run", namespace)
+    }
+
+    /// Starts the daemon by `run` or `trial` and waits until it answers.
+    #[must_use]
+    pub fn start_by(&self, verb: &str, namespace: &Namespace) -> Daemon<'_> {
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         let config = self.path("mxdp.toml");
         let config = config.to_str().expect("a path in UTF-8");
         let child = self
-            .mxdp(Some(namespace), &["run", "-c", config])
+            .mxdp(Some(namespace), &[verb, "-c", config])
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()

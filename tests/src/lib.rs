@@ -6,9 +6,11 @@
 //! its owner is dropped, also when the test fails.
 
 pub mod daemon;
+pub mod dialogue;
 pub mod frames;
 pub mod mail;
 pub mod netns;
 pub mod peers;
 pub mod tls;
+pub mod transcript;
 pub mod wrong;

@@ -59,7 +59,8 @@ impl Listeners {
     /// Serves all of them, until the edge ends.
     pub fn serve(self, edge: &Arc<Edge>) {
         let places = places(&edge.generation().smtp);
-        let all = Arc::new(Semaphore::new(places + TOLD));
+        // Each listener that waits holds a place, and the one that asks its own.
+        let all = Arc::new(Semaphore::new(places + TOLD + self.0.len().saturating_sub(1)));
         for (listener, implicit) in self.0 {
             tokio::spawn(accept(listener, implicit, edge.clone(), all.clone()));
         }

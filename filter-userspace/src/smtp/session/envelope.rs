@@ -105,12 +105,11 @@ impl Session {
         } else {
             refusal
         };
-        let reference = self.reference();
+        // What MAIL was told is found by the first recipient's record.
+        let told = self.transaction.as_mut().and_then(|open| open.unrecorded.take());
+        let reference = told.map_or_else(|| self.reference(), |(_, _, reference)| reference);
         let reply = refusal.reply(&reference);
         self.reply(&reply);
-        if let Some(transaction) = &mut self.transaction {
-            transaction.unrecorded = None;
-        }
         let closes = reply.code == 421;
         self.record_refused(Some(rcpt.path.clone()), refusal, reply, reference, now);
         if closes {

@@ -1,1 +1,474 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use memchr::memmem;
+use proptest::prelude::*;
+
+use super::*;
+use crate::smtp::data::BareNewlines;
+
+/// What a client's bytes come in at most, at once.
+const READ: usize = 32 * 1024;
+
+fn settings() -> Settings {
+    let second = Duration::from_secs(1);
+    Settings {
+        hostname: "mx.example.org".to_owned(),
+        greeting_pause: Duration::ZERO,
+        message_size: 1000,
+        recipients: 3,
+        errors: 5,
+        invalid_recipients: 3,
+        hops: 3,
+        starttls: true,
+        times: Times {
+            command: 300 * second,
+            data: 180 * second,
+            data_rate: 64,
+            backend_reply: 60 * second,
+            backend_data: 180 * second,
+            backend_final: 600 * second,
+        },
+    }
+}
+
+fn client() -> Client {
+    Client {
+        address: [192, 0, 2, 1].into(),
+        port: 40000,
+        id: "ID".to_owned(),
+        tls: None,
+        bare_newlines: BareNewlines::Refuse,
+        offers: Extensions::ALL,
+    }
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug)]
+enum Event {
+    Client(Vec<u8>),
+    Backend(&'static str),
+    BackendEnd,
+    /// Whether backends that are asked for are there from now on.
+    Up(bool),
+    /// Whether the backend takes bytes from now on.
+    Takes(bool),
+    /// Whether the client takes bytes from now on.
+    Reads(bool),
+    Tls,
+    Time(u64),
+    ShutDown,
+}
+
+/// A session with all that is outside of it.
+struct Outside {
+    session: Session,
+    now: Now,
+    /// Bytes of the client that the session does not want yet.
+    waiting: Vec<u8>,
+    /// Lines that the session was given.
+    lines: usize,
+    told: Vec<u8>,
+    /// What each connection to a backend was told.
+    backends: Vec<Vec<u8>>,
+    up: bool,
+    takes: bool,
+    has_blocked: bool,
+    reads: bool,
+    pipelining: bool,
+    start_tls: bool,
+    /// Messages that came whole, and those that a backend took.
+    ended: usize,
+    taken: usize,
+    accepted: BTreeSet<String>,
+    records: Vec<(Option<Reason>, Option<String>)>,
+}
+
+impl Outside {
+    fn new(settings: Settings) -> Self {
+        let now = Now { monotonic: Instant::now(), unix_ms: 0 };
+        let mut outside = Self {
+            session: Session::new(Arc::new(settings), client(), now),
+            now,
+            waiting: Vec::new(),
+            lines: 0,
+            told: Vec::new(),
+            backends: Vec::new(),
+            up: true,
+            takes: true,
+            has_blocked: false,
+            reads: true,
+            pipelining: true,
+            start_tls: false,
+            ended: 0,
+            taken: 0,
+            accepted: BTreeSet::new(),
+            records: Vec::new(),
+        };
+        outside.settle();
+        outside
+    }
+
+    /// Calls the session, and looks at what may never be.
+    fn call(&mut self, positive: bool, work: impl FnOnce(&mut Session, Now)) {
+        let was_ending = matches!(self.session.state, State::Ending(_));
+        let told = self.session.to_client.len();
+        work(&mut self.session, self.now);
+        let new = self.session.to_client.bytes().get(told..).unwrap_or_default();
+        if was_ending && new.starts_with(b"2") {
+            assert!(positive, "acknowledged without the backend's word");
+        }
+        self.ended += usize::from(!was_ending && matches!(self.session.state, State::Ending(_)));
+        self.taken += usize::from(was_ending && positive);
+        assert!(self.session.to_client.len() <= CLIENT_HIGH + READ + 4096, "memory for the client");
+        let for_backend = self.session.to_backend().map_or(0, |out| out.len());
+        assert!(for_backend <= BACKEND_HIGH + 2 * READ + 4096, "memory for the backend");
+        assert!(self.session.input.rest().len() <= 2 * READ, "memory for what came");
+    }
+
+    /// Everything that needs no waiting is done.
+    fn settle(&mut self) {
+        loop {
+            self.write();
+            if let Some(action) = self.session.action() {
+                self.act(action);
+            } else if !self.waiting.is_empty() && self.session.wants_client() {
+                let rest = self.waiting.split_off(self.waiting.len().min(READ));
+                let bytes = std::mem::replace(&mut self.waiting, rest);
+                self.lines += memmem::find_iter(&bytes, b"\n").count();
+                self.call(false, |session, now| session.client_bytes(&bytes, now));
+            } else if self.session.actions.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        if self.reads && !self.session.to_client.is_empty() {
+            self.told.extend_from_slice(self.session.to_client.bytes());
+            let count = self.session.to_client.len();
+            self.session.to_client().sent(count);
+            self.call(false, Session::client_took);
+        }
+        if self.takes
+            && let Some(out) = self.session.to_backend()
+            && !out.is_empty()
+        {
+            let bytes = out.bytes().to_vec();
+            out.sent(bytes.len());
+            self.backends.last_mut().expect("one was opened").extend(bytes);
+            self.call(false, Session::backend_took);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Ask(Question::Mail { .. }) => {
+                self.call(false, |session, now| session.answer(Answer::Mail(Ok(())), now));
+            }
+            Action::Ask(Question::Rcpt { recipient, .. }) => {
+                let verdict = match recipient.to_string().split('@').next() {
+                    Some("nobody") => Err(Refusal::new(Reason::UnknownRecipient, "<nobody>")),
+                    Some("other") => Ok(Permit { backend: "other".into() }),
+                    _ => Ok(Permit { backend: "main".into() }),
+                };
+                self.call(false, |session, now| session.answer(Answer::Rcpt(verdict), now));
+            }
+            Action::Open(_) => {
+                let capabilities =
+                    Capabilities { extensions: Extensions::ALL, pipelining: self.pipelining };
+                let opened = Opened { capabilities, address: "192.0.2.9:25".to_owned() };
+                let result = if self.up { Ok(opened) } else { Err(OpenFailure::Down) };
+                self.backends.push(Vec::new());
+                self.call(false, |session, now| session.opened(result, now));
+            }
+            Action::CloseBackend { .. } => {}
+            Action::StartTls => self.start_tls = true,
+            Action::Record(attempt) => {
+                let reason = match attempt.outcome {
+                    Outcome::Accepted => {
+                        self.accepted.insert(attempt.reference);
+                        None
+                    }
+                    Outcome::Refused(refusal) => Some(refusal.reason),
+                };
+                let recipient = attempt.recipient.map(|recipient| recipient.to_string());
+                self.records.push((reason, recipient));
+            }
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Client(bytes) => self.waiting.extend(bytes),
+            Event::Backend(text) => {
+                let has_link = self.session.link.is_some();
+                let is_whole = self.session.link.as_ref().is_some_and(|_| text.ends_with("\r\n"));
+                let positive = is_whole && text.starts_with('2');
+                if has_link {
+                    self.call(positive, |session, now| session.backend_bytes(text.as_bytes(), now));
+                }
+            }
+            Event::BackendEnd => self.call(false, Session::backend_end),
+            Event::Up(up) => self.up = up,
+            Event::Takes(takes) => {
+                self.takes = takes;
+                self.has_blocked |= !takes;
+            }
+            Event::Reads(reads) => self.reads = reads,
+            Event::Tls if std::mem::take(&mut self.start_tls) => {
+                let tls = Tls { version: 13, text: "TLSv1.3".to_owned(), certificate: None };
+                self.call(false, |session, now| session.tls_started(tls, now));
+            }
+            Event::Tls => {}
+            Event::Time(seconds) => {
+                self.now.monotonic += Duration::from_secs(seconds);
+                self.call(false, Session::time);
+            }
+            Event::ShutDown => self.call(false, Session::shut_down),
+        }
+        self.settle();
+    }
+
+    fn say(&mut self, text: &str) {
+        self.happen(Event::Client(text.as_bytes().to_vec()));
+    }
+
+    /// What the client was told since the last time.
+    fn heard(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.told)).unwrap()
+    }
+
+    /// What the last backend was told since the last time.
+    fn passed_on(&mut self) -> String {
+        let told = self.backends.last_mut().map(std::mem::take).unwrap_or_default();
+        String::from_utf8(told).unwrap()
+    }
+
+    /// The client goes, and time passes.
+    fn end(&mut self) {
+        self.call(false, Session::client_end);
+        self.settle();
+        for _ in 0..20 {
+            if self.session.is_closed() {
+                return;
+            }
+            self.now.monotonic = self.session.deadline().max(self.now.monotonic);
+            self.call(false, Session::time);
+            self.settle();
+        }
+        panic!("does not end: {:?}", self.session.state);
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let said = prop::sample::select(vec![
+        "EHLO a\r\n",
+        "HELO a\r\n",
+        "MAIL FROM:<a@b>\r\n",
+        "MAIL FROM:<a@b> BODY=8BITMIME\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+        "MAIL FROM:<>\r\nRCPT TO:<c@d>\r\nRCPT TO:<other@d>\r\n",
+        "RCPT TO:<c@d>\r\n",
+        "RCPT TO:<nobody@d>\r\n",
+        "RCPT TO:<other@d>\r\n",
+        "DATA\r\n",
+        "BDAT 5 LAST\r\nab\r\nc",
+        "BDAT 3\r\nabc",
+        "BDAT 0 LAST\r\n",
+        "BDAT 9999999999\r\n",
+        "RSET\r\n",
+        "NOOP\r\n",
+        "STARTTLS\r\n",
+        "NONSENSE\r\n",
+        "Received: x\r\n",
+        "a line\r\n",
+        "..\r\n",
+        ".\r\n",
+        ".\r\n",
+        "\r",
+        "\n",
+        "\0",
+        "QUIT\r\n",
+    ]);
+    let replied = prop::sample::select(vec![
+        "250 2.1.0 ok\r\n",
+        "250 2.1.0 ok\r\n",
+        "250 ok\r\n",
+        "250-a\r\n250 b\r\n",
+        "354 go on\r\n",
+        "354 go on\r\n",
+        "354 go on\r\n",
+        "450 later\r\n",
+        "550 5.1.1 no\r\n",
+        "421 bye\r\n",
+        "nonsense\r\n",
+    ]);
+    prop_oneof![
+        12 => said.prop_map(|text| Event::Client(text.as_bytes().to_vec())),
+        1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Event::Client),
+        1 => (1_usize..40).prop_map(|lines| Event::Client(b"0123456789\r\n".repeat(lines * 100))),
+        12 => replied.prop_map(Event::Backend),
+        1 => Just(Event::BackendEnd),
+        1 => any::<bool>().prop_map(Event::Up),
+        1 => any::<bool>().prop_map(Event::Takes),
+        1 => any::<bool>().prop_map(Event::Reads),
+        1 => Just(Event::Tls),
+        2 => (0_u64..100).prop_map(Event::Time),
+        1 => Just(Event::ShutDown),
+    ]
+}
+
+/// Most sessions get somewhere: the start of a message, or a whole one.
+fn prefix() -> impl Strategy<Value = Vec<Event>> {
+    let say = |text: &str| Event::Client(text.as_bytes().to_vec());
+    let begun = vec![
+        say("EHLO a\r\n"),
+        say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"),
+        Event::Backend("250 ok\r\n"),
+        Event::Backend("250 ok\r\n"),
+    ];
+    let mut streaming = begun.clone();
+    streaming.extend([say("DATA\r\n"), Event::Backend("354 go on\r\n")]);
+    let mut ended = streaming.clone();
+    ended.push(say("a\r\n.\r\n"));
+    prop::sample::select(vec![Vec::new(), begun, streaming, ended])
+}
+
+/// Replies that are whole: their last lines.
+fn replies(told: &[u8]) -> usize {
+    told.split(|byte| *byte == b'\n').filter(|line| line.get(3) == Some(&b' ')).count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn whatever_happens_a_session_keeps_its_word(
+        prefix in prefix(),
+        events in prop::collection::vec(event(), 0..60),
+        cut in 1_usize..200,
+        pipelining: bool,
+        paused: bool,
+    ) {
+        let pause = Duration::from_secs(u64::from(paused));
+        let mut outside = Outside::new(Settings { greeting_pause: pause, ..settings() });
+        outside.pipelining = pipelining;
+        if paused {
+            outside.happen(Event::Time(1));
+        }
+        for event in prefix.into_iter().chain(events) {
+            match event {
+                Event::Client(bytes) => {
+                    for piece in bytes.chunks(cut) {
+                        outside.happen(Event::Client(piece.to_vec()));
+                    }
+                }
+                event => outside.happen(event),
+            }
+        }
+        outside.reads = true;
+        outside.settle();
+        let has_blocked = outside.has_blocked;
+        outside.end();
+        // The greeting, and the last word of a session.
+        prop_assert!(replies(&outside.told) <= outside.lines + 3, "{:?}", outside.heard());
+        prop_assert_eq!(outside.accepted.len(), outside.taken, "acknowledged as taken");
+        let ends = |told: &Vec<u8>| memmem::find_iter(told, b"\r\n.\r\n").count();
+        let ends: usize = outside.backends.iter().map(ends).sum();
+        prop_assert!(ends <= outside.ended && (has_blocked || ends == outside.ended));
+        prop_assert!(outside.taken <= outside.ended);
+    }
+
+    #[test]
+    fn no_bytes_of_a_client_end_in_a_panic(
+        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20),
+    ) {
+        let mut outside = Outside::new(settings());
+        outside.say("EHLO a\r\n");
+        for piece in pieces {
+            outside.happen(Event::Client(piece));
+        }
+        outside.end();
+        prop_assert_eq!(outside.ended, 0);
+    }
+}
+
+/// A session whose EHLO has been answered.
+fn greeted() -> Outside {
+    let mut outside = Outside::new(settings());
+    outside.say("EHLO client.example\r\n");
+    outside.told.clear();
+    outside
+}
+
+#[test]
+fn a_group_of_commands_is_answered_in_order() {
+    let mut outside = greeted();
+    outside
+        .say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<nobody@d>\r\nRCPT TO:<e@d>\r\nDATA\r\n");
+    // The backend has MAIL and the first recipient in one piece.
+    assert_eq!(outside.passed_on(), "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender taken\r\n");
+    outside.happen(Event::Backend("250 2.1.0 ok\r\n250 2.1.5 c\r\n"));
+    assert_eq!(
+        outside.heard(),
+        "250 2.1.5 c\r\n550 5.1.1 <nobody> no such recipient here; reference ID-1\r\n"
+    );
+    assert_eq!(outside.passed_on(), "RCPT TO:<e@d>\r\n");
+    outside.happen(Event::Backend("250 2.1.5 e\r\n"));
+    assert_eq!(outside.passed_on(), "DATA\r\n");
+    outside.happen(Event::Backend("354 go on\r\n"));
+    assert_eq!(
+        outside.heard(),
+        "250 2.1.5 e\r\n354 end the message with a line of a single dot\r\n"
+    );
+    outside.say("..x\r\n.\r\nMAIL FROM:<f@b>\r\n");
+    assert!(outside.passed_on().ends_with("\r\n..x\r\n.\r\n"));
+    assert_eq!(outside.heard(), "");
+    outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
+    assert_eq!(outside.heard(), "250 2.0.0 queued\r\n250 2.1.0 <f@b> sender taken\r\n");
+}
+
+fn send_message(outside: &mut Outside) {
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+    outside.say("DATA\r\n");
+    outside.happen(Event::Backend("354 go on\r\n"));
+    outside.say("x\r\n.\r\n");
+    outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
+    assert!(outside.heard().ends_with("250 2.0.0 queued\r\n"));
+}
+
+#[test]
+fn a_connection_that_went_stale_is_opened_again() {
+    let mut outside = greeted();
+    send_message(&mut outside);
+    assert_eq!(outside.backends.len(), 1);
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    assert_eq!(outside.backends.len(), 1, "it is used again");
+    outside.happen(Event::BackendEnd);
+    assert_eq!(outside.backends.len(), 2);
+    assert_eq!(outside.passed_on(), "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n250 2.1.5 c\r\n"));
+    assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender taken\r\n250 2.1.5 c\r\n");
+    // A second break is told.
+    outside.say("RCPT TO:<e@d>\r\n");
+    outside.happen(Event::Backend("421 bye\r\n"));
+    assert!(outside.heard().starts_with("451 4.4.2 <e@d> "));
+    assert_eq!(outside.backends.len(), 2);
+}
+
+#[test]
+fn a_backend_that_is_lost_before_data_has_no_message() {
+    let mut outside = greeted();
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+    outside.happen(Event::BackendEnd);
+    outside.heard();
+    outside.say("DATA\r\n");
+    assert!(outside.heard().starts_with("451 4.4.2 the mail system does not answer"));
+    assert_eq!(outside.records, [(Some(Reason::BackendLost), Some("c@d".to_owned()))]);
+    // The next message has a connection of its own.
+    send_message(&mut outside);
+    assert_eq!(outside.backends.len(), 2);
+}
