@@ -132,6 +132,7 @@ fn status() -> Status {
         events: EventStatus { read: 0, lost: 0 },
         temporary: TemporaryStatus { held: 0, capacity: 1 },
         top_sources: Vec::new(),
+        smtp: None,
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod daemon;
 pub mod dialogue;
 pub mod frames;
+pub mod fuzz;
 pub mod mail;
 pub mod netns;
 pub mod peers;

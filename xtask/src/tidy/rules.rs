@@ -172,7 +172,9 @@ fn only_core(named: &[Named], findings: &mut Findings<'_>) {
 /// Every crate inherits the ledger of lints.
 fn manifest(folder: &str, text: &str, findings: &mut Findings<'_>) {
     let mut section = "";
-    let mut inherits = false;
+    // A workspace of its own, as cargo-fuzz wants it, has nothing to inherit.
+    let mut inherits =
+        text.contains("\n[workspace]\n") && text.contains("unsafe_code = \"forbid\"");
     for (index, line) in text.lines().map(str::trim).enumerate() {
         if line.starts_with('[') {
             section = line;
