@@ -125,6 +125,24 @@ s.quit()
     assert!(log.contains("[2001:db8::7]"), "{log}");
 }
 
+/// What a backend has against a client says nothing of the backend.
+#[test]
+fn a_client_that_the_backend_refuses_takes_nothing_from_others() {
+    let host = Host::new();
+    let main = "smtpd_delay_reject = no\nsmtpd_helo_restrictions = reject_invalid_helo_hostname\n";
+    let postfix = postfix(&host.namespace, main);
+    let keys = "client_address = \"xclient\"";
+    host.configure("", &(domain("example.org", "main", "") + &backend("main", PORT, keys)));
+    let _daemon = host.start();
+    let (sent, text) = send(&host, &["--helo", "a_b..c"]);
+    assert!(!sent && text.contains("501 5.5.2 <a_b..c>: Helo command rejected"), "{text}");
+    let status = host.home.json(&["status"]);
+    assert_eq!(status["alarms"].as_array().map(Vec::len), Some(0), "{}", status["alarms"]);
+    let (sent, text) = send(&host, &["--helo", "client.example"]);
+    assert!(sent, "{text}");
+    assert_eq!(postfix.wait_for(1).len(), 1);
+}
+
 #[test]
 fn the_next_server_takes_over_and_the_first_comes_back() {
     let host = Host::new();

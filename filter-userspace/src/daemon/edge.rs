@@ -138,7 +138,7 @@ async fn start(
         .map_err(|error| refused(&error))?;
     if let (Some((edge, listeners)), Some(smtp)) = (smtp, &config.smtp) {
         // The first EHLO should say what the backends offer.
-        _ = tokio::time::timeout(FIRST_PROBE, edge.probe()).await;
+        _ = tokio::time::timeout(FIRST_PROBE, edge.probe(true)).await;
         listeners.serve(&edge);
         tokio::spawn(edge.watch_backends());
         for directory in &smtp.directories {

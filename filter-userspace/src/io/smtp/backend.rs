@@ -18,8 +18,11 @@ use crate::config::smtp::{Backend, BackendTls, ClientAddress};
 use crate::smtp::reply::{Replies, Reply};
 use crate::smtp::session::{Capabilities, Extensions, OpenFailure, Opened};
 
-/// How often servers are looked at.
+/// How often servers that are down are looked at.
 pub(super) const PROBE: Duration = Duration::from_secs(10);
+
+/// Every so many times, those that are up are looked at too.
+pub(super) const PROBE_ALL: u32 = 6;
 
 /// The client, as a backend may learn of it.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ enum Failed {
     Down(String),
     /// It answers, and lacks what the configuration asks for.
     Unfit(String),
+    /// It knows the client, and refuses it: that says nothing of the server.
+    Refused(Reply),
     /// TLS did not come about: without it, it might.
     Tls(String),
 }
@@ -117,6 +122,11 @@ impl Pool {
                     let opened = Opened { capabilities, address: server.name.clone() };
                     return Ok((stream, opened));
                 }
+                // 421 may be about the server: the next one may say otherwise.
+                Err(Failed::Refused(reply)) if reply.code == 421 => {
+                    failure = OpenFailure::Refused(reply);
+                }
+                Err(Failed::Refused(reply)) => return Err(OpenFailure::Refused(reply)),
                 Err(Failed::Unfit(_)) => failure = OpenFailure::Unfit,
                 Err(Failed::Down(_) | Failed::Tls(_)) => {}
             }
@@ -124,9 +134,12 @@ impl Pool {
         Err(failure)
     }
 
-    /// Looks at every server, and remembers how it is.
-    pub(super) async fn probe(&self, hostname: &str) {
+    /// Looks at the servers that are down, or at all, and remembers how they are.
+    pub(super) async fn probe(&self, hostname: &str, all: bool) {
         for server in &self.servers {
+            if !all && !server.down.load(Ordering::Relaxed) {
+                continue;
+            }
             if let Ok((stream, _)) = self.try_server(server, hostname, None).await {
                 stream.say_at_once(b"QUIT\r\n");
             }
@@ -156,6 +169,7 @@ impl Pool {
                     tracing::info!(backend = name, server = server.name, "is up again");
                 }
             }
+            Err(Failed::Refused(_)) => {}
             Err(Failed::Down(error) | Failed::Unfit(error) | Failed::Tls(error)) => {
                 server.error.lock().unwrap_or_else(PoisonError::into_inner).clone_from(error);
                 if !server.down.swap(true, Ordering::Relaxed) {
@@ -174,11 +188,12 @@ impl Pool {
         with_tls: bool,
     ) -> Result<(Stream, Capabilities), Failed> {
         let stream = connect(server, self.config.connect_timeout).await?;
-        let mut talk =
-            Talk { stream, replies: Replies::default(), time: self.config.reply_timeout };
+        let time = self.config.reply_timeout;
+        let mut talk = Talk { stream, replies: Replies::default(), time, for_client: false };
         if self.config.client_address == ClientAddress::Proxy {
             let header = proxy_header(client).ok_or_else(|| down("no PROXY header".to_owned()))?;
             talk.send(&header).await?;
+            talk.for_client = client.is_some();
         }
         talk.expect(220, "greeting").await?;
         let helo = match (client, self.config.client_address) {
@@ -202,6 +217,7 @@ impl Pool {
             }
             if let Some(client) = client {
                 talk.command(&xclient(client, &offers), 220).await?;
+                talk.for_client = true;
                 // The client is the other side's peer now, and says its own name.
                 let helo = if client.helo.is_empty() { hostname } else { &client.helo };
                 offers = talk.ehlo(helo).await?;
@@ -215,17 +231,18 @@ impl Pool {
         let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
         let host = host.trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|error| failed(error.to_string()))?;
-        let (Some(config), Some(plain)) = (self.tls.clone(), talk.stream.into_plain()) else {
+        let Talk { stream, time, for_client, .. } = talk;
+        let (Some(config), Some(plain)) = (self.tls.clone(), stream.into_plain()) else {
             return Err(failed("twice".to_owned()));
         };
         let handshake = TlsConnector::from(config).connect(name, plain);
-        let stream = match timeout(talk.time, handshake).await {
+        let stream = match timeout(time, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed("timed out".to_owned())),
         };
         let stream = Stream::Tls(Box::new(stream.into()));
-        Ok(Talk { stream, replies: Replies::default(), time: talk.time })
+        Ok(Talk { stream, replies: Replies::default(), time, for_client })
     }
 }
 
@@ -248,6 +265,8 @@ struct Talk {
     stream: Stream,
     replies: Replies,
     time: Duration,
+    /// Whether the server has been told who the client is.
+    for_client: bool,
 }
 
 impl Talk {
@@ -282,6 +301,8 @@ impl Talk {
         let reply = self.reply().await?;
         if reply.code == code && self.replies.is_empty() {
             Ok(reply)
+        } else if self.for_client && reply.code >= 400 {
+            Err(Failed::Refused(reply))
         } else {
             Err(down(format!("{step}: {} {}", reply.code, reply.text())))
         }

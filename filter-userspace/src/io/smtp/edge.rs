@@ -292,8 +292,9 @@ impl Edge {
     /// Looks at all backends, until the edge ends.
     pub async fn watch_backends(self: Arc<Self>) {
         let mut ending = self.ending();
-        loop {
-            self.probe().await;
+        // The first look at all was before the listeners.
+        for round in 1_u32.. {
+            self.probe(round.is_multiple_of(super::backend::PROBE_ALL)).await;
             tokio::select! {
                 () = tokio::time::sleep(super::backend::PROBE) => {}
                 _ = ending.wait_for(|ended| *ended) => return,
@@ -301,13 +302,13 @@ impl Edge {
         }
     }
 
-    /// Looks at all backends once.
-    pub async fn probe(&self) {
+    /// Looks at the servers that are down once, or at all.
+    pub async fn probe(&self, all: bool) {
         let generation = self.generation();
         let mut probes = tokio::task::JoinSet::new();
         for pool in generation.pools.values() {
             let (pool, generation) = (pool.clone(), generation.clone());
-            probes.spawn(async move { pool.probe(&generation.settings.hostname).await });
+            probes.spawn(async move { pool.probe(&generation.settings.hostname, all).await });
         }
         while probes.join_next().await.is_some() {}
     }

@@ -221,6 +221,7 @@ impl Session {
 
     /// Takes the answer to the question that was asked.
     pub fn answer(&mut self, answer: Answer, now: Now) {
+        self.start_waiting(now);
         match (std::mem::replace(&mut self.state, State::Closed), answer) {
             (State::Asked(Asked::Mail(transaction)), Answer::Mail(verdict)) => {
                 self.ready(now);

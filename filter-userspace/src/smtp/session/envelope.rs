@@ -154,6 +154,7 @@ impl Session {
 
     /// The backend's connection stands, or cannot be had.
     pub fn opened(&mut self, result: Result<Opened, OpenFailure>, now: Now) {
+        self.start_waiting(now);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Opening(rcpt) => {
                 let backend = self.transaction.as_ref().and_then(|open| open.backend.clone());
@@ -163,11 +164,12 @@ impl Session {
                         self.ask_backend(rcpt, true, now);
                     }
                     (result, _) => {
-                        let reason = match result {
-                            Err(OpenFailure::Unfit) => Reason::BackendUnfit,
-                            _ => Reason::BackendDown,
+                        let subject = format!("<{}>", rcpt.path);
+                        let refusal = match result {
+                            Err(OpenFailure::Refused(reply)) => Refusal::passed(reply),
+                            Err(OpenFailure::Unfit) => Refusal::new(Reason::BackendUnfit, subject),
+                            _ => Refusal::new(Reason::BackendDown, subject),
                         };
-                        let refusal = Refusal::new(reason, format_args!("<{}>", rcpt.path));
                         self.refuse_recipient(&rcpt, refusal, now);
                     }
                 }

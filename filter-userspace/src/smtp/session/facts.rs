@@ -9,6 +9,7 @@ use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::command::MailParameters;
 use crate::smtp::data::BareNewlines;
 use crate::smtp::refusal::Refusal;
+use crate::smtp::reply::Reply;
 
 /// The time, of both kinds.
 #[derive(Clone, Copy, Debug)]
@@ -142,12 +143,14 @@ pub struct Opened {
 }
 
 /// No connection to a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenFailure {
     /// No server of it answers.
     Down,
     /// A server answers, and is not as configured.
     Unfit,
+    /// A server that was told who the client is refuses it, with this reply.
+    Refused(Reply),
 }
 
 /// What is to be done.

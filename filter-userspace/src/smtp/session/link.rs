@@ -118,6 +118,7 @@ impl Session {
 
     /// Takes bytes of the backend.
     pub fn backend_bytes(&mut self, bytes: &[u8], now: Now) {
+        self.start_waiting(now);
         if let Some(link) = &mut self.link {
             link.replies.push(bytes);
         }
@@ -136,6 +137,7 @@ impl Session {
 
     /// The backend sends no more, or cannot be written to.
     pub fn backend_end(&mut self, now: Now) {
+        self.start_waiting(now);
         if self.link.is_some() {
             self.backend_lost(now);
             self.run(now);

@@ -160,6 +160,7 @@ impl Session {
 
     /// Takes bytes of the client.
     pub fn client_bytes(&mut self, bytes: &[u8], now: Now) {
+        self.start_waiting(now);
         let mut rest = bytes;
         // The bytes of a message need not be copied first.
         if self.input.is_empty() && matches!(self.state, State::Message(_)) {
@@ -254,6 +255,7 @@ impl Session {
         if now.monotonic < self.deadline_of_state() {
             return;
         }
+        self.start_waiting(now);
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Pause => self.greet(now),
             State::Ready | State::Skip(_) => {
@@ -299,6 +301,7 @@ impl Session {
 
     /// The daemon is to end: so does this session, when no message is under way.
     pub fn shut_down(&mut self, now: Now) {
+        self.start_waiting(now);
         self.ending = true;
         self.run(now);
     }
@@ -373,6 +376,14 @@ impl Session {
     #[must_use]
     pub const fn is_extended(&self) -> bool {
         self.extended
+    }
+
+    /// Before anything is written: a client that has taken everything so far is
+    /// not behind, however long ago that was.
+    fn start_waiting(&mut self, now: Now) {
+        if self.to_client.is_empty() {
+            self.client_took = now.monotonic;
+        }
     }
 
     fn ready(&mut self, now: Now) {
