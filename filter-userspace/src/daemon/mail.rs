@@ -161,9 +161,14 @@ fn add_domain(
     source: &str,
     errors: &mut Vec<String>,
 ) {
-    let listed = !entry.recipients.is_empty() || entry.directory.is_some();
+    let known_from = match (&entry.directory, entry.recipients.is_empty()) {
+        (Some(_), _) => RecipientSource::Directory,
+        (None, false) => RecipientSource::Listed,
+        (None, true) => RecipientSource::Backend,
+    };
     for name in &entry.names {
-        if !entry.recipients.is_empty() && !name.below && !recipients.knows(&name.domain) {
+        let must_know = known_from == RecipientSource::Listed && !name.below;
+        if must_know && !recipients.knows(&name.domain) {
             errors.push(format!(
                 "{source}:{}: domain.recipients: no file lists a recipient of {}, so all of its \
                  mail would be refused",
@@ -172,7 +177,7 @@ fn add_domain(
         }
         let policy = DomainPolicy {
             backend: entry.backend.clone(),
-            recipients: if listed { RecipientSource::Listed } else { RecipientSource::Backend },
+            recipients: known_from,
             subaddress: entry.subaddress,
             line: entry.line,
         };

@@ -8,8 +8,10 @@ use crate::smtp::session::BackendName;
 /// Where the valid recipients of a domain are known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecipientSource {
-    /// From files or a directory.
+    /// From files.
     Listed,
+    /// From a directory, and maybe files, once it has answered.
+    Directory,
     /// From nowhere but the backend, which is asked.
     Backend,
 }

@@ -187,6 +187,13 @@ fn relay_denied(recipient: &ForwardPath) -> Refusal {
 
 fn relay(policy: &Policy, _: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> Outcome {
     let domain = policy.domain_of(path).ok_or_else(|| relay_denied(path))?;
+    // `user%elsewhere@ours`, `elsewhere!user@ours` and `"user@elsewhere"@ours` ask
+    // the mail system to relay (RFC 5321 section 3.6.1), and it may trust this host
+    // more than its clients.
+    let is_route = path.mailbox().is_some_and(|mailbox| mailbox.local().contains(['%', '!', '@']));
+    if is_route {
+        return Err(relay_denied(path));
+    }
     Ok(format!("to {} ({}:{})", domain.backend, policy.source, domain.line))
 }
 
@@ -196,20 +203,28 @@ fn recipient(
     path: &ForwardPath,
     memory: &mut dyn Memory,
 ) -> Outcome {
-    let unknown = |rule| Refusal::by(Reason::UnknownRecipient, format_args!("<{path}>"), rule);
     let (Some(domain), Some(mailbox)) = (policy.domain_of(path), path.mailbox()) else {
         return Ok("the backend decides".to_owned());
     };
-    match domain.recipients {
-        RecipientSource::Listed => match policy.recipients.check(mailbox, domain.subaddress) {
-            Found::Valid { source, line } => Ok(format!("valid: {source}:{line}")),
-            Found::Invalid => Err(unknown(None)),
-            // Nothing is known of the domain, as with a directory that was never
-            // reached: that is no reason to refuse.
-            Found::UnknownDomain => Ok("no list is loaded: the backend decides".to_owned()),
-        },
-        RecipientSource::Backend if memory.is_known_invalid(path) => Err(unknown(None)),
-        RecipientSource::Backend => Ok("the backend decides".to_owned()),
+    let unknown = |entry: &str| {
+        let rule =
+            Rule { source: policy.source.clone(), line: domain.line, entry: entry.to_owned() };
+        Refusal::by(Reason::UnknownRecipient, format_args!("<{path}>"), Some(rule))
+    };
+    if domain.recipients == RecipientSource::Backend {
+        return match memory.is_known_invalid(path) {
+            true => Err(unknown("the backend lately said so")),
+            false => Ok("the backend decides".to_owned()),
+        };
+    }
+    match policy.recipients.check(mailbox, domain.subaddress) {
+        Found::Valid { source, line } => Ok(format!("valid: {source}:{line}")),
+        // Nothing is known of the domain while its directory was never reached:
+        // that is no reason to refuse.
+        Found::UnknownDomain if domain.recipients == RecipientSource::Directory => {
+            Ok("the directory has not answered: the backend decides".to_owned())
+        }
+        Found::UnknownDomain | Found::Invalid => Err(unknown("on no list of the domain")),
     }
 }
 
@@ -234,5 +249,58 @@ fn rate(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, memory: &mut dyn Memo
         Ok("within the limits".to_owned())
     } else {
         Err(Refusal::new(Reason::RateLimit, facts.client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::address::{Domain, Mailbox};
+
+    struct Nothing;
+
+    impl Memory for Nothing {
+        fn is_known_invalid(&self, _: &ForwardPath) -> bool {
+            false
+        }
+
+        fn take_rate(&mut self, _: IpAddr, _: &ForwardPath) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn no_recipient_routes_through_the_mail_system() {
+        let mut policy = Policy::default();
+        let ours = DomainPolicy {
+            backend: "b".into(),
+            recipients: RecipientSource::Backend,
+            subaddress: None,
+            line: 1,
+        };
+        policy.domains.add(&Domain::parse("example.org").unwrap(), false, ours);
+        let facts = Facts {
+            client: [192, 0, 2, 1].into(),
+            tls: None,
+            connection: &Connection::default(),
+            sender: &ReversePath::Null,
+            size: None,
+        };
+        let refused = |recipient: &str| {
+            let path = ForwardPath::Mailbox(Mailbox::parse(recipient).unwrap());
+            rcpt(&policy, &facts, &path, &mut Nothing).err().map(|refusal| refusal.reason)
+        };
+        assert_eq!(refused("bob@example.org"), None);
+        assert_eq!(refused("bob+x=y@Example.ORG"), None);
+        for recipient in [
+            "bob%elsewhere.example@example.org",
+            "elsewhere.example!bob@example.org",
+            "\"bob@elsewhere.example\"@example.org",
+            "\"bob\\@elsewhere.example\"@example.org",
+            "bob@elsewhere.example",
+            "bob@[192.0.2.2]",
+        ] {
+            assert_eq!(refused(recipient), Some(Reason::RelayDenied), "{recipient}");
+        }
     }
 }
