@@ -203,8 +203,9 @@ impl Outside {
             Event::Client(bytes) => self.waiting.extend(bytes),
             Event::Backend(text) => {
                 let has_link = self.session.link.is_some();
-                let is_whole = self.session.link.as_ref().is_some_and(|_| text.ends_with("\r\n"));
-                let positive = is_whole && text.starts_with('2');
+                // What it says before it has heard the end is no word on the message.
+                let has_heard = self.session.link.as_ref().is_some_and(|link| link.out.is_empty());
+                let positive = has_heard && text.ends_with("\r\n") && text.starts_with('2');
                 if has_link {
                     self.call(positive, |session, now| session.backend_bytes(text.as_bytes(), now));
                 }
