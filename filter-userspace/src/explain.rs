@@ -96,11 +96,13 @@ fn syn_stage(syn: &Answer) -> ExplainedStage {
         Some(prefix) => format!("{source} ({prefix})"),
         None => source,
     });
-    let note = format!("{}, {}", syn.action, syn.class);
+    // As the kernel calls it.
+    let class = if syn.class == "none" { "unlisted" } else { &syn.class };
+    let note = format!("{}, {class}", syn.action);
     ExplainedStage {
         stage: "syn".to_owned(),
         passes: syn.action != "drop",
-        reason: (syn.action == "drop").then(|| syn.class.clone()),
+        reason: (syn.action == "drop").then(|| class.to_owned()),
         reply: None,
         note: place.map_or_else(|| note.clone(), |place| format!("{note}: {place}")),
     }

@@ -5,6 +5,7 @@ use mxdp_tests::netns::Namespace;
 use mxdp_tests::peers::clients::{msmtp, python, said, smtp_source, swaks};
 use mxdp_tests::peers::opensmtpd::OpenSmtpd;
 use mxdp_tests::peers::postfix::{Options, Postfix};
+use mxdp_tests::peers::relays::Sink;
 
 const PORT: u16 = 2600;
 
@@ -228,4 +229,80 @@ for size, declare, code in [
     let output = python(&host.namespace, program, &[]);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(postfix.wait_for(3).len(), 3);
+}
+
+/// What `explain` says of an envelope, a session does.
+#[test]
+fn explain_says_what_sessions_do() {
+    let host = Host::new();
+    let _sink = Sink::start(&host.namespace, PORT, &[]);
+    for address in ["192.0.2.7/32", "192.0.2.8/32", "192.0.2.9/32"] {
+        host.namespace.ip(&format!("addr add {address} dev lo"));
+    }
+    host.home.write("recipients.txt", "bob@example.org\n@all.example\n");
+    let lists = "[enforcement]\nblocked_ip = \"reject\"\n[blocked]\naddresses = [\"192.0.2.8\"]\n\
+                 [known_spam_sources]\naddresses = [\"192.0.2.9\"]\n\
+                 [senders]\napproved = [\"good@spam.example\"]\nblocked = [\"*@spam.example\"]\n\
+                 [smtp]\nmessage_size = 5000\n[tls]\nself_signed = true\n\
+                 peers = [{ domains = [\"bank.example\"], mode = \"mandatory\" }]\n";
+    let domains = domain("example.org", "sink", "recipients = [\"recipients.txt\"]")
+        + &domain("all.example", "sink", "recipients = [\"recipients.txt\"]");
+    host.configure("", &format!("{lists}{domains}{}", backend("sink", PORT, "")));
+    let daemon = host.start();
+    let config = host.home.path("mxdp.toml");
+    let config = config.to_str().expect("a path in UTF-8");
+    let blocked = host.home.run(&["temp", "add", "192.0.2.7", "--for", "1h"]);
+    assert!(blocked.status.success(), "{}", said(&blocked));
+
+    let senders = ["a@b.example", "x@spam.example", "good@spam.example", "c@bank.example", ""];
+    let recipients = ["bob@example.org", "carol@example.org", "x@all.example", "x@else.example"];
+    let mut expected = Vec::new();
+    for ip in ["127.0.0.1", "192.0.2.8", "192.0.2.9"] {
+        for from in senders {
+            for (rcpt, size) in recipients.iter().flat_map(|rcpt| [(*rcpt, "100"), (*rcpt, "5001")])
+            {
+                let envelope = ["--ip", ip, "--from", from, "--rcpt", rcpt, "--size", size];
+                let live = host.home.json(&[&["explain", "--live"], &envelope[..]].concat());
+                let offline = host.home.json(&[&["explain", "-c", config], &envelope[..]].concat());
+                assert_eq!(live["stages"], offline["stages"], "{envelope:?}");
+                let stages = live["stages"].as_array().expect("stages");
+                let refusal = stages.iter().find(|stage| stage["passes"] == false);
+                let reply =
+                    refusal.map_or("250", |stage| stage["reply"].as_str().expect("a reply"));
+                expected.push(([ip, from, rcpt, size].join(" "), reply[..3].to_owned()));
+            }
+        }
+    }
+    let refused = expected.iter().filter(|(_, code)| code != "250").count();
+    assert_eq!(spoken(&host, &expected), expected);
+    // Only the daemon knows of the temporary block.
+    let envelope = ["--ip", "192.0.2.7", "--from", "a@b.example", "--rcpt", "bob@example.org"];
+    let live = host.home.json(&[&["explain", "--live"], &envelope[..]].concat());
+    assert_eq!(live["decided_by"], "syn", "{live}");
+    let offline = host.home.json(&[&["explain", "-c", config], &envelope[..]].concat());
+    assert_eq!(offline["decided_by"], serde_json::Value::Null, "{offline}");
+    assert!(refused > 60, "{refused} of 120 are refused");
+    drop(daemon);
+}
+
+/// The last code that a session with each envelope hears at MAIL and RCPT.
+fn spoken(host: &Host, envelopes: &[(String, String)]) -> Vec<(String, String)> {
+    let program = r#"
+import smtplib, sys
+for envelope in sys.argv[1:]:
+    ip, sender, recipient, size = envelope.split(" ")
+    s = smtplib.SMTP("127.0.0.1", source_address=(ip, 0))
+    s.ehlo()
+    code = s.docmd("MAIL", "FROM:<%s> SIZE=%s" % (sender, size))[0]
+    if code == 250:
+        code = s.docmd("RCPT", "TO:<%s>" % recipient)[0]
+    s.quit()
+    print(code)
+"#;
+    let arguments: Vec<_> = envelopes.iter().map(|(envelope, _)| envelope.as_str()).collect();
+    let output = python(&host.namespace, program, &arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    let codes = said(&output).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(codes.len(), envelopes.len());
+    envelopes.iter().map(|(envelope, _)| envelope.clone()).zip(codes).collect()
 }
