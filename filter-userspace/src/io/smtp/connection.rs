@@ -58,6 +58,8 @@ struct Connection {
     unflushed: bool,
     backend: Option<Stream>,
     backend_unflushed: bool,
+    /// Whether it takes no more bytes.
+    backend_is_deaf: bool,
     opening: Option<Opening>,
     start_tls: bool,
     timer: Pin<Box<Sleep>>,
@@ -97,6 +99,7 @@ pub(super) async fn serve(accepted: Accepted) {
         unflushed: false,
         backend: None,
         backend_unflushed: false,
+        backend_is_deaf: false,
         opening: None,
         start_tls: false,
         timer,
@@ -214,6 +217,8 @@ impl Connection {
         self.opening = None;
         let result = result.map(|(stream, opened)| {
             self.backend = Some(stream);
+            self.backend_unflushed = false;
+            self.backend_is_deaf = false;
             opened
         });
         self.session.opened(result, now());
@@ -245,6 +250,9 @@ impl Connection {
     }
 
     fn poll_backend_write(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.backend_is_deaf {
+            return false;
+        }
         let (Some(backend), Some(out)) = (&mut self.backend, self.session.to_backend()) else {
             return false;
         };
@@ -254,10 +262,10 @@ impl Connection {
                 self.session.backend_took(now());
                 true
             }
-            // What it still has to say is read first; its end is seen there.
+            // What it still has to say is read, and its end is seen there. What was
+            // not sent stays so: the session believes no reply that comes before.
             Poll::Ready(Err(_)) => {
-                let unsent = out.len();
-                out.sent(unsent);
+                self.backend_is_deaf = true;
                 false
             }
             Poll::Pending => false,
