@@ -37,6 +37,26 @@ fn backend_address(worker: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 2600 + worker).into()
 }
 
+/// As [`home`], with times of a quarter of a minute long where nothing stalls on purpose, so that
+/// a busy machine is no fault.
+fn patient_home() -> Home {
+    let home = home();
+    let text = fs::read_to_string(home.path("mxdp.toml")).expect("the configuration");
+    let patient = [
+        "connect_timeout = 1",
+        "reply_timeout = 1",
+        "data_timeout = 2",
+        "command_timeout = 2",
+        "final_timeout = 2",
+    ];
+    let text = patient.iter().fold(text, |text, key| {
+        let name = key.split(' ').next().expect("a name");
+        text.replace(key, &format!("{name} = 15"))
+    });
+    home.write("mxdp.toml", text);
+    home
+}
+
 /// A daemon's folder; the domain `gone.example` has a backend that is not there.
 fn home() -> Home {
     let mut rest = r#"
@@ -457,7 +477,7 @@ fn a_killed_daemon_loses_nothing_that_it_acknowledged() {
         let script = Script { pipelining: true, thinks, ..Script::default() };
         let backends: Vec<_> =
             (0..8).map(|worker| Backend::start(backend_address(worker), script)).collect();
-        let home = home();
+        let home = patient_home();
         let (stop, next) = (AtomicBool::new(false), AtomicUsize::new(0));
         let tries: Vec<Try> = thread::scope(|scope| {
             let (stop, next) = (&stop, &next);
@@ -491,7 +511,7 @@ fn a_daemon_that_ends_lets_messages_finish_and_records_them() {
     namespace.run(|| {
         let script = Script { thinks: Duration::from_millis(800), ..Script::default() };
         let backend = Backend::start(backend_address(0), script);
-        let home = home();
+        let home = patient_home();
         let daemon = home.start(&namespace);
         let hello = || {
             let mut client = Client::connect(mxdp()).expect("mxdp accepts");
