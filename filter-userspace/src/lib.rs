@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod detach;
+pub mod dns;
 pub mod explain;
 pub mod io;
 pub mod lists;
