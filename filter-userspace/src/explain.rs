@@ -1,7 +1,7 @@
 //! `explain`: the whole way of a message that nobody sent, stage by stage.
 //!
-//! Comes in: an envelope in words, and what decides (from files, or the daemon's).
-//! Goes out: an [`Explanation`]. The stages are those of sessions, and the reply
+//! Comes in: an envelope in words, what decides (from files, or the daemon's), and
+//! what the network says. Goes out: an [`Explanation`]. The stages are those of sessions, and the reply
 //! is the one that a session would give.
 
 use std::net::IpAddr;
@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::control::protocol::{Answer, ExplainedEnvelope, ExplainedStage, Explanation};
 use crate::io::smtp::Standing;
 use crate::policy::pipeline::{self, Facts, Finding, Memory, Policy};
+use crate::policy::reputation::Verdict;
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::Tls;
@@ -16,19 +17,29 @@ use crate::smtp::session::Tls;
 /// What a reference is in a reply that nobody gets.
 const REFERENCE: &str = "none";
 
-/// Walks an envelope through every stage. `syn` is what becomes of the client's
-/// SYN; without a `policy` that is all.
+/// What decides about an envelope, and what is known of it.
+pub struct Known<'a> {
+    /// What becomes of the client's SYN.
+    pub syn: &'a Answer,
+    /// What the lists say of the client.
+    pub standing: &'a Standing,
+    /// The policy; without one the SYN is all.
+    pub policy: Option<&'a Policy>,
+    /// What DNS lists say of the client.
+    pub reputation: Option<&'a Verdict>,
+}
+
+/// Walks an envelope through every stage.
 ///
 /// # Errors
 ///
 /// In words, when sender or recipient is no address.
 pub fn explain(
     envelope: &ExplainedEnvelope,
-    syn: &Answer,
-    standing: &Standing,
-    policy: Option<&Policy>,
+    known: &Known<'_>,
     memory: &mut dyn Memory,
 ) -> Result<Explanation, String> {
+    let Known { syn, standing, policy, reputation } = *known;
     let sender = sender(&envelope.from)?;
     let recipient = recipient(&envelope.rcpt)?;
     let tls = tls(envelope);
@@ -38,6 +49,7 @@ pub fn explain(
         connection: &standing.connection,
         sender: &sender,
         size: envelope.size,
+        reputation,
     };
     let mut stages = vec![syn_stage(syn)];
     match policy {

@@ -2,16 +2,21 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::EnforcementTable;
+use crate::config::smtp::Dns;
 use crate::control::protocol::{Answer, ExplainedEnvelope, Explanation, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
 use crate::daemon::mail;
-use crate::explain::{NoMemory, explain};
+use crate::explain::{Known, NoMemory, explain};
+use crate::io::dns::Resolver;
+use crate::io::smtp::{Standing, Zones};
 use crate::policy::pipeline::Policy;
+use crate::policy::reputation::Verdict;
 
 /// What `mxdp check` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +72,7 @@ pub struct Lookup {
     lists: Lists,
     enforcement: EnforcementTable,
     policy: Option<Policy>,
+    dns: Option<Dns>,
 }
 
 impl Lookup {
@@ -78,7 +84,8 @@ impl Lookup {
     pub fn open(config: &Path) -> Result<Self, String> {
         let loaded = build::read_config(config).and_then(|config| {
             let build::Loaded { lists, policy, .. } = build::load(&config)?;
-            Ok(Self { lists, enforcement: config.enforcement, policy })
+            let dns = config.smtp.map(|smtp| smtp.dns);
+            Ok(Self { lists, enforcement: config.enforcement, policy, dns })
         });
         loaded.map_err(|errors| errors.join("\n"))
     }
@@ -90,15 +97,39 @@ impl Lookup {
         answer::answer(ip, &[&found], |class| self.enforcement.of(class)).0
     }
 
-    /// What would become of a message.
+    /// What would become of a message. DNS is asked, as a session would.
     ///
     /// # Errors
     ///
-    /// In words, when sender or recipient is no address.
+    /// In words, when sender or recipient is no address, or there is no name server.
     pub fn explain(&self, envelope: &ExplainedEnvelope) -> Result<Explanation, String> {
         let found = self.lists.set.classify(envelope.ip);
         let standing = mail::standing(&[found], self.enforcement);
-        let syn = self.answer(envelope.ip);
-        explain(envelope, &syn, &standing, self.policy.as_ref(), &mut NoMemory)
+        let reputation = self.reputation(envelope.ip, &standing)?;
+        let known = Known {
+            syn: &self.answer(envelope.ip),
+            standing: &standing,
+            policy: self.policy.as_ref(),
+            reputation: reputation.as_ref(),
+        };
+        explain(envelope, &known, &mut NoMemory)
     }
+
+    fn reputation(&self, ip: IpAddr, standing: &Standing) -> Result<Option<Verdict>, String> {
+        let (Some(policy), Some(dns)) = (&self.policy, &self.dns) else { return Ok(None) };
+        if !policy.reputation.is_on() || standing.connection.approved.is_some() {
+            return Ok(None);
+        }
+        asking(async {
+            let resolver = Resolver::new(dns, None)?;
+            let zones: Arc<Zones> = Arc::default();
+            Ok(Some(zones.ask(resolver, policy.reputation.clone(), ip).await))
+        })
+    }
+}
+
+/// Runs what asks name servers, without a daemon.
+fn asking<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("the asynchronous runtime: {error}"))?.block_on(asking)
 }

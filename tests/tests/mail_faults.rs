@@ -69,7 +69,10 @@ hostname = "mx.example.org"
 command_timeout = 2
 data_timeout = 2
 connections_per_address = 1000
-dictionary = 0
+[escalation]
+dictionary.count = 0
+abuse.count = 0
+flood.count = 0
 [[domain]]
 names = ["gone.example"]
 backend = "gone"

@@ -62,6 +62,14 @@ pub enum TemporaryReason {
     Operator = 1,
     /// Many recipients that do not exist.
     DictionaryAttack = 2,
+    /// Refused again and again for what lists say of the address.
+    Reputation = 3,
+    /// Spoke before the greeting.
+    EarlyTalker = 4,
+    /// Broke the protocol.
+    Abuse = 5,
+    /// Opened more connections than it may have.
+    Flood = 6,
 }
 
 impl TemporaryReason {
@@ -71,8 +79,22 @@ impl TemporaryReason {
         match self {
             Self::Operator => "operator",
             Self::DictionaryAttack => "dictionary_attack",
+            Self::Reputation => "reputation",
+            Self::EarlyTalker => "early_talker",
+            Self::Abuse => "abuse",
+            Self::Flood => "flood",
         }
     }
+
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Operator,
+        Self::DictionaryAttack,
+        Self::Reputation,
+        Self::EarlyTalker,
+        Self::Abuse,
+        Self::Flood,
+    ];
 
     /// The reason of a code, as read from the map.
     #[must_use]
@@ -80,6 +102,10 @@ impl TemporaryReason {
         match code {
             1 => Some(Self::Operator),
             2 => Some(Self::DictionaryAttack),
+            3 => Some(Self::Reputation),
+            4 => Some(Self::EarlyTalker),
+            5 => Some(Self::Abuse),
+            6 => Some(Self::Flood),
             _ => None,
         }
     }

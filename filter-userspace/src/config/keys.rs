@@ -56,10 +56,17 @@ fn config(root: Section<'_>, path: &Path) -> Config {
     let blocked = lists.read(root.section("blocked"), Class::BlockedIp);
     lists.read(root.section("known_spam_sources"), Class::KnownSpamSource);
     let countries = countries(root.section("countries"), lists.folder, approved, blocked);
+    let smtp = smtp_keys::smtp(&root, folder);
+    let asked_for = root.section("reputation").boolean("ers_compatible", false);
+    let has_feed = lists.files.iter().any(|list| list.class == Class::KnownSpamSource)
+        || lists.entries.iter().any(|entry| entry.class == Class::KnownSpamSource);
+    let has_zone = smtp.as_ref().is_some_and(|smtp| !smtp.reputation.standard.zones.is_empty());
+    let ignores_blocked = asked_for && !has_feed && !has_zone;
     let config = Config {
+        ignores_blocked,
         path: path.to_owned(),
         filter,
-        enforcement,
+        enforcement: if ignores_blocked { enforcement.without_blocked() } else { enforcement },
         lists: lists.files,
         inline: lists.entries,
         countries,
@@ -70,7 +77,7 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         reload: reload(root.section("reload")),
         limits: limits(root.section("limits")),
         log: log(root.section("log")),
-        smtp: smtp_keys::smtp(&root, folder),
+        smtp,
     };
     root.finish();
     config

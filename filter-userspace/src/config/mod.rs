@@ -5,6 +5,7 @@
 //! files that it names are not opened here.
 
 mod keys;
+mod reputation_keys;
 mod section;
 pub mod smtp;
 mod smtp_keys;
@@ -39,6 +40,9 @@ pub struct Config {
     pub filter: Filter,
     /// What each class does to a SYN.
     pub enforcement: EnforcementTable,
+    /// Whether blocked lists count for nothing, since `reputation.ers_compatible`
+    /// is set and there is no standard reputation.
+    pub ignores_blocked: bool,
     /// List files.
     pub lists: Vec<ListSource>,
     /// Addresses that stand in the file itself.
@@ -133,6 +137,15 @@ impl EnforcementTable {
             Class::BlockedCountry => self.blocked_country,
             Class::KnownSpamSource => self.known_spam_source,
             Class::ApprovedIp | Class::ApprovedCountry => Enforcement::Drop,
+        }
+    }
+
+    /// The same, with blocked addresses and countries counted and let in.
+    const fn without_blocked(self) -> Self {
+        Self {
+            blocked_ip: Enforcement::Monitor,
+            blocked_country: Enforcement::Monitor,
+            known_spam_source: self.known_spam_source,
         }
     }
 }
@@ -329,11 +342,15 @@ impl Config {
     /// What is not wrong, but may not be meant; a line of text each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        let file = self.path.display();
         // A listener answers what the filter admits.
         if self.smtp.is_some() {
-            return Vec::new();
+            let ignored = format!(
+                "{file}: reputation.ers_compatible is set and there is no standard reputation: \
+                 blocked addresses and countries are counted, and let in"
+            );
+            return self.ignores_blocked.then_some(ignored).into_iter().collect();
         }
-        let file = self.path.display();
         let has = |class| {
             self.lists.iter().any(|list| list.class == class)
                 || self.inline.iter().any(|entry| entry.class == class)

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::policy::escalation::Escalation;
+use crate::policy::reputation::{Kind, Reputation};
 use crate::policy::tls::Mode as PeerMode;
 use crate::smtp::address::Domain;
 
@@ -29,6 +31,49 @@ pub struct Smtp {
     pub rate: Rate,
     /// Directories that recipients come from.
     pub directories: Vec<Directory>,
+    /// The name servers that are asked.
+    pub dns: Dns,
+    /// The DNS lists that are asked about clients.
+    pub reputation: Reputation,
+    /// The files of the keys of some of them.
+    pub zone_keys: Vec<ZoneKey>,
+    /// When addresses are blocked for a time.
+    pub escalation: Escalation,
+}
+
+/// Name servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Their addresses; the system's where there are none.
+    pub servers: Vec<SocketAddr>,
+    /// The time for an answer to one attempt.
+    pub timeout: Duration,
+    /// How often is asked.
+    pub attempts: usize,
+    /// The most answers that are remembered.
+    pub cache: u64,
+}
+
+impl Dns {
+    /// The time for an answer, all attempts and TCP included.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let attempts = u32::try_from(self.attempts).unwrap_or(u32::MAX).saturating_add(1);
+        self.timeout.saturating_mul(attempts).saturating_mul(2)
+    }
+}
+
+/// The file of a zone's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneKey {
+    /// The service.
+    pub kind: Kind,
+    /// Which of its zones, from 0.
+    pub zone: usize,
+    /// The file.
+    pub file: PathBuf,
+    /// The line of the configuration.
+    pub line: u32,
 }
 
 /// Where clients are listened to.
@@ -71,12 +116,6 @@ pub struct SmtpLimits {
     pub data_rate: u64,
     /// Networks whose bare line ends in messages are mended instead of refused.
     pub normalise_networks: Vec<IpNet>,
-    /// Invalid recipients of an address in the window that block it for a time.
-    pub dictionary: u32,
-    /// That window.
-    pub dictionary_window: Duration,
-    /// How long that block lasts.
-    pub dictionary_block: Duration,
 }
 
 /// Domains, and what becomes of mail for them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::reputation_keys;
 use super::section::{At, Section, clean};
 use super::smtp::{
     Backend, BackendTls, Certificate, ClientAddress, Directory, DomainEntry, DomainName, Listen,
@@ -20,7 +21,12 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
     let listen = root.section("listen");
     let wanted = listen.is_there();
     let span = listen.span();
+    let (reputation, zone_keys) = reputation_keys::reputation(root.section("reputation"), folder);
     let smtp = Smtp {
+        dns: reputation_keys::dns(root.section("dns")),
+        reputation,
+        zone_keys,
+        escalation: reputation_keys::escalation(root.section("escalation")),
         listen: read_listen(listen),
         limits: limits(root.section("smtp")),
         domains: root.sections("domain").into_iter().map(|one| domain(one, folder)).collect(),
@@ -31,7 +37,18 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
         directories: root.sections("ldap").into_iter().map(|one| ldap(one, folder)).collect(),
     };
     if !wanted {
-        for key in ["smtp", "domain", "backend", "tls", "senders", "rate", "ldap"] {
+        for key in [
+            "smtp",
+            "domain",
+            "backend",
+            "tls",
+            "senders",
+            "rate",
+            "ldap",
+            "dns",
+            "reputation",
+            "escalation",
+        ] {
             if root.has(key) {
                 root.error(&(0..0), key, "is for the SMTP side, which needs a section [listen]");
             }
@@ -124,9 +141,6 @@ fn limits(section: Section<'_>) -> SmtpLimits {
         data_timeout: seconds(&section, "data_timeout", 180),
         data_rate: section.integer("data_rate", 0..=1_000_000, 64),
         normalise_networks: networks(&section, "normalise_networks"),
-        dictionary: section.integer("dictionary", 0..=1_000_000, 50),
-        dictionary_window: seconds(&section, "dictionary_window", 600),
-        dictionary_block: seconds(&section, "dictionary_block", 300),
     };
     section.finish();
     limits
@@ -309,11 +323,11 @@ fn ldap(section: Section<'_>, folder: &Path) -> Directory {
     directory
 }
 
-fn seconds(section: &Section<'_>, key: &'static str, default: u64) -> Duration {
+pub(super) fn seconds(section: &Section<'_>, key: &'static str, default: u64) -> Duration {
     Duration::from_secs(section.integer(key, 1..=86_400, default))
 }
 
-fn required(section: &Section<'_>, key: &'static str) -> String {
+pub(super) fn required(section: &Section<'_>, key: &'static str) -> String {
     let Some(text) = section.string(key).filter(|text| !text.value.is_empty()) else {
         if !section.has(key) {
             section.error(&section.span(), key, "is missing");
@@ -323,7 +337,7 @@ fn required(section: &Section<'_>, key: &'static str) -> String {
     text.value.to_owned()
 }
 
-fn path(section: &Section<'_>, key: &'static str, folder: &Path) -> Option<PathBuf> {
+pub(super) fn path(section: &Section<'_>, key: &'static str, folder: &Path) -> Option<PathBuf> {
     section.string(key).map(|text| folder.join(text.value))
 }
 
@@ -331,7 +345,7 @@ fn paths(section: &Section<'_>, key: &'static str, folder: &Path) -> Vec<PathBuf
     section.strings(key).iter().map(|text| folder.join(text.value)).collect()
 }
 
-fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAddr> {
+pub(super) fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAddr> {
     let parse = |text: &At<&str>| {
         let socket = text.value.parse().ok().filter(|socket: &SocketAddr| socket.port() != 0);
         if socket.is_none() {
@@ -343,7 +357,7 @@ fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAddr> {
     section.strings(key).iter().filter_map(parse).collect()
 }
 
-fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
+pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
     let parse = |text: &At<&str>| {
         let address = || text.value.parse::<IpAddr>().map(IpNet::from).ok();
         let network = text.value.parse::<IpNet>().ok().or_else(address);

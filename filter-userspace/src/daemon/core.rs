@@ -4,10 +4,11 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use filter_common::abi::Event;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::build::{self, Built, Lists};
@@ -21,6 +22,9 @@ use crate::io::kernel::{Change, Filter};
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
+
+/// For how long it is shown that a block could not be had.
+const SHOWN: Duration = Duration::from_secs(60);
 
 /// What the thread is told.
 pub(super) enum Message {
@@ -58,6 +62,14 @@ pub(super) struct Daemon {
     pub(super) sources: Sources,
     pub(super) events_read: u64,
     pub(super) temporary_held: u64,
+    /// When lapsed blocks were last collected.
+    pub(super) collected: Instant,
+    /// Runs what waits for the network.
+    pub(super) asynchronous: Handle,
+    /// Whether blocks came or went since they were last saved.
+    pub(super) temporary_changed: bool,
+    /// When and why a block could not be had.
+    pub(super) temporary_refused: Option<(Instant, String)>,
     messages: mpsc::Sender<Message>,
     building: bool,
     build_again: bool,
@@ -141,6 +153,10 @@ impl Daemon {
             sources: Sources::default(),
             events_read: 0,
             temporary_held: 0,
+            collected: Instant::now(),
+            asynchronous: Handle::current(),
+            temporary_changed: false,
+            temporary_refused: None,
             messages: channels.messages,
             building: false,
             build_again: false,
@@ -344,8 +360,9 @@ impl Daemon {
         self.check();
     }
 
-    fn collect(&mut self) -> Result<()> {
+    pub(super) fn collect(&mut self) -> Result<()> {
         self.temporary_held = self.filter.temporary().collect(clock::boot_ns())?;
+        self.collected = Instant::now();
         self.publish_blocks();
         Ok(())
     }
@@ -356,11 +373,21 @@ impl Daemon {
             Ok(alarms) => alarms,
             Err(error) => vec![format!("{error:#}")],
         };
-        let servers = self.edge.iter().flat_map(|edge| edge.status().servers);
-        alarms.extend(servers.filter_map(|server| {
-            let error = server.error?;
-            Some(format!("backend {} at {}: {error}", server.backend, server.server))
-        }));
+        if let Some((at, why)) = &self.temporary_refused
+            && at.elapsed() < SHOWN
+        {
+            alarms.push(format!("an address was not blocked: {why}"));
+        }
+        if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
+            alarms.extend(status.servers.into_iter().filter_map(|server| {
+                let error = server.error?;
+                Some(format!("backend {} at {}: {error}", server.backend, server.server))
+            }));
+            alarms.extend(status.zones.into_iter().filter_map(|zone| {
+                let disabled = zone.disabled.map(|why| format!("is not used: it {why}"));
+                Some(format!("DNS list {}: {}", zone.zone, disabled.or(zone.error)?))
+            }));
+        }
         for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
             tracing::error!("ALARM: {alarm}");
         }

@@ -39,6 +39,9 @@ const LAST_MESSAGES: Duration = Duration::from_secs(10);
 /// Messages that may wait for the daemon's thread.
 const INBOX: usize = 1024;
 
+/// Temporary blocks that may wait for it.
+const BLOCKS: usize = 16 * 1024;
+
 /// Events that are sent in one message.
 const EVENT_BATCH: usize = 256;
 
@@ -138,9 +141,11 @@ async fn start(
         .map_err(|error| refused(&error))?;
     if let (Some((edge, listeners)), Some(smtp)) = (smtp, &config.smtp) {
         // The first EHLO should say what the backends offer.
-        _ = tokio::time::timeout(FIRST_PROBE, edge.probe(true)).await;
+        let first = async { tokio::join!(edge.probe(true), edge.look_at_zones()) };
+        _ = tokio::time::timeout(FIRST_PROBE, first).await;
         listeners.serve(&edge);
-        tokio::spawn(edge.watch_backends());
+        tokio::spawn(edge.clone().watch_backends());
+        tokio::spawn(edge.watch_zones());
         for directory in &smtp.directories {
             tokio::spawn(directories::follow(
                 directory.clone(),
@@ -174,7 +179,7 @@ async fn open_smtp(
             tokio::spawn(trial::serve(sink));
         }
     }
-    let (blocks, mut asked) = mpsc::channel(256);
+    let (blocks, mut asked) = mpsc::channel(BLOCKS);
     tokio::spawn(async move {
         while let Some(block) = asked.recv().await {
             if messages.send(Message::Block(block)).await.is_err() {

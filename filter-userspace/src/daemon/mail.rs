@@ -15,9 +15,13 @@ use crate::lists::{Classification, OnBadLine};
 use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
 use crate::policy::pipeline::{Connection, Policy};
 use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
+use crate::policy::reputation::{Kind, Reputation};
 use crate::policy::senders::{SenderClass, SenderLists};
 use crate::policy::tls::{Requirement, TlsPolicy};
 use crate::smtp::refusal::{Reason, Rule};
+
+/// The largest file of a zone's key.
+const ZONE_KEY: u64 = 4096;
 
 /// Reads every file of the SMTP side; none where the configuration has none.
 ///
@@ -30,6 +34,7 @@ pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
     let source = config.path.display().to_string();
     let senders = senders(config, smtp, &mut errors);
     let recipients = recipients(config, smtp, &mut errors);
+    let reputation = reputation(config, smtp, &mut errors);
     let mut domains = Domains::default();
     for entry in &smtp.domains {
         add_domain(&mut domains, entry, &recipients, &source, &mut errors);
@@ -41,6 +46,7 @@ pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
         message_size: smtp.limits.message_size,
         senders,
         tls: tls_policy(smtp, &source),
+        reputation,
         domains,
         recipients,
         source,
@@ -102,6 +108,37 @@ fn senders(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> SenderList
         errors.extend(wrong.lines().iter().cloned());
         SenderLists::default()
     })
+}
+
+/// The DNS lists, with the keys of those that need one.
+fn reputation(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> Reputation {
+    let mut reputation = smtp.reputation.clone();
+    for key in &smtp.zone_keys {
+        let place = format!("({}:{})", config.path.display(), key.line);
+        let read = files::read(&key.file, ZONE_KEY).and_then(|bytes| {
+            zone_key(&bytes).ok_or_else(|| {
+                format!("{}: is not one label of letters, digits and -", key.file.display())
+            })
+        });
+        let service = match key.kind {
+            Kind::Standard => &mut reputation.standard,
+            Kind::Dynamic => &mut reputation.dynamic,
+        };
+        match (read, service.zones.get_mut(key.zone)) {
+            (Ok(label), Some(zone)) => zone.key = Some(label),
+            (Err(error), _) => errors.push(format!("{error} {place}")),
+            (Ok(_), None) => {}
+        }
+    }
+    reputation
+}
+
+/// The key in a file: a label of a name. It stands in no error.
+fn zone_key(bytes: &[u8]) -> Option<Arc<str>> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    let is_label = (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    is_label.then(|| text.into())
 }
 
 fn recipients(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> RecipientSet {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use filter_common::abi::{SourceKey, TemporaryBlock, TemporaryReason};
@@ -12,14 +12,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::core::Daemon;
 use super::{answer, build, refused};
 use crate::control::protocol::{
-    ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer,
-    Request, RuntimeEntry, RuntimeList, TemporaryEntry,
+    Answer, ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT,
+    LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry,
 };
 use crate::control::server::Incoming;
-use crate::explain::{NoMemory, explain};
+use crate::explain::{Known, NoMemory, explain};
 use crate::io::kernel::Change;
-use crate::io::smtp::{Block, Peek, Standing};
+use crate::io::smtp::{Block, Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
+use crate::policy::escalation::Offence;
 use crate::runtime::{Addition, RuntimeEntries};
 
 /// The longest temporary block: 30 days. What is to stand longer is an entry.
@@ -58,7 +59,7 @@ impl Daemon {
             }
             Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
             Request::TemporaryList => asked.answer(self.list_temporary()),
-            Request::Explain(envelope) => asked.answer(self.explain(&envelope)),
+            Request::Explain(envelope) => self.explain(envelope, asked),
             // Taken by the caller, since it ends the thread.
             Request::Detach => {}
         }
@@ -80,25 +81,31 @@ impl Daemon {
         Ok(answers)
     }
 
-    fn explain(&mut self, envelope: &ExplainedEnvelope) -> Result<Explanation, Failure> {
+    /// Explains beside this thread, since name servers are asked.
+    fn explain(&mut self, envelope: ExplainedEnvelope, asked: Incoming) {
         let port = self.config.filter.ports.first().copied().unwrap_or(25);
-        let found = self.look_up_one(envelope.ip, port).map_err(|error| refused(&error))?;
+        let found = match self.look_up_one(envelope.ip, port) {
+            Ok(found) => found,
+            Err(error) => return asked.answer::<Explanation>(Err(refused(&error))),
+        };
         let mut syn = found.answer;
         // The kernel has the last word, temporary blocks and rates included.
         syn.action = if found.kernel.action == "drop" { "drop".to_owned() } else { syn.action };
         if syn.class == "none" {
             syn.class = found.kernel.reason;
         }
-        let explained = match &self.edge {
-            Some(edge) => {
-                let standing = edge.standing(envelope.ip);
-                let generation = edge.generation();
-                let policy = Some(generation.policy());
-                explain(envelope, &syn, &standing, policy, &mut Peek(edge))
-            }
-            None => explain(envelope, &syn, &Standing::default(), None, &mut NoMemory),
-        };
-        explained.map_err(|error| bad_request(&error))
+        let edge = self.edge.clone();
+        self.asynchronous.spawn(async move {
+            let explained = match edge {
+                Some(edge) => explain_by(&edge, &envelope, &syn).await,
+                None => {
+                    let standing = &Standing::default();
+                    let known = Known { syn: &syn, standing, policy: None, reputation: None };
+                    explain(&envelope, &known, &mut NoMemory)
+                }
+            };
+            asked.answer(explained.map_err(|error| bad_request(&error)));
+        });
     }
 
     fn look_up_one(&mut self, ip: IpAddr, port: u16) -> Result<LiveAnswer> {
@@ -175,19 +182,41 @@ impl Daemon {
             reason: reason as u32,
             reserved: 0,
         };
-        self.filter.temporary().insert(key, block)?;
+        if self.filter.temporary().insert(key, block).is_err() {
+            // Lapsed ones are collected in turn; those that are left must go now. That
+            // looks at all of them, so not for every block that a flood asks for.
+            if self.collected.elapsed() > Duration::from_secs(1) {
+                self.collect()?;
+            }
+            self.filter.temporary().insert(key, block)?;
+        }
         self.temporary_held = self.temporary_held.saturating_add(1);
-        self.publish_blocks();
+        self.temporary_changed = true;
+        if let (Some(edge), Some(network)) = (&self.edge, key.network()) {
+            edge.publish_block(network.to_ip(), Duration::from_secs(seconds));
+        }
         Ok(temporary_entry(&key, &block, now))
     }
 
     /// Blocks an address for a time, because of what it did in SMTP.
     pub(super) fn block(&mut self, block: Block) {
-        let Block { address, time } = block;
+        let Block { address, time, offence } = block;
         let seconds = time.as_secs().clamp(1, TEMPORARY_LIMIT_S);
-        match self.insert_temporary(address, seconds, TemporaryReason::DictionaryAttack) {
-            Ok(_) => tracing::warn!(%address, seconds, "blocked for a dictionary attack"),
-            Err(error) => tracing::error!(%address, "cannot be blocked: {error:#}"),
+        let reason = match offence {
+            Offence::Reputation => TemporaryReason::Reputation,
+            Offence::Dictionary => TemporaryReason::DictionaryAttack,
+            Offence::EarlyTalker => TemporaryReason::EarlyTalker,
+            Offence::Abuse => TemporaryReason::Abuse,
+            Offence::Flood => TemporaryReason::Flood,
+        };
+        match self.insert_temporary(address, seconds, reason) {
+            Ok(_) => tracing::warn!(%address, seconds, offence = offence.name(), "blocked"),
+            Err(error) => {
+                self.temporary_refused = Some((Instant::now(), format!("{error:#}")));
+                if let Some(edge) = &self.edge {
+                    edge.lift_block(address);
+                }
+            }
         }
     }
 
@@ -196,17 +225,20 @@ impl Daemon {
         let Some(edge) = self.edge.clone() else { return };
         let now = clock::boot_ns();
         let blocks = self.filter.temporary().all().unwrap_or_default();
-        let left =
-            |block: &TemporaryBlock| Duration::from_nanos(block.expires_ns.saturating_sub(now));
-        edge.publish_blocks(
-            blocks.iter().filter_map(|(key, block)| Some((key.network()?.to_ip(), left(block)))),
-        );
+        edge.publish_blocks(blocks.iter().filter_map(|(key, block)| {
+            let left = Duration::from_nanos(block.expires_ns.saturating_sub(now));
+            let time = Duration::from_nanos(block.expires_ns.saturating_sub(block.created_ns));
+            Some((key.network()?.to_ip(), left, time))
+        }));
     }
 
     fn remove_temporary(&mut self, address: IpAddr) -> Result<TemporaryEntry, Failure> {
         let key = SourceKey::of(&Address::from_ip(address));
         let removed = self.filter.temporary().remove(key).map_err(|error| refused(&error))?;
-        self.publish_blocks();
+        self.temporary_changed = true;
+        if let (Some(edge), Some(network)) = (&self.edge, key.network()) {
+            edge.lift_block(network.to_ip());
+        }
         let now = clock::boot_ns();
         removed
             .filter(|block| block.expires_ns > now)
@@ -232,6 +264,27 @@ impl Daemon {
         let block = self.filter.temporary().get(key)?.filter(|block| block.expires_ns > now);
         Ok(block.and_then(|block| temporary_entry(&key, &block, now)))
     }
+}
+
+async fn explain_by(
+    edge: &Edge,
+    envelope: &ExplainedEnvelope,
+    syn: &Answer,
+) -> Result<Explanation, String> {
+    let standing = edge.standing(envelope.ip);
+    let generation = edge.generation();
+    let asks = generation.policy().reputation.is_on() && standing.connection.approved.is_none();
+    let reputation = match asks {
+        true => Some(edge.reputation(&generation, envelope.ip).await),
+        false => None,
+    };
+    let known = Known {
+        syn,
+        standing: &standing,
+        policy: Some(generation.policy()),
+        reputation: reputation.as_ref(),
+    };
+    explain(envelope, &known, &mut Peek(edge))
 }
 
 pub(super) const fn disposition(disposition: Disposition) -> &'static str {

@@ -4,6 +4,7 @@
 //! the cores' values into system calls. No decision is made here.
 
 pub mod clock;
+pub mod dns;
 pub mod files;
 pub mod kernel;
 pub mod ldap;

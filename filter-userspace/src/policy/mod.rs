@@ -1,14 +1,16 @@
 //! Whether something is allowed: pure functions of facts.
 //!
 //! [`senders`] and [`recipients`] are lists, [`domains`] says which domains are
-//! ours, [`tls`] what peers must use, [`rates`] counts; [`pipeline`] asks them in
-//! order. Comes in: facts of a session and the time. Goes out: a permit or a
+//! ours, [`tls`] what peers must use, [`reputation`] what DNS lists say, [`rates`]
+//! and [`escalation`] count; [`pipeline`] asks them in order. Comes in: facts of a session and the time. Goes out: a permit or a
 //! refusal. May import `smtp` for addresses and refusals.
 
 pub mod domains;
+pub mod escalation;
 mod lines;
 pub mod pipeline;
 pub mod rates;
 pub mod recipients;
+pub mod reputation;
 pub mod senders;
 pub mod tls;

@@ -1,12 +1,15 @@
 //! The stages in order, each a row: what decides is the first that refuses.
 //!
 //! A session asks [`mail`] and [`rcpt`]; [`explain`] walks the same rows to the
-//! end and says what each found.
+//! end and says what each found. A stage that needs an answer of the network says
+//! so by [`Stop::Needs`]: whoever asked gets it, and asks again. That repeats the
+//! stages before it, which cost little and change nothing.
 
 use std::net::IpAddr;
 
 use super::domains::{DomainPolicy, Domains, RecipientSource};
 use super::recipients::{Found, RecipientSet};
+use super::reputation::{Reputation, Verdict};
 use super::senders::{SenderClass, SenderLists};
 use super::tls::TlsPolicy;
 use crate::smtp::address::{ForwardPath, ReversePath};
@@ -22,6 +25,8 @@ pub struct Policy {
     pub senders: SenderLists,
     /// What TLS peers must use.
     pub tls: TlsPolicy,
+    /// The DNS lists that are asked about clients.
+    pub reputation: Reputation,
     /// The domains that mail is taken for.
     pub domains: Domains,
     /// The valid recipients of those that list them.
@@ -52,6 +57,30 @@ pub struct Facts<'a> {
     pub sender: &'a ReversePath,
     /// The size that MAIL declares.
     pub size: Option<u64>,
+    /// What DNS lists say of the client, once it is known.
+    pub reputation: Option<&'a Verdict>,
+}
+
+/// What a stage must know of the network before it can say anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// What DNS lists say of the client.
+    Reputation,
+}
+
+/// Why the stages went no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// One refuses.
+    Refused(Refusal),
+    /// One must know more.
+    Needs(Need),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// What changes from message to message.
@@ -75,7 +104,8 @@ pub struct Finding {
 
 type Outcome = Result<String, Refusal>;
 type MailStage = fn(&Policy, &Facts<'_>) -> Outcome;
-type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memory) -> Outcome;
+type RcptOutcome = Result<String, Stop>;
+type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memory) -> RcptOutcome;
 
 /// The stages at MAIL.
 const MAIL: &[(Stage, MailStage)] = &[(Stage::Tls, tls), (Stage::Size, size)];
@@ -87,6 +117,7 @@ const RCPT: &[(Stage, RcptStage)] = &[
     (Stage::Relay, relay),
     (Stage::Recipient, recipient),
     (Stage::Connection, connection),
+    (Stage::Reputation, reputation),
     (Stage::Rate, rate),
 ];
 
@@ -103,13 +134,13 @@ pub fn mail(policy: &Policy, facts: &Facts<'_>) -> Result<(), Refusal> {
 ///
 /// # Errors
 ///
-/// The first stage's refusal.
+/// The first stage's refusal, or what it must know first.
 pub fn rcpt(
     policy: &Policy,
     facts: &Facts<'_>,
     recipient: &ForwardPath,
     memory: &mut dyn Memory,
-) -> Result<Permit, Refusal> {
+) -> Result<Permit, Stop> {
     for (_, stage) in RCPT {
         stage(policy, facts, recipient, memory)?;
     }
@@ -124,14 +155,16 @@ pub fn explain(
     recipient: &ForwardPath,
     memory: &mut dyn Memory,
 ) -> Vec<Finding> {
-    let finding = |stage, outcome: Outcome| match outcome {
+    let finding = |stage, outcome: RcptOutcome| match outcome {
         Ok(note) => Finding { stage, refusal: None, note },
-        Err(refusal) => {
+        Err(Stop::Refused(refusal)) => {
             let note = refusal.rule.as_ref().map_or_else(String::new, ToString::to_string);
             Finding { stage, refusal: Some(refusal), note }
         }
+        Err(Stop::Needs(_)) => Finding { stage, refusal: None, note: "not asked".to_owned() },
     };
-    let mail = MAIL.iter().map(|(stage, code)| finding(*stage, code(policy, facts)));
+    let mail =
+        MAIL.iter().map(|(stage, code)| finding(*stage, code(policy, facts).map_err(Stop::from)));
     let mut findings: Vec<_> = mail.collect();
     for (stage, code) in RCPT {
         findings.push(finding(*stage, code(policy, facts, recipient, memory)));
@@ -162,7 +195,7 @@ fn size(policy: &Policy, facts: &Facts<'_>) -> Outcome {
     }
 }
 
-fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> Outcome {
+fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
     let Some(mailbox) = facts.sender.mailbox() else { return Ok("the null sender".to_owned()) };
     let Some(found) = policy.senders.find(mailbox) else { return Ok("on no list".to_owned()) };
     let rule =
@@ -170,7 +203,7 @@ fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memor
     match found.class {
         SenderClass::Approved => Ok(format!("approved: {rule}")),
         SenderClass::Blocked => {
-            Err(Refusal::by(Reason::BlockedSender, format_args!("<{mailbox}>"), Some(rule)))
+            Err(Refusal::by(Reason::BlockedSender, format_args!("<{mailbox}>"), Some(rule)).into())
         }
     }
 }
@@ -185,14 +218,14 @@ fn relay_denied(recipient: &ForwardPath) -> Refusal {
     Refusal::new(Reason::RelayDenied, format_args!("<{recipient}>"))
 }
 
-fn relay(policy: &Policy, _: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> Outcome {
+fn relay(policy: &Policy, _: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
     let domain = policy.domain_of(path).ok_or_else(|| relay_denied(path))?;
     // `user%elsewhere@ours`, `elsewhere!user@ours` and `"user@elsewhere"@ours` ask
     // the mail system to relay (RFC 5321 section 3.6.1), and it may trust this host
     // more than its clients.
     let is_route = path.mailbox().is_some_and(|mailbox| mailbox.local().contains(['%', '!', '@']));
     if is_route {
-        return Err(relay_denied(path));
+        return Err(relay_denied(path).into());
     }
     Ok(format!("to {} ({}:{})", domain.backend, policy.source, domain.line))
 }
@@ -202,7 +235,7 @@ fn recipient(
     _: &Facts<'_>,
     path: &ForwardPath,
     memory: &mut dyn Memory,
-) -> Outcome {
+) -> RcptOutcome {
     let (Some(domain), Some(mailbox)) = (policy.domain_of(path), path.mailbox()) else {
         return Ok("the backend decides".to_owned());
     };
@@ -213,7 +246,7 @@ fn recipient(
     };
     if domain.recipients == RecipientSource::Backend {
         return match memory.is_known_invalid(path) {
-            true => Err(unknown("the backend lately said so")),
+            true => Err(unknown("the backend lately said so").into()),
             false => Ok("the backend decides".to_owned()),
         };
     }
@@ -224,11 +257,16 @@ fn recipient(
         Found::UnknownDomain if domain.recipients == RecipientSource::Directory => {
             Ok("the directory has not answered: the backend decides".to_owned())
         }
-        Found::UnknownDomain | Found::Invalid => Err(unknown("on no list of the domain")),
+        Found::UnknownDomain | Found::Invalid => Err(unknown("on no list of the domain").into()),
     }
 }
 
-fn connection(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> Outcome {
+fn connection(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    _: &ForwardPath,
+    _: &mut dyn Memory,
+) -> RcptOutcome {
     if let Some(rule) = &facts.connection.approved {
         return Ok(format!("approved: {rule}"));
     }
@@ -241,14 +279,37 @@ fn connection(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn M
     if excusable && is_approved(policy, facts.sender) {
         return Ok(format!("{}, excused by the approved sender", reason.name()));
     }
-    Err(Refusal::by(*reason, facts.client, rule.clone()))
+    Err(Refusal::by(*reason, facts.client, rule.clone()).into())
 }
 
-fn rate(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, memory: &mut dyn Memory) -> Outcome {
+/// The DNS lists, for an address that no list decides about.
+fn reputation(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    _: &ForwardPath,
+    _: &mut dyn Memory,
+) -> RcptOutcome {
+    if !policy.reputation.is_on() {
+        return Ok("no zone is configured".to_owned());
+    }
+    if facts.connection.approved.is_some() {
+        return Ok("not asked: the client is approved".to_owned());
+    }
+    if is_approved(policy, facts.sender) {
+        return Ok("not asked: the sender is approved".to_owned());
+    }
+    let verdict = facts.reputation.ok_or(Stop::Needs(Need::Reputation))?;
+    match policy.reputation.refusal(verdict, facts.client, &policy.source) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(verdict.note()),
+    }
+}
+
+fn rate(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, memory: &mut dyn Memory) -> RcptOutcome {
     if memory.take_rate(facts.client, path) {
         Ok("within the limits".to_owned())
     } else {
-        Err(Refusal::new(Reason::RateLimit, facts.client))
+        Err(Refusal::new(Reason::RateLimit, facts.client).into())
     }
 }
 
@@ -285,10 +346,14 @@ mod tests {
             connection: &Connection::default(),
             sender: &ReversePath::Null,
             size: None,
+            reputation: None,
         };
         let refused = |recipient: &str| {
             let path = ForwardPath::Mailbox(Mailbox::parse(recipient).unwrap());
-            rcpt(&policy, &facts, &path, &mut Nothing).err().map(|refusal| refusal.reason)
+            match rcpt(&policy, &facts, &path, &mut Nothing) {
+                Err(Stop::Refused(refusal)) => Some(refusal.reason),
+                _ => None,
+            }
         };
         assert_eq!(refused("bob@example.org"), None);
         assert_eq!(refused("bob+x=y@Example.ORG"), None);

@@ -1,5 +1,4 @@
-//! Counts over time, in bounded memory: rates of messages, invalid recipients,
-//! connections.
+//! Counts over time, in bounded memory: rates of messages, invalid recipients.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
@@ -57,37 +56,6 @@ impl<K: Hash + Eq> Rate<K> {
     }
 }
 
-/// Strikes of each key in a window.
-#[derive(Debug)]
-pub struct Strikes<K: Hash + Eq> {
-    strikes: LruCache<K, (Instant, u32)>,
-}
-
-impl<K: Hash + Eq> Strikes<K> {
-    /// None yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { strikes: LruCache::new(KEYS) }
-    }
-
-    /// Counts one; whether that is the `limit`th in a window, which then begins
-    /// anew.
-    pub fn strike(&mut self, key: K, limit: u32, window: Duration, now: Instant) -> bool {
-        let (since, count) = self.strikes.get(&key).copied().unwrap_or((now, 0));
-        let (since, count) =
-            if now.duration_since(since) > window { (now, 0) } else { (since, count) };
-        let full = limit > 0 && count + 1 >= limit;
-        self.strikes.put(key, if full { (now, 0) } else { (since, count + 1) });
-        full
-    }
-}
-
-impl<K: Hash + Eq> Default for Strikes<K> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// What is known for a time.
 #[derive(Debug)]
 pub struct Remembered<K: Hash + Eq> {
@@ -139,20 +107,5 @@ mod tests {
         assert_eq!((0..10).filter(|_| rate.take("a", later)).count(), 3);
         rate.set(0);
         assert!(rate.take("a", later));
-    }
-
-    #[test]
-    fn strikes_count_within_a_window() {
-        let mut strikes = Strikes::new();
-        let start = Instant::now();
-        let window = Duration::from_secs(10);
-        let at = |second| start + Duration::from_secs(second);
-        assert!(!strikes.strike("a", 3, window, at(0)));
-        assert!(!strikes.strike("a", 3, window, at(1)));
-        assert!(!strikes.strike("b", 3, window, at(1)));
-        assert!(strikes.strike("a", 3, window, at(2)));
-        assert!(!strikes.strike("a", 3, window, at(3)), "it begins anew");
-        assert!(!strikes.strike("b", 3, window, at(12)), "the window is over");
-        assert!(!strikes.strike("c", 0, window, at(12)), "0 is never");
     }
 }

@@ -27,6 +27,10 @@ pub enum Stage {
     Recipient,
     /// The verdict on the client's address, from the packet filter's lists.
     Connection,
+    /// The verdict of DNS lists on the client's address.
+    Reputation,
+    /// Whether the sender's domain names the client as its own (RFC 7208).
+    Spf,
     /// Messages and recipients a minute.
     Rate,
     /// The message as it streams.
@@ -37,7 +41,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order in which they decide.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Greeting,
         Self::Protocol,
         Self::Tls,
@@ -46,6 +50,8 @@ impl Stage {
         Self::Relay,
         Self::Recipient,
         Self::Connection,
+        Self::Reputation,
+        Self::Spf,
         Self::Rate,
         Self::Data,
         Self::Backend,
@@ -63,6 +69,8 @@ impl Stage {
             Self::Relay => "relay",
             Self::Recipient => "recipient",
             Self::Connection => "connection",
+            Self::Reputation => "reputation",
+            Self::Spf => "spf",
             Self::Rate => "rate",
             Self::Data => "data",
             Self::Backend => "backend",
@@ -149,6 +157,14 @@ reasons! {
     KnownSpamSource "known_spam_source" Connection 550 5 . 7 . 1 "is on the list of known spam sources";
     /// The client is blocked for a time.
     TemporaryBlock "temporary_block" Connection 450 4 . 7 . 1 "is blocked for a time, try again later";
+    /// DNS lists that are stable list the client.
+    StandardReputation "standard_reputation" Reputation 550 5 . 7 . 1 "is listed as a source of spam";
+    /// DNS lists that are fast-moving list the client.
+    DynamicReputation "dynamic_reputation" Reputation 450 4 . 7 . 1 "is listed as a source of spam for now, try again later";
+    /// The sender's domain does not name the client, and that is not accepted.
+    SpfRefused "spf_refused" Spf 550 5 . 7 . 23 "may not send for this domain (SPF)";
+    /// The same, for a time; or it cannot be said.
+    SpfDeferred "spf_deferred" Spf 451 4 . 7 . 24 "SPF of this domain does not let it pass, try again later";
     /// More messages and recipients a minute than permitted.
     RateLimit "rate_limit" Rate 450 4 . 7 . 1 "rate limit, try again later";
     /// More recipients than a message may have.
@@ -214,13 +230,26 @@ pub struct Refusal {
     pub rule: Option<Box<Rule>>,
     /// The backend's own reply, where that decided.
     pub passed: Option<Box<Reply>>,
+    /// What the operator wants said instead of the usual.
+    pub own: Option<Box<Own>>,
+}
+
+/// A reply of the operator's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The code, 400 to 599; 421 ends the session.
+    pub code: Option<u16>,
+    /// The text behind the subject.
+    pub text: Option<String>,
+    /// What is said after it: what a DNS list has to say.
+    pub more: Option<String>,
 }
 
 impl Refusal {
     /// A refusal without a rule.
     #[must_use]
     pub fn new(reason: Reason, subject: impl fmt::Display) -> Self {
-        Self { reason, subject: subject.to_string(), rule: None, passed: None }
+        Self { reason, subject: subject.to_string(), rule: None, passed: None, own: None }
     }
 
     /// A refusal by a rule.
@@ -241,15 +270,30 @@ impl Refusal {
         Self { passed: Some(Box::new(reply)), ..Self::new(Reason::BackendRefused, "") }
     }
 
+    /// The same refusal, in other words.
+    #[must_use]
+    pub fn saying(self, own: Own) -> Self {
+        let own = (own != Own::default()).then(|| Box::new(own));
+        Self { own, ..self }
+    }
+
     /// What the client is told; `reference` is what the record is found by.
     #[must_use]
     pub fn reply(&self, reference: &str) -> Reply {
         if let Some(reply) = &self.passed {
             return (**reply).clone();
         }
-        let (code, enhanced, text) = self.reason.wire();
+        let (mut code, mut enhanced, mut text) = self.reason.wire();
+        let mut more = String::new();
+        if let Some(own) = &self.own {
+            code = own.code.unwrap_or(code);
+            text = own.text.as_deref().unwrap_or(text);
+            more = own.more.as_ref().map_or_else(String::new, |more| format!(": {more}"));
+            // The class of both codes is one (RFC 3463 section 3).
+            enhanced.0 = if code < 500 { 4 } else { 5 };
+        }
         let separator = if self.subject.is_empty() { "" } else { " " };
-        let text = format!("{}{separator}{text}; reference {reference}", self.subject);
+        let text = format!("{}{separator}{text}{more}; reference {reference}", self.subject);
         Reply::new(code, Some(enhanced), text)
     }
 }
@@ -275,6 +319,20 @@ mod tests {
         assert_eq!(
             refusal.reply("X-1").to_string(),
             "550 5.7.1 <a@b> is on the list of blocked senders; reference X-1\r\n"
+        );
+    }
+
+    #[test]
+    fn operators_may_say_it_in_their_own_words() {
+        let refusal = |own| Refusal::new(Reason::StandardReputation, "192.0.2.1").saying(own);
+        let own = Own { code: Some(450), text: Some("no".to_owned()), more: Some("x".to_owned()) };
+        assert_eq!(
+            refusal(own).reply("R").to_string(),
+            "450 4.7.1 192.0.2.1 no: x; reference R\r\n"
+        );
+        assert_eq!(
+            refusal(Own::default()).reply("R").to_string(),
+            "550 5.7.1 192.0.2.1 is listed as a source of spam; reference R\r\n"
         );
     }
 

@@ -16,11 +16,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::ClientFacts;
 use super::edge::{Edge, Generation, now};
-use super::judge::Judge;
+use super::judge::{Judge, Learning};
 use super::stream::Stream;
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::{
-    Action, BackendName, Client, OpenFailure, Opened, Session, Settings, Tls,
+    Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings, Tls,
 };
 
 /// What is read at once.
@@ -61,6 +61,8 @@ struct Connection {
     /// Whether it takes no more bytes.
     backend_is_deaf: bool,
     opening: Option<Opening>,
+    /// A question whose answer waits for the network.
+    learning: Option<(Question, Learning)>,
     start_tls: bool,
     timer: Pin<Box<Sleep>>,
     address: SocketAddr,
@@ -101,6 +103,7 @@ pub(super) async fn serve(accepted: Accepted) {
         backend_unflushed: false,
         backend_is_deaf: false,
         opening: None,
+        learning: None,
         start_tls: false,
         timer,
         address,
@@ -151,10 +154,7 @@ impl Connection {
     fn act(&mut self) {
         while let Some(action) = self.session.action() {
             match action {
-                Action::Ask(question) => {
-                    let answer = self.judge.answer(&question, &self.session);
-                    self.session.answer(answer, now());
-                }
+                Action::Ask(question) => self.answer(question),
                 Action::Open(backend) => self.open(&backend),
                 Action::CloseBackend { politely } => {
                     self.opening = None;
@@ -167,6 +167,13 @@ impl Connection {
                 Action::StartTls => self.start_tls = true,
                 Action::Record(attempt) => self.judge.record(*attempt, &self.session),
             }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        match self.judge.answer(&question, &self.session) {
+            Ok(answer) => self.session.answer(answer, now()),
+            Err(need) => self.learning = Some((question, self.judge.learning(need))),
         }
     }
 
@@ -201,6 +208,7 @@ impl Connection {
     /// Moves what can be moved; ready when anything was.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let moved = [
+            self.poll_learning(cx),
             self.poll_opening(cx),
             self.poll_client_write(cx),
             self.poll_backend_write(cx),
@@ -209,6 +217,16 @@ impl Connection {
             self.poll_time(cx),
         ];
         if moved.contains(&true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_learning(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((_, learning)) = &mut self.learning else { return false };
+        let Poll::Ready(learnt) = learning.as_mut().poll(cx) else { return false };
+        self.judge.learn(learnt);
+        if let Some((question, _)) = self.learning.take() {
+            self.answer(question);
+        }
+        true
     }
 
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {

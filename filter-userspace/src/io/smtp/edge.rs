@@ -13,10 +13,14 @@ use tokio::sync::{mpsc, watch};
 use super::backend::{Pool, ServerHealth};
 use super::events::Events;
 use super::tls::ServerTls;
+use super::zones::{ZoneHealth, Zones};
 use crate::config::smtp::Smtp;
 use crate::io::clock;
+use crate::io::dns::Resolver;
+use crate::policy::escalation::{Offence, Offenders};
 use crate::policy::pipeline::{Connection, Memory, Policy};
-use crate::policy::rates::{Rate, Remembered, Strikes};
+use crate::policy::rates::{Rate, Remembered};
+use crate::policy::reputation::Verdict;
 use crate::smtp::address::ForwardPath;
 use crate::smtp::session::{Extensions, Now, Settings, Times};
 
@@ -42,6 +46,8 @@ pub struct Block {
     pub address: IpAddr,
     /// For how long.
     pub time: Duration,
+    /// For what.
+    pub offence: Offence,
 }
 
 /// Everything that a configuration decides for sessions.
@@ -50,6 +56,7 @@ pub struct Generation {
     pub(super) policy: Policy,
     pub(super) settings: Arc<Settings>,
     pub(super) tls: Option<ServerTls>,
+    pub(super) resolver: Arc<Resolver>,
     pools: HashMap<Arc<str>, Arc<Pool>>,
 }
 
@@ -72,6 +79,8 @@ impl Generation {
         before: Option<&Self>,
     ) -> Result<Self, Vec<String>> {
         let tls = ServerTls::load(&smtp.tls, hostname)?;
+        let resolver = Resolver::new(&smtp.dns, before.map(|before| &before.resolver))
+            .map_err(|error| vec![error])?;
         let mut pools = HashMap::new();
         for config in &smtp.backends {
             let same = before
@@ -85,7 +94,7 @@ impl Generation {
             pools.insert(config.name.clone(), pool);
         }
         let settings = Arc::new(settings(&smtp, hostname, tls.is_some()));
-        Ok(Self { smtp, policy, settings, tls, pools })
+        Ok(Self { smtp, policy, settings, tls, resolver, pools })
     }
 
     pub(super) fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
@@ -102,6 +111,12 @@ impl Generation {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Who asks name servers.
+    #[must_use]
+    pub const fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
     }
 }
 
@@ -137,7 +152,7 @@ pub(super) struct Counts {
     per_address: Rate<IpAddr>,
     per_recipient: Rate<String>,
     invalid: Remembered<String>,
-    strikes: Strikes<IpAddr>,
+    offenders: Offenders,
     /// Addresses under a temporary block, and until when.
     blocked: HashMap<IpAddr, Instant>,
 }
@@ -148,6 +163,7 @@ pub struct Edge {
     classify: RwLock<Classify>,
     counts: Mutex<Counts>,
     pub(super) events: Events,
+    pub(super) zones: Arc<Zones>,
     blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
     serial: AtomicU64,
@@ -176,6 +192,8 @@ pub struct SmtpStatus {
     pub lost_records: u64,
     /// The servers behind.
     pub servers: Vec<ServerHealth>,
+    /// The DNS lists.
+    pub zones: Vec<ZoneHealth>,
 }
 
 impl Edge {
@@ -192,7 +210,7 @@ impl Edge {
             per_address: Rate::new(rate.per_address),
             per_recipient: Rate::new(rate.per_recipient),
             invalid: Remembered::new(),
-            strikes: Strikes::new(),
+            offenders: Offenders::default(),
             blocked: HashMap::new(),
         };
         Arc::new(Self {
@@ -200,6 +218,7 @@ impl Edge {
             classify: RwLock::new(classify),
             counts: Mutex::new(counts),
             events: Events::start(),
+            zones: Arc::default(),
             blocks,
             ending: watch::Sender::new(false),
             serial: AtomicU64::new(0),
@@ -244,11 +263,33 @@ impl Edge {
         standing
     }
 
-    /// The addresses under a temporary block, each with its remaining time.
-    pub fn publish_blocks(&self, blocks: impl Iterator<Item = (IpAddr, Duration)>) {
+    /// The addresses under a temporary block, each with the time it has left and
+    /// had in all.
+    pub fn publish_blocks(&self, blocks: impl Iterator<Item = (IpAddr, Duration, Duration)>) {
         let now = Instant::now();
-        self.counts().blocked =
-            blocks.map(|(address, left)| (network(address), now + left)).collect();
+        let blocks = blocks.map(|(address, left, time)| (network(address), now + left, time));
+        let blocks: Vec<_> = blocks.collect();
+        let mut counts = self.counts();
+        counts.blocked = blocks.iter().map(|(address, end, _)| (*address, *end)).collect();
+        for (address, end, time) in blocks {
+            counts.offenders.remember(address, time, end);
+        }
+    }
+
+    /// One more of them.
+    pub fn publish_block(&self, address: IpAddr, time: Duration) {
+        let (address, end) = (network(address), Instant::now() + time);
+        let mut counts = self.counts();
+        counts.blocked.insert(address, end);
+        counts.offenders.remember(address, time, end);
+    }
+
+    /// One less.
+    pub fn lift_block(&self, address: IpAddr) {
+        let address = network(address);
+        let mut counts = self.counts();
+        counts.blocked.remove(&address);
+        counts.offenders.forgive(address);
     }
 
     fn is_blocked(&self, address: IpAddr) -> bool {
@@ -286,6 +327,7 @@ impl Edge {
             refused,
             lost_records: self.events.lost(),
             servers,
+            zones: self.zones.health(&generation.policy.reputation),
         }
     }
 
@@ -299,6 +341,30 @@ impl Edge {
                 () = tokio::time::sleep(super::backend::PROBE) => {}
                 _ = ending.wait_for(|ended| *ended) => return,
             }
+        }
+    }
+
+    /// What DNS lists say of an address.
+    pub async fn reputation(&self, generation: &Generation, address: IpAddr) -> Verdict {
+        let reputation = generation.policy.reputation.clone();
+        self.zones.clone().ask(generation.resolver.clone(), reputation, address).await
+    }
+
+    /// Looks at the DNS lists whose time has come.
+    pub async fn look_at_zones(&self) {
+        let generation = self.generation();
+        self.zones.look(&generation.resolver, &generation.policy.reputation).await;
+    }
+
+    /// Looks at the DNS lists, until the edge ends.
+    pub async fn watch_zones(self: Arc<Self>) {
+        let mut ending = self.ending();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                _ = ending.wait_for(|ended| *ended) => return,
+            }
+            self.look_at_zones().await;
         }
     }
 
@@ -336,20 +402,18 @@ impl Edge {
         }
     }
 
-    /// Counts an invalid recipient of an address, and blocks it after too many.
-    pub(super) fn strike(&self, address: IpAddr, generation: &Generation, now: Instant) {
-        let limits = &generation.smtp.limits;
-        let full = self.counts().strikes.strike(
-            network(address),
-            limits.dictionary,
-            limits.dictionary_window,
-            now,
-        );
-        if full && self.standing(address).connection.approved.is_none() {
-            let block = Block { address, time: limits.dictionary_block };
-            if self.blocks.try_send(block).is_err() {
-                tracing::error!(%address, "the block of a dictionary attack was lost");
-            }
+    /// Counts an offence of an address, and asks for its block after too many.
+    pub(super) fn offend(&self, address: IpAddr, generation: &Generation, offence: Offence) {
+        // Lists may have changed since the session began: now counts.
+        if self.standing(address).connection.approved.is_some() {
+            return;
+        }
+        let rules = &generation.smtp.escalation;
+        let full = self.counts().offenders.add(rules, network(address), offence, Instant::now());
+        let Some(time) = full else { return };
+        if self.blocks.try_send(Block { address, time, offence }).is_err() {
+            self.counts().offenders.forgive(network(address));
+            tracing::error!(%address, offence = offence.name(), "a block was lost: too many at once");
         }
     }
 }

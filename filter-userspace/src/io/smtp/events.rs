@@ -19,6 +19,8 @@ pub(super) struct Event {
     pub(super) country: Option<String>,
     pub(super) helo: String,
     pub(super) tls: Option<String>,
+    /// The DNS lists that have it.
+    pub(super) reputation: Option<String>,
     pub(super) attempt: Attempt,
 }
 
@@ -70,7 +72,7 @@ impl Events {
 
 fn write(events: &Receiver<Event>) {
     while let Ok(event) = events.recv() {
-        let Event { client, country, helo, tls, attempt } = event;
+        let Event { client, country, helo, tls, reputation, attempt } = event;
         let refusal = match &attempt.outcome {
             Outcome::Accepted => None,
             Outcome::Refused(refusal) => Some(refusal),
@@ -88,6 +90,7 @@ fn write(events: &Receiver<Event>) {
             country = text(country),
             helo,
             tls = text(tls),
+            reputation = text(reputation),
             sender = text(attempt.sender.as_ref().map(|sender| format!("<{sender}>"))),
             recipient = text(attempt.recipient.as_ref().map(|recipient| format!("<{recipient}>"))),
             reply = text(attempt.reply.as_ref().map(|reply| reply.to_string().trim_end().to_owned())),

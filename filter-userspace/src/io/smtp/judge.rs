@@ -1,14 +1,24 @@
-//! Answers a session's questions by the policy in force.
+//! Answers a session's questions by the policy in force, and gets what the answers
+//! need of the network.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
 
 use super::edge::{Edge, Generation, Shared, Standing};
 use super::events::Event;
-use crate::policy::pipeline::{self, Facts};
-use crate::smtp::refusal::Reason;
+use crate::policy::escalation::Offence;
+use crate::policy::pipeline::{self, Facts, Need, Stop};
+use crate::policy::reputation::Verdict;
+use crate::smtp::refusal::{Reason, Stage};
 use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
+
+/// How long what DNS lists say of a client holds, in a connection that goes on.
+const VERDICT: Duration = Duration::from_secs(300);
 
 /// What is known of a client, asked once when it is first needed.
 pub(super) struct Judge {
@@ -17,11 +27,41 @@ pub(super) struct Judge {
     client: IpAddr,
     standing: Option<Standing>,
     size: Option<u64>,
+    /// What DNS lists are being asked since the connection stands.
+    asking: Option<JoinHandle<Verdict>>,
+    verdict: Option<(Verdict, Instant)>,
+    /// Whether this transaction has counted as an offence.
+    offended: bool,
 }
 
+/// What the network said.
+pub(super) enum Learnt {
+    Reputation(Verdict),
+}
+
+/// A question to the network.
+pub(super) type Learning = Pin<Box<dyn Future<Output = Learnt> + Send>>;
+
 impl Judge {
-    pub(super) const fn new(edge: Arc<Edge>, generation: Arc<Generation>, client: IpAddr) -> Self {
-        Self { edge, generation, client, standing: None, size: None }
+    /// Begins to ask DNS lists, so that their answer is there when it is needed.
+    pub(super) fn new(edge: Arc<Edge>, generation: Arc<Generation>, client: IpAddr) -> Self {
+        let mut judge = Self {
+            edge,
+            generation,
+            client,
+            standing: None,
+            size: None,
+            asking: None,
+            verdict: None,
+            offended: false,
+        };
+        if judge.generation.policy.reputation.is_on() {
+            let connection = &judge.standing().connection;
+            if connection.approved.is_none() && connection.refused.is_none() {
+                judge.asking = Some(judge.ask_zones());
+            }
+        }
+        judge
     }
 
     /// The generation of the message that is open.
@@ -29,57 +69,134 @@ impl Judge {
         &self.generation
     }
 
-    pub(super) fn answer(&mut self, question: &Question, session: &Session) -> Answer {
-        if let Question::Mail { parameters, .. } = question {
-            // A message is judged by one generation, from MAIL to its end.
-            self.generation = self.edge.generation();
-            self.standing = None;
-            self.size = parameters.size;
+    fn standing(&mut self) -> &Standing {
+        self.standing.get_or_insert_with(|| self.edge.standing(self.client))
+    }
+
+    fn ask_zones(&self) -> JoinHandle<Verdict> {
+        let zones = self.edge.zones.clone();
+        let resolver = self.generation.resolver.clone();
+        let reputation = self.generation.policy.reputation.clone();
+        tokio::spawn(zones.ask(resolver, reputation, self.client))
+    }
+
+    /// A message is judged by one generation, from MAIL to its end.
+    fn begin(&mut self, size: Option<u64>) {
+        let generation = self.edge.generation();
+        let changed = generation.policy.reputation != self.generation.policy.reputation;
+        let old = self.verdict.as_ref().is_some_and(|(_, at)| at.elapsed() > VERDICT);
+        if changed || old {
+            self.asking = None;
+            self.verdict = None;
         }
-        let standing = self.standing.get_or_insert_with(|| self.edge.standing(self.client));
+        self.generation = generation;
+        self.standing = None;
+        self.size = size;
+        self.offended = false;
+    }
+
+    /// The answer, or what must be learnt before.
+    pub(super) fn answer(
+        &mut self,
+        question: &Question,
+        session: &Session,
+    ) -> Result<Answer, Need> {
         let (Question::Mail { sender, .. } | Question::Rcpt { sender, .. }) = question;
+        if let Question::Mail { parameters, .. } = question {
+            self.begin(parameters.size);
+        }
+        self.standing();
+        let Some(standing) = &self.standing else { return Err(Need::Reputation) };
         let facts = Facts {
             client: self.client,
             tls: session.client().tls.as_ref(),
             connection: &standing.connection,
             sender,
             size: self.size,
+            reputation: self.verdict.as_ref().map(|(verdict, _)| verdict),
         };
         let policy = &self.generation.policy;
         match question {
-            Question::Mail { .. } => Answer::Mail(pipeline::mail(policy, &facts)),
+            Question::Mail { .. } => Ok(Answer::Mail(pipeline::mail(policy, &facts))),
             Question::Rcpt { recipient, .. } => {
-                Answer::Rcpt(pipeline::rcpt(policy, &facts, recipient, &mut Shared(&self.edge)))
+                match pipeline::rcpt(policy, &facts, recipient, &mut Shared(&self.edge)) {
+                    Ok(permit) => Ok(Answer::Rcpt(Ok(permit))),
+                    Err(Stop::Refused(refusal)) => Ok(Answer::Rcpt(Err(refusal))),
+                    Err(Stop::Needs(need)) => Err(need),
+                }
             }
+        }
+    }
+
+    /// Asks the network for what an answer needs; it never takes long.
+    pub(super) fn learning(&mut self, need: Need) -> Learning {
+        match need {
+            Need::Reputation => {
+                let asking = self.asking.take().unwrap_or_else(|| self.ask_zones());
+                // A task that panicked has said nothing against anybody.
+                Box::pin(async move { Learnt::Reputation(asking.await.unwrap_or_default()) })
+            }
+        }
+    }
+
+    /// Takes note of what the network said.
+    pub(super) fn learn(&mut self, learnt: Learnt) {
+        match learnt {
+            Learnt::Reputation(verdict) => self.verdict = Some((verdict, Instant::now())),
         }
     }
 
     /// Takes note of what became of a recipient.
     pub(super) fn record(&mut self, attempt: Attempt, session: &Session) {
-        if let (Outcome::Refused(refusal), Some(recipient)) = (&attempt.outcome, &attempt.recipient)
-        {
+        if let Outcome::Refused(refusal) = &attempt.outcome {
             let at_backend = refusal.passed.as_deref().is_some_and(|reply| {
                 attempt.size == 0
                     && reply.code == 550
                     && matches!(reply.enhanced, Some(Enhanced(5, 1, 1)))
             });
-            let now = std::time::Instant::now();
-            if at_backend {
-                self.edge.remember_invalid(recipient, now);
+            if at_backend && let Some(recipient) = &attempt.recipient {
+                self.edge.remember_invalid(recipient, Instant::now());
             }
-            let invalid =
-                matches!(refusal.reason, Reason::UnknownRecipient | Reason::TooManyInvalid);
-            if at_backend || invalid {
-                self.edge.strike(self.client, &self.generation, now);
+            let offence =
+                if at_backend { Some(Offence::Dictionary) } else { offence(refusal.reason) };
+            // One message to many is one offence; but each guess is one.
+            if let Some(offence) = offence
+                && (offence == Offence::Dictionary || !self.offended)
+            {
+                self.offended |= offence != Offence::Dictionary;
+                self.edge.offend(self.client, &self.generation, offence);
             }
         }
-        let standing = self.standing.get_or_insert_with(|| self.edge.standing(self.client));
+        self.standing();
+        let country = self.standing.as_ref().and_then(|standing| standing.country.clone());
+        let listed = self.verdict.as_ref().filter(|(verdict, _)| !verdict.hits.is_empty());
         self.edge.events.add(Event {
             client: self.client,
-            country: standing.country.clone(),
+            country,
             helo: session.helo().to_owned(),
             tls: session.client().tls.as_ref().map(|tls| tls.text.clone()),
+            reputation: listed.map(|(verdict, _)| verdict.note()),
             attempt,
         });
+    }
+}
+
+/// What a refusal counts as.
+fn offence(reason: Reason) -> Option<Offence> {
+    match reason {
+        Reason::UnknownRecipient | Reason::TooManyInvalid => Some(Offence::Dictionary),
+        Reason::EarlyTalker => Some(Offence::EarlyTalker),
+        Reason::TooManyFromAddress => Some(Offence::Flood),
+        Reason::Pipelining
+        | Reason::BareNewline
+        | Reason::TooManyErrors
+        | Reason::BareNewlineInMessage
+        | Reason::NulInMessage => Some(Offence::Abuse),
+        // A block is not what earns the next one.
+        Reason::TemporaryBlock => None,
+        reason if matches!(reason.stage(), Stage::Connection | Stage::Reputation) => {
+            Some(Offence::Reputation)
+        }
+        _ => None,
     }
 }

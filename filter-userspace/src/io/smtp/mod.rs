@@ -3,7 +3,7 @@
 //! [`Edge`] is what all connections share. [`listener`] accepts, [`connection`]
 //! moves bytes between a session, its client and its backend, [`judge`] answers
 //! the session's questions by the policy, [`backend`] opens and watches backends,
-//! [`events`] says what became of every recipient.
+//! [`zones`] asks DNS lists, [`events`] says what became of every recipient.
 
 mod backend;
 mod connection;
@@ -14,8 +14,10 @@ mod listener;
 mod proxy;
 mod stream;
 mod tls;
+mod zones;
 
 pub use backend::ServerHealth;
 pub use edge::{Block, Classify, Edge, Generation, Peek, SmtpStatus, Standing};
 pub use listener::{Listeners, bind};
 pub use tls::ServerTls;
+pub use zones::{ZoneHealth, Zones};

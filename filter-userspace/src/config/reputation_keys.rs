@@ -1,0 +1,182 @@
+//! The keys of name servers, DNS lists and escalation.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::section::{Section, clean};
+use super::smtp::{Dns, ZoneKey};
+use super::smtp_keys::{path, required, seconds, sockets};
+use crate::policy::escalation::{Escalation, Threshold};
+use crate::policy::reputation::{Action, Codes, Kind, LEVELS, Reputation, Service, WEIGHT, Zone};
+use crate::smtp::address::Domain;
+use crate::smtp::refusal::Own;
+
+/// The most zones of a service.
+const ZONES: usize = 64;
+
+/// The longest text of a reply that an operator may set, in letters.
+const TEXT: usize = 200;
+
+pub(super) fn dns(section: Section<'_>) -> Dns {
+    let dns = Dns {
+        servers: sockets(&section, "servers"),
+        timeout: Duration::from_millis(section.integer("timeout_ms", 50..=60_000, 2000)),
+        attempts: section.integer("attempts", 1..=10, 2),
+        cache: section.integer("cache", 0..=10_000_000, 50_000),
+    };
+    section.finish();
+    dns
+}
+
+/// Both services, and where the keys of their zones are.
+pub(super) fn reputation(section: Section<'_>, folder: &Path) -> (Reputation, Vec<ZoneKey>) {
+    let mut keys = Vec::new();
+    let standard = section.section("standard");
+    let threshold = standard.integer("threshold", 1..=1_000_000, WEIGHT);
+    let standard = service(standard, Kind::Standard, Some(threshold), folder, &mut keys);
+    let dynamic = section.section("dynamic");
+    let level: usize = dynamic.integer("level", 0..=4, 2);
+    let threshold = level.checked_sub(1).and_then(|index| LEVELS.get(index)).copied();
+    let dynamic = service(dynamic, Kind::Dynamic, threshold, folder, &mut keys);
+    let reputation = Reputation {
+        standard,
+        dynamic,
+        budget: Duration::from_millis(section.integer("budget_ms", 50..=60_000, 5000)),
+        control_interval: seconds(&section, "control_interval", 600),
+        retry_interval: seconds(&section, "retry_interval", 30),
+    };
+    // Read for the whole configuration, since it concerns the packet filter.
+    section.boolean("ers_compatible", false);
+    section.finish();
+    (reputation, keys)
+}
+
+fn service(
+    section: Section<'_>,
+    kind: Kind,
+    threshold: Option<i32>,
+    folder: &Path,
+    keys: &mut Vec<ZoneKey>,
+) -> Service {
+    let action = section.choice(
+        "action",
+        &[("refuse", Action::Refuse), ("close", Action::Close), ("log", Action::Log)],
+        Action::Refuse,
+    );
+    let own = Own { code: code(&section), text: text(&section), more: None };
+    let zones: Vec<_> = section.sections("zones");
+    if let Some(surplus) = zones.get(ZONES) {
+        surplus.error(&surplus.span(), "name", format!("at most {ZONES} zones"));
+    }
+    let zones = zones.into_iter().enumerate().map(|(index, one)| {
+        if let Some(file) = path(&one, "key_file", folder) {
+            keys.push(ZoneKey { kind, zone: index, file, line: one.line() });
+        }
+        zone(one)
+    });
+    let zones = zones.collect();
+    section.finish();
+    Service { zones, threshold, action, own: (own != Own::default()).then_some(own) }
+}
+
+fn code(section: &Section<'_>) -> Option<u16> {
+    const CODES: [u16; 8] = [421, 450, 451, 452, 521, 550, 553, 554];
+    if !section.has("code") {
+        return None;
+    }
+    let code: u16 = section.integer("code", 400..=599, 550);
+    if !CODES.contains(&code) {
+        let message = format!("{code} is none of 421, 450, 451, 452, 521, 550, 553, 554");
+        section.error(&section.span(), "code", message);
+    }
+    Some(code)
+}
+
+fn text(section: &Section<'_>) -> Option<String> {
+    let text = section.string("text")?;
+    let printable = text.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if text.value.trim().is_empty() || text.value.len() > TEXT || !printable {
+        let message = format!("must be printable ASCII, of at most {TEXT} letters");
+        section.error(&text.span, "text", message);
+    }
+    Some(text.value.trim().to_owned())
+}
+
+fn zone(section: Section<'_>) -> Zone {
+    let name = required(&section, "name");
+    let domain = Domain::parse(&name);
+    if domain.is_none() && !name.is_empty() {
+        let message = format!("`{}` is no domain, as bl.example.org", clean(&name));
+        section.error(&section.span(), "name", message);
+    }
+    let listed = codes(&section, "codes");
+    if listed.is_empty() && !section.has("codes") {
+        let message = "is missing: the answers that are listings, such as [\"127.0.0.2\"]; the \
+                       zone's own pages say which";
+        section.error(&section.span(), "codes", message);
+    }
+    let families = section.strings("families");
+    let has =
+        |family: &str| families.is_empty() || families.iter().any(|named| named.value == family);
+    for wrong in families.iter().filter(|named| !["ipv4", "ipv6"].contains(&named.value)) {
+        let message = format!("`{}` is none of \"ipv4\", \"ipv6\"", clean(wrong.value));
+        section.error(&wrong.span, "families", message);
+    }
+    let zone = Zone {
+        name: domain.map_or_else(String::new, |domain| domain.to_string()).into(),
+        key: None,
+        codes: listed,
+        ignored: codes(&section, "ignored"),
+        weight: section.integer("weight", -1_000_000..=1_000_000, WEIGHT),
+        text: section.boolean("txt", false),
+        v4: has("ipv4"),
+        v6: has("ipv6"),
+        control: section.boolean("control", true),
+        line: section.line(),
+    };
+    section.finish();
+    zone
+}
+
+fn codes(section: &Section<'_>, key: &'static str) -> Vec<Codes> {
+    let parse = |text: &super::section::At<&str>| {
+        let codes = Codes::parse(text.value);
+        if codes.is_none() {
+            let message = format!(
+                "`{}` is no answer of a list: 127.0.0.2, a range 127.0.0.2-127.0.0.11, or bits \
+                 &0.0.0.6; 127.255.255.0/24 never is",
+                clean(text.value)
+            );
+            section.error(&text.span, key, message);
+        }
+        codes
+    };
+    section.strings(key).iter().filter_map(parse).collect()
+}
+
+pub(super) fn escalation(section: Section<'_>) -> Escalation {
+    let escalation = Escalation {
+        reputation: threshold(section.section("reputation"), 3, 600),
+        dictionary: threshold(section.section("dictionary"), 50, 600),
+        early_talker: threshold(section.section("early_talker"), 3, 600),
+        abuse: threshold(section.section("abuse"), 10, 600),
+        flood: threshold(section.section("flood"), 100, 60),
+        first: seconds(&section, "first", 300),
+        longest: seconds(&section, "longest", 43_200),
+        memory: seconds(&section, "memory", 86_400),
+    };
+    if escalation.first > escalation.longest {
+        section.error(&section.span(), "longest", "is shorter than the first block");
+    }
+    section.finish();
+    escalation
+}
+
+fn threshold(section: Section<'_>, count: u32, window: u64) -> Threshold {
+    let threshold = Threshold {
+        count: section.integer("count", 0..=1_000_000, count),
+        window: seconds(&section, "window", window),
+    };
+    section.finish();
+    threshold
+}

@@ -1,0 +1,275 @@
+//! Asks name servers.
+//!
+//! Answers are cached by their TTL, negative ones too, in bounded memory. Who asks
+//! what is being asked already waits for the same answer. A question goes on when
+//! nobody waits any more: its answer serves the next one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{self, Name, RData};
+use tokio::sync::watch;
+
+use crate::config::smtp::Dns;
+use crate::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
+
+/// Questions that are under way at once; more are not asked.
+const IN_FLIGHT: usize = 4096;
+
+/// For how long "there is none" holds at least: name servers that say no TTL with
+/// it are spared as well.
+const NEGATIVE: Duration = Duration::from_secs(10);
+
+/// For how long an answer holds at most.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Labels and their lengths in a name (RFC 1035 section 3.1).
+const NAME: usize = 255;
+
+type Waiting = watch::Receiver<Option<Lookup>>;
+
+/// The resolver of a configuration.
+pub struct Resolver {
+    config: Dns,
+    resolver: TokioResolver,
+    in_flight: Mutex<HashMap<Query, Waiting>>,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    /// A resolver; `before` is kept, with its cache, where nothing changed.
+    ///
+    /// # Errors
+    ///
+    /// The system's configuration cannot be read, and none is given.
+    pub fn new(config: &Dns, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
+        if let Some(before) = before.filter(|before| before.config == *config) {
+            return Ok(before.clone());
+        }
+        let provider = TokioRuntimeProvider::default();
+        let builder = if config.servers.is_empty() {
+            TokioResolver::builder(provider)
+                .map_err(|error| format!("dns.servers: the system names none: {error}"))?
+        } else {
+            let servers = config.servers.iter().map(|server| name_server(*server)).collect();
+            let servers = ResolverConfig::from_name_servers(servers);
+            TokioResolver::builder_with_config(servers, provider)
+        };
+        let resolver = builder
+            .with_options(options(config))
+            .build()
+            .map_err(|error| format!("dns: {error}"))?;
+        let in_flight = Mutex::default();
+        Ok(Arc::new(Self { config: config.clone(), resolver, in_flight }))
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none. Never longer than the configured time for all attempts.
+    pub async fn ask(self: &Arc<Self>, query: &Query) -> Lookup {
+        let Some(name) = name(&query.name) else {
+            // What no name server can be asked about is not there.
+            return Ok(Answer { records: Vec::new(), exists: false, ttl: NEGATIVE });
+        };
+        let mut waiting = match self.join(query, name) {
+            Ok(waiting) => waiting,
+            Err(failure) => return Err(failure),
+        };
+        let answered = waiting.wait_for(Option::is_some).await;
+        match answered {
+            Ok(lookup) => lookup.clone().unwrap_or(Err(Failure::TimedOut)),
+            // The task is gone only when the daemon ends.
+            Err(_) => Err(Failure::Failed("the lookup was given up".to_owned())),
+        }
+    }
+
+    /// Asks many at once; answers are in the order of the questions.
+    pub async fn ask_all(self: &Arc<Self>, queries: &[Query]) -> Vec<Lookup> {
+        // All are under way before the first is waited for.
+        let mut tasks = Vec::with_capacity(queries.len());
+        for query in queries {
+            let (resolver, query) = (self.clone(), query.clone());
+            tasks.push(tokio::spawn(async move { resolver.ask(&query).await }));
+        }
+        let mut answers = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let gone = || Err(Failure::Failed("the lookup was given up".to_owned()));
+            answers.push(task.await.unwrap_or_else(|_| gone()));
+        }
+        answers
+    }
+
+    /// Forgets what is known of a question, so that the next asks a server.
+    pub fn forget(&self, query: &Query) {
+        if let Some(name) = name(&query.name) {
+            self.resolver.clear_lookup_cache(name, kind(query.kind));
+        }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Query, Waiting>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins who asks the same, or begins to ask.
+    fn join(self: &Arc<Self>, query: &Query, name: Name) -> Result<Waiting, Failure> {
+        let mut in_flight = self.in_flight();
+        if let Some(waiting) = in_flight.get(query) {
+            return Ok(waiting.clone());
+        }
+        if in_flight.len() >= IN_FLIGHT {
+            return Err(Failure::Failed("too many questions are under way".to_owned()));
+        }
+        let (done, waiting) = watch::channel(None);
+        in_flight.insert(query.clone(), waiting.clone());
+        let (resolver, query) = (self.clone(), query.clone());
+        tokio::spawn(async move {
+            let lookup = resolver.lookup(&query, name).await;
+            resolver.in_flight().remove(&query);
+            done.send_replace(Some(lookup));
+        });
+        Ok(waiting)
+    }
+
+    async fn lookup(&self, query: &Query, name: Name) -> Lookup {
+        let asked = self.resolver.lookup(name, kind(query.kind));
+        match tokio::time::timeout(self.config.longest(), asked).await {
+            Ok(Ok(lookup)) => {
+                let records = lookup.answers().iter().filter_map(|one| record(&one.data));
+                let records: Vec<_> = records.filter(|one| kind_of(one) == query.kind).collect();
+                let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
+                Ok(Answer { records, exists: true, ttl })
+            }
+            Ok(Err(error)) => nothing(error),
+            Err(_) => Err(Failure::TimedOut),
+        }
+    }
+}
+
+/// No records, or no answer.
+fn nothing(error: NetError) -> Lookup {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none))
+            if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
+        {
+            let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
+            let exists = none.response_code == ResponseCode::NoError;
+            Ok(Answer { records: Vec::new(), exists, ttl: ttl.clamp(NEGATIVE, LONGEST) })
+        }
+        NetError::Dns(DnsError::NoRecordsFound(none)) => {
+            Err(Failure::Failed(none.response_code.to_string()))
+        }
+        NetError::Dns(DnsError::ResponseCode(code)) => Err(Failure::Failed(code.to_string())),
+        NetError::Timeout => Err(Failure::TimedOut),
+        error => Err(Failure::Failed(error.to_string())),
+    }
+}
+
+fn name_server(server: SocketAddr) -> NameServerConfig {
+    let connection = |mut connection: ConnectionConfig| {
+        connection.port = server.port();
+        connection
+    };
+    let connections =
+        vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
+    NameServerConfig::new(server.ip(), true, connections)
+}
+
+fn options(config: &Dns) -> ResolverOpts {
+    let mut options = ResolverOpts::default();
+    options.timeout = config.timeout;
+    options.attempts = config.attempts;
+    options.cache_size = config.cache;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.negative_min_ttl = Some(NEGATIVE);
+    options.negative_max_ttl = Some(LONGEST);
+    options.positive_max_ttl = Some(LONGEST);
+    options.max_active_requests = IN_FLIGHT;
+    options.ndots = 0;
+    options
+}
+
+/// The absolute name of labels between dots, whatever bytes they have; none where
+/// one is empty or longer than 63 octets, or all are longer than 255.
+fn name(text: &str) -> Option<Name> {
+    if text.is_empty() || text.len() > NAME - 2 {
+        return None;
+    }
+    let labels = text.split('.').map(str::as_bytes);
+    if labels.clone().any(|label| label.is_empty() || label.len() > 63) {
+        return None;
+    }
+    let mut name = Name::from_labels(labels).ok()?;
+    name.set_fqdn(true);
+    Some(name)
+}
+
+const fn kind(kind: RecordType) -> rr::RecordType {
+    match kind {
+        RecordType::A => rr::RecordType::A,
+        RecordType::Aaaa => rr::RecordType::AAAA,
+        RecordType::Mx => rr::RecordType::MX,
+        RecordType::Ptr => rr::RecordType::PTR,
+        RecordType::Txt => rr::RecordType::TXT,
+    }
+}
+
+const fn kind_of(record: &Record) -> RecordType {
+    match record {
+        Record::A(_) => RecordType::A,
+        Record::Aaaa(_) => RecordType::Aaaa,
+        Record::Mx(..) => RecordType::Mx,
+        Record::Ptr(_) => RecordType::Ptr,
+        Record::Txt(_) => RecordType::Txt,
+    }
+}
+
+fn record(data: &RData) -> Option<Record> {
+    Some(match data {
+        RData::A(address) => Record::A(address.0),
+        RData::AAAA(address) => Record::Aaaa(address.0),
+        RData::MX(mx) => Record::Mx(mx.preference, text(&mx.exchange)),
+        RData::PTR(name) => Record::Ptr(text(&name.0)),
+        RData::TXT(txt) => Record::Txt(txt.txt_data.concat()),
+        _ => return None,
+    })
+}
+
+/// A name as text; one with labels that are no text has none that means anything.
+fn text(name: &Name) -> String {
+    let labels = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
+    labels.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_cannot_be_asked_are_none() {
+        assert_eq!(name("example.org").unwrap().to_string(), "example.org.");
+        assert!(name("").is_none());
+        assert!(name("a..b").is_none());
+        assert!(name(".a").is_none());
+        assert!(name(&format!("{}.org", "x".repeat(64))).is_none());
+        assert!(name(&format!("{}.org", "x".repeat(63))).is_some());
+        assert!(name(&["abcdefg"; 32].join(".")).is_none());
+        assert_eq!(text(&name("a b@c.org").unwrap()), "a b@c.org");
+    }
+}

@@ -1,0 +1,221 @@
+//! DNS lists at work: asked about clients, and looked at whether they work.
+//!
+//! A zone that does not list its test entry, or lists what it must not, is not
+//! used until it does (RFC 5782 section 5): a list that is gone or answers
+//! everything must refuse nobody.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::dns::Failure;
+use crate::io::dns::Resolver;
+use crate::policy::reputation::{Hit, Kind, Listing, Reputation, Verdict, Zone, clean_text};
+
+/// For how long an error is shown.
+const SHOWN: Duration = Duration::from_secs(60);
+
+/// How soon after an error a zone is looked at, at the earliest after the last look.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What is known of all zones, by name; it outlives generations.
+#[derive(Debug, Default)]
+pub struct Zones {
+    states: Mutex<HashMap<Arc<str>, State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Why it is not used.
+    disabled: Option<String>,
+    looked_at: Option<Instant>,
+    /// Whether it is to be looked at before its time.
+    suspect: bool,
+    error: Option<(Instant, String)>,
+    asked: u64,
+    listed: u64,
+    errors: u64,
+}
+
+/// The state of a zone, for people.
+#[derive(Clone, Debug)]
+pub struct ZoneHealth {
+    /// Its name.
+    pub zone: String,
+    /// Why it is not used.
+    pub disabled: Option<String>,
+    /// The last error, while it is new.
+    pub error: Option<String>,
+    /// How many addresses it was asked about.
+    pub asked: u64,
+    /// How many of them it lists.
+    pub listed: u64,
+    /// How many questions came to nothing.
+    pub errors: u64,
+}
+
+impl Zones {
+    fn states(&self) -> MutexGuard<'_, HashMap<Arc<str>, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks every zone that works about an address, within the budget.
+    pub async fn ask(
+        self: Arc<Self>,
+        resolver: Arc<Resolver>,
+        reputation: Reputation,
+        address: IpAddr,
+    ) -> Verdict {
+        let mut verdict = Verdict::default();
+        let mut questions = JoinSet::new();
+        for (kind, service) in reputation.services() {
+            for zone in &service.zones {
+                let disabled = self.disabled(&zone.name);
+                if let Some(why) = disabled {
+                    verdict.errors.push((zone.name.clone(), format!("not used: {why}")));
+                    continue;
+                }
+                let (resolver, zone) = (resolver.clone(), zone.clone());
+                let budget = reputation.budget;
+                questions.spawn(async move {
+                    let listing = listing(&resolver, &zone, address, budget).await;
+                    (kind, zone, listing)
+                });
+            }
+        }
+        while let Some(answered) = questions.join_next().await {
+            let Ok((kind, zone, Some((listing, text)))) = answered else { continue };
+            verdict.asked += 1;
+            self.note(&zone, &listing);
+            match listing {
+                Listing::No => {}
+                Listing::Yes(code) => verdict.hits.push(hit(kind, &zone, code, text)),
+                Listing::Error(error) => verdict.errors.push((zone.name.clone(), error)),
+            }
+        }
+        verdict.hits.sort_by_key(|hit| (hit.kind, hit.line));
+        verdict.errors.sort();
+        verdict
+    }
+
+    fn disabled(&self, zone: &str) -> Option<String> {
+        self.states().get(zone)?.disabled.clone()
+    }
+
+    fn note(&self, zone: &Zone, listing: &Listing) {
+        let mut states = self.states();
+        let state = states.entry(zone.name.clone()).or_default();
+        state.asked += 1;
+        match listing {
+            Listing::No => {}
+            Listing::Yes(_) => state.listed += 1,
+            Listing::Error(error) => {
+                state.errors += 1;
+                state.suspect = true;
+                state.error = Some((Instant::now(), error.clone()));
+            }
+        }
+    }
+
+    /// Looks at the zones whose time has come; at all of them the first time.
+    pub(super) async fn look(self: &Arc<Self>, resolver: &Arc<Resolver>, reputation: &Reputation) {
+        let now = Instant::now();
+        let mut looks = JoinSet::new();
+        let mut seen = Vec::new();
+        let zones = reputation.services().into_iter().flat_map(|(_, service)| &service.zones);
+        for zone in zones.filter(|zone| zone.control) {
+            if seen.contains(&&zone.name) || !self.is_due(&zone.name, reputation, now) {
+                continue;
+            }
+            seen.push(&zone.name);
+            let (zones, resolver, zone) = (self.clone(), resolver.clone(), zone.clone());
+            looks.spawn(async move {
+                let (listed, unlisted) = zone.controls();
+                // What is remembered says nothing of now.
+                resolver.forget(&listed);
+                resolver.forget(&unlisted);
+                let answers = tokio::join!(resolver.ask(&listed), resolver.ask(&unlisted));
+                zones.looked_at(&zone, zone.failure(&answers.0, &answers.1));
+            });
+        }
+        while looks.join_next().await.is_some() {}
+    }
+
+    fn is_due(&self, zone: &str, reputation: &Reputation, now: Instant) -> bool {
+        let states = self.states();
+        let Some(state) = states.get(zone) else { return true };
+        let Some(last) = state.looked_at else { return true };
+        let interval = match (&state.disabled, state.suspect) {
+            (Some(_), _) => reputation.retry_interval,
+            (None, true) => SOON.min(reputation.retry_interval),
+            (None, false) => reputation.control_interval,
+        };
+        now.duration_since(last) >= interval
+    }
+
+    fn looked_at(&self, zone: &Zone, failure: Option<String>) {
+        let mut states = self.states();
+        let state = states.entry(zone.name.clone()).or_default();
+        state.looked_at = Some(Instant::now());
+        state.suspect = false;
+        if failure.is_none() && state.disabled.is_some() {
+            tracing::info!(zone = &*zone.name, "the DNS list works again, and is used");
+        }
+        if failure.is_none() {
+            state.error = None;
+        }
+        state.disabled = failure;
+    }
+
+    /// The state of the zones of a generation.
+    pub(super) fn health(&self, reputation: &Reputation) -> Vec<ZoneHealth> {
+        let states = self.states();
+        let nothing = State::default();
+        let mut health: Vec<ZoneHealth> = Vec::new();
+        for zone in reputation.services().into_iter().flat_map(|(_, service)| &service.zones) {
+            if health.iter().any(|known| *known.zone == *zone.name) {
+                continue;
+            }
+            let state = states.get(&zone.name).unwrap_or(&nothing);
+            let error = state.error.as_ref().filter(|(at, _)| at.elapsed() < SHOWN);
+            health.push(ZoneHealth {
+                zone: zone.name.to_string(),
+                disabled: state.disabled.clone(),
+                error: error.map(|(_, error)| error.clone()),
+                asked: state.asked,
+                listed: state.listed,
+                errors: state.errors,
+            });
+        }
+        health
+    }
+}
+
+fn hit(kind: Kind, zone: &Zone, code: std::net::Ipv4Addr, text: Option<String>) -> Hit {
+    Hit { kind, zone: zone.name.clone(), code, weight: zone.weight, text, line: zone.line }
+}
+
+/// What a zone says of an address, and the text that goes with it. A text that is
+/// late is done without.
+async fn listing(
+    resolver: &Arc<Resolver>,
+    zone: &Zone,
+    address: IpAddr,
+    budget: Duration,
+) -> Option<(Listing, Option<String>)> {
+    let query = zone.query(address)?;
+    let end = Instant::now() + budget;
+    let lookup = timeout_at(end.into(), resolver.ask(&query)).await;
+    let listing = zone.read(&lookup.unwrap_or(Err(Failure::TimedOut)));
+    if !zone.text || !matches!(listing, Listing::Yes(_)) {
+        return Some((listing, None));
+    }
+    let lookup = timeout_at(end.into(), resolver.ask(&zone.text_query(address))).await;
+    let answer = lookup.ok().and_then(Result::ok);
+    let text = answer.and_then(|answer| answer.texts().next().and_then(clean_text));
+    Some((listing, text))
+}

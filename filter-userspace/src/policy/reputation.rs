@@ -1,0 +1,529 @@
+//! Reputation of addresses by DNS lists (RFC 5782): what to ask, and what the
+//! answers mean.
+//!
+//! Two services of zones: *standard* lists what is known to send spam, and refuses
+//! for good; *dynamic* lists what does so now, and refuses for a time. A zone's
+//! listing has a weight; a service refuses when the weights of the zones that list
+//! an address add up to its threshold. A negative weight speaks for an address.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dns::{Lookup, Query, RecordType, reversed};
+use crate::smtp::refusal::{Own, Reason, Refusal, Rule};
+
+/// What a listing counts, unless the zone says otherwise.
+pub const WEIGHT: i32 = 10;
+
+/// The thresholds of the levels 1 to 4 of the dynamic service.
+pub const LEVELS: [i32; 4] = [20, 10, 5, 1];
+
+/// The longest text of a zone that is passed on, in letters.
+const TEXT: usize = 200;
+
+/// Both services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reputation {
+    /// The stable lists.
+    pub standard: Service,
+    /// The fast-moving lists.
+    pub dynamic: Service,
+    /// The time for all answers, from the first RCPT on.
+    pub budget: Duration,
+    /// How often zones that work are looked at.
+    pub control_interval: Duration,
+    /// How often zones that do not work are looked at.
+    pub retry_interval: Duration,
+}
+
+/// Which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Refuses for good.
+    Standard,
+    /// Refuses for a time.
+    Dynamic,
+}
+
+impl Kind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Dynamic => "dynamic",
+        }
+    }
+
+    const fn reason(self) -> Reason {
+        match self {
+            Self::Standard => Reason::StandardReputation,
+            Self::Dynamic => Reason::DynamicReputation,
+        }
+    }
+}
+
+/// A service: zones, and what a hit does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its zones; without any it is off.
+    pub zones: Vec<Zone>,
+    /// The weight that is a hit; none never is (level 0).
+    pub threshold: Option<i32>,
+    /// What a hit does.
+    pub action: Action,
+    /// The reply to a hit, instead of the usual one.
+    pub own: Option<Own>,
+}
+
+/// What a hit does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// Refuses the recipient.
+    #[default]
+    Refuse,
+    /// Refuses, and ends the connection.
+    Close,
+    /// Is recorded, and no more.
+    Log,
+}
+
+/// A DNS list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name, without the key.
+    pub name: Arc<str>,
+    /// The account's key, a label before the name; never shown.
+    pub key: Option<Arc<str>>,
+    /// The answers that are listings.
+    pub codes: Vec<Codes>,
+    /// The answers that are none, and no errors either.
+    pub ignored: Vec<Codes>,
+    /// What a listing counts.
+    pub weight: i32,
+    /// Whether its TXT record is part of the reply.
+    pub text: bool,
+    /// Whether it lists IPv4 addresses.
+    pub v4: bool,
+    /// Whether it lists IPv6 addresses.
+    pub v6: bool,
+    /// Whether it has the test entries of RFC 5782 section 5.
+    pub control: bool,
+    /// The line of the configuration.
+    pub line: u32,
+}
+
+/// Some answers of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codes {
+    /// From one to another, both included.
+    Range(Ipv4Addr, Ipv4Addr),
+    /// Those of 127.0.0.0/8 that have any of the bits.
+    Mask(u32),
+}
+
+impl Codes {
+    /// Reads `127.0.0.2`, `127.0.0.2-127.0.0.11` or `&0.0.0.6`; none where it is
+    /// neither, or where it has an answer that no listing may have.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(bits) = text.strip_prefix('&') {
+            let bits = u32::from(bits.trim().parse::<Ipv4Addr>().ok()?);
+            return (bits != 0 && bits >> 24 == 0).then_some(Self::Mask(bits));
+        }
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let (from, to): (Ipv4Addr, Ipv4Addr) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+        let fits = from <= to
+            && from.is_loopback()
+            && to.is_loopback()
+            && (to < ERRORS.0 || from > ERRORS.1);
+        fits.then_some(Self::Range(from, to))
+    }
+
+    fn has(self, answer: Ipv4Addr) -> bool {
+        match self {
+            Self::Range(from, to) => (from..=to).contains(&answer),
+            Self::Mask(bits) => u32::from(answer) & bits != 0,
+        }
+    }
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(from, to) if from == to => write!(f, "{from}"),
+            Self::Range(from, to) => write!(f, "{from}-{to}"),
+            Self::Mask(bits) => write!(f, "&{}", Ipv4Addr::from(*bits)),
+        }
+    }
+}
+
+/// The answers by which large lists say that they will not answer: a blocked or a
+/// public resolver, too many questions.
+const ERRORS: (Ipv4Addr, Ipv4Addr) =
+    (Ipv4Addr::new(127, 255, 255, 0), Ipv4Addr::new(127, 255, 255, 255));
+
+/// What a zone says of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// Nothing.
+    No,
+    /// It lists it, with this answer.
+    Yes(Ipv4Addr),
+    /// It says nothing that counts.
+    Error(String),
+}
+
+impl Zone {
+    /// What to ask about an address; none where the zone is not for its family.
+    #[must_use]
+    pub fn query(&self, address: IpAddr) -> Option<Query> {
+        let address = address.to_canonical();
+        let wanted = if address.is_ipv4() { self.v4 } else { self.v6 };
+        wanted.then(|| self.named(&reversed(address), RecordType::A))
+    }
+
+    /// What to ask for the text of a listing.
+    #[must_use]
+    pub fn text_query(&self, address: IpAddr) -> Query {
+        self.named(&reversed(address), RecordType::Txt)
+    }
+
+    fn named(&self, reversed: &str, kind: RecordType) -> Query {
+        let name = match &self.key {
+            Some(key) => format!("{reversed}.{key}.{}", self.name),
+            None => format!("{reversed}.{}", self.name),
+        };
+        Query::new(&name, kind)
+    }
+
+    /// The test entries: what must be listed, and what must not (RFC 5782
+    /// section 5).
+    #[must_use]
+    pub fn controls(&self) -> (Query, Query) {
+        let [listed, unlisted] = if self.v4 {
+            [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 1)].map(reversed_v4)
+        } else {
+            [0x7f00_0002_u32, 0x7f00_0001].map(reversed_mapped)
+        };
+        (self.named(&listed, RecordType::A), self.named(&unlisted, RecordType::A))
+    }
+
+    /// What is wrong with the zone, by the answers about its test entries.
+    #[must_use]
+    pub fn failure(&self, listed: &Lookup, unlisted: &Lookup) -> Option<String> {
+        let (listed, unlisted) = match (listed, unlisted) {
+            (Ok(listed), Ok(unlisted)) => (listed, unlisted),
+            (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+        };
+        let (test, clean) = if self.v4 {
+            ("127.0.0.2", "127.0.0.1")
+        } else {
+            ("::ffff:127.0.0.2", "::ffff:127.0.0.1")
+        };
+        if let Some(answer) = listed.v4().find(|answer| is_error(*answer)) {
+            return Some(format!("answers {answer}, which is an error"));
+        }
+        if listed.v4().next().is_none() {
+            return Some(format!("does not list {test}, as every working list does"));
+        }
+        if unlisted.v4().next().is_some() {
+            return Some(format!("lists {clean}, and with it probably every address"));
+        }
+        None
+    }
+
+    /// What an answer means.
+    #[must_use]
+    pub fn read(&self, lookup: &Lookup) -> Listing {
+        let answer = match lookup {
+            Ok(answer) => answer,
+            Err(failure) => return Listing::Error(failure.to_string()),
+        };
+        if let Some(error) = answer.v4().find(|answer| is_error(*answer)) {
+            return Listing::Error(format!("answers {error}, which is an error"));
+        }
+        let listed = |answer: &Ipv4Addr| self.codes.iter().any(|codes| codes.has(*answer));
+        if let Some(listed) = answer.v4().find(listed) {
+            return Listing::Yes(listed);
+        }
+        let ignored = |answer: &Ipv4Addr| self.ignored.iter().any(|codes| codes.has(*answer));
+        answer.v4().find(|answer| !ignored(answer)).map_or(Listing::No, |unexpected| {
+            Listing::Error(format!("answers {unexpected}, which no code of it names"))
+        })
+    }
+}
+
+fn is_error(answer: Ipv4Addr) -> bool {
+    !answer.is_loopback() || (ERRORS.0..=ERRORS.1).contains(&answer)
+}
+
+fn reversed_v4(address: Ipv4Addr) -> String {
+    reversed(address.into())
+}
+
+/// The nibbles of an IPv4-mapped address, which a list of IPv6 addresses has as
+/// its test entries.
+fn reversed_mapped(address: u32) -> String {
+    let bits = 0xffff_0000_0000_u128 | u128::from(address);
+    let nibbles: Vec<_> = (0..32).map(|i| format!("{:x}", (bits >> (4 * i)) & 15)).collect();
+    nibbles.join(".")
+}
+
+/// A zone that lists the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The service.
+    pub kind: Kind,
+    /// The zone.
+    pub zone: Arc<str>,
+    /// Its answer.
+    pub code: Ipv4Addr,
+    /// What that counts.
+    pub weight: i32,
+    /// The text that goes with it, where it is wanted.
+    pub text: Option<String>,
+    /// The zone's line in the configuration.
+    pub line: u32,
+}
+
+impl fmt::Display for Hit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:+}", self.zone, self.code, self.weight)
+    }
+}
+
+/// What all zones say of an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The zones that list it.
+    pub hits: Vec<Hit>,
+    /// The zones that said nothing that counts, and why.
+    pub errors: Vec<(Arc<str>, String)>,
+    /// The zones that were asked.
+    pub asked: usize,
+}
+
+impl Verdict {
+    /// The hits of a service, and their sum.
+    fn of(&self, kind: Kind) -> (Vec<&Hit>, i32) {
+        let hits: Vec<_> = self.hits.iter().filter(|hit| hit.kind == kind).collect();
+        let sum = hits.iter().fold(0_i32, |sum, hit| sum.saturating_add(hit.weight));
+        (hits, sum)
+    }
+
+    /// What it found, for people.
+    #[must_use]
+    pub fn note(&self) -> String {
+        let hits: Vec<_> = self.hits.iter().map(ToString::to_string).collect();
+        let mut note = match (self.asked, hits.is_empty()) {
+            (0, _) => "no zone was asked".to_owned(),
+            (asked, true) => format!("listed by none of {asked}"),
+            (_, false) => hits.join(", "),
+        };
+        for (zone, error) in &self.errors {
+            note.push_str(&format!("; {zone}: {error}"));
+        }
+        note
+    }
+}
+
+impl Reputation {
+    /// The services, with their kind.
+    #[must_use]
+    pub const fn services(&self) -> [(Kind, &Service); 2] {
+        [(Kind::Standard, &self.standard), (Kind::Dynamic, &self.dynamic)]
+    }
+
+    /// Whether any zone is asked.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.services().iter().any(|(_, service)| !service.zones.is_empty())
+    }
+
+    /// What a verdict makes of an address: the standard service before the
+    /// dynamic. `source` is the name of the configuration.
+    #[must_use]
+    pub fn refusal(&self, verdict: &Verdict, address: IpAddr, source: &str) -> Option<Refusal> {
+        self.services().into_iter().find_map(|(kind, service)| {
+            let (hits, sum) = verdict.of(kind);
+            let first = hits.iter().max_by_key(|hit| hit.weight)?;
+            let is_hit = service.threshold.is_some_and(|threshold| sum >= threshold);
+            if !is_hit || service.action == Action::Log {
+                return None;
+            }
+            let entry: Vec<_> = hits.iter().map(ToString::to_string).collect();
+            let rule =
+                Rule { source: source.to_owned(), line: first.line, entry: entry.join(", ") };
+            let mut own = service.own.clone().unwrap_or_default();
+            if service.action == Action::Close {
+                own.code = Some(421);
+            }
+            own.more = hits.iter().find_map(|hit| hit.text.clone());
+            let refusal = Refusal::by(kind.reason(), address.to_canonical(), Some(rule));
+            Some(refusal.saying(own))
+        })
+    }
+}
+
+/// The text of a listing as it may stand in a reply: printable ASCII, and short.
+#[must_use]
+pub fn clean_text(text: &[u8]) -> Option<String> {
+    let letters = text.iter().take(TEXT).map(|byte| match byte {
+        b' '..=b'~' => char::from(*byte),
+        _ => ' ',
+    });
+    let text: String = letters.collect();
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Answer, Failure, Record};
+
+    fn zone(codes: &[&str]) -> Zone {
+        Zone {
+            name: "bl.example".into(),
+            key: None,
+            codes: codes.iter().map(|text| Codes::parse(text).unwrap()).collect(),
+            ignored: vec![Codes::parse("127.0.0.10-127.0.0.11").unwrap()],
+            weight: WEIGHT,
+            text: false,
+            v4: true,
+            v6: true,
+            control: true,
+            line: 3,
+        }
+    }
+
+    fn answer(addresses: &[&str]) -> Lookup {
+        let records = addresses.iter().map(|text| Record::A(text.parse().unwrap())).collect();
+        Ok(Answer { records, exists: true, ttl: Duration::from_secs(1) })
+    }
+
+    #[test]
+    fn codes_are_single_ranges_or_masks() {
+        for (text, yes, no) in [
+            ("127.0.0.2", "127.0.0.2", "127.0.0.3"),
+            ("127.0.0.2-127.0.0.4", "127.0.0.4", "127.0.0.5"),
+            ("127.0.0.2 - 127.0.1.4", "127.0.0.255", "127.0.1.5"),
+            ("&0.0.0.6", "127.0.0.4", "127.0.0.9"),
+        ] {
+            let codes = Codes::parse(text).unwrap();
+            assert!(codes.has(yes.parse().unwrap()), "{text}");
+            assert!(!codes.has(no.parse().unwrap()), "{text}");
+            assert_eq!(Codes::parse(&codes.to_string()), Some(codes));
+        }
+        for text in [
+            "",
+            "x",
+            "192.0.2.1",
+            "127.0.0.4-127.0.0.2",
+            "127.0.0.1-127.255.255.0",
+            "127.255.255.254",
+            "&0.0.0.0",
+            "&127.0.0.2",
+            "126.0.0.1-127.0.0.1",
+        ] {
+            assert_eq!(Codes::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_configured_answers_are_listings() {
+        let zone = zone(&["127.0.0.2-127.0.0.4", "&0.0.1.0"]);
+        let is_error =
+            |addresses: &[&str]| matches!(zone.read(&answer(addresses)), Listing::Error(_));
+        assert_eq!(zone.read(&answer(&[])), Listing::No);
+        assert_eq!(zone.read(&answer(&["127.0.0.3"])), Listing::Yes([127, 0, 0, 3].into()));
+        assert_eq!(zone.read(&answer(&["127.0.1.9"])), Listing::Yes([127, 0, 1, 9].into()));
+        assert_eq!(zone.read(&answer(&["127.0.0.10"])), Listing::No);
+        assert_eq!(
+            zone.read(&answer(&["127.0.0.10", "127.0.0.2"])),
+            Listing::Yes([127, 0, 0, 2].into())
+        );
+        assert!(is_error(&["127.0.0.9"]));
+        assert!(is_error(&["127.255.255.254"]));
+        assert!(is_error(&["127.0.0.2", "127.255.255.252"]));
+        assert!(is_error(&["203.0.113.7"]));
+        assert!(matches!(zone.read(&Err(Failure::TimedOut)), Listing::Error(_)));
+    }
+
+    #[test]
+    fn a_key_is_asked_with_and_not_shown() {
+        let zone = Zone { key: Some("secret".into()), ..zone(&["127.0.0.2"]) };
+        let query = zone.query([192, 0, 2, 1].into()).unwrap();
+        assert_eq!(query.to_string(), "1.2.0.192.secret.bl.example A");
+        assert_eq!(&*zone.name, "bl.example");
+        let v4 = Zone { v6: false, ..zone };
+        assert_eq!(v4.query("2001:db8::1".parse().unwrap()), None);
+        assert!(v4.query("::ffff:192.0.2.1".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_zone_must_list_the_test_entry_and_not_everything() {
+        let zone = zone(&["127.0.0.2"]);
+        let (listed, unlisted) = zone.controls();
+        assert_eq!(listed.name, "2.0.0.127.bl.example");
+        assert_eq!(unlisted.name, "1.0.0.127.bl.example");
+        let works = |listed: &[&str], unlisted: &[&str]| {
+            zone.failure(&answer(listed), &answer(unlisted)).is_none()
+        };
+        assert!(works(&["127.0.0.9"], &[]));
+        assert!(!works(&[], &[]));
+        assert!(!works(&["127.0.0.2"], &["127.0.0.2"]));
+        assert!(!works(&["127.255.255.254"], &[]));
+        assert!(!works(&["203.0.113.7"], &[]));
+        assert!(zone.failure(&Err(Failure::TimedOut), &answer(&[])).is_some());
+        let v6 = Zone { v4: false, ..zone };
+        assert!(v6.controls().0.name.starts_with("2.0.0.0.0.0.f.7.f.f.f.f.0.0."));
+    }
+
+    #[test]
+    fn weights_add_up_to_the_threshold_of_a_service() {
+        let hit = |kind, weight| Hit {
+            kind,
+            zone: "z".into(),
+            code: [127, 0, 0, 2].into(),
+            weight,
+            text: None,
+            line: 1,
+        };
+        let service = |threshold| Service {
+            zones: vec![zone(&["127.0.0.2"])],
+            threshold,
+            ..Service::default()
+        };
+        let reason = |threshold, hits: Vec<Hit>| {
+            let reputation = Reputation {
+                standard: service(Some(WEIGHT)),
+                dynamic: service(threshold),
+                ..Reputation::default()
+            };
+            let verdict = Verdict { hits, errors: Vec::new(), asked: 2 };
+            let refusal = reputation.refusal(&verdict, [192, 0, 2, 1].into(), "c");
+            refusal.map(|refusal| refusal.reason)
+        };
+        let (standard, dynamic) = (Kind::Standard, Kind::Dynamic);
+        assert_eq!(reason(Some(10), vec![]), None);
+        assert_eq!(reason(Some(10), vec![hit(dynamic, 9)]), None);
+        assert_eq!(reason(Some(10), vec![hit(dynamic, 10)]), Some(Reason::DynamicReputation));
+        assert_eq!(reason(Some(10), vec![hit(dynamic, 10), hit(dynamic, -1)]), None);
+        assert_eq!(reason(None, vec![hit(dynamic, 1000)]), None);
+        let both = vec![hit(dynamic, 10), hit(standard, 10)];
+        assert_eq!(reason(Some(10), both), Some(Reason::StandardReputation));
+        let forgiven = vec![hit(standard, 10), hit(standard, -10), hit(dynamic, 10)];
+        assert_eq!(reason(Some(10), forgiven), Some(Reason::DynamicReputation));
+    }
+
+    #[test]
+    fn texts_of_zones_are_harmless() {
+        assert_eq!(clean_text(b"see\r\n250 ok").unwrap(), "see  250 ok");
+        assert_eq!(clean_text("\u{e4}".as_bytes()), None);
+        assert_eq!(clean_text(&[b'x'; 1000]).unwrap().len(), TEXT);
+    }
+}
