@@ -68,6 +68,8 @@ pub(super) struct Daemon {
     pub(super) asynchronous: Handle,
     /// Whether blocks came or went since they were last saved.
     pub(super) temporary_changed: bool,
+    /// When they were last saved.
+    pub(super) temporary_saved: Instant,
     /// When and why a block could not be had.
     pub(super) temporary_refused: Option<(Instant, String)>,
     messages: mpsc::Sender<Message>,
@@ -156,6 +158,7 @@ impl Daemon {
             collected: Instant::now(),
             asynchronous: Handle::current(),
             temporary_changed: false,
+            temporary_saved: Instant::now(),
             temporary_refused: None,
             messages: channels.messages,
             building: false,
@@ -164,6 +167,7 @@ impl Daemon {
             watched: channels.watched,
             config,
         };
+        daemon.restore_blocks()?;
         daemon.collect()?;
         daemon.publish_lists();
         daemon.watch();
@@ -193,13 +197,15 @@ impl Daemon {
                 }
             }
         }
+        self.save_blocks(true);
         if !self.config.filter.persist {
             self.filter.detach()?;
         }
         Ok(())
     }
 
-    fn detach(self, asked: Incoming) -> Result<()> {
+    fn detach(mut self, asked: Incoming) -> Result<()> {
+        self.save_blocks(true);
         let result = self.filter.detach();
         let outcome = result.as_ref().map(|_| ()).map_err(|error| anyhow!("{error:#}"));
         let answer = result.map(|interfaces| Detached { interfaces });
@@ -357,6 +363,7 @@ impl Daemon {
         {
             tracing::error!("{error:#}");
         }
+        self.save_blocks(false);
         self.check();
     }
 

@@ -3,7 +3,6 @@
 //! that is away changes nothing, not even across a restart.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::sync::mpsc;
 use super::core::Message;
 use super::mail::directory_file;
 use crate::config::smtp::Directory;
+use crate::io::files;
 use crate::io::ldap::{self, Query};
 use crate::smtp::address::Mailbox;
 
@@ -94,7 +94,7 @@ async fn refresh(directory: &Directory, path: &Path, max_entries: usize) -> Resu
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(false);
     }
-    write(path, &text).with_context(|| path.display().to_string())?;
+    files::replace(path, text.as_bytes()).with_context(|| path.display().to_string())?;
     Ok(true)
 }
 
@@ -110,17 +110,7 @@ fn address(value: &str) -> Option<String> {
 }
 
 fn password(path: &Path) -> Result<String> {
-    let bytes = crate::io::files::read(path, PASSWORD).map_err(anyhow::Error::msg)?;
+    let bytes = files::read(path, PASSWORD).map_err(anyhow::Error::msg)?;
     let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// Whole or not at all.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let new = path.with_extension("new");
-    fs::write(&new, text)?;
-    fs::rename(&new, path)
 }

@@ -26,6 +26,7 @@ use crate::io::kernel::{Capacities, Filter, Options, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::smtp::{self, Edge, Listeners};
+use crate::io::temporary_file;
 use crate::io::watch::Watch;
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -99,6 +100,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
     if mode == Mode::Trial {
         // What a trial that was killed has left.
+        temporary_file::remove(&config.state.folder);
         runtime_file::remove(&config.state.folder);
     }
     let entries = runtime_file::load(&config.state.folder)
@@ -116,6 +118,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     // Whoever asked for the end is told of it.
     _ = tokio::time::timeout(Duration::from_secs(2), requests).await;
     if mode == Mode::Trial {
+        temporary_file::remove(&config.state.folder);
         runtime_file::remove(&config.state.folder);
     }
     match ended.context("the daemon's thread").map_err(|error| refused(&error))? {

@@ -2,29 +2,22 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use filter_common::abi::{SourceKey, TemporaryBlock, TemporaryReason};
-use filter_common::{Address, Disposition, Family};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use filter_common::Disposition;
 
 use super::core::Daemon;
 use super::{answer, build, refused};
 use crate::control::protocol::{
     Answer, ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT,
-    LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry,
+    LiveAnswer, Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
 use crate::explain::{Known, NoMemory, explain};
 use crate::io::kernel::Change;
-use crate::io::smtp::{Block, Edge, Peek, Standing};
+use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
-use crate::policy::escalation::Offence;
 use crate::runtime::{Addition, RuntimeEntries};
-
-/// The longest temporary block: 30 days. What is to stand longer is an entry.
-const TEMPORARY_LIMIT_S: u64 = 30 * 24 * 3600;
 
 impl Daemon {
     /// Carries out a request, but for the one that ends the thread.
@@ -156,114 +149,6 @@ impl Daemon {
         self.publish_lists();
         Ok(())
     }
-
-    fn add_temporary(&mut self, address: IpAddr, seconds: u64) -> Result<TemporaryEntry, Failure> {
-        if seconds == 0 || seconds > TEMPORARY_LIMIT_S {
-            return Err(bad_request(
-                "a temporary block lasts from 1 second to 30 days; see `mxdp block add`",
-            ));
-        }
-        self.insert_temporary(address, seconds, TemporaryReason::Operator)
-            .map_err(|error| refused(&error))?
-            .ok_or_else(|| bad_request("not an address"))
-    }
-
-    fn insert_temporary(
-        &mut self,
-        address: IpAddr,
-        seconds: u64,
-        reason: TemporaryReason,
-    ) -> Result<Option<TemporaryEntry>> {
-        let key = SourceKey::of(&Address::from_ip(address));
-        let now = clock::boot_ns();
-        let block = TemporaryBlock {
-            expires_ns: now + seconds * 1_000_000_000,
-            created_ns: now,
-            reason: reason as u32,
-            reserved: 0,
-        };
-        if self.filter.temporary().insert(key, block).is_err() {
-            // Lapsed ones are collected in turn; those that are left must go now. That
-            // looks at all of them, so not for every block that a flood asks for.
-            if self.collected.elapsed() > Duration::from_secs(1) {
-                self.collect()?;
-            }
-            self.filter.temporary().insert(key, block)?;
-        }
-        self.temporary_held = self.temporary_held.saturating_add(1);
-        self.temporary_changed = true;
-        if let (Some(edge), Some(network)) = (&self.edge, key.network()) {
-            edge.publish_block(network.to_ip(), Duration::from_secs(seconds));
-        }
-        Ok(temporary_entry(&key, &block, now))
-    }
-
-    /// Blocks an address for a time, because of what it did in SMTP.
-    pub(super) fn block(&mut self, block: Block) {
-        let Block { address, time, offence } = block;
-        let seconds = time.as_secs().clamp(1, TEMPORARY_LIMIT_S);
-        let reason = match offence {
-            Offence::Reputation => TemporaryReason::Reputation,
-            Offence::Dictionary => TemporaryReason::DictionaryAttack,
-            Offence::EarlyTalker => TemporaryReason::EarlyTalker,
-            Offence::Abuse => TemporaryReason::Abuse,
-            Offence::Flood => TemporaryReason::Flood,
-        };
-        match self.insert_temporary(address, seconds, reason) {
-            Ok(_) => tracing::warn!(%address, seconds, offence = offence.name(), "blocked"),
-            Err(error) => {
-                self.temporary_refused = Some((Instant::now(), format!("{error:#}")));
-                if let Some(edge) = &self.edge {
-                    edge.lift_block(address);
-                }
-            }
-        }
-    }
-
-    /// Tells the SMTP edge which addresses are blocked for a time.
-    pub(super) fn publish_blocks(&mut self) {
-        let Some(edge) = self.edge.clone() else { return };
-        let now = clock::boot_ns();
-        let blocks = self.filter.temporary().all().unwrap_or_default();
-        edge.publish_blocks(blocks.iter().filter_map(|(key, block)| {
-            let left = Duration::from_nanos(block.expires_ns.saturating_sub(now));
-            let time = Duration::from_nanos(block.expires_ns.saturating_sub(block.created_ns));
-            Some((key.network()?.to_ip(), left, time))
-        }));
-    }
-
-    fn remove_temporary(&mut self, address: IpAddr) -> Result<TemporaryEntry, Failure> {
-        let key = SourceKey::of(&Address::from_ip(address));
-        let removed = self.filter.temporary().remove(key).map_err(|error| refused(&error))?;
-        self.temporary_changed = true;
-        if let (Some(edge), Some(network)) = (&self.edge, key.network()) {
-            edge.lift_block(network.to_ip());
-        }
-        let now = clock::boot_ns();
-        removed
-            .filter(|block| block.expires_ns > now)
-            .and_then(|block| temporary_entry(&key, &block, now))
-            .ok_or_else(|| not_found(&format!("{address} is under no temporary block")))
-    }
-
-    fn list_temporary(&mut self) -> Result<Vec<TemporaryEntry>, Failure> {
-        let now = clock::boot_ns();
-        let blocks = self.filter.temporary().all().map_err(|error| refused(&error))?;
-        let mut entries: Vec<_> = blocks
-            .iter()
-            .filter(|(_, block)| block.expires_ns > now)
-            .filter_map(|(key, block)| temporary_entry(key, block, now))
-            .collect();
-        entries.sort_by_key(|entry| entry.prefix);
-        Ok(entries)
-    }
-
-    fn temporary_of(&mut self, address: IpAddr) -> Result<Option<TemporaryEntry>> {
-        let key = SourceKey::of(&Address::from_ip(address));
-        let now = clock::boot_ns();
-        let block = self.filter.temporary().get(key)?.filter(|block| block.expires_ns > now);
-        Ok(block.and_then(|block| temporary_entry(&key, &block, now)))
-    }
 }
 
 async fn explain_by(
@@ -294,24 +179,10 @@ pub(super) const fn disposition(disposition: Disposition) -> &'static str {
     }
 }
 
-fn temporary_entry(key: &SourceKey, block: &TemporaryBlock, now: u64) -> Option<TemporaryEntry> {
-    let network = key.network()?;
-    let prefix = match network.to_ip() {
-        IpAddr::V4(address) => IpNet::V4(Ipv4Net::new(address, 32).ok()?),
-        IpAddr::V6(address) if network.family() == Family::V6 => {
-            IpNet::V6(Ipv6Net::new(address, 64).ok()?)
-        }
-        IpAddr::V6(_) => return None,
-    };
-    let reason = TemporaryReason::from_code(block.reason).map_or("unknown", TemporaryReason::name);
-    let remaining_s = block.expires_ns.saturating_sub(now).div_ceil(1_000_000_000);
-    Some(TemporaryEntry { prefix, reason: reason.to_owned(), remaining_s })
-}
-
-fn bad_request(message: &str) -> Failure {
+pub(super) fn bad_request(message: &str) -> Failure {
     Failure { kind: FailureKind::BadRequest, message: message.to_owned() }
 }
 
-fn not_found(message: &str) -> Failure {
+pub(super) fn not_found(message: &str) -> Failure {
     Failure { kind: FailureKind::NotFound, message: message.to_owned() }
 }

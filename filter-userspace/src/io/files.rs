@@ -1,8 +1,8 @@
-//! Reading files of a bounded size.
+//! Reading files of a bounded size, and replacing them whole.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Reads a regular file of at most `limit` bytes.
@@ -85,6 +85,33 @@ fn collect(
 /// Those of the system.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// Puts a file in the place of the one at `path`, whole or not at all; its folder
+/// is made (0700) if missing, and the file has mode 0600.
+///
+/// # Errors
+///
+/// If anything of it fails. What was there before is then still there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let next = path.with_extension("next");
+    let written = fs::remove_file(&next)
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+        // `create_new` follows no link that someone put there in between.
+        .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next))
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&next, path));
+    if written.is_err() {
+        // A full disk is not helped by half a file. The first error counts.
+        _ = fs::remove_file(&next);
+    }
+    written
 }
 
 #[cfg(test)]

@@ -11,4 +11,5 @@ pub mod ldap;
 pub mod privilege;
 pub mod runtime_file;
 pub mod smtp;
+pub mod temporary_file;
 pub mod watch;

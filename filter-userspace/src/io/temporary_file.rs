@@ -1,0 +1,121 @@
+//! The file that keeps temporary blocks: `temporary.txt` in the state folder, a
+//! block a line: address, reason, when it began and when it ends, in seconds of
+//! the Unix epoch.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use filter_common::abi::TemporaryReason;
+
+use super::files;
+
+/// The name of the file in the state folder.
+pub const FILE_NAME: &str = "temporary.txt";
+
+/// The largest file: more than the largest map of blocks takes.
+const SIZE_LIMIT: u64 = 2 << 30;
+
+/// A block that was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The address; of an IPv6 one its /64 counts.
+    pub address: IpAddr,
+    /// Why it is blocked.
+    pub reason: TemporaryReason,
+    /// When it began, in seconds of the Unix epoch.
+    pub created: u64,
+    /// When it ends, in seconds of the Unix epoch.
+    pub expires: u64,
+}
+
+/// Reads the blocks kept in `folder`; without a file there are none.
+///
+/// # Errors
+///
+/// In words, if the file cannot be read or is damaged.
+pub fn load(folder: &Path) -> Result<Vec<Saved>, String> {
+    let path = folder.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = files::read(&path, SIZE_LIMIT)?;
+    parse(&text).map_err(|line| format!("{}:{line}: is not as it was written", path.display()))
+}
+
+/// The blocks of a text, or the line that is none.
+fn parse(text: &[u8]) -> Result<Vec<Saved>, usize> {
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().enumerate().map(|(index, line)| {
+        let mut words = line.split(' ');
+        let mut saved = || {
+            let saved = Saved {
+                address: words.next()?.parse().ok()?,
+                reason: words.next().and_then(reason)?,
+                created: words.next()?.parse().ok()?,
+                expires: words.next()?.parse().ok()?,
+            };
+            words.next().is_none().then_some(saved)
+        };
+        saved().ok_or(index + 1)
+    });
+    lines.collect()
+}
+
+fn reason(name: &str) -> Option<TemporaryReason> {
+    TemporaryReason::ALL.into_iter().find(|reason| reason.name() == name)
+}
+
+/// Keeps `blocks` in the place of those in `folder`, whole or not at all.
+///
+/// # Errors
+///
+/// If anything of it fails. What was kept before is then still there.
+pub fn save(folder: &Path, blocks: impl Iterator<Item = Saved>) -> io::Result<()> {
+    let mut text = String::new();
+    for Saved { address, reason, created, expires } in blocks {
+        // Writing to a text does not fail.
+        _ = writeln!(text, "{address} {} {created} {expires}", reason.name());
+    }
+    files::replace(&folder.join(FILE_NAME), text.as_bytes())
+}
+
+/// Removes what was kept in `folder`.
+pub fn remove(folder: &Path) {
+    // What is not there needs no removal.
+    _ = std::fs::remove_file(folder.join(FILE_NAME));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("new");
+        assert_eq!(load(&folder).unwrap(), []);
+        let saved: Vec<_> = TemporaryReason::ALL
+            .into_iter()
+            .zip(["192.0.2.1", "2001:db8::", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"])
+            .map(|(reason, address)| Saved {
+                address: address.parse().unwrap(),
+                reason,
+                created: 1,
+                expires: 2,
+            })
+            .collect();
+        save(&folder, saved.iter().copied()).unwrap();
+        assert_eq!(load(&folder).unwrap(), saved);
+        for damaged in ["x", "192.0.2.1 operator 1", "192.0.2.1 operator 1 2 3", "192.0.2.1 x 1 2"]
+        {
+            assert_eq!(
+                parse(format!("{}\n{damaged}", "192.0.2.1 operator 1 2").as_bytes()),
+                Err(2)
+            );
+        }
+        remove(&folder);
+        assert_eq!(load(&folder).unwrap(), []);
+    }
+}
