@@ -153,6 +153,18 @@ fn mail(smtp: &SmtpState) -> String {
         let (backend, server) = (clean(&server.backend), clean(&server.server));
         text.push_str(&format!("  backend      {backend} at {server}: {state}\n"));
     }
+    for zone in &smtp.zones {
+        let state = match (&zone.disabled, &zone.error) {
+            (Some(why), _) => format!("not used: {}", clean(why)),
+            (None, Some(error)) => clean(error).into_owned(),
+            (None, None) => "works".to_owned(),
+        };
+        let (asked, listed) = (number(zone.asked), number(zone.listed));
+        let name = clean(&zone.zone);
+        text.push_str(&format!(
+            "  DNS list     {name}: {state}; lists {listed} of {asked} asked\n"
+        ));
+    }
     text
 }
 

@@ -309,6 +309,25 @@ pub struct SmtpState {
     pub lost_records: u64,
     /// The servers behind.
     pub servers: Vec<ServerState>,
+    /// The DNS lists that are asked.
+    pub zones: Vec<ZoneState>,
+}
+
+/// A DNS list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneState {
+    /// Its name.
+    pub zone: String,
+    /// Why it is not used; none when it is.
+    pub disabled: Option<String>,
+    /// The last error, while it is new.
+    pub error: Option<String>,
+    /// How many addresses it was asked about.
+    pub asked: u64,
+    /// How many of them it lists.
+    pub listed: u64,
+    /// How many questions came to nothing.
+    pub errors: u64,
 }
 
 /// Recipients that were refused for a reason.

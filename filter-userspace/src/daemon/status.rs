@@ -9,7 +9,7 @@ use super::core::Daemon;
 use super::requests::disposition;
 use crate::control::protocol::{
     ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, Refused,
-    ServerState, SmtpState, Status, TemporaryStatus,
+    ServerState, SmtpState, Status, TemporaryStatus, ZoneState,
 };
 
 /// How many sources of dropped SYNs are shown.
@@ -90,6 +90,7 @@ impl Daemon {
 fn smtp(status: SmtpStatus) -> SmtpState {
     let refused = status.refused.into_iter();
     let servers = status.servers.into_iter();
+    let zones = status.zones.into_iter();
     SmtpState {
         open: status.open,
         connections: status.connections,
@@ -103,6 +104,16 @@ fn smtp(status: SmtpStatus) -> SmtpState {
                 backend: server.backend,
                 server: server.server,
                 error: server.error,
+            })
+            .collect(),
+        zones: zones
+            .map(|zone| ZoneState {
+                zone: zone.zone,
+                disabled: zone.disabled,
+                error: zone.error,
+                asked: zone.asked,
+                listed: zone.listed,
+                errors: zone.errors,
             })
             .collect(),
     }

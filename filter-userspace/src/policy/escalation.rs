@@ -19,7 +19,7 @@ const KEYS: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
 /// What a client did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// It was refused for what lists say of its address.
+    /// It was refused for what DNS lists say of its address.
     Reputation,
     /// It named a recipient that is not there.
     Dictionary,
@@ -61,7 +61,7 @@ pub struct Threshold {
 /// When addresses are blocked, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Escalation {
-    /// Refusals by lists.
+    /// Refusals by DNS lists.
     pub reputation: Threshold,
     /// Recipients that are not there.
     pub dictionary: Threshold,

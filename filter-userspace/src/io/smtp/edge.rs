@@ -404,8 +404,10 @@ impl Edge {
 
     /// Counts an offence of an address, and asks for its block after too many.
     pub(super) fn offend(&self, address: IpAddr, generation: &Generation, offence: Offence) {
-        // Lists may have changed since the session began: now counts.
-        if self.standing(address).connection.approved.is_some() {
+        // Where a list decides, a block would not (and lists may have changed since
+        // the session began).
+        let connection = self.standing(address).connection;
+        if connection.approved.is_some() || connection.refused.is_some() {
             return;
         }
         let rules = &generation.smtp.escalation;

@@ -192,11 +192,7 @@ fn offence(reason: Reason) -> Option<Offence> {
         | Reason::TooManyErrors
         | Reason::BareNewlineInMessage
         | Reason::NulInMessage => Some(Offence::Abuse),
-        // A block is not what earns the next one.
-        Reason::TemporaryBlock => None,
-        reason if matches!(reason.stage(), Stage::Connection | Stage::Reputation) => {
-            Some(Offence::Reputation)
-        }
+        reason if reason.stage() == Stage::Reputation => Some(Offence::Reputation),
         _ => None,
     }
 }
