@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::control::protocol::{Answer, ExplainedEnvelope, ExplainedStage, Explanation};
 use crate::io::smtp::Standing;
-use crate::policy::pipeline::{self, Facts, Finding, Memory, Policy};
+use crate::policy::pipeline::{self, Checked, Facts, Finding, Memory, Need, Policy};
 use crate::policy::reputation::Verdict;
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::refusal::Refusal;
@@ -25,36 +25,77 @@ pub struct Known<'a> {
     pub standing: &'a Standing,
     /// The policy; without one the SYN is all.
     pub policy: Option<&'a Policy>,
-    /// What DNS lists say of the client.
-    pub reputation: Option<&'a Verdict>,
+    /// What DNS lists say of the client, once it is known.
+    pub reputation: Option<Verdict>,
+    /// What SPF says of the sender, once it is known.
+    pub spf: Option<Checked>,
 }
 
-/// Walks an envelope through every stage.
-///
-/// # Errors
-///
-/// In words, when sender or recipient is no address.
+/// An envelope that nobody sent, with addresses that are right.
+pub struct Envelope {
+    said: ExplainedEnvelope,
+    sender: ReversePath,
+    recipient: ForwardPath,
+    tls: Option<Tls>,
+}
+
+impl Envelope {
+    /// Reads an envelope.
+    ///
+    /// # Errors
+    ///
+    /// In words, when sender or recipient is no address.
+    pub fn parse(said: &ExplainedEnvelope) -> Result<Self, String> {
+        Ok(Self {
+            said: said.clone(),
+            sender: sender(&said.from)?,
+            recipient: recipient(&said.rcpt)?,
+            tls: tls(said),
+        })
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn client(&self) -> IpAddr {
+        self.said.ip.to_canonical()
+    }
+
+    /// What it calls itself.
+    #[must_use]
+    pub fn helo(&self) -> &str {
+        self.said.helo.as_deref().unwrap_or_default()
+    }
+
+    /// The sender.
+    #[must_use]
+    pub const fn sender(&self) -> &ReversePath {
+        &self.sender
+    }
+}
+
+/// Walks an envelope through every stage, as far as what is known goes; and what is
+/// to be asked for more.
 pub fn explain(
-    envelope: &ExplainedEnvelope,
+    envelope: &Envelope,
     known: &Known<'_>,
     memory: &mut dyn Memory,
-) -> Result<Explanation, String> {
-    let Known { syn, standing, policy, reputation } = *known;
-    let sender = sender(&envelope.from)?;
-    let recipient = recipient(&envelope.rcpt)?;
-    let tls = tls(envelope);
+) -> (Explanation, Option<Need>) {
+    let Envelope { said, sender, recipient, tls } = envelope;
     let facts = Facts {
-        client: envelope.ip.to_canonical(),
+        client: envelope.client(),
         tls: tls.as_ref(),
-        connection: &standing.connection,
-        sender: &sender,
-        size: envelope.size,
-        reputation,
+        connection: &known.standing.connection,
+        sender,
+        size: said.size,
+        reputation: known.reputation.as_ref(),
+        spf: known.spf.as_ref(),
     };
-    let mut stages = vec![syn_stage(syn)];
-    match policy {
+    let mut stages = vec![syn_stage(known.syn)];
+    let mut need = None;
+    match known.policy {
         Some(policy) => {
-            let findings = pipeline::explain(policy, &facts, &recipient, memory);
+            let findings = pipeline::explain(policy, &facts, recipient, memory);
+            need = findings.iter().find_map(|finding| finding.needs);
             stages.extend(findings.into_iter().map(stage));
         }
         None => stages.push(ExplainedStage {
@@ -66,12 +107,13 @@ pub fn explain(
         }),
     }
     let decided_by = stages.iter().find(|stage| !stage.passes).map(|stage| stage.stage.clone());
-    Ok(Explanation {
-        envelope: envelope.clone(),
-        country: standing.country.clone(),
+    let explanation = Explanation {
+        envelope: said.clone(),
+        country: known.standing.country.clone(),
         decided_by,
         stages,
-    })
+    };
+    (explanation, need)
 }
 
 fn sender(text: &str) -> Result<ReversePath, String> {

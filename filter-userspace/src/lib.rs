@@ -14,3 +14,4 @@ pub mod offline;
 pub mod policy;
 pub mod runtime;
 pub mod smtp;
+pub mod spf;

@@ -1,22 +1,26 @@
 //! What the configuration and its lists say, without a daemon and without root.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::EnforcementTable;
-use crate::config::smtp::Dns;
+use crate::config::smtp::Smtp;
+use crate::config::{Dns, EnforcementTable};
 use crate::control::protocol::{Answer, ExplainedEnvelope, Explanation, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
 use crate::daemon::mail;
-use crate::explain::{Known, NoMemory, explain};
+use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::dns::Resolver;
-use crate::io::smtp::{Standing, Zones};
+use crate::io::smtp::Asker;
+use crate::io::{self, clock};
 use crate::policy::pipeline::Policy;
-use crate::policy::reputation::Verdict;
+use crate::spf::{Evaluation, Input};
+
+/// The time for an evaluation of SPF that no configuration bounds.
+const SPF_BUDGET: Duration = Duration::from_secs(20);
 
 /// What `mxdp check` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +76,8 @@ pub struct Lookup {
     lists: Lists,
     enforcement: EnforcementTable,
     policy: Option<Policy>,
-    dns: Option<Dns>,
+    smtp: Option<Smtp>,
+    dns: Dns,
 }
 
 impl Lookup {
@@ -84,8 +89,13 @@ impl Lookup {
     pub fn open(config: &Path) -> Result<Self, String> {
         let loaded = build::read_config(config).and_then(|config| {
             let build::Loaded { lists, policy, .. } = build::load(&config)?;
-            let dns = config.smtp.map(|smtp| smtp.dns);
-            Ok(Self { lists, enforcement: config.enforcement, policy, dns })
+            Ok(Self {
+                lists,
+                enforcement: config.enforcement,
+                policy,
+                smtp: config.smtp,
+                dns: config.dns,
+            })
         });
         loaded.map_err(|errors| errors.join("\n"))
     }
@@ -104,28 +114,63 @@ impl Lookup {
     /// In words, when sender or recipient is no address, or there is no name server.
     pub fn explain(&self, envelope: &ExplainedEnvelope) -> Result<Explanation, String> {
         let found = self.lists.set.classify(envelope.ip);
-        let standing = mail::standing(&[found], self.enforcement);
-        let reputation = self.reputation(envelope.ip, &standing)?;
         let known = Known {
+            standing: &mail::standing(&[found], self.enforcement),
             syn: &self.answer(envelope.ip),
-            standing: &standing,
             policy: self.policy.as_ref(),
-            reputation: reputation.as_ref(),
+            reputation: None,
+            spf: None,
         };
-        explain(envelope, &known, &mut NoMemory)
-    }
-
-    fn reputation(&self, ip: IpAddr, standing: &Standing) -> Result<Option<Verdict>, String> {
-        let (Some(policy), Some(dns)) = (&self.policy, &self.dns) else { return Ok(None) };
-        if !policy.reputation.is_on() || standing.connection.approved.is_some() {
-            return Ok(None);
-        }
+        let envelope = Envelope::parse(envelope)?;
+        let Some(smtp) = &self.smtp else { return Ok(explain(&envelope, &known, &mut NoMemory).0) };
         asking(async {
-            let resolver = Resolver::new(dns, None)?;
-            let zones: Arc<Zones> = Arc::default();
-            Ok(Some(zones.ask(resolver, policy.reputation.clone(), ip).await))
+            let asker = Asker::of(&self.dns, smtp, &mail::hostname(smtp))?;
+            Ok(asker.explain(&envelope, known, &mut NoMemory).await)
         })
     }
+}
+
+/// A question of `mxdp spf`.
+#[derive(Clone, Debug)]
+pub struct SpfQuestion<'a> {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What it calls itself.
+    pub helo: &'a str,
+    /// The sender; empty is the null sender.
+    pub from: &'a str,
+    /// The name servers; those of the configuration or the system where there are
+    /// none.
+    pub servers: &'a [SocketAddr],
+}
+
+/// Evaluates SPF. The name servers are those of the question, else those of the
+/// configuration, where there is one.
+///
+/// # Errors
+///
+/// In words: every error of the configuration, or there is no name server.
+pub fn spf(config: Option<&Path>, question: &SpfQuestion<'_>) -> Result<Evaluation, String> {
+    let config = config.map(build::read_config).transpose().map_err(|errors| errors.join("\n"))?;
+    let mut dns = config.as_ref().map(|config| config.dns.clone()).unwrap_or_default();
+    if !question.servers.is_empty() {
+        dns.servers = question.servers.to_vec();
+    }
+    let smtp = config.and_then(|config| config.smtp);
+    let hostname = smtp.as_ref().map_or_else(|| "localhost".to_owned(), mail::hostname);
+    let sender = question.from.trim_start_matches('<').trim_end_matches('>');
+    let input = Input {
+        client: question.ip,
+        helo: question.helo,
+        sender: (!sender.is_empty()).then(|| sender.rsplit_once('@').unwrap_or(("", sender))),
+        receiver: &hostname,
+        unix: clock::unix_seconds(),
+    };
+    let budget = smtp.and_then(|smtp| smtp.spf).map_or(SPF_BUDGET, |spf| spf.budget);
+    asking(async {
+        let resolver = Resolver::new(&dns, None)?;
+        Ok(io::spf::evaluate(&resolver, &input, budget).await)
+    })
 }
 
 /// Runs what asks name servers, without a daemon.

@@ -51,8 +51,9 @@ impl Edge {
     }
 
     fn open(&self, source: &str) -> Dialogue {
-        let mut dialogue = Dialogue::open(&self.pair.client, source.parse().unwrap(), target(source))
-            .unwrap_or_else(|error| panic!("{source}: {error}"));
+        let mut dialogue =
+            Dialogue::open(&self.pair.client, source.parse().unwrap(), target(source))
+                .unwrap_or_else(|error| panic!("{source}: {error}"));
         assert_eq!(dialogue.line().unwrap(), "220 mx.example.org ESMTP mxdp");
         dialogue
     }
@@ -77,9 +78,9 @@ impl Edge {
     /// The block of an address.
     fn block(&self, address: &str) -> Option<Value> {
         let prefix = format!("{address}/");
-        self.blocks().into_iter().find(|block| {
-            block["prefix"].as_str().is_some_and(|text| text.starts_with(&prefix))
-        })
+        self.blocks()
+            .into_iter()
+            .find(|block| block["prefix"].as_str().is_some_and(|text| text.starts_with(&prefix)))
     }
 
     fn alarms(&self) -> String {
@@ -199,7 +200,8 @@ fn each_offence_has_its_block() {
     };
     // Talks first.
     let mut early =
-        Dialogue::open(&edge.pair.client, "10.77.0.4".parse().unwrap(), target("10.77.0.4")).unwrap();
+        Dialogue::open(&edge.pair.client, "10.77.0.4".parse().unwrap(), target("10.77.0.4"))
+            .unwrap();
     early.send(b"EHLO early.example\r\n");
     assert!(early.line().unwrap().starts_with("554 5.5.1 "));
     assert_eq!(reason("10.77.0.4"), "early_talker");
@@ -211,7 +213,8 @@ fn each_offence_has_its_block() {
     // More connections than it may have.
     let open = [edge.open("10.77.0.6"), edge.open("10.77.0.6")];
     let mut third =
-        Dialogue::open(&edge.pair.client, "10.77.0.6".parse().unwrap(), target("10.77.0.6")).unwrap();
+        Dialogue::open(&edge.pair.client, "10.77.0.6".parse().unwrap(), target("10.77.0.6"))
+            .unwrap();
     assert!(third.line().unwrap().starts_with("421 4.7.0 "));
     assert_eq!(reason("10.77.0.6"), "flood");
     drop(open);
@@ -263,7 +266,8 @@ fn saved(addresses: impl Iterator<Item = IpAddr>, seconds: u64) -> String {
 #[test]
 fn a_hundred_thousand_blocks_stand_at_once() {
     let edge = Edge::new("", DICTIONARY);
-    let many = (0..100_000_u32).map(|number| IpAddr::from(0x0b00_0000_u32.wrapping_add(number).to_be_bytes()));
+    let many = (0..100_000_u32)
+        .map(|number| IpAddr::from(0x0b00_0000_u32.wrapping_add(number).to_be_bytes()));
     fs::create_dir(edge.home.path("state")).expect("a folder");
     edge.home.write("state/temporary.txt", saved(many, 3600));
     let daemon = edge.start();

@@ -1,6 +1,6 @@
 //! The arguments. The comments here are the help and the manual pages.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -132,6 +132,14 @@ pub(super) enum Verb {
     /// what backends said are known to the daemon only: use --live for them.
     Explain(Envelope),
 
+    /// Evaluate SPF: may this client send for this domain?
+    ///
+    /// Asks name servers as a session would, and prints every record and term
+    /// that was looked at as a tree, and the result (RFC 7208). Needs neither the
+    /// daemon nor root. The name servers are those of --server, else those of the
+    /// file of -c, else the system's.
+    Spf(SpfArguments),
+
     /// Approve networks while the daemon runs
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
@@ -222,6 +230,23 @@ pub(super) enum BlockVerb {
 
     /// List the runtime blocks
     List,
+}
+
+/// A question to SPF.
+#[derive(Debug, Args)]
+pub(super) struct SpfArguments {
+    /// The client's address
+    pub(super) ip: IpAddr,
+
+    /// What the client calls itself
+    pub(super) helo: String,
+
+    /// The envelope sender, or its domain; "" is the null sender
+    pub(super) from: String,
+
+    /// A name server, such as 192.0.2.53:53; may stand several times
+    #[arg(long = "server", value_name = "ADDRESS:PORT")]
+    pub(super) servers: Vec<SocketAddr>,
 }
 
 /// A message that nobody sends.
@@ -358,6 +383,7 @@ impl Arguments {
             Verb::Check => ("check", None),
             Verb::Lookup { live: false, .. } => ("lookup without --live", None),
             Verb::Explain(Envelope { live: false, .. }) => ("explain without --live", None),
+            Verb::Spf(_) => ("spf", None),
             Verb::Completions { .. } => ("completions", Some("a script")),
             Verb::Man { .. } => ("man", Some("roff")),
             _ => return self.refuse_mixed_addresses(),

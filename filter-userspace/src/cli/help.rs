@@ -90,6 +90,20 @@ pub(super) const PAGES: &[Page] = &[
         exits: ASKS,
     },
     Page {
+        verb: "spf",
+        examples: &[
+            (
+                "Why does this message fail?",
+                "mxdp spf 203.0.113.7 mail.example.com bob@example.com",
+            ),
+            (
+                "By a certain name server",
+                "mxdp spf 203.0.113.7 h example.com --server 192.0.2.53:53",
+            ),
+        ],
+        exits: &[Done, Failed, Usage, Configuration],
+    },
+    Page {
         verb: "approve",
         examples: &[
             ("Let a network in", "mxdp approve add 192.0.2.0/24"),

@@ -14,6 +14,7 @@ mod help;
 mod lookup;
 mod offline;
 mod output;
+mod spf;
 mod status;
 mod table;
 mod time;
@@ -99,6 +100,7 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
         Verb::Explain(envelope) if !envelope.live => {
             explain::from_files(config_or_default, envelope, output)
         }
+        Verb::Spf(arguments) => spf::evaluate(config, arguments, output),
         Verb::Completions { shell } => generate::completions(*shell, output),
         Verb::Man { dir } => generate::man(dir.as_deref(), output),
         asks_the_daemon => {
@@ -140,9 +142,12 @@ fn ask(
             TempVerb::List => entries::temporary_list(socket, output),
         },
         Verb::Detach => detach(socket, config, output),
-        Verb::Run | Verb::Trial | Verb::Check | Verb::Completions { .. } | Verb::Man { .. } => {
-            Ok(Exit::Usage)
-        }
+        Verb::Run
+        | Verb::Trial
+        | Verb::Check
+        | Verb::Spf(_)
+        | Verb::Completions { .. }
+        | Verb::Man { .. } => Ok(Exit::Usage),
     }
 }
 

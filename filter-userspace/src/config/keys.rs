@@ -8,13 +8,16 @@ use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+use super::reputation_keys;
 use super::section::{At, Document, Section, TextOrSection, clean};
 use super::smtp_keys;
 use super::{
     Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Filter,
-    Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, State, SynRates, Temporary,
+    Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State, SynRates,
+    Temporary,
 };
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
+use crate::smtp::address::Domain;
 
 /// The longest interface name, in bytes (IFNAMSIZ less its zero).
 const INTERFACE_NAME: usize = 15;
@@ -49,7 +52,7 @@ pub(super) fn read(text: &str, path: &Path) -> (Result<Config, ConfigErrors>, Ve
 
 fn config(root: Section<'_>, path: &Path) -> Config {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut lists = Lists { folder, files: Vec::new(), entries: Vec::new() };
+    let mut lists = Lists { folder, files: Vec::new(), entries: Vec::new(), domains: Vec::new() };
     let filter = filter(root.section("filter"));
     let enforcement = enforcement(root.section("enforcement"));
     let approved = lists.read(root.section("approved"), Class::ApprovedIp);
@@ -77,6 +80,8 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         reload: reload(root.section("reload")),
         limits: limits(root.section("limits")),
         log: log(root.section("log")),
+        dns: reputation_keys::dns(root.section("dns")),
+        approved_spf: lists.domains,
         smtp,
     };
     root.finish();
@@ -152,6 +157,8 @@ struct Lists<'a> {
     folder: &'a Path,
     files: Vec<ListSource>,
     entries: Vec<InlineEntry>,
+    /// Domains whose hosts are approved.
+    domains: Vec<SpfDomain>,
 }
 
 impl<'a> Lists<'a> {
@@ -193,6 +200,16 @@ impl<'a> Lists<'a> {
                     let message = format!("`{}` is not an address or CIDR", clean(text.value));
                     section.error(&text.span, "addresses", message);
                 }
+            }
+        }
+        if class == Class::ApprovedIp {
+            for text in section.strings("spf") {
+                let Some(domain) = Domain::parse(text.value) else {
+                    let message = format!("`{}` is no domain", clean(text.value));
+                    section.error(&text.span, "spf", message);
+                    continue;
+                };
+                self.domains.push(SpfDomain { domain, line: text.line });
             }
         }
         let mut countries = BTreeSet::new();

@@ -14,13 +14,16 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use filter_common::abi::SynRate;
 use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
+use crate::smtp::address::Domain;
 
 pub use keys::parse;
 pub use section::ConfigError;
@@ -63,6 +66,10 @@ pub struct Config {
     pub limits: Limits,
     /// Logging.
     pub log: Log,
+    /// The name servers that are asked.
+    pub dns: Dns,
+    /// Domains whose hosts are approved, by their SPF records.
+    pub approved_spf: Vec<SpfDomain>,
     /// The SMTP side.
     pub smtp: Option<smtp::Smtp>,
 }
@@ -271,6 +278,44 @@ pub struct Log {
     pub level: Level,
     /// How they are written.
     pub format: Format,
+}
+
+/// Name servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Their addresses; the system's where there are none.
+    pub servers: Vec<SocketAddr>,
+    /// The time for an answer to one attempt.
+    pub timeout: Duration,
+    /// How often is asked.
+    pub attempts: usize,
+    /// The most answers that are remembered.
+    pub cache: u64,
+}
+
+impl Dns {
+    /// The time for an answer, all attempts and TCP included.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let attempts = u32::try_from(self.attempts).unwrap_or(u32::MAX).saturating_add(1);
+        self.timeout.saturating_mul(attempts).saturating_mul(2)
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        let timeout = Duration::from_secs(2);
+        Self { servers: Vec::new(), timeout, attempts: 2, cache: 50_000 }
+    }
+}
+
+/// A domain whose hosts are approved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpfDomain {
+    /// The domain.
+    pub domain: Domain,
+    /// The line of the configuration.
+    pub line: u32,
 }
 
 /// How important a log line is.

@@ -1,13 +1,15 @@
-//! The keys of name servers, DNS lists and escalation.
+//! The keys of name servers, DNS lists, SPF and escalation.
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::Dns;
 use super::section::{Section, clean};
-use super::smtp::{Dns, ZoneKey};
-use super::smtp_keys::{path, required, seconds, sockets};
+use super::smtp::{Spf, ZoneKey};
+use super::smtp_keys::{networks, path, required, seconds, sockets};
 use crate::policy::escalation::{Escalation, Threshold};
 use crate::policy::reputation::{Action, Codes, Kind, LEVELS, Reputation, Service, WEIGHT, Zone};
+use crate::policy::spf::{Action as SpfAction, Actions};
 use crate::smtp::address::Domain;
 use crate::smtp::refusal::Own;
 
@@ -18,11 +20,13 @@ const ZONES: usize = 64;
 const TEXT: usize = 200;
 
 pub(super) fn dns(section: Section<'_>) -> Dns {
+    let default = Dns::default();
+    let timeout = section.integer("timeout_ms", 50..=60_000, 2000);
     let dns = Dns {
         servers: sockets(&section, "servers"),
-        timeout: Duration::from_millis(section.integer("timeout_ms", 50..=60_000, 2000)),
-        attempts: section.integer("attempts", 1..=10, 2),
-        cache: section.integer("cache", 0..=10_000_000, 50_000),
+        timeout: Duration::from_millis(timeout),
+        attempts: section.integer("attempts", 1..=10, default.attempts),
+        cache: section.integer("cache", 0..=10_000_000, default.cache),
     };
     section.finish();
     dns
@@ -152,6 +156,51 @@ fn codes(section: &Section<'_>, key: &'static str) -> Vec<Codes> {
         codes
     };
     section.strings(key).iter().filter_map(parse).collect()
+}
+
+/// SPF; none without the section.
+pub(super) fn spf(section: Section<'_>) -> Option<Spf> {
+    let is_there = section.is_there();
+    let spf = Spf {
+        actions: actions(&section, Actions::default()),
+        exempt: networks(&section, "exempt"),
+        header: section.boolean("received_spf", false),
+        explanation: section.boolean("explanation", false),
+        budget: Duration::from_millis(section.integer("budget_ms", 50..=120_000, 20_000)),
+    };
+    section.finish();
+    is_there.then_some(spf)
+}
+
+/// What results do for one domain; none where SPF is not checked for it.
+pub(super) fn domain_spf(section: Section<'_>, all: Option<&Spf>) -> Option<Actions> {
+    if section.is_there() && all.is_none() {
+        section.error(&section.span(), "check", "needs a section [spf]");
+    }
+    let checked = section.boolean("check", true);
+    let actions = actions(&section, all.map(|all| all.actions).unwrap_or_default());
+    section.finish();
+    (checked && all.is_some()).then_some(actions)
+}
+
+fn actions(section: &Section<'_>, default: Actions) -> Actions {
+    let action = |key, default| {
+        let choices = [
+            ("accept", SpfAction::Accept),
+            ("tag", SpfAction::Tag),
+            ("defer", SpfAction::Defer),
+            ("refuse", SpfAction::Refuse),
+        ];
+        section.choice(key, &choices, default)
+    };
+    Actions {
+        none: action("none", default.none),
+        neutral: action("neutral", default.neutral),
+        softfail: action("softfail", default.softfail),
+        fail: action("fail", default.fail),
+        temperror: action("temperror", default.temperror),
+        permerror: action("permerror", default.permerror),
+    }
 }
 
 pub(super) fn escalation(section: Section<'_>) -> Escalation {

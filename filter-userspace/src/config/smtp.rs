@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::policy::escalation::Escalation;
 use crate::policy::reputation::{Kind, Reputation};
+use crate::policy::spf::Actions;
 use crate::policy::tls::Mode as PeerMode;
 use crate::smtp::address::Domain;
 
@@ -31,36 +32,29 @@ pub struct Smtp {
     pub rate: Rate,
     /// Directories that recipients come from.
     pub directories: Vec<Directory>,
-    /// The name servers that are asked.
-    pub dns: Dns,
     /// The DNS lists that are asked about clients.
     pub reputation: Reputation,
     /// The files of the keys of some of them.
     pub zone_keys: Vec<ZoneKey>,
+    /// SPF; none where it is not checked.
+    pub spf: Option<Spf>,
     /// When addresses are blocked for a time.
     pub escalation: Escalation,
 }
 
-/// Name servers.
+/// SPF.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Their addresses; the system's where there are none.
-    pub servers: Vec<SocketAddr>,
-    /// The time for an answer to one attempt.
-    pub timeout: Duration,
-    /// How often is asked.
-    pub attempts: usize,
-    /// The most answers that are remembered.
-    pub cache: u64,
-}
-
-impl Dns {
-    /// The time for an answer, all attempts and TCP included.
-    #[must_use]
-    pub fn longest(&self) -> Duration {
-        let attempts = u32::try_from(self.attempts).unwrap_or(u32::MAX).saturating_add(1);
-        self.timeout.saturating_mul(attempts).saturating_mul(2)
-    }
+pub struct Spf {
+    /// What each result does, where the domain says nothing else.
+    pub actions: Actions,
+    /// Clients that it is not checked of.
+    pub exempt: Vec<IpNet>,
+    /// Whether every message gets a Received-SPF field.
+    pub header: bool,
+    /// Whether replies have what the sender's domain says of a fail.
+    pub explanation: bool,
+    /// The time for all answers of DNS about a message.
+    pub budget: Duration,
 }
 
 /// The file of a zone's key.
@@ -131,6 +125,8 @@ pub struct DomainEntry {
     pub directory: Option<String>,
     /// What separates a user from a detail: `+` in `user+detail`.
     pub subaddress: Option<char>,
+    /// What results of SPF do; none where it is not checked.
+    pub spf: Option<Actions>,
     /// The line of the configuration.
     pub line: u32,
 }
@@ -253,6 +249,8 @@ pub struct Senders {
     pub approved_files: Vec<PathBuf>,
     /// Files of blocked patterns.
     pub blocked_files: Vec<PathBuf>,
+    /// Whether an approved sender is one only where SPF lets it pass.
+    pub approve_requires_spf_pass: bool,
 }
 
 /// Messages times recipients a minute; 0 is no limit.

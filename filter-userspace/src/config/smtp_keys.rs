@@ -10,7 +10,7 @@ use super::reputation_keys;
 use super::section::{At, Section, clean};
 use super::smtp::{
     Backend, BackendTls, Certificate, ClientAddress, Directory, DomainEntry, DomainName, Listen,
-    PeerTls, Rate, Senders, Smtp, SmtpLimits, TlsPeer, TlsSettings,
+    PeerTls, Rate, Senders, Smtp, SmtpLimits, Spf, TlsPeer, TlsSettings,
 };
 use crate::lists::normalise;
 use crate::policy::tls::Mode as PeerMode;
@@ -22,14 +22,16 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
     let wanted = listen.is_there();
     let span = listen.span();
     let (reputation, zone_keys) = reputation_keys::reputation(root.section("reputation"), folder);
+    let spf = reputation_keys::spf(root.section("spf"));
+    let domains = root.sections("domain").into_iter();
     let smtp = Smtp {
-        dns: reputation_keys::dns(root.section("dns")),
         reputation,
         zone_keys,
         escalation: reputation_keys::escalation(root.section("escalation")),
         listen: read_listen(listen),
         limits: limits(root.section("smtp")),
-        domains: root.sections("domain").into_iter().map(|one| domain(one, folder)).collect(),
+        domains: domains.map(|one| domain(one, folder, spf.as_ref())).collect(),
+        spf,
         backends: root.sections("backend").into_iter().map(|one| backend(one, folder)).collect(),
         tls: tls(root.section("tls"), folder),
         senders: senders(root.section("senders"), folder),
@@ -45,8 +47,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
             "senders",
             "rate",
             "ldap",
-            "dns",
             "reputation",
+            "spf",
             "escalation",
         ] {
             if root.has(key) {
@@ -146,7 +148,7 @@ fn limits(section: Section<'_>) -> SmtpLimits {
     limits
 }
 
-fn domain(section: Section<'_>, folder: &Path) -> DomainEntry {
+fn domain(section: Section<'_>, folder: &Path, spf: Option<&Spf>) -> DomainEntry {
     let names = domain_names(&section, "names");
     if names.is_empty() {
         section.error(&section.span(), "names", "name at least one, such as [\"example.org\"]");
@@ -165,6 +167,7 @@ fn domain(section: Section<'_>, folder: &Path) -> DomainEntry {
         recipients: paths(&section, "recipients", folder),
         directory: section.string("ldap").map(|text| text.value.to_owned()),
         subaddress,
+        spf: reputation_keys::domain_spf(section.section("spf"), spf),
         line: section.line(),
     };
     section.finish();
@@ -281,6 +284,7 @@ fn senders(section: Section<'_>, folder: &Path) -> Senders {
         blocked: patterns("blocked"),
         approved_files: paths(&section, "approved_files", folder),
         blocked_files: paths(&section, "blocked_files", folder),
+        approve_requires_spf_pass: section.boolean("approve_requires_spf_pass", false),
     };
     section.finish();
     senders

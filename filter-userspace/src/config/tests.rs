@@ -175,7 +175,7 @@ fn every_wrong_type_is_named() {
             "\"deny\"",
             "`deny` is none of \"drop\", \"reject\", \"monitor\"",
         ),
-        ("approved", "force", "true", "unknown key; known here: files, addresses, countries"),
+        ("approved", "force", "true", "unknown key; known here: files, addresses, spf, countries"),
         (
             "known_spam_sources",
             "countries",

@@ -9,15 +9,15 @@ use anyhow::Result;
 use filter_common::Class;
 use filter_common::abi::Settings;
 
-use super::mail;
+use super::{approvals, mail};
 use crate::config::smtp::Smtp;
 use crate::config::{self, Config, CountrySource, InlineEntry, ListSource};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
 use crate::io::files;
 use crate::io::kernel::Tries;
 use crate::lists::{
-    self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, ParseOptions,
-    ParsedList, Table,
+    self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, OnBadLine,
+    ParseOptions, ParsedList, Table,
 };
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -123,6 +123,22 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<String>> {
     let mut left = config.limits.prefixes;
     for source in &config.lists {
         match load_file(source, config, left) {
+            Ok(file) => {
+                left = left.saturating_sub(file.list.len());
+                loaded.push(file);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    for domain in &config.approved_spf {
+        let path = approvals::file(&config.state.folder, domain);
+        // Before the first answer there is none.
+        if !path.exists() {
+            continue;
+        }
+        let (class, line) = (Class::ApprovedIp, domain.line);
+        let source = ListSource { class, path, on_bad_line: OnBadLine::Skip, force: false, line };
+        match load_file(&source, config, left) {
             Ok(file) => {
                 left = left.saturating_sub(file.list.len());
                 loaded.push(file);

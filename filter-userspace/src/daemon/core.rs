@@ -1,5 +1,6 @@
 //! The thread that owns the filter and all state.
 
+use std::collections::BTreeMap;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use filter_common::abi::Event;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::approvals::Wanted;
 use super::build::{self, Built, Lists};
 use super::sources::Sources;
 use super::{mail, misconfigured, refused};
@@ -38,6 +40,8 @@ pub(super) enum Message {
     Events(Vec<Event>),
     /// SMTP asks for a temporary block.
     Block(Block),
+    /// An approved domain was looked up, and what is wrong with it.
+    Approval(String, Option<String>),
     /// A second has passed.
     Tick,
     /// The daemon is to end.
@@ -77,6 +81,9 @@ pub(super) struct Daemon {
     build_again: bool,
     pub(super) waiting: Vec<Incoming>,
     watched: mpsc::UnboundedSender<Vec<PathBuf>>,
+    approvals: watch::Sender<Wanted>,
+    /// What is wrong with approved domains.
+    approval_failures: BTreeMap<String, String>,
 }
 
 /// The channels by which the thread reaches the edge.
@@ -87,6 +94,8 @@ pub(super) struct Channels {
     pub(super) watched: mpsc::UnboundedSender<Vec<PathBuf>>,
     /// The SMTP edge, if there is one.
     pub(super) edge: Option<Arc<Edge>>,
+    /// To who follows approved domains.
+    pub(super) approvals: watch::Sender<Wanted>,
 }
 
 impl Daemon {
@@ -165,6 +174,8 @@ impl Daemon {
             build_again: false,
             waiting: Vec::new(),
             watched: channels.watched,
+            approvals: channels.approvals,
+            approval_failures: BTreeMap::new(),
             config,
         };
         daemon.restore_blocks()?;
@@ -189,6 +200,12 @@ impl Daemon {
                 Message::Built(result) => self.install(*result),
                 Message::Events(events) => self.note(&events),
                 Message::Block(block) => self.block(block),
+                Message::Approval(domain, failure) => {
+                    match failure {
+                        Some(failure) => self.approval_failures.insert(domain, failure),
+                        None => self.approval_failures.remove(&domain),
+                    };
+                }
                 Message::Tick => self.tick(),
                 Message::Stop(why) => {
                     let stays = self.config.filter.persist;
@@ -308,6 +325,12 @@ impl Daemon {
 
     /// Tells the watch which files count now.
     fn watch(&self) {
+        let wanted = Wanted::of(&self.config);
+        self.approvals.send_if_modified(|old| {
+            let changed = *old != wanted;
+            *old = wanted;
+            changed
+        });
         if self.config.reload.watch {
             _ = self.watched.send(build::watched_paths(&self.path, &self.config));
         }
@@ -385,6 +408,10 @@ impl Daemon {
         {
             alarms.push(format!("an address was not blocked: {why}"));
         }
+        self.approval_failures.retain(|name, _| {
+            self.config.approved_spf.iter().any(|domain| domain.domain.as_str() == name)
+        });
+        alarms.extend(self.approval_failures.values().cloned());
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
             alarms.extend(status.servers.into_iter().filter_map(|server| {
                 let error = server.error?;

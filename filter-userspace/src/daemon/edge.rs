@@ -13,12 +13,13 @@ use aya::maps::{MapData, RingBuf};
 use filter_common::abi::Event;
 use nix::poll::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::approvals::Wanted;
 use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
-use super::{Mode, directories, mail, misconfigured, refused, trial};
+use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket};
@@ -207,7 +208,9 @@ fn start_filter(
     let has_log = config.filter.debug != Debug::Off;
     let log = has_log.then(|| filter.take_log()).transpose()?;
     let (watched, new_paths) = mpsc::unbounded_channel();
-    let channels = Channels { messages: messages.clone(), watched, edge };
+    let (approvals, wanted) = watch::channel(Wanted::of(config));
+    tokio::spawn(approvals::follow(wanted, messages.clone()));
+    let channels = Channels { messages: messages.clone(), watched, edge, approvals };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
     tokio::spawn(forward_changes(new_paths, messages.clone()));

@@ -17,6 +17,7 @@ use crate::policy::pipeline::{Connection, Policy};
 use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
 use crate::policy::reputation::{Kind, Reputation};
 use crate::policy::senders::{SenderClass, SenderLists};
+use crate::policy::spf::SpfPolicy;
 use crate::policy::tls::{Requirement, TlsPolicy};
 use crate::smtp::refusal::{Reason, Rule};
 
@@ -46,7 +47,9 @@ pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
         message_size: smtp.limits.message_size,
         senders,
         tls: tls_policy(smtp, &source),
+        approve_requires_spf_pass: smtp.senders.approve_requires_spf_pass,
         reputation,
+        spf: spf(smtp),
         domains,
         recipients,
         source,
@@ -64,11 +67,12 @@ pub fn generation(
     before: Option<&Generation>,
 ) -> Result<Option<Generation>, Vec<String>> {
     let Some(smtp) = &config.smtp else { return Ok(None) };
-    Generation::new(smtp.clone(), policy, &hostname(smtp), before).map(Some)
+    Generation::new(smtp.clone(), &config.dns, policy, &hostname(smtp), before).map(Some)
 }
 
 /// The name of this host.
-fn hostname(smtp: &Smtp) -> String {
+#[must_use]
+pub fn hostname(smtp: &Smtp) -> String {
     if let Some(name) = &smtp.listen.hostname {
         return name.to_string();
     }
@@ -108,6 +112,11 @@ fn senders(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> SenderList
         errors.extend(wrong.lines().iter().cloned());
         SenderLists::default()
     })
+}
+
+fn spf(smtp: &Smtp) -> SpfPolicy {
+    let Some(spf) = &smtp.spf else { return SpfPolicy::default() };
+    SpfPolicy { exempt: spf.exempt.clone(), header: spf.header, explanation: spf.explanation }
 }
 
 /// The DNS lists, with the keys of those that need one.
@@ -216,6 +225,7 @@ fn add_domain(
             backend: entry.backend.clone(),
             recipients: known_from,
             subaddress: entry.subaddress,
+            spf: entry.spf,
             line: entry.line,
         };
         domains.add(&name.domain, name.below, policy);

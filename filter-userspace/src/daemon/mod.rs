@@ -7,6 +7,7 @@
 //! signals, the event ring) lives in [`edge`] and only sends messages.
 
 pub mod answer;
+mod approvals;
 mod blocks;
 pub mod build;
 mod core;

@@ -13,7 +13,7 @@ use crate::control::protocol::{
     LiveAnswer, Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
-use crate::explain::{Known, NoMemory, explain};
+use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::kernel::Change;
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
@@ -87,17 +87,14 @@ impl Daemon {
         if syn.class == "none" {
             syn.class = found.kernel.reason;
         }
+        let envelope = match Envelope::parse(&envelope) {
+            Ok(envelope) => envelope,
+            Err(error) => return asked.answer::<Explanation>(Err(bad_request(&error))),
+        };
         let edge = self.edge.clone();
         self.asynchronous.spawn(async move {
-            let explained = match edge {
-                Some(edge) => explain_by(&edge, &envelope, &syn).await,
-                None => {
-                    let standing = &Standing::default();
-                    let known = Known { syn: &syn, standing, policy: None, reputation: None };
-                    explain(&envelope, &known, &mut NoMemory)
-                }
-            };
-            asked.answer(explained.map_err(|error| bad_request(&error)));
+            let explained = explain_by(edge.as_deref(), &envelope, &syn).await;
+            asked.answer(Ok(explained));
         });
     }
 
@@ -151,25 +148,21 @@ impl Daemon {
     }
 }
 
-async fn explain_by(
-    edge: &Edge,
-    envelope: &ExplainedEnvelope,
-    syn: &Answer,
-) -> Result<Explanation, String> {
-    let standing = edge.standing(envelope.ip);
-    let generation = edge.generation();
-    let asks = generation.policy().reputation.is_on() && standing.connection.approved.is_none();
-    let reputation = match asks {
-        true => Some(edge.reputation(&generation, envelope.ip).await),
-        false => None,
+async fn explain_by(edge: Option<&Edge>, envelope: &Envelope, syn: &Answer) -> Explanation {
+    let Some(edge) = edge else {
+        let standing = &Standing::default();
+        let known = Known { syn, standing, policy: None, reputation: None, spf: None };
+        return explain(envelope, &known, &mut NoMemory).0;
     };
+    let generation = edge.generation();
     let known = Known {
         syn,
-        standing: &standing,
+        standing: &edge.standing(envelope.client()),
         policy: Some(generation.policy()),
-        reputation: reputation.as_ref(),
+        reputation: None,
+        spf: None,
     };
-    explain(envelope, &known, &mut Peek(edge))
+    edge.asker(&generation).explain(envelope, known, &mut Peek(edge)).await
 }
 
 pub(super) const fn disposition(disposition: Disposition) -> &'static str {

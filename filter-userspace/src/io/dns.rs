@@ -20,7 +20,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{self, Name, RData};
 use tokio::sync::watch;
 
-use crate::config::smtp::Dns;
+use crate::config::Dns;
 use crate::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
 
 /// Questions that are under way at once; more are not asked.

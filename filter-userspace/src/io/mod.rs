@@ -11,5 +11,6 @@ pub mod ldap;
 pub mod privilege;
 pub mod runtime_file;
 pub mod smtp;
+pub mod spf;
 pub mod temporary_file;
 pub mod watch;

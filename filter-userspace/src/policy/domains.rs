@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::spf::Actions;
 use crate::smtp::address::Domain;
 use crate::smtp::session::BackendName;
 
@@ -25,6 +26,8 @@ pub struct DomainPolicy {
     pub recipients: RecipientSource,
     /// What separates a user from a detail.
     pub subaddress: Option<char>,
+    /// What results of SPF do; none where it is not checked.
+    pub spf: Option<Actions>,
     /// The line of the configuration.
     pub line: u32,
 }
@@ -87,6 +90,7 @@ mod tests {
             backend: "b".into(),
             recipients: RecipientSource::Backend,
             subaddress: None,
+            spf: None,
             line,
         };
         let domain = |name: &str| Domain::parse(name).unwrap();

@@ -13,4 +13,5 @@ pub mod rates;
 pub mod recipients;
 pub mod reputation;
 pub mod senders;
+pub mod spf;
 pub mod tls;

@@ -11,10 +11,12 @@ use super::domains::{DomainPolicy, Domains, RecipientSource};
 use super::recipients::{Found, RecipientSet};
 use super::reputation::{Reputation, Verdict};
 use super::senders::{SenderClass, SenderLists};
+use super::spf::SpfPolicy;
 use super::tls::TlsPolicy;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::refusal::{Reason, Refusal, Rule, Stage};
 use crate::smtp::session::{Permit, Tls};
+use crate::spf::{Evaluation, Outcome};
 
 /// Everything that decides, of one generation.
 #[derive(Debug, Default)]
@@ -25,8 +27,12 @@ pub struct Policy {
     pub senders: SenderLists,
     /// What TLS peers must use.
     pub tls: TlsPolicy,
+    /// Whether an approved sender is one only where SPF lets it pass.
+    pub approve_requires_spf_pass: bool,
     /// The DNS lists that are asked about clients.
     pub reputation: Reputation,
+    /// SPF, where it is the same for all domains.
+    pub spf: SpfPolicy,
     /// The domains that mail is taken for.
     pub domains: Domains,
     /// The valid recipients of those that list them.
@@ -59,6 +65,17 @@ pub struct Facts<'a> {
     pub size: Option<u64>,
     /// What DNS lists say of the client, once it is known.
     pub reputation: Option<&'a Verdict>,
+    /// What SPF says of the sender, once it is known.
+    pub spf: Option<&'a Checked>,
+}
+
+/// An evaluation of SPF, with its header field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What came of it.
+    pub evaluation: Evaluation,
+    /// The field Received-SPF, with its last CRLF.
+    pub field: String,
 }
 
 /// What a stage must know of the network before it can say anything.
@@ -66,6 +83,8 @@ pub struct Facts<'a> {
 pub enum Need {
     /// What DNS lists say of the client.
     Reputation,
+    /// What SPF says of the sender.
+    Spf,
 }
 
 /// Why the stages went no further.
@@ -100,10 +119,12 @@ pub struct Finding {
     pub refusal: Option<Refusal>,
     /// What it found, for people.
     pub note: String,
+    /// What it must know before it can say anything.
+    pub needs: Option<Need>,
 }
 
-type Outcome = Result<String, Refusal>;
-type MailStage = fn(&Policy, &Facts<'_>) -> Outcome;
+type MailOutcome = Result<String, Refusal>;
+type MailStage = fn(&Policy, &Facts<'_>) -> MailOutcome;
 type RcptOutcome = Result<String, Stop>;
 type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memory) -> RcptOutcome;
 
@@ -118,6 +139,7 @@ const RCPT: &[(Stage, RcptStage)] = &[
     (Stage::Recipient, recipient),
     (Stage::Connection, connection),
     (Stage::Reputation, reputation),
+    (Stage::Spf, spf),
     (Stage::Rate, rate),
 ];
 
@@ -145,7 +167,13 @@ pub fn rcpt(
         stage(policy, facts, recipient, memory)?;
     }
     let domain = policy.domain_of(recipient).ok_or_else(|| relay_denied(recipient))?;
-    Ok(Permit { backend: domain.backend.clone() })
+    let tagged = match (&domain.spf, facts.spf) {
+        (Some(actions), Some(checked)) if policy.spf.tags(actions, &checked.evaluation) => {
+            Some(checked.field.clone())
+        }
+        _ => None,
+    };
+    Ok(Permit { backend: domain.backend.clone(), headers: tagged.into_iter().collect() })
 }
 
 /// What every stage finds, in order, whatever those before it say.
@@ -156,12 +184,14 @@ pub fn explain(
     memory: &mut dyn Memory,
 ) -> Vec<Finding> {
     let finding = |stage, outcome: RcptOutcome| match outcome {
-        Ok(note) => Finding { stage, refusal: None, note },
+        Ok(note) => Finding { stage, refusal: None, note, needs: None },
         Err(Stop::Refused(refusal)) => {
             let note = refusal.rule.as_ref().map_or_else(String::new, ToString::to_string);
-            Finding { stage, refusal: Some(refusal), note }
+            Finding { stage, refusal: Some(refusal), note, needs: None }
         }
-        Err(Stop::Needs(_)) => Finding { stage, refusal: None, note: "not asked".to_owned() },
+        Err(Stop::Needs(need)) => {
+            Finding { stage, refusal: None, note: "not asked".to_owned(), needs: Some(need) }
+        }
     };
     let mail =
         MAIL.iter().map(|(stage, code)| finding(*stage, code(policy, facts).map_err(Stop::from)));
@@ -181,13 +211,13 @@ impl Policy {
     }
 }
 
-fn tls(policy: &Policy, facts: &Facts<'_>) -> Outcome {
+fn tls(policy: &Policy, facts: &Facts<'_>) -> MailOutcome {
     let domain = facts.sender.mailbox().and_then(|mailbox| mailbox.domain());
     policy.tls.of(facts.client, domain).check(facts.tls)?;
     Ok(facts.tls.map_or_else(|| "no TLS, and none is needed".to_owned(), |tls| tls.text.clone()))
 }
 
-fn size(policy: &Policy, facts: &Facts<'_>) -> Outcome {
+fn size(policy: &Policy, facts: &Facts<'_>) -> MailOutcome {
     match facts.size {
         Some(size) if size > policy.message_size => Err(Refusal::new(Reason::DeclaredSize, size)),
         Some(size) => Ok(format!("{size} octets of at most {}", policy.message_size)),
@@ -209,9 +239,16 @@ fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memor
 }
 
 /// Whether the sender is approved, which excuses a bad reputation.
-fn is_approved(policy: &Policy, sender: &ReversePath) -> bool {
-    let found = sender.mailbox().and_then(|mailbox| policy.senders.find(mailbox));
-    found.is_some_and(|found| found.class == SenderClass::Approved)
+fn is_approved(policy: &Policy, facts: &Facts<'_>) -> Result<bool, Stop> {
+    let found = facts.sender.mailbox().and_then(|mailbox| policy.senders.find(mailbox));
+    if found.is_none_or(|found| found.class != SenderClass::Approved) {
+        return Ok(false);
+    }
+    if !policy.approve_requires_spf_pass {
+        return Ok(true);
+    }
+    let checked = facts.spf.ok_or(Stop::Needs(Need::Spf))?;
+    Ok(checked.evaluation.outcome == Outcome::Pass)
 }
 
 fn relay_denied(recipient: &ForwardPath) -> Refusal {
@@ -276,7 +313,7 @@ fn connection(
     // An approved sender excuses what reputation says, not what the postmaster
     // has blocked.
     let excusable = matches!(reason, Reason::KnownSpamSource | Reason::TemporaryBlock);
-    if excusable && is_approved(policy, facts.sender) {
+    if excusable && is_approved(policy, facts)? {
         return Ok(format!("{}, excused by the approved sender", reason.name()));
     }
     Err(Refusal::by(*reason, facts.client, rule.clone()).into())
@@ -295,13 +332,28 @@ fn reputation(
     if facts.connection.approved.is_some() {
         return Ok("not asked: the client is approved".to_owned());
     }
-    if is_approved(policy, facts.sender) {
+    if is_approved(policy, facts)? {
         return Ok("not asked: the sender is approved".to_owned());
     }
     let verdict = facts.reputation.ok_or(Stop::Needs(Need::Reputation))?;
     match policy.reputation.refusal(verdict, facts.client, &policy.source) {
         Some(refusal) => Err(refusal.into()),
         None => Ok(verdict.note()),
+    }
+}
+
+fn spf(policy: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
+    let Some(domain) = policy.domain_of(path) else { return Ok("not checked".to_owned()) };
+    let Some(actions) = &domain.spf else { return Ok("not checked for this domain".to_owned()) };
+    if policy.spf.exempt.iter().any(|network| network.contains(&facts.client)) {
+        return Ok("not checked: the client is exempt".to_owned());
+    }
+    let checked = facts.spf.ok_or(Stop::Needs(Need::Spf))?;
+    let evaluation = &checked.evaluation;
+    let rule = Rule { source: policy.source.clone(), line: domain.line, entry: String::new() };
+    match policy.spf.refusal(actions, evaluation, rule) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(format!("{}: {}", evaluation.outcome.name(), evaluation.summary())),
     }
 }
 
@@ -337,6 +389,7 @@ mod tests {
             backend: "b".into(),
             recipients: RecipientSource::Backend,
             subaddress: None,
+            spf: None,
             line: 1,
         };
         policy.domains.add(&Domain::parse("example.org").unwrap(), false, ours);
@@ -347,6 +400,7 @@ mod tests {
             sender: &ReversePath::Null,
             size: None,
             reputation: None,
+            spf: None,
         };
         let refused = |recipient: &str| {
             let path = ForwardPath::Mailbox(Mailbox::parse(recipient).unwrap());

@@ -45,6 +45,8 @@ const PEERS: &[Peer] = &[
     Peer::with("libpython3.11-stdlib", &[]),
     Peer::with("haproxy", &["usr/sbin/haproxy"]),
     Peer::with("slapd", &["usr/sbin/slapd"]),
+    Peer::with("rbldnsd", &["usr/sbin/rbldnsd"]),
+    Peer::with("nsd", &["usr/sbin/nsd"]),
 ];
 
 impl Peer {

@@ -173,7 +173,10 @@ impl Connection {
     fn answer(&mut self, question: Question) {
         match self.judge.answer(&question, &self.session) {
             Ok(answer) => self.session.answer(answer, now()),
-            Err(need) => self.learning = Some((question, self.judge.learning(need))),
+            Err(need) => {
+                let learning = self.judge.learning(need, question.sender(), &self.session);
+                self.learning = Some((question, learning));
+            }
         }
     }
 

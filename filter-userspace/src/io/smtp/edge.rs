@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
+use super::asker::Asker;
 use super::backend::{Pool, ServerHealth};
 use super::events::Events;
 use super::tls::ServerTls;
 use super::zones::{ZoneHealth, Zones};
+use crate::config::Dns;
 use crate::config::smtp::Smtp;
 use crate::io::clock;
 use crate::io::dns::Resolver;
 use crate::policy::escalation::{Offence, Offenders};
 use crate::policy::pipeline::{Connection, Memory, Policy};
 use crate::policy::rates::{Rate, Remembered};
-use crate::policy::reputation::Verdict;
 use crate::smtp::address::ForwardPath;
 use crate::smtp::session::{Extensions, Now, Settings, Times};
 
@@ -74,12 +75,13 @@ impl Generation {
     /// All that is wrong with certificates, a line each.
     pub fn new(
         smtp: Smtp,
+        dns: &Dns,
         policy: Policy,
         hostname: &str,
         before: Option<&Self>,
     ) -> Result<Self, Vec<String>> {
         let tls = ServerTls::load(&smtp.tls, hostname)?;
-        let resolver = Resolver::new(&smtp.dns, before.map(|before| &before.resolver))
+        let resolver = Resolver::new(dns, before.map(|before| &before.resolver))
             .map_err(|error| vec![error])?;
         let mut pools = HashMap::new();
         for config in &smtp.backends {
@@ -344,10 +346,11 @@ impl Edge {
         }
     }
 
-    /// What DNS lists say of an address.
-    pub async fn reputation(&self, generation: &Generation, address: IpAddr) -> Verdict {
-        let reputation = generation.policy.reputation.clone();
-        self.zones.clone().ask(generation.resolver.clone(), reputation, address).await
+    /// Who asks the network, for a generation.
+    #[must_use]
+    pub fn asker(&self, generation: &Generation) -> Asker {
+        let Generation { resolver, smtp, settings, .. } = generation;
+        Asker::new(resolver.clone(), self.zones.clone(), smtp, &settings.hostname)
     }
 
     /// Looks at the DNS lists whose time has come.

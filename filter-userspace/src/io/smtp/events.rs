@@ -21,6 +21,8 @@ pub(super) struct Event {
     pub(super) tls: Option<String>,
     /// The DNS lists that have it.
     pub(super) reputation: Option<String>,
+    /// The result of SPF.
+    pub(super) spf: Option<&'static str>,
     pub(super) attempt: Attempt,
 }
 
@@ -72,7 +74,7 @@ impl Events {
 
 fn write(events: &Receiver<Event>) {
     while let Ok(event) = events.recv() {
-        let Event { client, country, helo, tls, reputation, attempt } = event;
+        let Event { client, country, helo, tls, reputation, spf, attempt } = event;
         let refusal = match &attempt.outcome {
             Outcome::Accepted => None,
             Outcome::Refused(refusal) => Some(refusal),
@@ -91,6 +93,7 @@ fn write(events: &Receiver<Event>) {
             helo,
             tls = text(tls),
             reputation = text(reputation),
+            spf = spf.unwrap_or("-"),
             sender = text(attempt.sender.as_ref().map(|sender| format!("<{sender}>"))),
             recipient = text(attempt.recipient.as_ref().map(|recipient| format!("<{recipient}>"))),
             reply = text(attempt.reply.as_ref().map(|reply| reply.to_string().trim_end().to_owned())),

@@ -11,8 +11,9 @@ use tokio::task::JoinHandle;
 use super::edge::{Edge, Generation, Shared, Standing};
 use super::events::Event;
 use crate::policy::escalation::Offence;
-use crate::policy::pipeline::{self, Facts, Need, Stop};
+use crate::policy::pipeline::{self, Checked, Facts, Need, Stop};
 use crate::policy::reputation::Verdict;
+use crate::smtp::address::ReversePath;
 use crate::smtp::refusal::{Reason, Stage};
 use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
@@ -30,6 +31,8 @@ pub(super) struct Judge {
     /// What DNS lists are being asked since the connection stands.
     asking: Option<JoinHandle<Verdict>>,
     verdict: Option<(Verdict, Instant)>,
+    /// What SPF says of the sender of the message that is open.
+    spf: Option<Checked>,
     /// Whether this transaction has counted as an offence.
     offended: bool,
 }
@@ -37,6 +40,7 @@ pub(super) struct Judge {
 /// What the network said.
 pub(super) enum Learnt {
     Reputation(Verdict),
+    Spf(Box<Checked>),
 }
 
 /// A question to the network.
@@ -53,6 +57,7 @@ impl Judge {
             size: None,
             asking: None,
             verdict: None,
+            spf: None,
             offended: false,
         };
         if judge.generation.policy.reputation.is_on() {
@@ -74,10 +79,10 @@ impl Judge {
     }
 
     fn ask_zones(&self) -> JoinHandle<Verdict> {
-        let zones = self.edge.zones.clone();
-        let resolver = self.generation.resolver.clone();
+        let asker = self.edge.asker(&self.generation);
         let reputation = self.generation.policy.reputation.clone();
-        tokio::spawn(zones.ask(resolver, reputation, self.client))
+        let client = self.client;
+        tokio::spawn(async move { asker.reputation(&reputation, client).await })
     }
 
     /// A message is judged by one generation, from MAIL to its end.
@@ -92,6 +97,7 @@ impl Judge {
         self.generation = generation;
         self.standing = None;
         self.size = size;
+        self.spf = None;
         self.offended = false;
     }
 
@@ -114,6 +120,7 @@ impl Judge {
             sender,
             size: self.size,
             reputation: self.verdict.as_ref().map(|(verdict, _)| verdict),
+            spf: self.spf.as_ref(),
         };
         let policy = &self.generation.policy;
         match question {
@@ -129,8 +136,21 @@ impl Judge {
     }
 
     /// Asks the network for what an answer needs; it never takes long.
-    pub(super) fn learning(&mut self, need: Need) -> Learning {
+    pub(super) fn learning(
+        &mut self,
+        need: Need,
+        sender: &ReversePath,
+        session: &Session,
+    ) -> Learning {
         match need {
+            Need::Spf => {
+                let asker = self.edge.asker(&self.generation);
+                let (client, helo) = (self.client, session.helo().to_owned());
+                let sender = sender.clone();
+                Box::pin(
+                    async move { Learnt::Spf(Box::new(asker.spf(client, &helo, &sender).await)) },
+                )
+            }
             Need::Reputation => {
                 let asking = self.asking.take().unwrap_or_else(|| self.ask_zones());
                 // A task that panicked has said nothing against anybody.
@@ -143,6 +163,7 @@ impl Judge {
     pub(super) fn learn(&mut self, learnt: Learnt) {
         match learnt {
             Learnt::Reputation(verdict) => self.verdict = Some((verdict, Instant::now())),
+            Learnt::Spf(checked) => self.spf = Some(*checked),
         }
     }
 
@@ -176,6 +197,7 @@ impl Judge {
             helo: session.helo().to_owned(),
             tls: session.client().tls.as_ref().map(|tls| tls.text.clone()),
             reputation: listed.map(|(verdict, _)| verdict.note()),
+            spf: self.spf.as_ref().map(|checked| checked.evaluation.outcome.name()),
             attempt,
         });
     }

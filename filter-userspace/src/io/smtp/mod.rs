@@ -3,8 +3,9 @@
 //! [`Edge`] is what all connections share. [`listener`] accepts, [`connection`]
 //! moves bytes between a session, its client and its backend, [`judge`] answers
 //! the session's questions by the policy, [`backend`] opens and watches backends,
-//! [`zones`] asks DNS lists, [`events`] says what became of every recipient.
+//! [`asker`] asks the network, [`zones`] the DNS lists, [`events`] says what became of every recipient.
 
+mod asker;
 mod backend;
 mod connection;
 mod edge;
@@ -16,8 +17,9 @@ mod stream;
 mod tls;
 mod zones;
 
+pub use asker::Asker;
 pub use backend::ServerHealth;
 pub use edge::{Block, Classify, Edge, Generation, Peek, SmtpStatus, Standing};
 pub use listener::{Listeners, bind};
 pub use tls::ServerTls;
-pub use zones::{ZoneHealth, Zones};
+pub use zones::ZoneHealth;

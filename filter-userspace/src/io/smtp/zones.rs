@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// What is known of all zones, by name; it outlives generations.
 #[derive(Debug, Default)]
-pub struct Zones {
+pub(super) struct Zones {
     states: Mutex<HashMap<Arc<str>, State>>,
 }
 
@@ -64,7 +64,7 @@ impl Zones {
     }
 
     /// Asks every zone that works about an address, within the budget.
-    pub async fn ask(
+    pub(super) async fn ask(
         self: Arc<Self>,
         resolver: Arc<Resolver>,
         reputation: Reputation,

@@ -205,7 +205,7 @@ impl Session {
         if has_dsn && !self.client.offers.dsn {
             return self.bad_command(BadCommand::Parameter, now);
         }
-        let rcpt = Rcpt { path, parameters };
+        let rcpt = Rcpt { path, parameters, headers: Vec::new() };
         if let Some(refusal) = transaction.refused.clone() {
             return self.refuse_recipient(&rcpt, refusal, now);
         }

@@ -17,6 +17,8 @@ use crate::smtp::reply::{Enhanced, Reply};
 pub(super) struct Rcpt {
     pub(super) path: ForwardPath,
     pub(super) parameters: RcptParameters,
+    /// Header fields that come with it.
+    pub(super) headers: Vec<String>,
 }
 
 /// A message's envelope, from MAIL on.
@@ -25,6 +27,8 @@ pub(super) struct Transaction {
     pub(super) sender: ReversePath,
     pub(super) parameters: MailParameters,
     pub(super) accepted: Vec<ForwardPath>,
+    /// Header fields that stand above ours, each once.
+    pub(super) headers: Vec<String>,
     pub(super) started_ms: u64,
     /// Why MAIL was refused: so is every recipient.
     pub(super) refused: Option<Refusal>,
@@ -47,6 +51,7 @@ impl Transaction {
             sender,
             parameters,
             accepted: Vec::new(),
+            headers: Vec::new(),
             started_ms: now.unix_ms,
             refused: None,
             unrecorded: None,
@@ -121,7 +126,7 @@ impl Session {
     }
 
     /// Hands a recipient to the backend that the permit names.
-    pub(super) fn hand_over(&mut self, rcpt: Rcpt, permit: &Permit, now: Now) {
+    pub(super) fn hand_over(&mut self, mut rcpt: Rcpt, permit: &Permit, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
         let subject = format!("<{}>", rcpt.path);
         if transaction.lost {
@@ -137,6 +142,7 @@ impl Session {
             transaction.mail_refused = None;
         }
         transaction.backend = Some(permit.backend.clone());
+        rcpt.headers.clone_from(&permit.headers);
         if let Some(reply) = transaction.mail_refused.clone() {
             return self.refuse_recipient(&rcpt, Refusal::passed(reply), now);
         }
@@ -267,6 +273,11 @@ impl Session {
         match reply {
             Some(reply) if reply.is_positive() => {
                 transaction.accepted.push(envelope.rcpt.path);
+                for header in envelope.rcpt.headers {
+                    if !transaction.headers.contains(&header) {
+                        transaction.headers.push(header);
+                    }
+                }
                 self.reply(&reply.with_enhanced());
             }
             Some(reply) => self.refuse_recipient(&envelope.rcpt, Refusal::passed(reply), now),

@@ -191,6 +191,15 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// The sender of the message that it is about.
+    #[must_use]
+    pub const fn sender(&self) -> &ReversePath {
+        let (Self::Mail { sender, .. } | Self::Rcpt { sender, .. }) = self;
+        sender
+    }
+}
+
 /// What a session is answered.
 #[derive(Debug)]
 pub enum Answer {
@@ -205,4 +214,7 @@ pub enum Answer {
 pub struct Permit {
     /// The backend of the recipient's domain.
     pub backend: BackendName,
+    /// Header fields that the message gets if the recipient is accepted: whole, with
+    /// their last CRLF.
+    pub headers: Vec<String>,
 }

@@ -111,7 +111,7 @@ impl Session {
             return self.begin_failed(begin, Refusal::passed(reply), now);
         }
         let reference = self.reference();
-        let received = self.received(&reference, now);
+        let received = self.fields(&reference, now);
         let bare = self.client.bare_newlines;
         let decoder = match begin.chunk {
             None => Decoder::data(bare),
@@ -139,6 +139,12 @@ impl Session {
             last: now.monotonic,
             blocked: None,
         }));
+    }
+
+    /// The header fields that the message gets in front of its own.
+    fn fields(&self, reference: &str, now: Now) -> String {
+        let headers = self.transaction.as_ref().map(|open| open.headers.concat());
+        headers.unwrap_or_default() + &self.received(reference, now)
     }
 
     fn received(&self, reference: &str, now: Now) -> String {

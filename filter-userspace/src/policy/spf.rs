@@ -1,0 +1,108 @@
+//! What a result of SPF does (RFC 7208 section 8), by the recipient's domain.
+
+use ipnet::IpNet;
+
+use crate::smtp::refusal::{Own, Reason, Refusal, Rule};
+use crate::spf::{Evaluation, Outcome};
+
+/// What a result does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    #[default]
+    Accept,
+    /// The message gets a Received-SPF field.
+    Tag,
+    /// 451, so that the client tries again.
+    Defer,
+    /// 550.
+    Refuse,
+}
+
+/// What each result does; a pass is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actions {
+    /// The domain says nothing.
+    pub none: Action,
+    /// The domain says that it says nothing.
+    pub neutral: Action,
+    /// The client is probably not one of the domain's.
+    pub softfail: Action,
+    /// The client is not one of the domain's.
+    pub fail: Action,
+    /// Name servers do not answer.
+    pub temperror: Action,
+    /// The domain's record is wrong.
+    pub permerror: Action,
+}
+
+impl Default for Actions {
+    fn default() -> Self {
+        let accept = Action::Accept;
+        Self {
+            none: accept,
+            neutral: accept,
+            softfail: accept,
+            fail: Action::Refuse,
+            temperror: accept,
+            permerror: accept,
+        }
+    }
+}
+
+impl Actions {
+    /// What a result does.
+    #[must_use]
+    pub const fn of(&self, outcome: Outcome) -> Action {
+        match outcome {
+            Outcome::Pass => Action::Accept,
+            Outcome::None => self.none,
+            Outcome::Neutral => self.neutral,
+            Outcome::SoftFail => self.softfail,
+            Outcome::Fail => self.fail,
+            Outcome::TempError => self.temperror,
+            Outcome::PermError => self.permerror,
+        }
+    }
+}
+
+/// SPF of all messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpfPolicy {
+    /// Clients that it is not checked of.
+    pub exempt: Vec<IpNet>,
+    /// Whether every message gets a Received-SPF field.
+    pub header: bool,
+    /// Whether the reply has what the domain itself says of a fail (exp=).
+    pub explanation: bool,
+}
+
+impl SpfPolicy {
+    /// What refuses a message with this evaluation, where anything does. `rule` is
+    /// what the recipient's domain is configured by.
+    #[must_use]
+    pub fn refusal(
+        &self,
+        actions: &Actions,
+        evaluation: &Evaluation,
+        rule: Rule,
+    ) -> Option<Refusal> {
+        let reason = match actions.of(evaluation.outcome) {
+            Action::Accept | Action::Tag => return None,
+            Action::Defer => Reason::SpfDeferred,
+            Action::Refuse => Reason::SpfRefused,
+        };
+        let name = evaluation.outcome.name();
+        let rule = Rule { entry: format!("{name}: {}", evaluation.summary()), ..rule };
+        let explained = evaluation.explanation.clone().filter(|_| self.explanation);
+        let subject = format!("{} for {}", evaluation.client, evaluation.domain);
+        let refusal = Refusal::by(reason, subject, Some(rule));
+        Some(refusal.saying(Own { more: explained, ..Own::default() }))
+    }
+
+    /// Whether a message with this evaluation gets a Received-SPF field.
+    #[must_use]
+    pub fn tags(&self, actions: &Actions, evaluation: &Evaluation) -> bool {
+        self.header || actions.of(evaluation.outcome) == Action::Tag
+    }
+}

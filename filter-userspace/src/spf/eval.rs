@@ -1,0 +1,449 @@
+//! The evaluation: `check_host` of RFC 7208 section 4.
+
+use std::net::IpAddr;
+
+use super::macros::{MacroString, shortened};
+use super::record::{self, Lengths, Mechanism, Record};
+use super::{Evaluation, Identity, Input, Known, Outcome, Step, TraceLine};
+use crate::dns::{Answer, Query, Record as DnsRecord, RecordType, reversed};
+
+/// The terms that ask DNS (section 4.6.4).
+const TERMS: u32 = 10;
+
+/// The answers without a record that are let pass (section 4.6.4).
+const VOIDS: u32 = 2;
+
+/// The hosts of an `mx`, and the names of an address (section 4.6.4).
+const HOSTS: usize = 10;
+
+/// The longest explanation, in bytes.
+const EXPLANATION: usize = 500;
+
+/// Why it goes no further.
+pub(super) enum Halt {
+    /// Answers are missing.
+    Missing,
+    /// DNS failed.
+    Temporary(String),
+    /// A record is wrong.
+    Permanent(String),
+}
+
+type Result<T> = std::result::Result<T, Halt>;
+
+/// The result for a record, and whose explanation goes with a fail.
+struct Verdict {
+    outcome: Outcome,
+    mechanism: Option<String>,
+    /// The `exp=` of the record that decided, and that record's domain.
+    exp: Option<(MacroString, String)>,
+}
+
+impl Verdict {
+    const fn plain(outcome: Outcome) -> Self {
+        Self { outcome, mechanism: None, exp: None }
+    }
+}
+
+/// Evaluates what is known: the sender's domain, or the client's own name where the
+/// sender is null.
+#[must_use]
+pub fn check(input: &Input<'_>, known: &Known) -> Step<Evaluation> {
+    let (identity, local, domain) = match input.sender {
+        Some((local, domain)) => (Identity::MailFrom, local, domain),
+        None => (Identity::Helo, "", input.helo),
+    };
+    let local = if local.is_empty() { "postmaster" } else { local };
+    // An international domain is asked about by its A-labels (RFC 8616).
+    let domain = if domain.is_ascii() {
+        domain.to_owned()
+    } else {
+        idna::domain_to_ascii(domain).unwrap_or_default()
+    };
+    let domain = domain.strip_suffix('.').unwrap_or(&domain).to_ascii_lowercase();
+    let client = input.client.to_canonical();
+    let mut walk = Walk::new(known, client);
+    walk.sender = Some(Sender { input: *input, local, domain: &domain });
+    let (verdict, problem) = match walk.check_host(&domain, 0) {
+        Ok(verdict) => (verdict, None),
+        Err(Halt::Missing) => return Step::Ask(walk.missing),
+        Err(Halt::Temporary(why)) => (Verdict::plain(Outcome::TempError), Some(why)),
+        Err(Halt::Permanent(why)) => (Verdict::plain(Outcome::PermError), Some(why)),
+    };
+    let mut explanation = None;
+    if let (Outcome::Fail, Some((exp, at))) = (verdict.outcome, &verdict.exp) {
+        explanation = match walk.explanation(exp, at) {
+            Ok(explanation) => explanation,
+            Err(Halt::Missing) => return Step::Ask(walk.missing),
+            // What is wrong with an explanation changes no result (section 6.2).
+            Err(_) => None,
+        };
+    }
+    Step::Done(Evaluation {
+        outcome: verdict.outcome,
+        identity,
+        domain: domain.clone(),
+        client,
+        mechanism: verdict.mechanism,
+        problem,
+        explanation,
+        trace: walk.trace,
+    })
+}
+
+/// Whom macros speak of.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    input: Input<'a>,
+    local: &'a str,
+    /// The domain that was asked about first.
+    domain: &'a str,
+}
+
+/// A walk over records.
+pub(super) struct Walk<'a> {
+    known: &'a Known,
+    client: IpAddr,
+    /// None where networks are listed, of which no message is known.
+    sender: Option<Sender<'a>>,
+    terms: u32,
+    voids: u32,
+    pub(super) missing: Vec<Query>,
+    trace: Vec<TraceLine>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) const fn new(known: &'a Known, client: IpAddr) -> Self {
+        Self {
+            known,
+            client,
+            sender: None,
+            terms: 0,
+            voids: 0,
+            missing: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    fn say(&mut self, depth: usize, text: impl Into<String>) {
+        self.trace.push(TraceLine { depth, text: text.into() });
+    }
+
+    /// What DNS answers; where that is not known, it is noted as missing.
+    pub(super) fn look(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
+        let query = Query::new(name, kind);
+        match self.known.answers.get(&query) {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(failure)) => Err(Halt::Temporary(format!("{query}: {failure}"))),
+            None if self.known.out_of_time => {
+                Err(Halt::Temporary(format!("{query}: no time is left to ask")))
+            }
+            None => {
+                self.missing.push(query);
+                Err(Halt::Missing)
+            }
+        }
+    }
+
+    /// The same, for a term: too many empty answers are an error.
+    pub(super) fn look_for_term(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
+        let answer = self.look(name, kind)?;
+        if answer.records.is_empty() {
+            self.voids += 1;
+            if self.voids > VOIDS {
+                let why = format!("{name}: more than {VOIDS} names that do not resolve");
+                return Err(Halt::Permanent(why));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// One more term that asks DNS.
+    pub(super) fn count_term(&mut self) -> Result<()> {
+        self.terms += 1;
+        if self.terms > TERMS {
+            let why = format!("more than {TERMS} terms that ask DNS");
+            return Err(Halt::Permanent(why));
+        }
+        Ok(())
+    }
+
+    /// The record of a domain; none where there is none (sections 4.3 to 4.6).
+    pub(super) fn record(&mut self, domain: &str, depth: usize) -> Result<Option<Record>> {
+        if !is_domain(domain) {
+            self.say(depth, format!("{domain}: is no domain that can have a record"));
+            return Ok(None);
+        }
+        let answer = match self.look(domain, RecordType::Txt) {
+            Ok(answer) => answer,
+            Err(Halt::Temporary(why)) => {
+                self.say(depth, why.clone());
+                return Err(Halt::Temporary(why));
+            }
+            Err(halt) => return Err(halt),
+        };
+        let mut records = answer.texts().filter(|text| record::is_record(text));
+        let Some(text) = records.next() else {
+            self.say(depth, format!("{domain}: has no record"));
+            return Ok(None);
+        };
+        self.say(depth, format!("{domain}: {}", String::from_utf8_lossy(text)));
+        let parsed = match records.next() {
+            Some(_) => Err("there are several records".to_owned()),
+            None => record::parse(text),
+        };
+        match parsed {
+            Ok(record) => Ok(Some(record)),
+            Err(wrong) => {
+                self.say(depth + 1, wrong.clone());
+                Err(Halt::Permanent(format!("{domain}: {wrong}")))
+            }
+        }
+    }
+
+    fn check_host(&mut self, domain: &str, depth: usize) -> Result<Verdict> {
+        let Some(record) = self.record(domain, depth)? else {
+            return Ok(Verdict::plain(Outcome::None));
+        };
+        for directive in &record.directives {
+            let matched = self.matches(&directive.mechanism, domain, depth + 1);
+            let text = &directive.text;
+            match matched {
+                Ok(true) => {
+                    let outcome = directive.outcome;
+                    self.say(depth + 1, format!("{text}: matches, {}", outcome.name()));
+                    let exp = record.exp.map(|exp| (exp, domain.to_owned()));
+                    return Ok(Verdict { outcome, mechanism: Some(text.clone()), exp });
+                }
+                Ok(false) => self.say(depth + 1, format!("{text}: does not match")),
+                Err(halt) => {
+                    if let Halt::Temporary(why) | Halt::Permanent(why) = &halt {
+                        self.say(depth + 1, format!("{text}: {why}"));
+                    }
+                    return Err(halt);
+                }
+            }
+        }
+        let Some(redirect) = &record.redirect else {
+            return Ok(Verdict::plain(Outcome::Neutral));
+        };
+        self.count_term()?;
+        let target = self.name(redirect, domain)?;
+        self.say(depth + 1, format!("redirect={target}"));
+        let verdict = self.check_host(&target, depth + 2)?;
+        if verdict.outcome == Outcome::None {
+            return Err(Halt::Permanent(format!("{domain}: redirect={target} has no record")));
+        }
+        Ok(verdict)
+    }
+
+    fn matches(&mut self, mechanism: &Mechanism, domain: &str, depth: usize) -> Result<bool> {
+        match mechanism {
+            Mechanism::All => Ok(true),
+            Mechanism::Ip4(net) => {
+                Ok(matches!(self.client, IpAddr::V4(client) if net.contains(&client)))
+            }
+            Mechanism::Ip6(net) => {
+                Ok(matches!(self.client, IpAddr::V6(client) if net.contains(&client)))
+            }
+            Mechanism::Include(name) => {
+                self.count_term()?;
+                let target = self.name(name, domain)?;
+                let verdict = self.check_host(&target, depth + 1)?;
+                match verdict.outcome {
+                    Outcome::Pass => Ok(true),
+                    Outcome::None => {
+                        Err(Halt::Permanent(format!("{domain}: include:{target} has no record")))
+                    }
+                    _ => Ok(false),
+                }
+            }
+            Mechanism::A(name, lengths) => {
+                self.count_term()?;
+                let target = self.target(name.as_ref(), domain)?;
+                let answer = self.look_for_term(&target, self.family())?;
+                Ok(self.has_client(answer, *lengths))
+            }
+            Mechanism::Mx(name, lengths) => {
+                self.count_term()?;
+                let target = self.target(name.as_ref(), domain)?;
+                self.matches_mx(&target, *lengths)
+            }
+            Mechanism::Ptr(name) => {
+                self.count_term()?;
+                let target = self.target(name.as_ref(), domain)?;
+                let names = self.validated_names()?;
+                Ok(names.iter().any(|name| is_at_or_below(name, &target)))
+            }
+            Mechanism::Exists(name) => {
+                self.count_term()?;
+                let target = self.name(name, domain)?;
+                // IPv4 addresses even where the client has none (section 5.7).
+                Ok(!self.look_for_term(&target, RecordType::A)?.records.is_empty())
+            }
+        }
+    }
+
+    fn matches_mx(&mut self, target: &str, lengths: Lengths) -> Result<bool> {
+        let hosts = self.hosts(target)?;
+        let family = self.family();
+        // All are asked at once, and looked at one after the other.
+        let mut missing = false;
+        for host in &hosts {
+            match self.look_for_term(host, family) {
+                Ok(answer) if self.has_client(answer, lengths) && !missing => return Ok(true),
+                Ok(_) => {}
+                Err(Halt::Missing) => missing = true,
+                Err(halt) if !missing => return Err(halt),
+                Err(_) => {}
+            }
+        }
+        if missing { Err(Halt::Missing) } else { Ok(false) }
+    }
+
+    /// The hosts of a domain's mail.
+    pub(super) fn hosts(&mut self, target: &str) -> Result<Vec<String>> {
+        let answer = self.look_for_term(target, RecordType::Mx)?;
+        let mut hosts = Vec::new();
+        for record in &answer.records {
+            if let DnsRecord::Mx(preference, host) = record {
+                hosts.push((*preference, host.clone()));
+            }
+        }
+        if hosts.len() > HOSTS {
+            let why = format!("{target}: more than {HOSTS} mail exchanges");
+            return Err(Halt::Permanent(why));
+        }
+        hosts.sort();
+        Ok(hosts.into_iter().map(|(_, host)| host).collect())
+    }
+
+    /// The names of the client that have its address (section 5.5). What cannot be
+    /// looked up is not one of them.
+    fn validated_names(&mut self) -> Result<Vec<String>> {
+        let zone = if self.client.is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+        let names = match self.look(&format!("{}.{zone}", reversed(self.client)), RecordType::Ptr) {
+            Ok(answer) => answer,
+            Err(Halt::Missing) => return Err(Halt::Missing),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let (family, all) = (self.family(), Lengths { v4: 32, v6: 128 });
+        let mut missing = false;
+        let mut validated = Vec::new();
+        for record in names.records.iter().take(HOSTS) {
+            let DnsRecord::Ptr(name) = record else { continue };
+            match self.look(name, family) {
+                Ok(answer) if self.has_client(answer, all) => validated.push(name.clone()),
+                Err(Halt::Missing) => missing = true,
+                _ => {}
+            }
+        }
+        if missing { Err(Halt::Missing) } else { Ok(validated) }
+    }
+
+    const fn family(&self) -> RecordType {
+        match self.client {
+            IpAddr::V4(_) => RecordType::A,
+            IpAddr::V6(_) => RecordType::Aaaa,
+        }
+    }
+
+    fn has_client(&self, answer: &Answer, lengths: Lengths) -> bool {
+        answer.addresses().any(|address| match (address, self.client) {
+            (IpAddr::V4(address), IpAddr::V4(client)) => {
+                let shift = 32 - u32::from(lengths.v4);
+                let differ = address.to_bits() ^ client.to_bits();
+                differ.checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(address), IpAddr::V6(client)) => {
+                let shift = 128 - u32::from(lengths.v6);
+                let differ = address.to_bits() ^ client.to_bits();
+                differ.checked_shr(shift).unwrap_or(0) == 0
+            }
+            _ => false,
+        })
+    }
+
+    /// The name that a mechanism is about: its own, else the domain's.
+    pub(super) fn target(&mut self, name: Option<&MacroString>, domain: &str) -> Result<String> {
+        match name {
+            Some(name) => self.name(name, domain),
+            None => Ok(domain.to_owned()),
+        }
+    }
+
+    pub(super) fn name(&mut self, name: &MacroString, domain: &str) -> Result<String> {
+        let expanded = self.expand(name, domain)?;
+        Ok(shortened(&expanded).to_ascii_lowercase())
+    }
+
+    fn expand(&mut self, text: &MacroString, domain: &str) -> Result<String> {
+        text.expand(|letter| self.value(letter, domain))
+    }
+
+    /// What a macro's letter stands for (section 7.2).
+    fn value(&mut self, letter: u8, domain: &str) -> Result<String> {
+        let Some(sender) = self.sender else {
+            return Err(Halt::Permanent("depends on the message".to_owned()));
+        };
+        Ok(match letter {
+            b's' => format!("{}@{}", sender.local, sender.domain),
+            b'l' => sender.local.to_owned(),
+            b'o' => sender.domain.to_owned(),
+            b'd' => domain.to_owned(),
+            b'h' => sender.input.helo.to_owned(),
+            b'v' => if self.client.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
+            b'i' => match self.client {
+                IpAddr::V4(client) => client.to_string(),
+                // Nibbles, and not as IPv6 addresses are written.
+                IpAddr::V6(_) => reversed(self.client).to_ascii_uppercase().chars().rev().collect(),
+            },
+            b'p' => self.validated_name(domain)?,
+            b'c' => self.client.to_string(),
+            b'r' => sender.input.receiver.to_owned(),
+            b't' => sender.input.unix.to_string(),
+            _ => String::new(),
+        })
+    }
+
+    fn validated_name(&mut self, domain: &str) -> Result<String> {
+        let names = self.validated_names()?;
+        let same = names.iter().find(|name| name.eq_ignore_ascii_case(domain));
+        let below = || names.iter().find(|name| is_at_or_below(name, domain));
+        let chosen = same.or_else(below).or_else(|| names.first());
+        Ok(chosen.map_or_else(|| "unknown".to_owned(), Clone::clone))
+    }
+
+    /// What the domain of the record that decided says; none where that is wrong.
+    fn explanation(&mut self, exp: &MacroString, domain: &str) -> Result<Option<String>> {
+        let name = self.name(exp, domain)?;
+        let answer = self.look(&name, RecordType::Txt)?;
+        let mut texts = answer.texts();
+        let (Some(text), None) = (texts.next(), texts.next()) else { return Ok(None) };
+        let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
+        let Ok(text) = MacroString::explanation(text) else { return Ok(None) };
+        let text = self.expand(&text, domain)?;
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let fits = !text.is_empty() && text.len() <= EXPLANATION;
+        Ok((printable && fits).then_some(text))
+    }
+}
+
+fn is_at_or_below(name: &str, domain: &str) -> bool {
+    name.eq_ignore_ascii_case(domain)
+        || name
+            .len()
+            .checked_sub(domain.len() + 1)
+            .and_then(|at| name.get(at..))
+            .is_some_and(|end| end.starts_with('.') && end[1..].eq_ignore_ascii_case(domain))
+}
+
+/// Whether a name can have a record: more labels than one, each of 1 to 63 octets,
+/// and no literal (section 4.3).
+fn is_domain(name: &str) -> bool {
+    let mut labels = name.split('.');
+    (1..=253).contains(&name.len())
+        && name.contains('.')
+        && !name.starts_with('[')
+        && labels.all(|label| (1..=63).contains(&label.len()))
+}

@@ -1,0 +1,213 @@
+//! The networks that a domain's record lets pass, without a message: for lists of
+//! approved addresses.
+//!
+//! What cannot be listed (`exists`, `ptr`, macros) is left out and noted. Where an
+//! earlier term says anything but pass, what it matches is taken away; where that
+//! cannot be listed either, nothing behind it is taken. So no address is listed that
+//! [`check`](super::check) would not let pass.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::eval::{Halt, Walk};
+use super::macros::MacroString;
+use super::record::{Directive, Lengths, Mechanism};
+use super::{Known, Outcome, Step};
+use crate::dns::RecordType;
+
+/// The most networks of a domain.
+const NETWORKS: usize = 4096;
+
+/// Shorter prefixes are not a domain's own hosts.
+const SHORTEST_V4: u8 = 8;
+const SHORTEST_V6: u8 = 16;
+
+/// The networks of a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// Each network, with the record and the term that it comes from.
+    pub networks: BTreeMap<IpNet, String>,
+    /// What was left out, and why.
+    pub notes: Vec<String>,
+    /// For how long all of it holds.
+    pub ttl: Duration,
+}
+
+/// Lists the networks that a domain lets pass, by what is known of DNS. The error is
+/// in words: names do not resolve now, or a record is wrong.
+#[must_use]
+pub fn flatten(domain: &str, known: &Known) -> Step<Result<Networks, String>> {
+    let mut walk = Walk::new(known, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let mut found = Networks::default();
+    match record(&mut walk, domain, &mut found) {
+        Ok(Some(networks)) => found.networks = networks,
+        Ok(None) => return Step::Done(Err(format!("{domain}: has no record"))),
+        Err(Halt::Missing) => return Step::Ask(walk.missing),
+        Err(Halt::Temporary(why) | Halt::Permanent(why)) => return Step::Done(Err(why)),
+    }
+    let answers = known.answers.values().filter_map(|lookup| lookup.as_ref().ok());
+    found.ttl = answers.map(|answer| answer.ttl).min().unwrap_or_default();
+    Step::Done(Ok(found))
+}
+
+type Found = BTreeMap<IpNet, String>;
+
+fn record(walk: &mut Walk<'_>, domain: &str, notes: &mut Networks) -> Result<Option<Found>, Halt> {
+    let Some(record) = walk.record(domain, 0)? else { return Ok(None) };
+    let mut found = Found::new();
+    // What an earlier term has decided otherwise.
+    let mut taken: Vec<IpNet> = Vec::new();
+    for directive in &record.directives {
+        if directive.mechanism == Mechanism::All {
+            if directive.outcome == Outcome::Pass {
+                notes.notes.push(format!("{domain}: {}: would be everybody", directive.text));
+            }
+            return Ok(Some(found));
+        }
+        let listed = networks(walk, directive, domain, notes)?;
+        match (listed, directive.outcome) {
+            (Some(listed), Outcome::Pass) => {
+                for (network, origin) in listed {
+                    for left in without(network, &taken) {
+                        found.entry(left).or_insert_with(|| origin.clone());
+                    }
+                }
+            }
+            (Some(listed), _) => taken.extend(listed.into_keys()),
+            (None, Outcome::Pass) => {
+                notes.notes.push(format!("{domain}: {}: depends on the message", directive.text))
+            }
+            (None, _) => {
+                let text = &directive.text;
+                let note = format!("{domain}: {text}: nothing behind it can be listed");
+                notes.notes.push(note);
+                return Ok(Some(found));
+            }
+        }
+        if found.len() > NETWORKS {
+            let why = format!("{domain}: more than {NETWORKS} networks");
+            return Err(Halt::Permanent(why));
+        }
+    }
+    let Some(redirect) = record.redirect.as_ref() else { return Ok(Some(found)) };
+    walk.count_term()?;
+    if redirect.has_macros() {
+        notes.notes.push(format!("{domain}: redirect=: depends on the message"));
+        return Ok(Some(found));
+    }
+    let target = walk.name(redirect, domain)?;
+    let Some(rest) = self::record(walk, &target, notes)? else {
+        return Err(Halt::Permanent(format!("{domain}: redirect={target} has no record")));
+    };
+    for (network, origin) in rest {
+        for left in without(network, &taken) {
+            found.entry(left).or_insert_with(|| origin.clone());
+        }
+    }
+    Ok(Some(found))
+}
+
+/// What a term matches; none where that depends on the message.
+fn networks(
+    walk: &mut Walk<'_>,
+    directive: &Directive,
+    domain: &str,
+    notes: &mut Networks,
+) -> Result<Option<Found>, Halt> {
+    let origin = format!("{domain}: {}", directive.text);
+    let one = |network: IpNet| Found::from([(network.trunc(), origin.clone())]);
+    let name = match &directive.mechanism {
+        Mechanism::All => return Ok(None),
+        Mechanism::Ip4(network) => return Ok(Some(bounded(one((*network).into()), notes))),
+        Mechanism::Ip6(network) => return Ok(Some(bounded(one((*network).into()), notes))),
+        Mechanism::Ptr(_) | Mechanism::Exists(_) => {
+            walk.count_term()?;
+            return Ok(None);
+        }
+        Mechanism::Include(name) => Some(name),
+        Mechanism::A(name, _) | Mechanism::Mx(name, _) => name.as_ref(),
+    };
+    walk.count_term()?;
+    if name.is_some_and(MacroString::has_macros) {
+        return Ok(None);
+    }
+    let target = walk.target(name, domain)?;
+    let found = match &directive.mechanism {
+        Mechanism::Include(_) => {
+            let included = record(walk, &target, notes)?;
+            included.ok_or_else(|| {
+                Halt::Permanent(format!("{domain}: include:{target} has no record"))
+            })?
+        }
+        Mechanism::Mx(_, lengths) => {
+            let mut found = Found::new();
+            let mut missing = false;
+            for host in walk.hosts(&target)? {
+                match addresses(walk, &host, *lengths, &origin) {
+                    Ok(more) => found.extend(more),
+                    Err(Halt::Missing) => missing = true,
+                    Err(halt) => return Err(halt),
+                }
+            }
+            if missing {
+                return Err(Halt::Missing);
+            }
+            found
+        }
+        Mechanism::A(_, lengths) => addresses(walk, &target, *lengths, &origin)?,
+        _ => Found::new(),
+    };
+    Ok(Some(bounded(found, notes)))
+}
+
+fn addresses(
+    walk: &mut Walk<'_>,
+    host: &str,
+    lengths: Lengths,
+    origin: &str,
+) -> Result<Found, Halt> {
+    // A host without addresses of one family is none of the empty answers that count.
+    let answers = [RecordType::A, RecordType::Aaaa].map(|kind| walk.look(host, kind));
+    let mut found = Found::new();
+    for answer in answers {
+        for address in answer?.addresses() {
+            let network = match address {
+                IpAddr::V4(address) => Ipv4Net::new(address, lengths.v4).map(IpNet::V4),
+                IpAddr::V6(address) => Ipv6Net::new(address, lengths.v6).map(IpNet::V6),
+            };
+            if let Ok(network) = network {
+                found.insert(network.trunc(), origin.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Leaves out what is too large to be meant.
+fn bounded(mut found: Found, notes: &mut Networks) -> Found {
+    found.retain(|network, origin| {
+        let shortest = if network.addr().is_ipv4() { SHORTEST_V4 } else { SHORTEST_V6 };
+        let fits = network.prefix_len() >= shortest;
+        if !fits {
+            notes.notes.push(format!("{origin}: {network} is too large"));
+        }
+        fits
+    });
+    found
+}
+
+/// What is left of a network without others: the largest parts.
+fn without(network: IpNet, taken: &[IpNet]) -> Vec<IpNet> {
+    if taken.iter().any(|taken| taken.contains(&network)) {
+        return Vec::new();
+    }
+    if !taken.iter().any(|taken| network.contains(taken)) {
+        return vec![network];
+    }
+    // One is inside, so there are halves.
+    let Ok(halves) = network.subnets(network.prefix_len() + 1) else { return Vec::new() };
+    halves.flat_map(|half| without(half, taken)).collect()
+}

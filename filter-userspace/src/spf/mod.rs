@@ -1,0 +1,164 @@
+//! SPF (RFC 7208): may this client send for this domain?
+//!
+//! [`check`] is a function of what is known. Where an answer of DNS is missing, it
+//! says which ([`Step::Ask`]), is given it in [`Known`], and begins again: the
+//! limits of section 4.6.4 make that cheap, and what it does reads from top to
+//! bottom. [`flatten`](flatten::flatten) lists the networks of a domain.
+//!
+//! Comes in: facts of a message, answers of DNS. Goes out: questions, an
+//! [`Evaluation`]. May import `dns` only.
+
+mod eval;
+pub mod flatten;
+mod header;
+mod macros;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::dns::{Lookup, Query};
+
+pub use eval::check;
+
+/// What is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// What it calls itself.
+    pub helo: &'a str,
+    /// The sender's local part and domain; none is the null sender, for which the
+    /// client's own name is asked about (section 2.4).
+    pub sender: Option<(&'a str, &'a str)>,
+    /// The name of this host, for explanations.
+    pub receiver: &'a str,
+    /// Seconds of the Unix epoch, for explanations.
+    pub unix: u64,
+}
+
+/// What DNS has answered so far.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The answers.
+    pub answers: HashMap<Query, Lookup>,
+    /// Whether there is no time for more: what is missing then is a time-out.
+    pub out_of_time: bool,
+}
+
+/// What comes of a look at what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// These are to be asked first.
+    Ask(Vec<Query>),
+    /// It is decided.
+    Done(T),
+}
+
+/// The result (section 2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// There is no record, or no domain.
+    None,
+    /// The domain says nothing of the client.
+    Neutral,
+    /// The client may.
+    Pass,
+    /// The client may not.
+    Fail,
+    /// The client probably may not.
+    SoftFail,
+    /// It cannot be said now.
+    TempError,
+    /// The record is wrong.
+    PermError,
+}
+
+impl Outcome {
+    /// Its name in headers and records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Neutral => "neutral",
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::SoftFail => "softfail",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        }
+    }
+}
+
+/// Whose domain was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// The sender's.
+    MailFrom,
+    /// The client's own name.
+    Helo,
+}
+
+/// A line of how it came about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TraceLine {
+    /// How deep in includes and redirects, from 0.
+    pub depth: usize,
+    /// What was looked at, and what came of it.
+    pub text: String,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evaluation {
+    /// The result.
+    pub outcome: Outcome,
+    /// Whose domain was asked about.
+    pub identity: Identity,
+    /// The domain.
+    pub domain: String,
+    /// The client.
+    pub client: IpAddr,
+    /// The mechanism that decided, as its record has it.
+    pub mechanism: Option<String>,
+    /// What is wrong, where something is.
+    pub problem: Option<String>,
+    /// What the domain says to a client that may not (section 6.2); printable ASCII.
+    pub explanation: Option<String>,
+    /// How it came about.
+    pub trace: Vec<TraceLine>,
+}
+
+impl Evaluation {
+    /// What decided, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match (&self.problem, &self.mechanism) {
+            (Some(problem), _) => problem.clone(),
+            (None, Some(mechanism)) => format!("{} {mechanism}", self.domain),
+            (None, None) => self.domain.clone(),
+        }
+    }
+
+    /// The trace as an indented tree.
+    #[must_use]
+    pub fn tree(&self) -> String {
+        let lines = self.trace.iter().map(|line| {
+            let indent = "  ".repeat(line.depth);
+            format!("{indent}{}\n", line.text.escape_debug())
+        });
+        lines.collect()
+    }
+
+    /// The field `Received-SPF` with its last CRLF (section 9.1).
+    #[must_use]
+    pub fn received_spf(&self, input: &Input<'_>) -> String {
+        header::received_spf(self, input)
+    }
+}
