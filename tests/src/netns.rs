@@ -86,6 +86,19 @@ impl Namespace {
         })
     }
 
+    /// Starts `work` in it, on a thread of its own; threads that it starts are in it
+    /// too.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
+        let namespace = File::open(self.path()).expect("the namespace");
+        thread::spawn(move || {
+            setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).expect("setns (root)");
+            work()
+        })
+    }
+
     fn path(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)
     }

@@ -2,6 +2,8 @@
 //! names the folder in `MXDP_PEERS`.
 
 pub mod clients;
+pub mod dns;
+pub mod dns_relay;
 pub mod opensmtpd;
 pub mod postfix;
 pub mod relays;

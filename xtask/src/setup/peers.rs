@@ -47,6 +47,16 @@ const PEERS: &[Peer] = &[
     Peer::with("slapd", &["usr/sbin/slapd"]),
     Peer::with("rbldnsd", &["usr/sbin/rbldnsd"]),
     Peer::with("nsd", &["usr/sbin/nsd"]),
+    // The test suite of RFC 7208, and two other evaluators to compare with.
+    Peer::with("python3-spf", &["usr/lib/python3/dist-packages/spf.py"]),
+    Peer::with("python3-dns", &["usr/lib/python3/dist-packages/DNS/__init__.py"]),
+    Peer::with("python3-yaml", &["usr/lib/python3/dist-packages/yaml/__init__.py"]),
+    Peer::with("libmail-spf-perl", &["usr/share/perl5/Mail/SPF.pm"]),
+    Peer::with("libnet-dns-perl", &["usr/share/perl5/Net/DNS.pm"]),
+    Peer::with("libnetaddr-ip-perl", &["usr/lib/x86_64-linux-gnu/perl5/5.36/NetAddr/IP.pm"]),
+    Peer::with("libnet-ip-perl", &["usr/share/perl5/Net/IP.pm"]),
+    Peer::with("liberror-perl", &["usr/share/perl5/Error.pm"]),
+    Peer::with("liburi-perl", &["usr/share/perl5/URI.pm"]),
 ];
 
 impl Peer {
