@@ -8,6 +8,7 @@ pub mod opensmtpd;
 pub mod postfix;
 pub mod relays;
 pub mod slapd;
+pub mod spf_judges;
 
 use std::env;
 use std::fs;

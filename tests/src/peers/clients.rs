@@ -1,5 +1,6 @@
 //! Real clients: swaks, msmtp, Python's smtplib, smtp-source.
 
+use std::ffi::OsString;
 use std::process::{Command, Output, Stdio};
 
 use super::{environment, find, peers};
@@ -9,6 +10,17 @@ use crate::netns::Namespace;
 #[must_use]
 pub fn swaks(namespace: &Namespace, arguments: &[&str]) -> Output {
     let root = peers().expect("target/peers; run `cargo xtask test`");
+    run(namespace
+        .command(root.join("usr/bin/perl"))
+        .arg(find("swaks"))
+        .args(arguments)
+        .env("PERL5LIB", perl_libraries()))
+}
+
+/// Where Perl's modules are, as `PERL5LIB` has it.
+#[must_use]
+pub fn perl_libraries() -> OsString {
+    let root = peers().expect("target/peers; run `cargo xtask test`");
     let folders = [
         "usr/share/perl/5.36",
         "usr/lib/x86_64-linux-gnu/perl/5.36",
@@ -17,11 +29,7 @@ pub fn swaks(namespace: &Namespace, arguments: &[&str]) -> Output {
         "usr/lib/x86_64-linux-gnu/perl-base",
     ];
     let paths: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
-    run(namespace
-        .command(root.join("usr/bin/perl"))
-        .arg(find("swaks"))
-        .args(arguments)
-        .env("PERL5LIB", std::env::join_paths(paths).expect("no colon in the paths")))
+    std::env::join_paths(paths).expect("no colon in the paths")
 }
 
 /// A Python program, in a namespace.
