@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::control::protocol::{Answer, ExplainedEnvelope, ExplainedStage, Explanation};
 use crate::io::smtp::Standing;
 use crate::policy::pipeline::{self, Checked, Facts, Finding, Memory, Need, Policy};
+use crate::policy::relay::{Direction, Place};
 use crate::policy::reputation::Verdict;
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::refusal::Refusal;
@@ -29,6 +30,8 @@ pub struct Known<'a> {
     pub reputation: Option<Verdict>,
     /// What SPF says of the sender, once it is known.
     pub spf: Option<Checked>,
+    /// Whether mail for the recipient's domain has a place to go, once it is known.
+    pub place: Option<Place>,
 }
 
 /// An envelope that nobody sent, with addresses that are right.
@@ -66,6 +69,12 @@ impl Envelope {
         self.said.helo.as_deref().unwrap_or_default()
     }
 
+    /// The recipient.
+    #[must_use]
+    pub const fn recipient(&self) -> &ForwardPath {
+        &self.recipient
+    }
+
     /// The sender.
     #[must_use]
     pub const fn sender(&self) -> &ReversePath {
@@ -89,6 +98,8 @@ pub fn explain(
         size: said.size,
         reputation: known.reputation.as_ref(),
         spf: known.spf.as_ref(),
+        place: known.place.as_ref(),
+        direction: if said.relay { Direction::Outgoing } else { Direction::Inbound },
     };
     let mut stages = vec![syn_stage(known.syn)];
     let mut need = None;
@@ -178,6 +189,10 @@ fn stage(finding: Finding) -> ExplainedStage {
 pub struct NoMemory;
 
 impl Memory for NoMemory {
+    fn is_suspended(&self, _: IpAddr) -> bool {
+        false
+    }
+
     fn is_known_invalid(&self, _: &ForwardPath) -> bool {
         false
     }

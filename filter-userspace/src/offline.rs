@@ -120,6 +120,7 @@ impl Lookup {
             policy: self.policy.as_ref(),
             reputation: None,
             spf: None,
+            place: None,
         };
         let envelope = Envelope::parse(envelope)?;
         let Some(smtp) = &self.smtp else { return Ok(explain(&envelope, &known, &mut NoMemory).0) };

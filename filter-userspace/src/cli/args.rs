@@ -169,6 +169,16 @@ pub(super) enum Verb {
         verb: TempVerb,
     },
 
+    /// Hosts that may not send out through the relay for a time
+    ///
+    /// A customer's host is suspended when it names too many recipients, too many
+    /// that are not valid, or senders of too many domains. It is told 450
+    /// meanwhile, and an alarm stands in `mxdp status`.
+    Relay {
+        #[command(subcommand)]
+        verb: RelayVerb,
+    },
+
     /// Take the filter off every interface and end the daemon
     ///
     /// Leaves no program, link or map behind. Works without a daemon too, on
@@ -283,6 +293,10 @@ pub(super) struct Envelope {
     /// The client shows a valid certificate
     #[arg(long)]
     pub(super) certificate: bool,
+
+    /// It is sent out, through the relay
+    #[arg(long)]
+    pub(super) relay: bool,
 }
 
 /// The version of TLS, 12 or 13, or none.
@@ -346,6 +360,27 @@ pub(super) enum TempVerb {
 
     /// List the temporary blocks that have not lapsed
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RelayVerb {
+    /// List the hosts that may not send out
+    List,
+
+    /// Let hosts send out again
+    Resume {
+        /// The host, or for IPv6 any address of its /64
+        #[arg(required_unless_present_any = ["customer", "all"])]
+        address: Option<IpAddr>,
+
+        /// All hosts of a customer
+        #[arg(long, value_name = "NAME", conflicts_with = "address")]
+        customer: Option<String>,
+
+        /// All hosts
+        #[arg(long, conflicts_with_all = ["address", "customer"])]
+        all: bool,
+    },
 }
 
 /// An address of `lookup`.

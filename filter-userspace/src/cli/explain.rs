@@ -40,6 +40,7 @@ fn wanted(envelope: &Envelope) -> ExplainedEnvelope {
         size: envelope.size,
         tls: envelope.tls.0,
         certificate: envelope.certificate,
+        relay: envelope.relay,
     }
 }
 

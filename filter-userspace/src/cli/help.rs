@@ -182,6 +182,20 @@ pub(super) const PAGES: &[Page] = &[
         exits: ASKS,
     },
     Page { verb: "temp list", examples: &[("For scripts", "mxdp temp list --json")], exits: ASKS },
+    Page { verb: "relay", examples: &[("Who may not send out?", "mxdp relay list")], exits: ASKS },
+    Page {
+        verb: "relay list",
+        examples: &[("For scripts", "mxdp relay list --json")],
+        exits: ASKS,
+    },
+    Page {
+        verb: "relay resume",
+        examples: &[
+            ("A host, once it is clean", "mxdp relay resume 198.51.100.7"),
+            ("All hosts of a customer", "mxdp relay resume --customer acme"),
+        ],
+        exits: ASKS,
+    },
     Page {
         verb: "detach",
         examples: &[

@@ -14,6 +14,7 @@ mod help;
 mod lookup;
 mod offline;
 mod output;
+mod relay;
 mod spf;
 mod status;
 mod table;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
-use self::args::{ApproveVerb, Arguments, BlockVerb, TempVerb, Verb};
+use self::args::{ApproveVerb, Arguments, BlockVerb, RelayVerb, TempVerb, Verb};
 use self::error::{CliError, Exit};
 use self::output::{Output, report};
 use crate::config::DEFAULT_CONFIG;
@@ -140,6 +141,12 @@ fn ask(
             }
             TempVerb::Remove { address } => entries::temporary_remove(socket, *address, output),
             TempVerb::List => entries::temporary_list(socket, output),
+        },
+        Verb::Relay { verb } => match verb {
+            RelayVerb::List => relay::list(socket, output),
+            RelayVerb::Resume { address, customer, .. } => {
+                relay::resume(socket, *address, customer.clone(), output)
+            }
         },
         Verb::Detach => detach(socket, config, output),
         Verb::Run

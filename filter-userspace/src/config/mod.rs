@@ -5,6 +5,7 @@
 //! files that it names are not opened here.
 
 mod keys;
+mod relay_keys;
 mod reputation_keys;
 mod section;
 pub mod smtp;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::policy::escalation::Escalation;
+use crate::policy::relay::{Relay, RelayLimits};
 use crate::policy::reputation::{Kind, Reputation};
 use crate::policy::spf::Actions;
 use crate::policy::tls::Mode as PeerMode;
@@ -20,7 +21,7 @@ pub struct Smtp {
     pub listen: Listen,
     /// The bounds of sessions.
     pub limits: SmtpLimits,
-    /// Domains that mail is taken for, at least one.
+    /// Domains that mail is taken for; at least one, but for a relay alone.
     pub domains: Vec<DomainEntry>,
     /// The mail systems behind, at least one.
     pub backends: Vec<Backend>,
@@ -40,6 +41,21 @@ pub struct Smtp {
     pub spf: Option<Spf>,
     /// When addresses are blocked for a time.
     pub escalation: Escalation,
+    /// The outgoing relay; none where there is none.
+    pub relay: Option<RelaySettings>,
+}
+
+/// The outgoing relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaySettings {
+    /// The addresses of SMTP with STARTTLS.
+    pub listen: Vec<SocketAddr>,
+    /// The addresses of SMTP that begins with TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Who may send out.
+    pub policy: Relay,
+    /// What a host may do before it is suspended.
+    pub limits: RelayLimits,
 }
 
 /// SPF.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::relay_keys;
 use super::reputation_keys;
 use super::section::{At, Section, clean};
 use super::smtp::{
@@ -24,6 +25,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
     let (reputation, zone_keys) = reputation_keys::reputation(root.section("reputation"), folder);
     let spf = reputation_keys::spf(root.section("spf"));
     let domains = root.sections("domain").into_iter();
+    let tls = tls(root.section("tls"), folder);
+    let relay = relay_keys::relay(root, &tls);
     let smtp = Smtp {
         reputation,
         zone_keys,
@@ -33,7 +36,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
         domains: domains.map(|one| domain(one, folder, spf.as_ref())).collect(),
         spf,
         backends: root.sections("backend").into_iter().map(|one| backend(one, folder)).collect(),
-        tls: tls(root.section("tls"), folder),
+        tls,
+        relay,
         senders: senders(root.section("senders"), folder),
         rate: rate(root.section("rate")),
         directories: root.sections("ldap").into_iter().map(|one| ldap(one, folder)).collect(),
@@ -50,6 +54,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
             "reputation",
             "spf",
             "escalation",
+            "relay",
+            "customer",
         ] {
             if root.has(key) {
                 root.error(&(0..0), key, "is for the SMTP side, which needs a section [listen]");
@@ -57,7 +63,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
         }
         return None;
     }
-    if smtp.listen.smtp.is_empty() && smtp.listen.smtps.is_empty() {
+    let has_relay = smtp.relay.is_some();
+    if smtp.listen.smtp.is_empty() && smtp.listen.smtps.is_empty() && !has_relay {
         root.error(&span, "listen.smtp", "name an address, such as \"0.0.0.0:25\"");
     }
     let has_tls = !smtp.tls.certificates.is_empty() || smtp.tls.self_signed;
@@ -78,11 +85,18 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
 
 /// What one section names of another must be there.
 fn references(root: &Section<'_>, smtp: &Smtp, span: &std::ops::Range<usize>) {
-    if smtp.domains.is_empty() {
+    if smtp.domains.is_empty() && smtp.relay.is_none() {
         root.error(span, "domain", "is missing: name the domains that mail is taken for");
     }
     if smtp.backends.is_empty() {
         root.error(span, "backend", "is missing: name the mail system behind");
+    }
+    if let Some(relay) = &smtp.relay
+        && let Some(backend) = relay.policy.backend.as_deref().filter(|name| !name.is_empty())
+        && smtp.backend(backend).is_none()
+    {
+        let message = format!("no backend is named `{}`", clean(backend));
+        root.error_at_line(relay.policy.line, "relay.backend", message);
     }
     let mut seen: Vec<&DomainName> = Vec::new();
     for entry in &smtp.domains {
@@ -374,7 +388,7 @@ pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
     section.strings(key).iter().filter_map(parse).collect()
 }
 
-fn domain_names(section: &Section<'_>, key: &'static str) -> Vec<DomainName> {
+pub(super) fn domain_names(section: &Section<'_>, key: &'static str) -> Vec<DomainName> {
     let parse = |text: &At<&str>| {
         let below = text.value.strip_prefix("*.");
         let domain = Domain::parse(below.unwrap_or(text.value));

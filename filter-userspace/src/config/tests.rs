@@ -252,6 +252,15 @@ servers = ["192.0.2.1:25", "mail.example.org:25", "[2001:db8::1]:25"]
 name = "directory"
 url = "ldap://192.0.2.2"
 base = "dc=example"
+[relay]
+listen = ["0.0.0.0:587"]
+listen_tls = ["0.0.0.0:466"]
+backend = "main"
+[[customer]]
+name = "acme"
+networks = ["192.0.2.0/24"]
+certificates = ["acme"]
+domains = ["acme.example", "*.acme.example"]
 [dns]
 servers = ["127.0.0.1:53", "[::1]:53"]
 [[reputation.standard.zones]]
@@ -297,6 +306,27 @@ fn zones_and_escalation_are_checked() {
         "reputation.dynamic.zones.codes: is missing",
         "families: `ip` is none of",
         "escalation.longest: is shorter",
+    ] {
+        assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:#?}");
+    }
+}
+
+#[test]
+fn what_belongs_to_a_customer_belongs_to_no_other() {
+    let customers = "[relay]\nlisten = [\"0.0.0.0:587\"]\nbackend = \"none\"\n\
+                     [[customer]]\nname = \"a\"\nnetworks = [\"192.0.2.0/24\"]\n\
+                     domains = [\"a.example\"]\n[[customer]]\nname = \"a\"\n\
+                     networks = [\"192.0.2.77/24\"]\ncertificates = [\"x\"]\n\
+                     domains = [\"A.example\"]\n[[customer]]\nname = \"b\"\n";
+    let errors = errors(&format!("{MINIMAL}{SMTP_MINIMAL}{customers}"));
+    for part in [
+        "relay.backend: no backend is named `none`",
+        "customer.name: a is named twice",
+        "customer.domains: a.example is a's as well",
+        "customer.networks: 192.0.2.0/24 is a's as well",
+        "customer.certificates: needs tls.client_ca",
+        "customer.networks: names no host",
+        "customer.domains: name at least one",
     ] {
         assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:#?}");
     }

@@ -66,8 +66,31 @@ pub enum Request {
     TemporaryList,
     /// What would become of a message: [`Explanation`].
     Explain(ExplainedEnvelope),
+    /// The hosts that may not send out for a time: [`SuspendedHost`]s.
+    RelayList,
+    /// Lets hosts send out again: [`SuspendedHost`]s as they were. Without an address
+    /// and a customer, all.
+    RelayResume {
+        /// The host.
+        address: Option<IpAddr>,
+        /// Whose hosts.
+        customer: Option<String>,
+    },
     /// Takes the filter off every interface and ends the daemon: [`Detached`].
     Detach,
+}
+
+/// A host that may not send out for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspendedHost {
+    /// The host; of IPv6 its /64.
+    pub address: IpAddr,
+    /// Whose it is.
+    pub customer: String,
+    /// Why: `recipients`, `invalid_recipients` or `sender_domains`.
+    pub reason: String,
+    /// Seconds until it ends.
+    pub remaining_s: u64,
 }
 
 /// A message that nobody sent.
@@ -87,6 +110,9 @@ pub struct ExplainedEnvelope {
     pub tls: Option<u8>,
     /// Whether the client shows a valid certificate.
     pub certificate: bool,
+    /// Whether it is sent out, through the relay.
+    #[serde(default)]
+    pub relay: bool,
 }
 
 /// What would become of a message, stage by stage.

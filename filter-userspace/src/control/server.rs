@@ -229,12 +229,14 @@ impl Request {
             | Self::RuntimeRemove { .. }
             | Self::TemporaryAdd { .. }
             | Self::TemporaryRemove { .. }
+            | Self::RelayResume { .. }
             | Self::Detach => true,
             Self::Status
             | Self::Lookup { .. }
             | Self::Explain(_)
             | Self::RuntimeList { .. }
-            | Self::TemporaryList => false,
+            | Self::TemporaryList
+            | Self::RelayList => false,
         }
     }
 }

@@ -329,9 +329,13 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 }
 
 /// The sockets of a configuration.
-fn listening(config: &Config) -> Option<(&[SocketAddr], &[SocketAddr], usize)> {
+fn listening(config: &Config) -> Option<(Vec<&[SocketAddr]>, usize)> {
     let smtp = config.smtp.as_ref()?;
-    Some((&smtp.listen.smtp, &smtp.listen.smtps, smtp.limits.connections))
+    let mut sockets = vec![&smtp.listen.smtp[..], &smtp.listen.smtps];
+    if let Some(relay) = &smtp.relay {
+        sockets.extend([&relay.listen[..], &relay.listen_tls]);
+    }
+    Some((sockets, smtp.limits.connections))
 }
 
 /// The new SMTP side, with the sockets that are in use; it neither comes nor goes

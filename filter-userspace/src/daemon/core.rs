@@ -74,6 +74,8 @@ pub(super) struct Daemon {
     pub(super) temporary_changed: bool,
     /// When they were last saved.
     pub(super) temporary_saved: Instant,
+    /// The suspended hosts as they were last saved.
+    pub(super) suspended_saved: String,
     /// When and why a block could not be had.
     pub(super) temporary_refused: Option<(Instant, String)>,
     messages: mpsc::Sender<Message>,
@@ -168,6 +170,7 @@ impl Daemon {
             asynchronous: Handle::current(),
             temporary_changed: false,
             temporary_saved: Instant::now(),
+            suspended_saved: String::new(),
             temporary_refused: None,
             messages: channels.messages,
             building: false,
@@ -179,6 +182,7 @@ impl Daemon {
             config,
         };
         daemon.restore_blocks()?;
+        daemon.restore_suspended();
         daemon.collect()?;
         daemon.publish_lists();
         daemon.watch();
@@ -215,6 +219,7 @@ impl Daemon {
             }
         }
         self.save_blocks(true);
+        self.save_suspended();
         if !self.config.filter.persist {
             self.filter.detach()?;
         }
@@ -387,6 +392,7 @@ impl Daemon {
             tracing::error!("{error:#}");
         }
         self.save_blocks(false);
+        self.save_suspended();
         self.check();
     }
 
@@ -412,6 +418,7 @@ impl Daemon {
             self.config.approved_spf.iter().any(|domain| domain.domain.as_str() == name)
         });
         alarms.extend(self.approval_failures.values().cloned());
+        alarms.extend(self.suspended_alarms());
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
             alarms.extend(status.servers.into_iter().filter_map(|server| {
                 let error = server.error?;

@@ -176,7 +176,7 @@ async fn open_smtp(
     else {
         return Ok(None);
     };
-    let listeners = smtp::bind(&smtp.listen).map_err(|error| refused(&error))?;
+    let listeners = smtp::bind(smtp).map_err(|error| refused(&error))?;
     if mode == Mode::Trial {
         for server in smtp.backends.iter().flat_map(|backend| &backend.servers) {
             let sink = trial::bind(server).await.map_err(|error| refused(&error))?;

@@ -50,6 +50,7 @@ pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
         approve_requires_spf_pass: smtp.senders.approve_requires_spf_pass,
         reputation,
         spf: spf(smtp),
+        relay: smtp.relay.as_ref().map(|relay| relay.policy.clone()).unwrap_or_default(),
         domains,
         recipients,
         source,

@@ -14,6 +14,7 @@ mod core;
 mod directories;
 mod edge;
 pub mod mail;
+mod relay;
 mod requests;
 mod sources;
 mod status;

@@ -53,6 +53,10 @@ impl Daemon {
             Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
             Request::TemporaryList => asked.answer(self.list_temporary()),
             Request::Explain(envelope) => self.explain(envelope, asked),
+            Request::RelayList => asked.answer(Ok(self.suspended())),
+            Request::RelayResume { address, customer } => {
+                asked.answer(self.resume(address, customer.as_deref()));
+            }
             // Taken by the caller, since it ends the thread.
             Request::Detach => {}
         }
@@ -151,7 +155,7 @@ impl Daemon {
 async fn explain_by(edge: Option<&Edge>, envelope: &Envelope, syn: &Answer) -> Explanation {
     let Some(edge) = edge else {
         let standing = &Standing::default();
-        let known = Known { syn, standing, policy: None, reputation: None, spf: None };
+        let known = Known { syn, standing, policy: None, reputation: None, spf: None, place: None };
         return explain(envelope, &known, &mut NoMemory).0;
     };
     let generation = edge.generation();
@@ -161,6 +165,7 @@ async fn explain_by(edge: Option<&Edge>, envelope: &Envelope, syn: &Answer) -> E
         policy: Some(generation.policy()),
         reputation: None,
         spf: None,
+        place: None,
     };
     edge.asker(&generation).explain(envelope, known, &mut Peek(edge)).await
 }

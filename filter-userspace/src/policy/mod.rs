@@ -1,7 +1,7 @@
 //! Whether something is allowed: pure functions of facts.
 //!
 //! [`senders`] and [`recipients`] are lists, [`domains`] says which domains are
-//! ours, [`tls`] what peers must use, [`reputation`] what DNS lists say, [`rates`]
+//! ours, [`tls`] what peers must use, [`reputation`] what DNS lists say, [`relay`] who may send out, [`rates`]
 //! and [`escalation`] count; [`pipeline`] asks them in order. Comes in: facts of a session and the time. Goes out: a permit or a
 //! refusal. May import `smtp` for addresses and refusals.
 
@@ -11,6 +11,7 @@ mod lines;
 pub mod pipeline;
 pub mod rates;
 pub mod recipients;
+pub mod relay;
 pub mod reputation;
 pub mod senders;
 pub mod spf;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::domains::{DomainPolicy, Domains, RecipientSource};
 use super::recipients::{Found, RecipientSet};
+use super::relay::{Customer, Direction, OwnDomain, Place, Relay};
 use super::reputation::{Reputation, Verdict};
 use super::senders::{SenderClass, SenderLists};
 use super::spf::SpfPolicy;
@@ -33,6 +34,8 @@ pub struct Policy {
     pub reputation: Reputation,
     /// SPF, where it is the same for all domains.
     pub spf: SpfPolicy,
+    /// Who may send out.
+    pub relay: Relay,
     /// The domains that mail is taken for.
     pub domains: Domains,
     /// The valid recipients of those that list them.
@@ -53,6 +56,8 @@ pub struct Connection {
 /// The facts of a message to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// Which way the message goes.
+    pub direction: Direction,
     /// The client's address.
     pub client: IpAddr,
     /// TLS in use.
@@ -67,6 +72,8 @@ pub struct Facts<'a> {
     pub reputation: Option<&'a Verdict>,
     /// What SPF says of the sender, once it is known.
     pub spf: Option<&'a Checked>,
+    /// Whether mail for the recipient's domain has a place to go, once it is known.
+    pub place: Option<&'a Place>,
 }
 
 /// An evaluation of SPF, with its header field.
@@ -85,6 +92,8 @@ pub enum Need {
     Reputation,
     /// What SPF says of the sender.
     Spf,
+    /// Whether mail for the recipient's domain has a place to go.
+    Place,
 }
 
 /// Why the stages went no further.
@@ -106,6 +115,8 @@ impl From<Refusal> for Stop {
 pub trait Memory {
     /// Whether the backend has lately said that there is no such recipient.
     fn is_known_invalid(&self, recipient: &ForwardPath) -> bool;
+    /// Whether a host that may send out is suspended.
+    fn is_suspended(&self, client: IpAddr) -> bool;
     /// Whether one more recipient is within the rates; if so, it is counted.
     fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool;
 }
@@ -135,6 +146,7 @@ const MAIL: &[(Stage, MailStage)] = &[(Stage::Tls, tls), (Stage::Size, size)];
 /// the recipient.
 const RCPT: &[(Stage, RcptStage)] = &[
     (Stage::Sender, sender),
+    (Stage::Sender, forged),
     (Stage::Relay, relay),
     (Stage::Recipient, recipient),
     (Stage::Connection, connection),
@@ -142,6 +154,22 @@ const RCPT: &[(Stage, RcptStage)] = &[
     (Stage::Spf, spf),
     (Stage::Rate, rate),
 ];
+
+/// The stages at RCPT of what goes out.
+const OUTGOING: &[(Stage, RcptStage)] = &[
+    (Stage::Relay, customer),
+    (Stage::Relay, suspended),
+    (Stage::Sender, registered),
+    (Stage::Recipient, place),
+    (Stage::Rate, rate),
+];
+
+const fn rcpt_stages(direction: Direction) -> &'static [(Stage, RcptStage)] {
+    match direction {
+        Direction::Inbound => RCPT,
+        Direction::Outgoing => OUTGOING,
+    }
+}
 
 /// Whether a sender may begin a message.
 ///
@@ -163,8 +191,12 @@ pub fn rcpt(
     recipient: &ForwardPath,
     memory: &mut dyn Memory,
 ) -> Result<Permit, Stop> {
-    for (_, stage) in RCPT {
+    for (_, stage) in rcpt_stages(facts.direction) {
         stage(policy, facts, recipient, memory)?;
+    }
+    if facts.direction == Direction::Outgoing {
+        let backend = policy.relay.backend.clone().ok_or_else(|| relay_denied(recipient))?;
+        return Ok(Permit { backend, headers: Vec::new() });
     }
     let domain = policy.domain_of(recipient).ok_or_else(|| relay_denied(recipient))?;
     let tagged = match (&domain.spf, facts.spf) {
@@ -173,7 +205,13 @@ pub fn rcpt(
         }
         _ => None,
     };
-    Ok(Permit { backend: domain.backend.clone(), headers: tagged.into_iter().collect() })
+    let forged = policy.forged(facts).filter(|_| policy.relay.own_domain == OwnDomain::Tag);
+    let forged = forged.map(|owner| {
+        let (owner, client) = (&owner.name, facts.client);
+        format!("X-MXDP-Forged-Sender: {client} is no host of {owner}, whose domain this is\r\n")
+    });
+    let headers = forged.into_iter().chain(tagged).collect();
+    Ok(Permit { backend: domain.backend.clone(), headers })
 }
 
 /// What every stage finds, in order, whatever those before it say.
@@ -196,13 +234,32 @@ pub fn explain(
     let mail =
         MAIL.iter().map(|(stage, code)| finding(*stage, code(policy, facts).map_err(Stop::from)));
     let mut findings: Vec<_> = mail.collect();
-    for (stage, code) in RCPT {
+    for (stage, code) in rcpt_stages(facts.direction) {
         findings.push(finding(*stage, code(policy, facts, recipient, memory)));
     }
     findings
 }
 
 impl Policy {
+    /// Whose host the client is.
+    #[must_use]
+    pub fn customer(&self, facts: &Facts<'_>) -> Option<&Customer> {
+        let certificate = facts.tls.and_then(|tls| tls.certificate.as_deref());
+        self.relay.customer_of(facts.client, certificate)
+    }
+
+    /// Whose domain the sender has, where the client is no host of theirs.
+    fn forged(&self, facts: &Facts<'_>) -> Option<&Customer> {
+        let domain = facts.sender.mailbox()?.domain()?;
+        let owner = self.relay.owner_of(domain)?;
+        let is_own = self.customer(facts).is_some_and(|customer| customer.name == owner.name);
+        (!is_own).then_some(owner)
+    }
+
+    fn rule(&self, line: u32, entry: &str) -> Rule {
+        Rule { source: self.source.clone(), line, entry: entry.to_owned() }
+    }
+
     fn domain_of(&self, recipient: &ForwardPath) -> Option<&DomainPolicy> {
         match recipient {
             ForwardPath::Postmaster => self.domains.first(),
@@ -234,6 +291,89 @@ fn sender(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memor
         SenderClass::Approved => Ok(format!("approved: {rule}")),
         SenderClass::Blocked => {
             Err(Refusal::by(Reason::BlockedSender, format_args!("<{mailbox}>"), Some(rule)).into())
+        }
+    }
+}
+
+/// A customer's domain as the sender of a stranger.
+fn forged(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
+    let Some(owner) = policy.forged(facts) else { return Ok("not forged".to_owned()) };
+    let rule = policy.rule(owner.line, &owner.name);
+    match policy.relay.own_domain {
+        OwnDomain::Reject => {
+            let subject = format_args!("<{}>", facts.sender);
+            Err(Refusal::by(Reason::ForgedSender, subject, Some(rule)).into())
+        }
+        OwnDomain::Tag => Ok(format!("forged, and tagged: {rule}")),
+        OwnDomain::Accept => Ok(format!("forged, and accepted: {rule}")),
+    }
+}
+
+/// Whether the client is a host of anybody who may send out.
+fn customer(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    _: &ForwardPath,
+    _: &mut dyn Memory,
+) -> RcptOutcome {
+    match policy.customer(facts) {
+        Some(customer) => Ok(policy.rule(customer.line, &customer.name).to_string()),
+        None => Err(Refusal::new(Reason::NotACustomer, facts.client).into()),
+    }
+}
+
+fn suspended(
+    _: &Policy,
+    facts: &Facts<'_>,
+    _: &ForwardPath,
+    memory: &mut dyn Memory,
+) -> RcptOutcome {
+    if memory.is_suspended(facts.client) {
+        return Err(Refusal::new(Reason::RelaySuspended, facts.client).into());
+    }
+    Ok("the host is not suspended".to_owned())
+}
+
+/// Whether the sender's domain is the customer's.
+fn registered(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    _: &ForwardPath,
+    _: &mut dyn Memory,
+) -> RcptOutcome {
+    let Some(mailbox) = facts.sender.mailbox() else { return Ok("the null sender".to_owned()) };
+    let owner = mailbox.domain().and_then(|domain| policy.relay.owner_of(domain));
+    let subject = format_args!("<{}>", facts.sender);
+    match (owner, policy.customer(facts)) {
+        (Some(owner), Some(customer)) if owner.name == customer.name => {
+            Ok("a domain of the customer".to_owned())
+        }
+        (Some(owner), _) => {
+            let rule = policy.rule(owner.line, &owner.name);
+            Err(Refusal::by(Reason::ForgedSender, subject, Some(rule)).into())
+        }
+        (None, customer) => {
+            let rule = customer.map(|customer| policy.rule(customer.line, &customer.name));
+            Err(Refusal::by(Reason::SenderNotRegistered, subject, rule).into())
+        }
+    }
+}
+
+/// Whether mail for the recipient's domain has a place to go.
+fn place(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
+    let Some(mailbox) = path.mailbox() else { return Ok("the backend's own".to_owned()) };
+    if mailbox.domain().is_none() {
+        return Ok("an address, which needs no look-up".to_owned());
+    }
+    let refused = |reason| Err(Refusal::new(reason, format_args!("<{path}>")).into());
+    match facts.place.ok_or(Stop::Needs(Need::Place))? {
+        Place::Known => Ok("the domain resolves".to_owned()),
+        Place::None => refused(Reason::NoSuchDomain),
+        Place::NullMx => refused(Reason::NullMx),
+        Place::Unknown(why) => {
+            let rule = Rule { source: "DNS".to_owned(), line: 0, entry: why.clone() };
+            let subject = format_args!("<{path}>");
+            Err(Refusal::by(Reason::DomainUnknownNow, subject, Some(rule)).into())
         }
     }
 }
@@ -377,6 +517,10 @@ mod tests {
             false
         }
 
+        fn is_suspended(&self, _: IpAddr) -> bool {
+            false
+        }
+
         fn take_rate(&mut self, _: IpAddr, _: &ForwardPath) -> bool {
             true
         }
@@ -401,6 +545,8 @@ mod tests {
             size: None,
             reputation: None,
             spf: None,
+            place: None,
+            direction: Direction::Inbound,
         };
         let refused = |recipient: &str| {
             let path = ForwardPath::Mailbox(Mailbox::parse(recipient).unwrap());

@@ -145,6 +145,20 @@ reasons! {
     DeclaredSize "declared_size" Size 552 5 . 3 . 4 "octets are more than a message may have here";
     /// Not a domain that is served here.
     RelayDenied "relay_denied" Relay 554 5 . 7 . 1 "relay access denied";
+    /// Not a host of anybody who may send out.
+    NotACustomer "not_a_customer" Relay 554 5 . 7 . 1 "may not send out through this host";
+    /// A host that is suspended since it behaves as if it were compromised.
+    RelaySuspended "relay_suspended" Relay 450 4 . 7 . 1 "is suspended after suspicious mail, ask your provider";
+    /// The sender's domain is not the customer's.
+    SenderNotRegistered "sender_not_registered" Sender 553 5 . 7 . 1 "sender domain not registered";
+    /// The sender's domain is another's, whose host the client is not.
+    ForgedSender "forged_sender" Sender 550 5 . 7 . 1 "forged sender";
+    /// The recipient's domain does not exist, or has no host.
+    NoSuchDomain "no_such_domain" Recipient 550 5 . 1 . 2 "there is no such domain";
+    /// The recipient's domain takes no mail.
+    NullMx "null_mx" Recipient 556 5 . 1 . 10 "the domain takes no mail";
+    /// Name servers do not say where the recipient's mail goes.
+    DomainUnknownNow "domain_unknown_now" Recipient 451 4 . 4 . 3 "the domain cannot be looked up now, try again later";
     /// No such recipient.
     UnknownRecipient "unknown_recipient" Recipient 550 5 . 1 . 1 "no such recipient here";
     /// More invalid recipients than a session may name.

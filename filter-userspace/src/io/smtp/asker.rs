@@ -9,12 +9,14 @@ use super::zones::Zones;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
 use crate::control::protocol::Explanation;
+use crate::dns::{Lookup, Query, Record, RecordType};
 use crate::explain::{Envelope, Known, explain};
 use crate::io::dns::Resolver;
 use crate::io::{clock, spf};
 use crate::policy::pipeline::{Checked, Memory, Need};
+use crate::policy::relay::Place;
 use crate::policy::reputation::{Reputation, Verdict};
-use crate::smtp::address::ReversePath;
+use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::spf::Input;
 
 /// The time for an evaluation of SPF that no configuration bounds (RFC 7208
@@ -73,6 +75,39 @@ impl Asker {
         Checked { field: evaluation.received_spf(&input), evaluation }
     }
 
+    /// Whether mail for a recipient's domain has a place to go: a mail exchange, or
+    /// without one an address (RFC 5321 section 5.1).
+    pub async fn place(&self, recipient: &ForwardPath) -> Place {
+        let Some(domain) = recipient.mailbox().and_then(|mailbox| mailbox.domain()) else {
+            return Place::Known;
+        };
+        let ask = |kind| {
+            let query = Query::new(domain.as_str(), kind);
+            async move { self.resolver.ask(&query).await }
+        };
+        let answer = match ask(RecordType::Mx).await {
+            Ok(answer) => answer,
+            Err(failure) => return Place::Unknown(failure.to_string()),
+        };
+        let mut hosts = answer.records.iter().filter_map(|record| match record {
+            Record::Mx(_, host) => Some(host),
+            _ => None,
+        });
+        match hosts.next() {
+            Some(host) if host.is_empty() && hosts.next().is_none() => return Place::NullMx,
+            Some(_) => return Place::Known,
+            None if !answer.exists => return Place::None,
+            None => {}
+        }
+        let (v4, v6) = tokio::join!(ask(RecordType::A), ask(RecordType::Aaaa));
+        let has = |lookup: &Lookup| lookup.as_ref().is_ok_and(|answer| !answer.records.is_empty());
+        match (has(&v4) || has(&v6), v4.and(v6)) {
+            (true, _) => Place::Known,
+            (false, Ok(_)) => Place::None,
+            (false, Err(failure)) => Place::Unknown(failure.to_string()),
+        }
+    }
+
     /// Explains an envelope, with what the stages need to know.
     pub async fn explain(
         &self,
@@ -88,6 +123,7 @@ impl Asker {
                     let client = envelope.client();
                     known.reputation = Some(self.reputation(&policy.reputation, client).await);
                 }
+                Need::Place => known.place = Some(self.place(envelope.recipient()).await),
                 Need::Spf => {
                     let client = envelope.client();
                     let checked = self.spf(client, envelope.helo(), envelope.sender()).await;

@@ -18,6 +18,7 @@ use super::backend::ClientFacts;
 use super::edge::{Edge, Generation, now};
 use super::judge::{Judge, Learning};
 use super::stream::Stream;
+use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::{
     Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings, Tls,
@@ -39,6 +40,8 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) address: SocketAddr,
     pub(super) local: SocketAddr,
+    /// Which way its messages go.
+    pub(super) direction: Direction,
     /// Whether it begins with TLS.
     pub(super) implicit: bool,
     pub(super) client: Client,
@@ -77,6 +80,7 @@ pub(super) async fn serve(accepted: Accepted) {
         stream,
         address,
         local,
+        direction,
         implicit,
         mut client,
         settings,
@@ -88,7 +92,7 @@ pub(super) async fn serve(accepted: Accepted) {
         stream = encrypted;
         client.tls = Some(tls);
     }
-    let judge = Judge::new(edge.clone(), generation, client.address);
+    let judge = Judge::new(edge.clone(), generation, direction, client.address);
     let session = match refusal {
         Some(refusal) => Session::refuse(settings, client, refusal, now()),
         None => Session::new(settings, client, now()),
@@ -174,7 +178,7 @@ impl Connection {
         match self.judge.answer(&question, &self.session) {
             Ok(answer) => self.session.answer(answer, now()),
             Err(need) => {
-                let learning = self.judge.learning(need, question.sender(), &self.session);
+                let learning = self.judge.learning(need, &question, &self.session);
                 self.learning = Some((question, learning));
             }
         }

@@ -22,6 +22,7 @@ use crate::io::dns::Resolver;
 use crate::policy::escalation::{Offence, Offenders};
 use crate::policy::pipeline::{Connection, Memory, Policy};
 use crate::policy::rates::{Rate, Remembered};
+use crate::policy::relay::{Suspension, Watch};
 use crate::smtp::address::ForwardPath;
 use crate::smtp::session::{Extensions, Now, Settings, Times};
 
@@ -155,6 +156,7 @@ pub(super) struct Counts {
     per_recipient: Rate<String>,
     invalid: Remembered<String>,
     offenders: Offenders,
+    watch: Watch,
     /// Addresses under a temporary block, and until when.
     blocked: HashMap<IpAddr, Instant>,
 }
@@ -213,6 +215,7 @@ impl Edge {
             per_recipient: Rate::new(rate.per_recipient),
             invalid: Remembered::new(),
             offenders: Offenders::default(),
+            watch: Watch::default(),
             blocked: HashMap::new(),
         };
         Arc::new(Self {
@@ -405,6 +408,50 @@ impl Edge {
         }
     }
 
+    /// Counts a recipient that a customer's host named.
+    pub(super) fn watch_host(
+        &self,
+        generation: &Generation,
+        client: IpAddr,
+        customer: &Arc<str>,
+        sender: Option<&str>,
+        valid: bool,
+    ) {
+        let Some(relay) = &generation.smtp.relay else { return };
+        let host = (network(client), customer);
+        let now = Instant::now();
+        let mut counts = self.counts();
+        if let Some(suspension) = counts.watch.count(&relay.limits, host, sender, valid, now) {
+            tracing::error!(
+                host = %suspension.host,
+                customer = &*suspension.customer,
+                reason = suspension.suspicion.name(),
+                "a host may not send out for a time"
+            );
+        }
+    }
+
+    /// The hosts that may not send out for a time.
+    #[must_use]
+    pub fn suspended(&self) -> Vec<Suspension> {
+        self.counts().watch.suspended(Instant::now())
+    }
+
+    /// A host may not send out for a time, as before.
+    pub fn suspend(&self, suspension: Suspension) {
+        self.counts().watch.restore(suspension);
+    }
+
+    /// Lets hosts send out again, and gives them.
+    pub fn resume(&self, address: Option<IpAddr>, customer: Option<&str>) -> Vec<Suspension> {
+        let address = address.map(network);
+        let is_meant = |suspension: &Suspension| {
+            address.is_none_or(|address| suspension.host == address)
+                && customer.is_none_or(|customer| *suspension.customer == *customer)
+        };
+        self.counts().watch.resume(is_meant, Instant::now())
+    }
+
     /// Counts an offence of an address, and asks for its block after too many.
     pub(super) fn offend(&self, address: IpAddr, generation: &Generation, offence: Offence) {
         // Where a list decides, a block would not (and lists may have changed since
@@ -427,6 +474,10 @@ impl Edge {
 pub(super) struct Shared<'a>(pub(super) &'a Edge);
 
 impl Memory for Shared<'_> {
+    fn is_suspended(&self, client: IpAddr) -> bool {
+        self.0.counts().watch.is_suspended(network(client), Instant::now())
+    }
+
     fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
         let key = recipient.mailbox().map(|mailbox| mailbox.key());
         key.is_some_and(|key| self.0.counts().invalid.has(key.as_str(), Instant::now()))
@@ -448,6 +499,10 @@ impl Memory for Shared<'_> {
 pub struct Peek<'a>(pub &'a Edge);
 
 impl Memory for Peek<'_> {
+    fn is_suspended(&self, client: IpAddr) -> bool {
+        Shared(self.0).is_suspended(client)
+    }
+
     fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
         Shared(self.0).is_known_invalid(recipient)
     }

@@ -2,10 +2,12 @@
 //! own, so that no session waits for whoever reads it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::policy::relay::Direction;
 use crate::smtp::refusal::Reason;
 use crate::smtp::session::{Attempt, Outcome};
 
@@ -15,6 +17,9 @@ const QUEUE: usize = 16 * 1024;
 /// What became of a recipient, with the facts of its client.
 #[derive(Debug)]
 pub(super) struct Event {
+    pub(super) direction: Direction,
+    /// Whose host the client is, of what goes out.
+    pub(super) customer: Option<Arc<str>>,
     pub(super) client: IpAddr,
     pub(super) country: Option<String>,
     pub(super) helo: String,
@@ -74,7 +79,8 @@ impl Events {
 
 fn write(events: &Receiver<Event>) {
     while let Ok(event) = events.recv() {
-        let Event { client, country, helo, tls, reputation, spf, attempt } = event;
+        let Event { direction, customer, client, country, helo, tls, reputation, spf, attempt } =
+            event;
         let refusal = match &attempt.outcome {
             Outcome::Accepted => None,
             Outcome::Refused(refusal) => Some(refusal),
@@ -88,6 +94,8 @@ fn write(events: &Receiver<Event>) {
             stage = refusal.map_or("backend", |refusal| refusal.reason.stage().name()),
             reason = refusal.map_or("accepted", |refusal| refusal.reason.name()),
             rule = text(refusal.and_then(|refusal| refusal.rule.as_deref()).map(ToString::to_string)),
+            direction = direction.name(),
+            customer = customer.as_deref().unwrap_or("-"),
             %client,
             country = text(country),
             helo,

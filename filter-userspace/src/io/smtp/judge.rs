@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use super::edge::{Edge, Generation, Shared, Standing};
 use super::events::Event;
 use crate::policy::escalation::Offence;
-use crate::policy::pipeline::{self, Checked, Facts, Need, Stop};
+use crate::policy::pipeline::{self, Checked, Connection, Facts, Need, Stop};
+use crate::policy::relay::{Direction, Place};
 use crate::policy::reputation::Verdict;
-use crate::smtp::address::ReversePath;
+use crate::smtp::address::ForwardPath;
 use crate::smtp::refusal::{Reason, Stage};
 use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
@@ -25,6 +26,7 @@ const VERDICT: Duration = Duration::from_secs(300);
 pub(super) struct Judge {
     edge: Arc<Edge>,
     generation: Arc<Generation>,
+    direction: Direction,
     client: IpAddr,
     standing: Option<Standing>,
     size: Option<u64>,
@@ -33,6 +35,8 @@ pub(super) struct Judge {
     verdict: Option<(Verdict, Instant)>,
     /// What SPF says of the sender of the message that is open.
     spf: Option<Checked>,
+    /// Whether mail for a domain has a place to go; the last that was asked about.
+    place: Option<(ForwardPath, Place)>,
     /// Whether this transaction has counted as an offence.
     offended: bool,
 }
@@ -41,6 +45,7 @@ pub(super) struct Judge {
 pub(super) enum Learnt {
     Reputation(Verdict),
     Spf(Box<Checked>),
+    Place(ForwardPath, Place),
 }
 
 /// A question to the network.
@@ -48,19 +53,27 @@ pub(super) type Learning = Pin<Box<dyn Future<Output = Learnt> + Send>>;
 
 impl Judge {
     /// Begins to ask DNS lists, so that their answer is there when it is needed.
-    pub(super) fn new(edge: Arc<Edge>, generation: Arc<Generation>, client: IpAddr) -> Self {
+    pub(super) fn new(
+        edge: Arc<Edge>,
+        generation: Arc<Generation>,
+        direction: Direction,
+        client: IpAddr,
+    ) -> Self {
         let mut judge = Self {
             edge,
             generation,
+            direction,
             client,
             standing: None,
             size: None,
             asking: None,
             verdict: None,
             spf: None,
+            place: None,
             offended: false,
         };
-        if judge.generation.policy.reputation.is_on() {
+        let asks = direction == Direction::Inbound && judge.generation.policy.reputation.is_on();
+        if asks {
             let connection = &judge.standing().connection;
             if connection.approved.is_none() && connection.refused.is_none() {
                 judge.asking = Some(judge.ask_zones());
@@ -75,7 +88,14 @@ impl Judge {
     }
 
     fn standing(&mut self) -> &Standing {
-        self.standing.get_or_insert_with(|| self.edge.standing(self.client))
+        self.standing.get_or_insert_with(|| {
+            let standing = self.edge.standing(self.client);
+            match self.direction {
+                Direction::Inbound => standing,
+                // Lists are about who sends to us.
+                Direction::Outgoing => Standing { connection: Connection::default(), ..standing },
+            }
+        })
     }
 
     fn ask_zones(&self) -> JoinHandle<Verdict> {
@@ -107,13 +127,21 @@ impl Judge {
         question: &Question,
         session: &Session,
     ) -> Result<Answer, Need> {
-        let (Question::Mail { sender, .. } | Question::Rcpt { sender, .. }) = question;
+        let sender = question.sender();
         if let Question::Mail { parameters, .. } = question {
             self.begin(parameters.size);
         }
         self.standing();
         let Some(standing) = &self.standing else { return Err(Need::Reputation) };
+        let place = match (question, &self.place) {
+            (Question::Rcpt { recipient, .. }, Some((path, place))) if path == recipient => {
+                Some(place)
+            }
+            _ => None,
+        };
         let facts = Facts {
+            direction: self.direction,
+            place,
             client: self.client,
             tls: session.client().tls.as_ref(),
             connection: &standing.connection,
@@ -139,10 +167,22 @@ impl Judge {
     pub(super) fn learning(
         &mut self,
         need: Need,
-        sender: &ReversePath,
+        question: &Question,
         session: &Session,
     ) -> Learning {
+        let sender = question.sender();
         match need {
+            Need::Place => {
+                let asker = self.edge.asker(&self.generation);
+                let path = match question {
+                    Question::Rcpt { recipient, .. } => recipient.clone(),
+                    Question::Mail { .. } => ForwardPath::Postmaster,
+                };
+                Box::pin(async move {
+                    let place = asker.place(&path).await;
+                    Learnt::Place(path, place)
+                })
+            }
             Need::Spf => {
                 let asker = self.edge.asker(&self.generation);
                 let (client, helo) = (self.client, session.helo().to_owned());
@@ -164,6 +204,7 @@ impl Judge {
         match learnt {
             Learnt::Reputation(verdict) => self.verdict = Some((verdict, Instant::now())),
             Learnt::Spf(checked) => self.spf = Some(*checked),
+            Learnt::Place(path, place) => self.place = Some((path, place)),
         }
     }
 
@@ -175,23 +216,31 @@ impl Judge {
                     && reply.code == 550
                     && matches!(reply.enhanced, Some(Enhanced(5, 1, 1)))
             });
-            if at_backend && let Some(recipient) = &attempt.recipient {
+            let is_inbound = self.direction == Direction::Inbound;
+            if at_backend
+                && is_inbound
+                && let Some(recipient) = &attempt.recipient
+            {
                 self.edge.remember_invalid(recipient, Instant::now());
             }
             let offence =
                 if at_backend { Some(Offence::Dictionary) } else { offence(refusal.reason) };
             // One message to many is one offence; but each guess is one.
             if let Some(offence) = offence
+                && is_inbound
                 && (offence == Offence::Dictionary || !self.offended)
             {
                 self.offended |= offence != Offence::Dictionary;
                 self.edge.offend(self.client, &self.generation, offence);
             }
         }
+        let customer = self.watch(&attempt, session);
         self.standing();
         let country = self.standing.as_ref().and_then(|standing| standing.country.clone());
         let listed = self.verdict.as_ref().filter(|(verdict, _)| !verdict.hits.is_empty());
         self.edge.events.add(Event {
+            direction: self.direction,
+            customer,
             client: self.client,
             country,
             helo: session.helo().to_owned(),
@@ -200,6 +249,35 @@ impl Judge {
             spf: self.spf.as_ref().map(|checked| checked.evaluation.outcome.name()),
             attempt,
         });
+    }
+}
+
+impl Judge {
+    /// Counts what a customer's host does; gives whose host it is.
+    fn watch(&self, attempt: &Attempt, session: &Session) -> Option<Arc<str>> {
+        if self.direction == Direction::Inbound {
+            return None;
+        }
+        let certificate = session.client().tls.as_ref().and_then(|tls| tls.certificate.as_deref());
+        let relay = &self.generation.policy.relay;
+        let customer = relay.customer_of(self.client, certificate)?.name.clone();
+        let valid = match &attempt.outcome {
+            Outcome::Accepted => true,
+            Outcome::Refused(refusal) => match (refusal.reason, refusal.passed.as_deref()) {
+                (Reason::NoSuchDomain | Reason::NullMx | Reason::UnknownRecipient, _) => false,
+                // The backend knows no such recipient (RFC 3463 section 3.2).
+                (_, Some(reply)) if matches!(reply.enhanced, Some(Enhanced(5, 1, _))) => false,
+                // Forged senders say as much as many senders do.
+                (Reason::ForgedSender | Reason::SenderNotRegistered, _) => true,
+                _ => return Some(customer),
+            },
+        };
+        let sender = attempt.sender.as_ref().and_then(|sender| sender.mailbox()?.domain());
+        let sender = sender.map(|domain| domain.as_str());
+        if attempt.recipient.is_some() {
+            self.edge.watch_host(&self.generation, self.client, &customer, sender, valid);
+        }
+        Some(customer)
     }
 }
 

@@ -14,6 +14,7 @@ use super::connection::{self, Accepted};
 use super::edge::{Edge, Generation, is_in, network, now};
 use super::proxy;
 use crate::config::smtp::{Listen, Smtp};
+use crate::policy::relay::Direction;
 use crate::policy::tls::Mode;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::session::{Client, Settings};
@@ -23,19 +24,37 @@ const TOLD: usize = 64;
 
 /// Sockets that are listened on.
 #[derive(Debug)]
-pub struct Listeners(Vec<(TcpListener, bool)>);
+pub struct Listeners(Vec<(TcpListener, Kind)>);
+
+/// What is served at a socket.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    direction: Direction,
+    /// Whether it begins with TLS.
+    implicit: bool,
+}
 
 /// Listens on every address.
 ///
 /// # Errors
 ///
 /// When one cannot be had; then none is.
-pub fn bind(listen: &Listen) -> Result<Listeners> {
-    let plain = listen.smtp.iter().map(|address| (*address, false));
-    let implicit = listen.smtps.iter().map(|address| (*address, true));
-    let listeners = plain.chain(implicit).map(|(address, tls)| {
+pub fn bind(smtp: &Smtp) -> Result<Listeners> {
+    let Listen { smtp: plain, smtps, .. } = &smtp.listen;
+    let relay = smtp.relay.as_ref();
+    let none = Vec::new();
+    let sockets = [
+        (plain, Direction::Inbound, false),
+        (smtps, Direction::Inbound, true),
+        (relay.map_or(&none, |relay| &relay.listen), Direction::Outgoing, false),
+        (relay.map_or(&none, |relay| &relay.listen_tls), Direction::Outgoing, true),
+    ];
+    let sockets = sockets.into_iter().flat_map(|(addresses, direction, implicit)| {
+        addresses.iter().map(move |address| (*address, Kind { direction, implicit }))
+    });
+    let listeners = sockets.map(|(address, kind)| {
         let listener = listen_on(address).with_context(|| format!("cannot listen on {address}"))?;
-        Ok((listener, tls))
+        Ok((listener, kind))
     });
     listeners.collect::<Result<_>>().map(Listeners)
 }
@@ -61,8 +80,8 @@ impl Listeners {
         let places = places(&edge.generation().smtp);
         // Each listener that waits holds a place, and the one that asks its own.
         let all = Arc::new(Semaphore::new(places + TOLD + self.0.len().saturating_sub(1)));
-        for (listener, implicit) in self.0 {
-            tokio::spawn(accept(listener, implicit, edge.clone(), all.clone()));
+        for (listener, kind) in self.0 {
+            tokio::spawn(accept(listener, kind, edge.clone(), all.clone()));
         }
     }
 }
@@ -86,7 +105,7 @@ fn places(smtp: &Smtp) -> usize {
     wanted.min(possible)
 }
 
-async fn accept(listener: TcpListener, implicit: bool, edge: Arc<Edge>, all: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, all: Arc<Semaphore>) {
     let mut ending = edge.ending();
     loop {
         let Ok(place) = all.clone().acquire_owned().await else { return };
@@ -99,7 +118,7 @@ async fn accept(listener: TcpListener, implicit: bool, edge: Arc<Edge>, all: Arc
             Ok((stream, address)) => {
                 _ = stream.set_nodelay(true);
                 let full = all.available_permits() < TOLD;
-                tokio::spawn(begin(edge.clone(), stream, address, implicit, full, place));
+                tokio::spawn(begin(edge.clone(), stream, address, kind, full, place));
             }
             Err(error) => {
                 // Out of descriptors, mostly: those that are open must end first.
@@ -149,7 +168,7 @@ async fn begin(
     edge: Arc<Edge>,
     mut stream: TcpStream,
     mut address: SocketAddr,
-    implicit: bool,
+    kind: Kind,
     full: bool,
     place: OwnedSemaphorePermit,
 ) {
@@ -176,8 +195,19 @@ async fn begin(
     };
     let client = client(&edge, &generation, address);
     let settings = settings(&generation, address.ip());
-    let accepted =
-        Accepted { edge, generation, stream, address, local, implicit, client, settings, refusal };
+    let Kind { direction, implicit } = kind;
+    let accepted = Accepted {
+        edge,
+        generation,
+        stream,
+        address,
+        local,
+        direction,
+        implicit,
+        client,
+        settings,
+        refusal,
+    };
     connection::serve(accepted).await;
     drop(counted);
     drop(place);

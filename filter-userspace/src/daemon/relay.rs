@@ -1,0 +1,133 @@
+//! Hosts that may not send out for a time: listed, let back, and kept across
+//! restarts.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::core::Daemon;
+use super::requests::not_found;
+use crate::control::protocol::{Failure, SuspendedHost};
+use crate::io::{clock, files};
+use crate::policy::relay::{Suspension, Suspicion};
+
+/// The file in the state folder: a host a line, with the reason, when it ends in
+/// seconds of the Unix epoch, and the customer.
+const FILE_NAME: &str = "suspended.txt";
+
+impl Daemon {
+    /// The hosts that may not send out for a time.
+    pub(super) fn suspended(&self) -> Vec<SuspendedHost> {
+        let suspended = self.edge.iter().flat_map(|edge| edge.suspended());
+        let mut hosts: Vec<_> = suspended.map(|suspension| described(&suspension)).collect();
+        hosts.sort_by_key(|host| host.address);
+        hosts
+    }
+
+    /// Lets hosts send out again.
+    pub(super) fn resume(
+        &mut self,
+        address: Option<IpAddr>,
+        customer: Option<&str>,
+    ) -> Result<Vec<SuspendedHost>, Failure> {
+        let resumed = self.edge.iter().flat_map(|edge| edge.resume(address, customer));
+        let resumed: Vec<_> = resumed.map(|suspension| described(&suspension)).collect();
+        if resumed.is_empty() {
+            return Err(not_found("no such host is suspended"));
+        }
+        for host in &resumed {
+            tracing::info!(host = %host.address, customer = host.customer, "may send out again");
+        }
+        self.save_suspended();
+        Ok(resumed)
+    }
+
+    /// What is suspended since before this daemon.
+    pub(super) fn restore_suspended(&mut self) {
+        let Some(edge) = &self.edge else { return };
+        let path = self.config.state.folder.join(FILE_NAME);
+        let Ok(text) = fs::read_to_string(&path) else { return };
+        let (now, unix) = (Instant::now(), clock::unix_seconds());
+        for line in text.lines() {
+            match suspension(line, now, unix) {
+                Some(suspension) if suspension.until > now => edge.suspend(suspension),
+                Some(_) => {}
+                None => tracing::error!("{}: not as it was written: {line:?}", path.display()),
+            }
+        }
+        self.suspended_saved = text;
+    }
+
+    /// Keeps what is suspended, where that changed.
+    pub(super) fn save_suspended(&mut self) {
+        let Some(edge) = &self.edge else { return };
+        let (now, unix) = (Instant::now(), clock::unix_seconds());
+        let mut lines: Vec<_> = edge
+            .suspended()
+            .iter()
+            .map(|one| {
+                let until = unix + one.until.saturating_duration_since(now).as_secs();
+                (one.host, one.suspicion.name(), until, one.customer.clone())
+            })
+            .collect();
+        lines.sort();
+        let hosts = |text: &str| {
+            text.lines()
+                .filter_map(|line| line.split(' ').next().map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        let mut text = String::new();
+        for (host, reason, until, customer) in lines {
+            // Writing to a text does not fail.
+            _ = writeln!(text, "{host} {reason} {until} {customer}");
+        }
+        // Ends are rounded anew each time: hosts are what counts.
+        if hosts(&text) == hosts(&self.suspended_saved) {
+            return;
+        }
+        match save(&self.config.state.folder, &text) {
+            Ok(()) => self.suspended_saved = text,
+            Err(error) => tracing::error!("suspended hosts are not saved: {error}"),
+        }
+    }
+
+    /// What an operator is told of it.
+    pub(super) fn suspended_alarms(&self) -> Vec<String> {
+        let hosts = self.suspended().into_iter();
+        let alarm = |host: SuspendedHost| {
+            let SuspendedHost { address, customer, reason, .. } = host;
+            format!(
+                "{address} of {customer} may not send out for a time ({reason}); `mxdp relay \
+                 resume {address}` lets it"
+            )
+        };
+        hosts.map(alarm).collect()
+    }
+}
+
+fn save(folder: &Path, text: &str) -> std::io::Result<()> {
+    files::replace(&folder.join(FILE_NAME), text.as_bytes())
+}
+
+fn suspension(line: &str, now: Instant, unix: u64) -> Option<Suspension> {
+    let mut words = line.splitn(4, ' ');
+    let host = words.next()?.parse().ok()?;
+    let reason = words.next()?;
+    let suspicion = Suspicion::ALL.into_iter().find(|known| known.name() == reason)?;
+    let until: u64 = words.next()?.parse().ok()?;
+    let customer = words.next()?.into();
+    let until = now + Duration::from_secs(until.saturating_sub(unix).min(86_400));
+    Some(Suspension { host, customer, suspicion, until })
+}
+
+fn described(suspension: &Suspension) -> SuspendedHost {
+    let left = suspension.until.saturating_duration_since(Instant::now());
+    SuspendedHost {
+        address: suspension.host,
+        customer: suspension.customer.to_string(),
+        reason: suspension.suspicion.name().to_owned(),
+        remaining_s: left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+    }
+}

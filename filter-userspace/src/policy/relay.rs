@@ -1,0 +1,392 @@
+//! The outgoing relay: customers, the hosts and domains that are theirs, and hosts
+//! that behave as if they were no longer in their owner's hands.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use lru::LruCache;
+
+use crate::smtp::address::Domain;
+use crate::smtp::session::BackendName;
+
+/// Hosts that are watched at once; the longest unused is forgotten first.
+const HOSTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From anybody to the domains that are served here.
+    #[default]
+    Inbound,
+    /// From customers to anybody.
+    Outgoing,
+}
+
+impl Direction {
+    /// Its name in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+/// Who may send out through here, and for which domains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relay {
+    /// Where their mail goes; without one there is no relay.
+    pub backend: Option<BackendName>,
+    /// Those who may.
+    pub customers: Vec<Customer>,
+    /// What becomes of a customer's domain as sender from a stranger, where mail
+    /// comes in.
+    pub own_domain: OwnDomain,
+    /// The line of the configuration.
+    pub line: u32,
+}
+
+/// Whoever may send out through here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Customer {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its hosts.
+    pub networks: Vec<IpNet>,
+    /// The subjects of its hosts' TLS certificates.
+    pub certificates: Vec<String>,
+    /// Its domains; `true` stands for all below.
+    pub domains: Vec<(Domain, bool)>,
+    /// The line of the configuration.
+    pub line: u32,
+}
+
+/// What becomes of a forged sender where mail comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnDomain {
+    /// Nothing.
+    Accept,
+    /// The message gets a header field.
+    #[default]
+    Tag,
+    /// 550.
+    Reject,
+}
+
+impl Relay {
+    /// Whose host a client is: by its certificate, else by the longest of the
+    /// networks that have its address.
+    #[must_use]
+    pub fn customer_of(&self, client: IpAddr, certificate: Option<&str>) -> Option<&Customer> {
+        let shown = certificate.and_then(|shown| {
+            self.customers.iter().find(|one| one.certificates.iter().any(|known| known == shown))
+        });
+        shown.or_else(|| {
+            let length = |customer: &Customer| {
+                let networks = customer.networks.iter();
+                let has = networks.filter(|network| network.contains(&client));
+                has.map(IpNet::prefix_len).max()
+            };
+            let lengths = self.customers.iter().filter_map(|one| Some((length(one)?, one)));
+            lengths.max_by_key(|(length, _)| *length).map(|(_, customer)| customer)
+        })
+    }
+
+    /// Whose domain it is: the nearest name counts.
+    #[must_use]
+    pub fn owner_of(&self, domain: &Domain) -> Option<&Customer> {
+        let of = |name: &str, below: bool| {
+            self.customers.iter().find(|customer| {
+                let mut names = customer.domains.iter();
+                names.any(|(known, is_below)| *is_below == below && known.as_str() == name)
+            })
+        };
+        if let Some(owner) = of(domain.as_str(), false) {
+            return Some(owner);
+        }
+        let mut name = domain.as_str();
+        while let Some((_, above)) = name.split_once('.') {
+            if let Some(owner) = of(above, true) {
+                return Some(owner);
+            }
+            name = above;
+        }
+        None
+    }
+}
+
+/// Whether mail for a domain has a place to go (RFC 5321 section 5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has.
+    Known,
+    /// There is no such domain, or no host of it.
+    None,
+    /// The domain says that it takes no mail (RFC 7505).
+    NullMx,
+    /// Name servers do not say.
+    Unknown(String),
+}
+
+/// What a host may do within a window before it is taken for compromised; 0 is no
+/// limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// The window.
+    pub window: Duration,
+    /// Recipients.
+    pub recipients: u32,
+    /// The share of recipients that are not valid, in percent.
+    pub invalid_percent: u32,
+    /// The recipients from which on that share is looked at.
+    pub invalid_minimum: u32,
+    /// Different domains of senders.
+    pub sender_domains: u32,
+    /// How long a host is suspended.
+    pub suspension: Duration,
+}
+
+/// Why a host is suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// More recipients than permitted.
+    Recipients,
+    /// Too many of them are not valid.
+    Invalid,
+    /// Senders of too many domains.
+    SenderDomains,
+}
+
+impl Suspicion {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Recipients, Self::Invalid, Self::SenderDomains];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recipients => "recipients",
+            Self::Invalid => "invalid_recipients",
+            Self::SenderDomains => "sender_domains",
+        }
+    }
+}
+
+/// A host that may not send for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// The host (IPv6: its /64).
+    pub host: IpAddr,
+    /// Whose it is.
+    pub customer: Arc<str>,
+    /// Why.
+    pub suspicion: Suspicion,
+    /// Until when.
+    pub until: Instant,
+}
+
+/// What hosts of customers did.
+#[derive(Debug)]
+pub struct Watch {
+    hosts: LruCache<IpAddr, Host>,
+    suspended: LruCache<IpAddr, Suspension>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Host {
+    since: Instant,
+    recipients: u32,
+    invalid: u32,
+    /// Hashes of the domains of senders, one more than permitted at most.
+    domains: HashSet<u64>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            hosts: LruCache::new(HOSTS),
+            suspended: LruCache::new(HOSTS),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Watch {
+    /// Counts a recipient that a host named, and suspends the host where that was one
+    /// too many.
+    pub fn count(
+        &mut self,
+        limits: &RelayLimits,
+        (host, customer): (IpAddr, &Arc<str>),
+        sender: Option<&str>,
+        valid: bool,
+        now: Instant,
+    ) -> Option<&Suspension> {
+        if self.is_suspended(host, now) {
+            return None;
+        }
+        let new = || Host { since: now, recipients: 0, invalid: 0, domains: HashSet::new() };
+        let known = self.hosts.get_or_insert_mut(host, new);
+        if now.duration_since(known.since) > limits.window {
+            *known = new();
+        }
+        known.recipients += 1;
+        known.invalid += u32::from(!valid);
+        let most = usize::try_from(limits.sender_domains).unwrap_or(usize::MAX);
+        if let Some(domain) = sender.filter(|_| known.domains.len() <= most) {
+            known.domains.insert(self.hasher.hash_one(domain));
+        }
+        let Host { recipients, invalid, .. } = *known;
+        let share =
+            u64::from(invalid) * 100 > u64::from(recipients) * u64::from(limits.invalid_percent);
+        let suspicion = if limits.recipients > 0 && recipients > limits.recipients {
+            Suspicion::Recipients
+        } else if limits.invalid_percent > 0 && recipients >= limits.invalid_minimum && share {
+            Suspicion::Invalid
+        } else if limits.sender_domains > 0 && known.domains.len() > most {
+            Suspicion::SenderDomains
+        } else {
+            return None;
+        };
+        self.hosts.pop(&host);
+        let until = now + limits.suspension;
+        let suspension = Suspension { host, customer: customer.clone(), suspicion, until };
+        self.suspended.put(host, suspension);
+        self.suspended.peek(&host)
+    }
+
+    /// Whether a host is suspended.
+    #[must_use]
+    pub fn is_suspended(&self, host: IpAddr, now: Instant) -> bool {
+        self.suspended.peek(&host).is_some_and(|suspension| suspension.until > now)
+    }
+
+    /// The hosts that are suspended.
+    #[must_use]
+    pub fn suspended(&self, now: Instant) -> Vec<Suspension> {
+        let suspended = self.suspended.iter().map(|(_, suspension)| suspension);
+        suspended.filter(|suspension| suspension.until > now).cloned().collect()
+    }
+
+    /// Suspends a host that was before.
+    pub fn restore(&mut self, suspension: Suspension) {
+        self.suspended.put(suspension.host, suspension);
+    }
+
+    /// Lets hosts send again, and gives them.
+    pub fn resume(
+        &mut self,
+        is_meant: impl Fn(&Suspension) -> bool,
+        now: Instant,
+    ) -> Vec<Suspension> {
+        let mut meant = self.suspended(now);
+        meant.retain(is_meant);
+        for suspension in &meant {
+            self.suspended.pop(&suspension.host);
+        }
+        meant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn customer(name: &str, networks: &[&str], domains: &[(&str, bool)]) -> Customer {
+        Customer {
+            name: name.into(),
+            networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+            certificates: vec![format!("CN={name}")],
+            domains: domains.iter().map(|(d, below)| (Domain::parse(d).unwrap(), *below)).collect(),
+            line: 1,
+        }
+    }
+
+    #[test]
+    fn hosts_and_domains_have_owners() {
+        let relay = Relay {
+            customers: vec![
+                customer("wide", &["192.0.2.0/24", "2001:db8::/32"], &[("wide.example", false)]),
+                customer(
+                    "near",
+                    &["192.0.2.128/25"],
+                    &[("near.example", true), ("a.near.example", false)],
+                ),
+            ],
+            ..Relay::default()
+        };
+        let host = |ip: &str, shown| {
+            relay.customer_of(ip.parse().unwrap(), shown).map(|customer| &*customer.name)
+        };
+        assert_eq!(host("192.0.2.1", None), Some("wide"));
+        assert_eq!(host("192.0.2.200", None), Some("near"));
+        assert_eq!(host("192.0.2.200", Some("CN=wide")), Some("wide"));
+        assert_eq!(host("198.51.100.1", Some("CN=near")), Some("near"));
+        assert_eq!(host("198.51.100.1", Some("CN=other")), None);
+        let owner = |name: &str| {
+            relay.owner_of(&Domain::parse(name).unwrap()).map(|customer| &*customer.name)
+        };
+        assert_eq!(owner("wide.example"), Some("wide"));
+        assert_eq!(owner("x.wide.example"), None);
+        assert_eq!(owner("b.a.near.example"), Some("near"));
+        assert_eq!(owner("near.example"), None);
+    }
+
+    const LIMITS: RelayLimits = RelayLimits {
+        window: Duration::from_secs(60),
+        recipients: 100,
+        invalid_percent: 50,
+        invalid_minimum: 10,
+        sender_domains: 5,
+        suspension: Duration::from_secs(600),
+    };
+
+    /// What a host is suspended for, after so many recipients.
+    fn after(count: u32, step: impl Fn(u32) -> (String, bool, u64)) -> Option<(u32, Suspicion)> {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let host = (IpAddr::from([192, 0, 2, 1]), &Arc::from("c"));
+        for number in 1..=count {
+            let (sender, valid, second) = step(number);
+            let now = start + Duration::from_secs(second);
+            if let Some(found) = watch.count(&LIMITS, host, Some(&sender), valid, now) {
+                return Some((number, found.suspicion));
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn hosts_that_misbehave_are_suspended() {
+        let own = || "own.example".to_owned();
+        assert_eq!(after(100, |_| (own(), true, 0)), None);
+        assert_eq!(after(200, |_| (own(), true, 0)), Some((101, Suspicion::Recipients)));
+        assert_eq!(after(200, |n| (own(), true, u64::from(n))), None, "slowly");
+        assert_eq!(after(200, |_| (own(), false, 0)), Some((10, Suspicion::Invalid)));
+        assert_eq!(after(100, |n| (own(), n % 2 == 1, 0)), None, "half of them");
+        let many = |n: u32| (format!("d{n}.example"), true, 0);
+        assert_eq!(after(200, many), Some((6, Suspicion::SenderDomains)));
+    }
+
+    #[test]
+    fn a_suspension_is_of_one_host_and_ends() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (bad, good) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let name: Arc<str> = "c".into();
+        for _ in 0..20 {
+            watch.count(&LIMITS, (bad, &name), None, false, now);
+            watch.count(&LIMITS, (good, &name), None, true, now);
+        }
+        assert!(watch.is_suspended(bad, now) && !watch.is_suspended(good, now));
+        assert_eq!(watch.suspended(now).len(), 1);
+        assert!(!watch.is_suspended(bad, now + LIMITS.suspension));
+        assert_eq!(watch.resume(|one| *one.customer == *"c", now).len(), 1);
+        assert!(!watch.is_suspended(bad, now));
+    }
+}
