@@ -2,7 +2,10 @@
 //!
 //! Each configuration has a network namespace, a daemon and backends of its own;
 //! its transcripts follow each other in it. The comments at its top say which
-//! backends it has: `# smtp-sink 127.0.0.1:2601 OPTIONS`, or `# mxdp trial`.
+//! backends it has: `# smtp-sink 127.0.0.1:2601 OPTIONS`, or `# mxdp trial`; and which
+//! name servers, each on a port of 127.0.0.1: `# rbldnsd PORT ZONE:TYPE:FILE…`,
+//! `# nsd PORT FILE`, and `# dns PORT END=PORT…` before them, with `# dns-fault NAME
+//! drop` (or `servfail`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +22,8 @@ use mxdp::smtp::refusal::Reason;
 use mxdp_tests::daemon::{Daemon, Home, files_below, wait_for};
 use mxdp_tests::dialogue::{self, Dialogue};
 use mxdp_tests::netns::{Namespace, unique};
+use mxdp_tests::peers::dns::{Nsd, Rbldnsd, Zone};
+use mxdp_tests::peers::dns_relay::{DnsRelay, Fault};
 use mxdp_tests::peers::{self, Process};
 use mxdp_tests::transcript::{self, Step, Transcript, matches, words};
 use nix::sys::signal::Signal;
@@ -46,8 +51,64 @@ const BETWEEN: Duration = Duration::from_millis(50);
 /// A configuration in its namespace.
 struct World {
     home: Home,
-    namespace: Namespace,
     _sinks: Vec<Process>,
+    _names: Names,
+    namespace: Namespace,
+}
+
+/// The name servers of a world.
+#[derive(Default)]
+struct Names {
+    lists: Vec<Rbldnsd>,
+    servers: Vec<Nsd>,
+    relays: Vec<DnsRelay>,
+}
+
+impl Names {
+    fn start(&mut self, namespace: &Namespace, home: &Home, line: &str) {
+        let read = |file: &str| fs::read_to_string(home.path(file)).expect("a zone's data");
+        let mut words = line.split(' ');
+        let kind = words.next().unwrap_or_default();
+        let mut port = || words.next().and_then(|word| word.parse().ok()).expect("a port");
+        match kind {
+            "rbldnsd" => {
+                let port = port();
+                let zones: Vec<_> = words
+                    .map(|word| {
+                        let mut parts = word.split(':');
+                        let mut part = || parts.next().expect("ZONE:TYPE:FILE");
+                        (part(), part(), read(part()))
+                    })
+                    .collect();
+                let zones: Vec<_> =
+                    zones.iter().map(|(name, kind, data)| Zone { name, kind, data }).collect();
+                self.lists.push(Rbldnsd::start(namespace, port, &zones));
+            }
+            "nsd" => {
+                let port = port();
+                let zone = read(words.next().expect("a file"));
+                self.servers.push(Nsd::start(namespace, port, &zone));
+            }
+            "dns" => {
+                let port = port();
+                let upstreams: Vec<_> = words
+                    .map(|word| word.split_once('=').expect("END=PORT"))
+                    .map(|(end, port)| (end, port.parse().expect("a port")))
+                    .collect();
+                self.relays.push(DnsRelay::start(namespace, port, &upstreams));
+            }
+            "dns-fault" => {
+                let (name, fault) = (words.next().expect("a name"), words.next());
+                let fault = match fault {
+                    Some("drop") => Fault::Drop,
+                    Some("servfail") => Fault::Code(2),
+                    other => panic!("no fault: {other:?}"),
+                };
+                self.relays.last().expect("dns before it").fault(name, false, None, fault);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl World {
@@ -56,6 +117,9 @@ impl World {
         for address in ADDRESSES {
             namespace.ip(&format!("addr add {address} dev lo"));
         }
+        // Every address of this network is a client's.
+        namespace.ip("-6 route add local 2001:db8:2::/48 dev lo");
+        namespace.run(|| fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1")).expect("root");
         let home = Home::new();
         copy(&transcript::folder().join("files"), &home.path(""));
         certificates(&home);
@@ -64,6 +128,8 @@ impl World {
         let comments = || text.lines().filter_map(|line| line.strip_prefix("# "));
         let sinks = comments().filter_map(|line| line.strip_prefix("smtp-sink "));
         let sinks = sinks.map(|options| smtp_sink(&namespace, options)).collect();
+        let mut names = Names::default();
+        comments().for_each(|line| names.start(&namespace, &home, line));
         let is_trial = comments().any(|line| line == "mxdp trial");
         let filter = "interfaces = [\"lo\"]\nmode = \"generic\"\nports = [25, 465]";
         if is_trial {
@@ -76,7 +142,10 @@ impl World {
         } else {
             home.configure(filter, &text);
         }
-        (Self { home, namespace, _sinks: sinks }, if is_trial { "trial" } else { "run" })
+        (
+            Self { home, _sinks: sinks, _names: names, namespace },
+            if is_trial { "trial" } else { "run" },
+        )
     }
 }
 
