@@ -122,9 +122,10 @@ impl World {
         namespace.run(|| fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1")).expect("root");
         let home = Home::new();
         copy(&transcript::folder().join("files"), &home.path(""));
-        certificates(&home);
+        let fingerprint = certificates(&home);
         let text = fs::read_to_string(transcript::folder().join(format!("{configuration}.toml")))
             .expect("the configuration");
+        let text = text.replace("FINGERPRINT", &fingerprint);
         let comments = || text.lines().filter_map(|line| line.strip_prefix("# "));
         let sinks = comments().filter_map(|line| line.strip_prefix("smtp-sink "));
         let sinks = sinks.map(|options| smtp_sink(&namespace, options)).collect();
@@ -157,8 +158,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// An authority, the server's certificate by it, a client's, and a stranger's.
-fn certificates(home: &Home) {
+/// An authority, the server's certificate by it, a client's, and a stranger's. Gives
+/// the fingerprint of the client's.
+fn certificates(home: &Home) -> String {
     let named = |name: &str| {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -169,15 +171,19 @@ fn certificates(home: &Home) {
     let issued = authority.self_signed(&key).expect("an authority");
     home.write("authority.pem", issued.pem());
     let issuer = Issuer::new(authority, key);
+    let mut fingerprint = String::new();
     for (file, name) in [("server", "mx.example.org"), ("valid", "client.example")] {
         let (params, key) = named(name);
         let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        let digest = ring::digest::digest(&ring::digest::SHA256, certificate.der());
+        fingerprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}:")).collect();
         home.write(&format!("{file}.pem"), certificate.pem());
         home.write(&format!("{file}.key"), key.serialize_pem());
     }
     let (params, key) = named("client.example");
     home.write("stranger.pem", params.self_signed(&key).expect("a certificate").pem());
     home.write("stranger.key", key.serialize_pem());
+    fingerprint.trim_end_matches(':').to_owned()
 }
 
 /// smtp-sink at the address that its options begin with.

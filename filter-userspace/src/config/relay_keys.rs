@@ -91,7 +91,17 @@ fn check(root: &Section<'_>, customers: &[Customer], tls: &TlsSettings) {
 }
 
 fn customer(section: Section<'_>) -> Customer {
-    let certificates = section.strings("certificates");
+    let mut certificates = Vec::new();
+    for text in section.strings("certificates") {
+        // As `openssl x509 -fingerprint -sha256` prints it, with colons or without.
+        let digits = text.value.trim_start_matches("sha256:");
+        let plain: String = digits.chars().filter(|letter| *letter != ':').collect();
+        if plain.len() != 64 || !plain.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let message = format!("`{}` is no SHA-256 fingerprint", clean(text.value));
+            section.error(&text.span, "certificates", message);
+        }
+        certificates.push(format!("sha256:{}", plain.to_ascii_lowercase()));
+    }
     let domains = domain_names(&section, "domains");
     if domains.is_empty() {
         section.error(&section.span(), "domains", "name at least one, such as [\"example.org\"]");
@@ -99,7 +109,7 @@ fn customer(section: Section<'_>) -> Customer {
     let customer = Customer {
         name: required(&section, "name").into(),
         networks: networks(&section, "networks"),
-        certificates: certificates.iter().map(|text| text.value.to_owned()).collect(),
+        certificates,
         domains: domains.into_iter().map(|name| (name.domain, name.below)).collect(),
         line: section.line(),
     };

@@ -259,7 +259,7 @@ backend = "main"
 [[customer]]
 name = "acme"
 networks = ["192.0.2.0/24"]
-certificates = ["acme"]
+certificates = ["AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB"]
 domains = ["acme.example", "*.acme.example"]
 [dns]
 servers = ["127.0.0.1:53", "[::1]:53"]
@@ -316,7 +316,7 @@ fn what_belongs_to_a_customer_belongs_to_no_other() {
     let customers = "[relay]\nlisten = [\"0.0.0.0:587\"]\nbackend = \"none\"\n\
                      [[customer]]\nname = \"a\"\nnetworks = [\"192.0.2.0/24\"]\n\
                      domains = [\"a.example\"]\n[[customer]]\nname = \"a\"\n\
-                     networks = [\"192.0.2.77/24\"]\ncertificates = [\"x\"]\n\
+                     networks = [\"192.0.2.77/24\"]\ncertificates = [\"AB:cd\"]\n\
                      domains = [\"A.example\"]\n[[customer]]\nname = \"b\"\n";
     let errors = errors(&format!("{MINIMAL}{SMTP_MINIMAL}{customers}"));
     for part in [
@@ -325,6 +325,7 @@ fn what_belongs_to_a_customer_belongs_to_no_other() {
         "customer.domains: a.example is a's as well",
         "customer.networks: 192.0.2.0/24 is a's as well",
         "customer.certificates: needs tls.client_ca",
+        "customer.certificates: `AB:cd` is no SHA-256 fingerprint",
         "customer.networks: names no host",
         "customer.domains: name at least one",
     ] {

@@ -59,7 +59,7 @@ pub struct Customer {
     pub name: Arc<str>,
     /// Its hosts.
     pub networks: Vec<IpNet>,
-    /// The subjects of its hosts' TLS certificates.
+    /// The fingerprints of its hosts' TLS certificates: `sha256:` and lower-case hex.
     pub certificates: Vec<String>,
     /// Its domains; `true` stands for all below.
     pub domains: Vec<(Domain, bool)>,

@@ -16,6 +16,9 @@ const VOIDS: u32 = 2;
 /// The hosts of an `mx`, and the names of an address (section 4.6.4).
 const HOSTS: usize = 10;
 
+/// What is wrong with a redirect whose name depends on a local part that is not ASCII.
+const NOT_ASCII: &str = "the local part is not ASCII, and a name depends on it";
+
 /// The longest explanation, in bytes.
 const EXPLANATION: usize = 500;
 
@@ -27,6 +30,8 @@ pub(super) enum Halt {
     Temporary(String),
     /// A record is wrong.
     Permanent(String),
+    /// A macro stands for what is not ASCII, which no name has (RFC 8616 section 4).
+    NotAscii,
 }
 
 type Result<T> = std::result::Result<T, Halt>;
@@ -69,6 +74,7 @@ pub fn check(input: &Input<'_>, known: &Known) -> Step<Evaluation> {
         Err(Halt::Missing) => return Step::Ask(walk.missing),
         Err(Halt::Temporary(why)) => (Verdict::plain(Outcome::TempError), Some(why)),
         Err(Halt::Permanent(why)) => (Verdict::plain(Outcome::PermError), Some(why)),
+        Err(Halt::NotAscii) => (Verdict::plain(Outcome::PermError), Some(NOT_ASCII.to_owned())),
     };
     let mut explanation = None;
     if let (Outcome::Fail, Some((exp, at))) = (verdict.outcome, &verdict.exp) {
@@ -108,6 +114,8 @@ pub(super) struct Walk<'a> {
     sender: Option<Sender<'a>>,
     terms: u32,
     voids: u32,
+    /// Whether the term has had an empty answer: it counts once.
+    term_is_void: bool,
     pub(super) missing: Vec<Query>,
     trace: Vec<TraceLine>,
 }
@@ -120,6 +128,7 @@ impl<'a> Walk<'a> {
             sender: None,
             terms: 0,
             voids: 0,
+            term_is_void: false,
             missing: Vec::new(),
             trace: Vec::new(),
         }
@@ -148,7 +157,8 @@ impl<'a> Walk<'a> {
     /// The same, for a term: too many empty answers are an error.
     pub(super) fn look_for_term(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
         let answer = self.look(name, kind)?;
-        if answer.records.is_empty() {
+        if answer.records.is_empty() && !self.term_is_void {
+            self.term_is_void = true;
             self.voids += 1;
             if self.voids > VOIDS {
                 let why = format!("{name}: more than {VOIDS} names that do not resolve");
@@ -161,6 +171,7 @@ impl<'a> Walk<'a> {
     /// One more term that asks DNS.
     pub(super) fn count_term(&mut self) -> Result<()> {
         self.terms += 1;
+        self.term_is_void = false;
         if self.terms > TERMS {
             let why = format!("more than {TERMS} terms that ask DNS");
             return Err(Halt::Permanent(why));
@@ -215,7 +226,9 @@ impl<'a> Walk<'a> {
                     let exp = record.exp.map(|exp| (exp, domain.to_owned()));
                     return Ok(Verdict { outcome, mechanism: Some(text.clone()), exp });
                 }
-                Ok(false) => self.say(depth + 1, format!("{text}: does not match")),
+                Ok(false) | Err(Halt::NotAscii) => {
+                    self.say(depth + 1, format!("{text}: does not match"))
+                }
                 Err(halt) => {
                     if let Halt::Temporary(why) | Halt::Permanent(why) = &halt {
                         self.say(depth + 1, format!("{text}: {why}"));
@@ -386,6 +399,9 @@ impl<'a> Walk<'a> {
         let Some(sender) = self.sender else {
             return Err(Halt::Permanent("depends on the message".to_owned()));
         };
+        if matches!(letter, b's' | b'l') && !sender.local.is_ascii() {
+            return Err(Halt::NotAscii);
+        }
         Ok(match letter {
             b's' => format!("{}@{}", sender.local, sender.domain),
             b'l' => sender.local.to_owned(),

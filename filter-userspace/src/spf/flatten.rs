@@ -47,6 +47,8 @@ pub fn flatten(domain: &str, known: &Known) -> Step<Result<Networks, String>> {
         Ok(None) => return Step::Done(Err(format!("{domain}: has no record"))),
         Err(Halt::Missing) => return Step::Ask(walk.missing),
         Err(Halt::Temporary(why) | Halt::Permanent(why)) => return Step::Done(Err(why)),
+        // Without a message no macro stands for anything.
+        Err(Halt::NotAscii) => return Step::Done(Err(format!("{domain}: depends on the message"))),
     }
     let answers = known.answers.values().filter_map(|lookup| lookup.as_ref().ok());
     found.ttl = answers.map(|answer| answer.ttl).min().unwrap_or_default();

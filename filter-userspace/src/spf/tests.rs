@@ -154,6 +154,20 @@ fn international_domains_are_asked_about_by_their_a_labels() {
     assert_eq!(evaluate(WORLD, "192.0.2.1", "a@bücher.example").outcome, Outcome::Pass);
 }
 
+/// RFC 8616 section 4.
+#[test]
+fn a_local_part_that_is_not_ascii_matches_nothing() {
+    let world = |text| [("d.example", text), ("bob.d.example", "A 127.0.0.2")];
+    let exists = "TXT v=spf1 exists:%{l}.d.example -all";
+    assert_eq!(evaluate(&world(exists), "192.0.2.1", "bob@d.example").outcome, Outcome::Pass);
+    assert_eq!(evaluate(&world(exists), "192.0.2.1", "bøb@d.example").outcome, Outcome::Fail);
+    let redirect = "TXT v=spf1 redirect=%{l}.d.example";
+    assert_eq!(
+        evaluate(&world(redirect), "192.0.2.1", "bøb@d.example").outcome,
+        Outcome::PermError
+    );
+}
+
 #[test]
 fn limits_hold_at_their_edge() {
     let texts = |count: usize, term: &str| format!("TXT v=spf1 {}-all", term.repeat(count));
@@ -167,6 +181,12 @@ fn limits_hold_at_their_edge() {
     assert_eq!(with(&texts(2, "a:nothing.example ")), Outcome::Fail);
     assert_eq!(with(&texts(3, "a:nothing.example ")), Outcome::PermError);
     assert_eq!(with(&texts(50, "ip4:192.0.2.1 ")), Outcome::Fail);
+    // Empty answers count once a term: here none of the hosts has an IPv6 address.
+    let mut v4_only = vec![("d.example", "TXT v=spf1 mx -all")];
+    v4_only.extend((0..5).map(|_| ("d.example", "MX 10 other.example")));
+    v4_only.extend([("d.example", "MX 10 x.example"), ("d.example", "MX 10 y.example")]);
+    v4_only.push(("d.example", "MX 10 z.example"));
+    assert_eq!(evaluate(&v4_only, "2001:db8::9", "a@d.example").outcome, Outcome::Fail);
     // A loop ends.
     assert_eq!(with("TXT v=spf1 include:d.example -all"), Outcome::PermError);
     assert_eq!(with("TXT v=spf1 redirect=d.example"), Outcome::PermError);

@@ -84,7 +84,7 @@ pub struct Tls {
     pub version: u8,
     /// Version and cipher, for people.
     pub text: String,
-    /// The subject of a client certificate that was verified.
+    /// The fingerprint of a client certificate that was verified: `sha256:` and hex.
     pub certificate: Option<String>,
 }
 
