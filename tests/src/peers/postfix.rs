@@ -32,6 +32,8 @@ pub struct Options<'a> {
     pub main: &'a str,
     /// Further lines of master.cf.
     pub master: &'a str,
+    /// What it finds in place of /etc/resolv.conf.
+    pub resolv: Option<&'a Path>,
 }
 
 /// A running Postfix, ended when dropped.
@@ -50,8 +52,17 @@ impl Postfix {
         configure(folder.path(), options);
         let daemons = find("usr/lib/postfix/sbin/master");
         let out = fs::File::create(folder.path().join("out")).expect("a log");
-        let mut command = namespace.command(daemons);
         let config = folder.path().join("conf");
+        let mut command = match options.resolv {
+            None => namespace.command(daemons),
+            // In a mount namespace of its own, in which nothing else changes.
+            Some(resolv) => {
+                let mut command = namespace.command("/usr/bin/unshare");
+                let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+                command.args(["-m", "sh", "-c", script]).arg(resolv).arg(daemons);
+                command
+            }
+        };
         let child = command
             .args(["-d", "-c"])
             .arg(&config)
@@ -69,6 +80,12 @@ impl Postfix {
             postfix.log().contains("daemon started") && answers()
         });
         postfix
+    }
+
+    /// The process id of its master.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.master.0.id()
     }
 
     /// What it logged, and what it said before it had a log.

@@ -1,6 +1,9 @@
-//! `cargo xtask bench smtp [--rounds N] [--json]`: the time that messages take
+//! `cargo xtask bench smtp [--rounds N] [--json] [--rejection]`: the time that messages take
 //! from smtp-source to smtp-sink, directly, through HAProxy in TCP mode, through
-//! Postfix as a before-queue proxy, and through mxdp; interleaved, in one run.
+//! Postfix as a before-queue proxy, and through mxdp; interleaved, in one run. Then
+//! sessions a second that are rejected for a DNS list, by postscreen and by mxdp.
+
+mod rejection;
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
@@ -16,6 +19,7 @@ use mxdp_tests::peers::clients::{said, smtp_source};
 use mxdp_tests::peers::postfix::{Options, Postfix};
 use mxdp_tests::peers::relays::{Haproxy, Sink};
 use mxdp_tests::tls;
+use rejection::Cost;
 
 /// Where everything listens.
 const SINK: u16 = 2600;
@@ -41,19 +45,35 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let mut rounds = 5;
     let mut json = false;
+    let mut only_rejection = false;
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--rounds" => rounds = rest.next().context("--rounds needs a number")?.parse()?,
             "--json" => json = true,
-            other => bail!("no option {other}; there are --rounds N and --json"),
+            "--rejection" => only_rejection = true,
+            other => bail!("no option {other}; there are --rounds N, --json and --rejection"),
         }
     }
     ensure!(rounds > 0, "at least one round");
     // The program of the same profile, beside this one.
     let mxdp = env::current_exe()?.with_file_name("mxdp");
     ensure!(mxdp.exists(), "{} is missing: cargo build --release first", mxdp.display());
+    if only_rejection {
+        print_rejected(rejection::run(rounds)?);
+        return Ok(());
+    }
     run(rounds, json)
+}
+
+fn print_rejected(rejected: [Cost; 2]) {
+    println!("\nrejected at RCPT for a DNS list, a new client each session\n");
+    println!("| | sessions a second | CPU a session, µs | let through |");
+    println!("|---|---|---|---|");
+    for (name, cost) in ["postscreen", "mxdp"].into_iter().zip(rejected) {
+        let Cost { a_second, cpu_us, let_through } = cost;
+        println!("| {name} | {a_second:.0} | {cpu_us:.0} | {let_through} |");
+    }
 }
 
 fn run(rounds: usize, json: bool) -> Result<()> {
@@ -88,10 +108,13 @@ fn run(rounds: usize, json: bool) -> Result<()> {
     }
     let secure = secure.map(median);
     let idle = idle(namespace, daemon.pid())?;
+    drop(daemon);
+    let rejected = rejection::run(rounds)?;
     if json {
-        print_json(&table, secure, idle);
+        print_json(&table, secure, idle, rejected);
     } else {
         print_table(&table, secure, idle, rounds);
+        print_rejected(rejected);
     }
     Ok(())
 }
@@ -212,7 +235,12 @@ fn print_table(
     );
 }
 
-fn print_json(table: &[(&str, [Duration; 4])], secure: [Duration; 2], idle: (u64, u64)) {
+fn print_json(
+    table: &[(&str, [Duration; 4])],
+    secure: [Duration; 2],
+    idle: (u64, u64),
+    rejected: [Cost; 2],
+) {
     let rows: Vec<_> = table
         .iter()
         .map(|(name, times)| {
@@ -227,6 +255,10 @@ fn print_json(table: &[(&str, [Duration; 4])], secure: [Duration; 2], idle: (u64
     let report = serde_json::json!({
         "workloads": rows,
         "starttls": { "postfix_s": postfix, "mxdp_s": mxdp },
+        "rejected": {
+            "postscreen_a_second": rejected[0].a_second, "mxdp_a_second": rejected[1].a_second,
+            "postscreen_cpu_us": rejected[0].cpu_us, "mxdp_cpu_us": rejected[1].cpu_us,
+        },
         "idle": { "connections": IDLE, "before_bytes": idle.0, "with_bytes": idle.1 },
     });
     println!("{report:#}");
