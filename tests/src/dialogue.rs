@@ -60,6 +60,30 @@ impl Dialogue {
         };
     }
 
+    /// Sends a line, and gives the last line of the reply.
+    ///
+    /// # Errors
+    ///
+    /// What came instead.
+    pub fn say(&mut self, line: &str) -> Result<String, String> {
+        self.send(format!("{line}\r\n").as_bytes());
+        loop {
+            let line = self.line()?;
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(line);
+            }
+        }
+    }
+
+    /// The same, where nothing else may come.
+    ///
+    /// # Panics
+    ///
+    /// When something else comes.
+    pub fn told(&mut self, line: &str) -> String {
+        self.say(line).unwrap_or_else(|came| panic!("{line}: {came}"))
+    }
+
     /// The next line, without its CRLF.
     ///
     /// # Errors

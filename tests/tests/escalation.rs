@@ -52,23 +52,23 @@ impl Edge {
 
     fn open(&self, source: &str) -> Dialogue {
         let mut dialogue =
-            Dialogue::open(&self.pair.client, source.parse().unwrap(), target(source))
+            Dialogue::open(&self.pair.client, source.parse().expect("an address"), target(source))
                 .unwrap_or_else(|error| panic!("{source}: {error}"));
-        assert_eq!(dialogue.line().unwrap(), "220 mx.example.org ESMTP mxdp");
+        assert_eq!(dialogue.line().expect("a line"), "220 mx.example.org ESMTP mxdp");
         dialogue
     }
 
     /// A session that guesses so many names; what each was told.
     fn guess(&self, source: &str, guesses: usize) -> Vec<String> {
         let mut dialogue = self.open(source);
-        say(&mut dialogue, "EHLO guesser.example");
-        say(&mut dialogue, "MAIL FROM:<a@guesser.example>");
-        let guess = |number| say(&mut dialogue, &format!("RCPT TO:<name{number}@example.org>"));
+        dialogue.told("EHLO guesser.example");
+        dialogue.told("MAIL FROM:<a@guesser.example>");
+        let guess = |number| dialogue.told(&format!("RCPT TO:<name{number}@example.org>"));
         (0..guesses).map(guess).collect()
     }
 
     fn is_dropped(&self, source: &str) -> bool {
-        is_dropped(&self.pair.client, source.parse().unwrap(), target(source))
+        is_dropped(&self.pair.client, source.parse().expect("an address"), target(source))
     }
 
     fn blocks(&self) -> Vec<Value> {
@@ -90,18 +90,7 @@ impl Edge {
 
 fn target(source: &str) -> SocketAddr {
     let target = if source.contains(':') { "[fd77::1]:25" } else { "10.77.0.1:25" };
-    target.parse().unwrap()
-}
-
-/// Sends a line, and gives the last line of the reply.
-fn say(dialogue: &mut Dialogue, line: &str) -> String {
-    dialogue.send(format!("{line}\r\n").as_bytes());
-    loop {
-        let line = dialogue.line().unwrap_or_else(|came| panic!("{line}: {came}"));
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return line;
-        }
-    }
+    target.parse().expect("an address")
 }
 
 const DICTIONARY: &str =
@@ -199,23 +188,29 @@ fn each_offence_has_its_block() {
         edge.block(address).unwrap()["reason"].as_str().unwrap().to_owned()
     };
     // Talks first.
-    let mut early =
-        Dialogue::open(&edge.pair.client, "10.77.0.4".parse().unwrap(), target("10.77.0.4"))
-            .unwrap();
+    let mut early = Dialogue::open(
+        &edge.pair.client,
+        "10.77.0.4".parse().expect("an address"),
+        target("10.77.0.4"),
+    )
+    .expect("a connection");
     early.send(b"EHLO early.example\r\n");
-    assert!(early.line().unwrap().starts_with("554 5.5.1 "));
+    assert!(early.line().expect("a line").starts_with("554 5.5.1 "));
     assert_eq!(reason("10.77.0.4"), "early_talker");
     // Sends a bare LF.
     let mut abuse = edge.open("10.77.0.5");
     abuse.send(b"EHLO abuse.example\n");
-    assert!(abuse.line().unwrap().starts_with("500 5.5.2 "));
+    assert!(abuse.line().expect("a line").starts_with("500 5.5.2 "));
     assert_eq!(reason("10.77.0.5"), "abuse");
     // More connections than it may have.
     let open = [edge.open("10.77.0.6"), edge.open("10.77.0.6")];
-    let mut third =
-        Dialogue::open(&edge.pair.client, "10.77.0.6".parse().unwrap(), target("10.77.0.6"))
-            .unwrap();
-    assert!(third.line().unwrap().starts_with("421 4.7.0 "));
+    let mut third = Dialogue::open(
+        &edge.pair.client,
+        "10.77.0.6".parse().expect("an address"),
+        target("10.77.0.6"),
+    )
+    .expect("a connection");
+    assert!(third.line().expect("a line").starts_with("421 4.7.0 "));
     assert_eq!(reason("10.77.0.6"), "flood");
     drop(open);
     // A list decides before a block could: blocking what it rejects would be idle.
@@ -255,7 +250,7 @@ fn a_flood_of_spoofed_syns_blocks_nobody() {
 
 /// A file of blocks, as a daemon leaves it.
 fn saved(addresses: impl Iterator<Item = IpAddr>, seconds: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let mut text = String::new();
     for address in addresses {
         _ = writeln!(text, "{address} reputation {now} {}", now + seconds);
@@ -272,7 +267,7 @@ fn a_hundred_thousand_blocks_stand_at_once() {
     edge.home.write("state/temporary.txt", saved(many, 3600));
     let daemon = edge.start();
     assert_eq!(edge.blocks().len(), 100_000);
-    let answer = daemon.look_up("11.1.2.3".parse().unwrap());
+    let answer = daemon.look_up("11.1.2.3".parse().expect("an address"));
     assert_eq!(answer["kernel"]["action"], "drop", "{answer}");
     // One more is as quick as the first.
     let start = Instant::now();

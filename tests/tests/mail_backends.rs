@@ -99,6 +99,7 @@ fn a_proxy_header_tells_postfix_the_client() {
         recipients: &["bob@example.org"],
         master,
         main: "inet_protocols = all\ninet_interfaces = all\n",
+        ..Options::default()
     };
     let postfix = Postfix::start(&host.namespace, &options);
     let rest =

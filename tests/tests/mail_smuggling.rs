@@ -64,6 +64,7 @@ fn configure(home: &Home, limits: &str, tls: &str) {
         &format!(
             "[listen]\nsmtp = [\"127.0.0.1:25\"]\nhostname = \"mx.example.org\"\n\
              [smtp]\nconnections_per_address = 1000\ncommand_timeout = 5\ndata_timeout = 5\n{limits}\n\
+             [escalation]\nabuse.count = 0\n\
              [[domain]]\nnames = [\"example.org\"]\nbackend = \"lenient\"\n\
              [[backend]]\nname = \"lenient\"\nservers = [\"127.0.0.1:2600\"]\n{tls}"
         ),

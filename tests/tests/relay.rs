@@ -35,35 +35,25 @@ fn host(limits: &str) -> (Host, Nsd, Sink) {
     (host, nsd, sink)
 }
 
-fn say(dialogue: &mut Dialogue, line: &str) -> String {
-    dialogue.send(format!("{line}\r\n").as_bytes());
-    loop {
-        let line = dialogue.line().unwrap_or_else(|came| panic!("{line}: {came}"));
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return line;
-        }
-    }
-}
-
 fn open(host: &Host, source: &str) -> Dialogue {
-    let source: IpAddr = source.parse().unwrap();
-    let target = "127.0.0.1:587".parse().unwrap();
-    let mut dialogue = Dialogue::open(&host.namespace, source, target).unwrap();
-    assert!(dialogue.line().unwrap().starts_with("220 "));
-    say(&mut dialogue, "EHLO host.test");
+    let source: IpAddr = source.parse().expect("an address");
+    let target = "127.0.0.1:587".parse().expect("an address");
+    let mut dialogue = Dialogue::open(&host.namespace, source, target).expect("a connection");
+    assert!(dialogue.line().expect("a line").starts_with("220 "));
+    dialogue.told("EHLO host.test");
     dialogue
 }
 
 /// Sends a message, and gives the last word about it.
 fn send(host: &Host, source: &str, sender: &str, recipient: &str) -> String {
     let mut dialogue = open(host, source);
-    assert!(say(&mut dialogue, &format!("MAIL FROM:<{sender}>")).starts_with("250 "));
-    let told = say(&mut dialogue, &format!("RCPT TO:<{recipient}>"));
+    assert!(dialogue.told(&format!("MAIL FROM:<{sender}>")).starts_with("250 "));
+    let told = dialogue.told(&format!("RCPT TO:<{recipient}>"));
     if !told.starts_with("250 ") {
         return told;
     }
-    assert!(say(&mut dialogue, "DATA").starts_with("354 "));
-    say(&mut dialogue, "Subject: x\r\n\r\nx\r\n.")
+    assert!(dialogue.told("DATA").starts_with("354 "));
+    dialogue.told("Subject: x\r\n\r\nx\r\n.")
 }
 
 #[test]
@@ -113,20 +103,20 @@ fn an_open_relay_is_suspended_and_its_neighbours_are_not() {
     daemon.end(Signal::SIGKILL);
     let _daemon = host.start();
     let kept = host.home.json(&["relay", "list"]);
-    assert_eq!(kept.as_array().unwrap().len(), 2, "{kept}");
+    assert_eq!(kept.as_array().expect("a list").len(), 2, "{kept}");
     assert!(kept[0]["remaining_s"].as_u64().unwrap() < 60, "{kept}");
     assert!(send(&host, "127.0.1.66", "x@acme.test", "bob@a.test").starts_with("450 4.7.1 "));
     // Mail that comes in from it is another matter.
     let mut inbound = Dialogue::open(
         &host.namespace,
-        "127.0.1.66".parse().unwrap(),
-        "127.0.0.1:25".parse().unwrap(),
+        "127.0.1.66".parse().expect("an address"),
+        "127.0.0.1:25".parse().expect("an address"),
     )
-    .unwrap();
-    inbound.line().unwrap();
-    say(&mut inbound, "EHLO host.test");
-    say(&mut inbound, "MAIL FROM:<x@else.test>");
-    assert!(say(&mut inbound, "RCPT TO:<bob@ours.test>").starts_with("250 "));
+    .expect("a connection");
+    inbound.line().expect("a line");
+    inbound.told("EHLO host.test");
+    inbound.told("MAIL FROM:<x@else.test>");
+    assert!(inbound.told("RCPT TO:<bob@ours.test>").starts_with("250 "));
     // Until an operator lets it back.
     assert_eq!(host.home.json(&["relay", "resume", "127.0.1.66"])[0]["customer"], "acme");
     assert!(send(&host, "127.0.1.66", "x@acme.test", "bob@a.test").starts_with("250 "));

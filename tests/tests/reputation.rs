@@ -99,7 +99,7 @@ impl World {
             backend("main", 2600, "")
         );
         host.configure(listen, &rest);
-        let text = std::fs::read_to_string(host.home.path("mxdp.toml")).unwrap();
+        let text = std::fs::read_to_string(host.home.path("mxdp.toml")).expect("read");
         host.home.write(
             "mxdp.toml",
             text.replace(
@@ -115,20 +115,21 @@ impl World {
     }
 
     fn open(&self, source: &str) -> Dialogue {
-        let source: IpAddr = source.parse().unwrap();
+        let source: IpAddr = source.parse().expect("an address");
         let target = if source.is_ipv4() { "127.0.0.1:25" } else { "[2001:db8::25]:25" };
         let mut dialogue =
-            Dialogue::open(&self.host.namespace, source, target.parse().unwrap()).unwrap();
-        assert!(dialogue.line().unwrap().starts_with("220 "));
-        say(&mut dialogue, "EHLO client.example");
+            Dialogue::open(&self.host.namespace, source, target.parse().expect("an address"))
+                .expect("a connection");
+        assert!(dialogue.line().expect("a line").starts_with("220 "));
+        dialogue.told("EHLO client.example");
         dialogue
     }
 
     /// What a client's recipient is told.
     fn told_from(&self, source: &str, sender: &str) -> String {
         let mut dialogue = self.open(source);
-        assert!(say(&mut dialogue, &format!("MAIL FROM:<{sender}>")).starts_with("250 "));
-        say(&mut dialogue, "RCPT TO:<bob@example.org>")
+        assert!(dialogue.told(&format!("MAIL FROM:<{sender}>")).starts_with("250 "));
+        dialogue.told("RCPT TO:<bob@example.org>")
     }
 
     fn told(&self, source: &str) -> String {
@@ -141,18 +142,8 @@ impl World {
 
     fn zone(&self, name: &str) -> serde_json::Value {
         let status = self.host.home.json(&["status"]);
-        let zones = status["smtp"]["zones"].as_array().unwrap();
-        zones.iter().find(|zone| zone["zone"] == name).unwrap().clone()
-    }
-}
-
-fn say(dialogue: &mut Dialogue, line: &str) -> String {
-    dialogue.send(format!("{line}\r\n").as_bytes());
-    loop {
-        let line = dialogue.line().unwrap_or_else(|came| panic!("{line}: {came}"));
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return line;
-        }
+        let zones = status["smtp"]["zones"].as_array().expect("a list");
+        zones.iter().find(|zone| zone["zone"] == name).expect("the zone").clone()
     }
 }
 
@@ -225,8 +216,8 @@ fn lookups_are_shared_and_remembered() {
     // Many connections of one address at once ask once.
     let mut open: Vec<_> = (0..20).map(|_| world.open("127.0.1.50")).collect();
     for dialogue in &mut open {
-        say(dialogue, "MAIL FROM:<a@example.net>");
-        assert!(say(dialogue, "RCPT TO:<bob@example.org>").starts_with("250 "));
+        dialogue.told("MAIL FROM:<a@example.net>");
+        assert!(dialogue.told("RCPT TO:<bob@example.org>").starts_with("250 "));
     }
     assert_eq!(world.relay.asked(name, A), 1, "{:?}", world.relay.questions());
     // The negative answer is remembered too.
@@ -235,9 +226,9 @@ fn lookups_are_shared_and_remembered() {
     // They begin when the connection does: nothing of the delay is left at RCPT.
     let mut dialogue = world.open("127.0.1.51");
     thread::sleep(Duration::from_millis(500));
-    say(&mut dialogue, "MAIL FROM:<a@example.net>");
+    dialogue.told("MAIL FROM:<a@example.net>");
     let start = Instant::now();
-    assert!(say(&mut dialogue, "RCPT TO:<bob@example.org>").starts_with("250 "));
+    assert!(dialogue.told("RCPT TO:<bob@example.org>").starts_with("250 "));
     assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
     // The text is asked for only where it is needed.
     assert_eq!(world.relay.asked(name, TXT), 0);
@@ -367,16 +358,16 @@ fn actions_keys_and_levels() {
 fn repeated_hits_block_at_the_syn() {
     let world = World::new("");
     let _daemon = world.start();
-    let target = "127.0.0.1:25".parse().unwrap();
+    let target = "127.0.0.1:25".parse().expect("an address");
     for _ in 0..3 {
         assert!(world.told("127.0.1.2").starts_with("450 "));
     }
     let start = Instant::now();
     wait_for("the block", || {
-        is_dropped(&world.host.namespace, "127.0.1.2".parse().unwrap(), target)
+        is_dropped(&world.host.namespace, "127.0.1.2".parse().expect("an address"), target)
     });
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let blocks = world.host.home.json(&["temp", "list"]);
     assert_eq!(blocks[0]["reason"], "reputation", "{blocks}");
-    assert!(!is_dropped(&world.host.namespace, "127.0.1.3".parse().unwrap(), target));
+    assert!(!is_dropped(&world.host.namespace, "127.0.1.3".parse().expect("an address"), target));
 }

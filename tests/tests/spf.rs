@@ -33,24 +33,14 @@ struct Came {
     reply: String,
 }
 
-fn say(dialogue: &mut Dialogue, line: &str) -> Result<String, String> {
-    dialogue.send(format!("{line}\r\n").as_bytes());
-    loop {
-        let line = dialogue.line()?;
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return Ok(line);
-        }
-    }
-}
-
 /// Sends a message's envelope; the error is what refused it before SPF.
 fn send(namespace: &Namespace, home: &Home, case: &Case) -> Result<Came, String> {
     let source: IpAddr = case.host.parse::<IpAddr>().expect("an address").to_canonical();
     let target = if source.is_ipv4() { "10.0.0.25:25" } else { "[fd00::25]:25" };
-    let mut dialogue = Dialogue::open(namespace, source, target.parse().unwrap())?;
+    let mut dialogue = Dialogue::open(namespace, source, target.parse().expect("an address"))?;
     dialogue.line()?;
     let before = home.log().len();
-    let hello = say(&mut dialogue, &format!("HELO {}", case.helo))?;
+    let hello = dialogue.say(&format!("HELO {}", case.helo))?;
     if !hello.starts_with("250 ") {
         return Err(hello);
     }
@@ -60,12 +50,12 @@ fn send(namespace: &Namespace, home: &Home, case: &Case) -> Result<Came, String>
         Some(("", domain)) => format!("\"\"@{domain}"),
         _ => case.from.clone(),
     };
-    let mail = say(&mut dialogue, &format!("MAIL FROM:<{from}>"))?;
+    let mail = dialogue.say(&format!("MAIL FROM:<{from}>"))?;
     if !mail.starts_with("250 ") {
         return Err(mail);
     }
-    let reply = say(&mut dialogue, "RCPT TO:<bob@ours.test>")?;
-    say(&mut dialogue, "QUIT")?;
+    let reply = dialogue.say("RCPT TO:<bob@ours.test>")?;
+    dialogue.say("QUIT")?;
     let start = Instant::now();
     loop {
         let log = home.log();
@@ -100,7 +90,7 @@ fn follow(scenario: &Scenario) -> (Vec<String>, usize, usize) {
         .cases
         .iter()
         .map(|case| case.host.parse::<IpAddr>().expect("an address").to_canonical())
-        .chain(["10.0.0.25", "fd00::25"].map(|address| address.parse().unwrap()))
+        .chain(["10.0.0.25", "fd00::25"].map(|address| address.parse().expect("an address")))
         .map(|address| (address, if address.is_ipv4() { "/32" } else { "/128 nodad" }))
         .collect();
     for (address, length) in addresses {
@@ -115,7 +105,7 @@ fn follow(scenario: &Scenario) -> (Vec<String>, usize, usize) {
         "",
         &format!("{CONFIGURATION}{}{}", domain("ours.test", "main", ""), backend("main", 2600, "")),
     );
-    let text = fs::read_to_string(host.home.path("mxdp.toml")).unwrap();
+    let text = fs::read_to_string(host.home.path("mxdp.toml")).expect("read");
     let listen = "smtp = [\"10.0.0.25:25\", \"[fd00::25]:25\"]";
     host.home.write("mxdp.toml", text.replace("smtp = [\"127.0.0.1:25\"]", listen));
     let _daemon = host.start();
@@ -291,10 +281,11 @@ fn where_others_agree_mxdp_does_too() {
 }
 
 fn ours(client: &str, from: &str) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let servers = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))];
     let input = Input {
-        client: client.parse().unwrap(),
+        client: client.parse().expect("an address"),
         helo: "helo.w.test",
         sender: from.rsplit_once('@'),
         receiver: "mx.example.org",
@@ -346,13 +337,13 @@ fn results_act_as_configured() {
     );
     let daemon = host.start();
     let told = |source: &str, from: &str, rcpt: &str| {
-        let source = source.parse().unwrap();
-        let target = "127.0.0.1:25".parse().unwrap();
-        let mut dialogue = Dialogue::open(&host.namespace, source, target).unwrap();
-        dialogue.line().unwrap();
-        say(&mut dialogue, "EHLO helo.test").unwrap();
-        assert!(say(&mut dialogue, &format!("MAIL FROM:<{from}>")).unwrap().starts_with("250 "));
-        say(&mut dialogue, &format!("RCPT TO:<{rcpt}>")).unwrap()
+        let source = source.parse().expect("an address");
+        let target = "127.0.0.1:25".parse().expect("an address");
+        let mut dialogue = Dialogue::open(&host.namespace, source, target).expect("a connection");
+        dialogue.line().expect("a line");
+        dialogue.say("EHLO helo.test").unwrap();
+        assert!(dialogue.say(&format!("MAIL FROM:<{from}>")).unwrap().starts_with("250 "));
+        dialogue.say(&format!("RCPT TO:<{rcpt}>")).unwrap()
     };
     let ours = "bob@ours.test";
     for (source, from, rcpt, starts) in [
@@ -390,16 +381,16 @@ fn results_act_as_configured() {
     }
     // The field that a tag is.
     let message = |from: &str, rcpt: &str| {
-        let target = "127.0.0.1:25".parse().unwrap();
-        let source = "127.0.5.1".parse().unwrap();
-        let mut dialogue = Dialogue::open(&host.namespace, source, target).unwrap();
-        dialogue.line().unwrap();
+        let target = "127.0.0.1:25".parse().expect("an address");
+        let source = "127.0.5.1".parse().expect("an address");
+        let mut dialogue = Dialogue::open(&host.namespace, source, target).expect("a connection");
+        dialogue.line().expect("a line");
         for line in ["EHLO helo.test", &format!("MAIL FROM:<{from}>"), &format!("RCPT TO:<{rcpt}>")]
         {
-            assert!(say(&mut dialogue, line).unwrap().starts_with("250 "));
+            assert!(dialogue.say(line).unwrap().starts_with("250 "));
         }
-        assert!(say(&mut dialogue, "DATA").unwrap().starts_with("354 "));
-        assert!(say(&mut dialogue, "Subject: x\r\n\r\nx\r\n.").unwrap().starts_with("250 "));
+        assert!(dialogue.say("DATA").unwrap().starts_with("354 "));
+        assert!(dialogue.say("Subject: x\r\n\r\nx\r\n.").unwrap().starts_with("250 "));
     };
     message("a@fail.test", "bob@lenient.test");
     message("a@none.test", "bob@ours.test");
@@ -423,7 +414,7 @@ fn results_act_as_configured() {
     wait_for("the approval", approved);
     let found = host.home.json(&["lookup", "-c", &config, "127.0.3.77"]).to_string();
     assert!(found.contains("approved-spf-hosts.test.txt"), "{found}");
-    assert!(daemon.look_up("2001:db8::7".parse().unwrap())["class"] == "approved_ip");
+    assert!(daemon.look_up("2001:db8::7".parse().expect("an address"))["class"] == "approved_ip");
     let file = host.home.path("state/approved-spf-hosts.test.txt");
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains("127.0.3.0/24 inner.test: ip4:127.0.3.0/24"), "{text}");

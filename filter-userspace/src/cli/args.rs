@@ -127,17 +127,16 @@ pub(super) enum Verb {
     ///
     /// Walks a message that nobody sends through the SYN verdict and every stage
     /// of SMTP, and says what each finds, by which rule of which file and line,
-    /// and with which reply. Reads the configuration and its files, and needs
-    /// neither root nor the daemon. Runtime entries, temporary blocks, rates and
-    /// what backends said are known to the daemon only: use --live for them.
+    /// and with which reply. Reads the configuration and its files, asks name
+    /// servers, and needs neither root nor the daemon. Runtime entries, temporary
+    /// blocks, rates and what backends said are the daemon's alone: see --live.
     Explain(Envelope),
 
     /// Evaluate SPF: may this client send for this domain?
     ///
-    /// Asks name servers as a session would, and prints every record and term
-    /// that was looked at as a tree, and the result (RFC 7208). Needs neither the
-    /// daemon nor root. The name servers are those of --server, else those of the
-    /// file of -c, else the system's.
+    /// Prints every record and term that was looked at as a tree, and the result
+    /// (RFC 7208). Needs neither the daemon nor root. The name servers are those of
+    /// --server, else those of the file of -c, else the system's.
     Spf(SpfArguments),
 
     /// Approve networks while the daemon runs

@@ -5,6 +5,7 @@
 //! channel. May import: `tokio`, `serde`, and nothing of the kernel.
 
 pub mod client;
+mod mail;
 pub mod protocol;
 pub mod server;
 mod socket;

@@ -22,8 +22,9 @@ use crate::policy::escalation::Offence;
 /// The longest temporary block: 30 days. What is to stand longer is an entry.
 const TEMPORARY_LIMIT_S: u64 = 30 * 24 * 3600;
 
-/// How often the file is written at most.
+/// How often the file is written at most; and this share of the time at most.
 const SAVE: Duration = Duration::from_secs(5);
+const SHARE: u32 = 50;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -68,9 +69,11 @@ impl Daemon {
 
     /// Writes the file, where blocks came or went.
     pub(super) fn save_blocks(&mut self, at_once: bool) {
-        if !self.temporary_changed || (!at_once && self.temporary_saved.elapsed() < SAVE) {
+        let (saved, took) = self.temporary_saved;
+        if !self.temporary_changed || (!at_once && saved.elapsed() < SAVE.max(took * SHARE)) {
             return;
         }
+        let start = Instant::now();
         let (now, boot) = (clock::unix_seconds(), clock::boot_ns());
         let blocks = self.filter.temporary().all().unwrap_or_default();
         let saved = blocks.iter().filter(|(_, block)| block.expires_ns > boot).filter_map(
@@ -85,7 +88,7 @@ impl Daemon {
             },
         );
         let result = temporary_file::save(&self.config.state.folder, saved);
-        self.temporary_saved = Instant::now();
+        self.temporary_saved = (Instant::now(), start.elapsed());
         match result {
             Ok(()) => self.temporary_changed = false,
             Err(error) => tracing::error!("temporary blocks are not saved: {error}"),

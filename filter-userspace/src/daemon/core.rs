@@ -72,8 +72,8 @@ pub(super) struct Daemon {
     pub(super) asynchronous: Handle,
     /// Whether blocks came or went since they were last saved.
     pub(super) temporary_changed: bool,
-    /// When they were last saved.
-    pub(super) temporary_saved: Instant,
+    /// When they were last saved, and how long that took.
+    pub(super) temporary_saved: (Instant, Duration),
     /// The suspended hosts as they were last saved.
     pub(super) suspended_saved: String,
     /// When and why a block could not be had.
@@ -169,7 +169,7 @@ impl Daemon {
             collected: Instant::now(),
             asynchronous: Handle::current(),
             temporary_changed: false,
-            temporary_saved: Instant::now(),
+            temporary_saved: (Instant::now(), Duration::ZERO),
             suspended_saved: String::new(),
             temporary_refused: None,
             messages: channels.messages,

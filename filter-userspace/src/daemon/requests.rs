@@ -52,7 +52,7 @@ impl Daemon {
             }
             Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
             Request::TemporaryList => asked.answer(self.list_temporary()),
-            Request::Explain(envelope) => self.explain(envelope, asked),
+            Request::Explain(envelope) => self.explain(&envelope, asked),
             Request::RelayList => asked.answer(Ok(self.suspended())),
             Request::RelayResume { address, customer } => {
                 asked.answer(self.resume(address, customer.as_deref()));
@@ -79,7 +79,7 @@ impl Daemon {
     }
 
     /// Explains beside this thread, since name servers are asked.
-    fn explain(&mut self, envelope: ExplainedEnvelope, asked: Incoming) {
+    fn explain(&mut self, envelope: &ExplainedEnvelope, asked: Incoming) {
         let port = self.config.filter.ports.first().copied().unwrap_or(25);
         let found = match self.look_up_one(envelope.ip, port) {
             Ok(found) => found,
@@ -91,7 +91,7 @@ impl Daemon {
         if syn.class == "none" {
             syn.class = found.kernel.reason;
         }
-        let envelope = match Envelope::parse(&envelope) {
+        let envelope = match Envelope::parse(envelope) {
             Ok(envelope) => envelope,
             Err(error) => return asked.answer::<Explanation>(Err(bad_request(&error))),
         };

@@ -84,11 +84,28 @@ impl Resolver {
     ///
     /// Why there is none. Never longer than the configured time for all attempts.
     pub async fn ask(self: &Arc<Self>, query: &Query) -> Lookup {
+        self.ask_within(query, IN_FLIGHT).await
+    }
+
+    /// Asks a server, whatever is remembered and however many questions are under
+    /// way: for the few that say whether a server works.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ask`].
+    pub async fn ask_anew(self: &Arc<Self>, query: &Query) -> Lookup {
+        if let Some(name) = name(&query.name) {
+            self.resolver.clear_lookup_cache(name, kind(query.kind));
+        }
+        self.ask_within(query, usize::MAX).await
+    }
+
+    async fn ask_within(self: &Arc<Self>, query: &Query, most: usize) -> Lookup {
         let Some(name) = name(&query.name) else {
             // What no name server can be asked about is not there.
             return Ok(Answer { records: Vec::new(), exists: false, ttl: NEGATIVE });
         };
-        let mut waiting = match self.join(query, name) {
+        let mut waiting = match self.join(query, name, most) {
             Ok(waiting) => waiting,
             Err(failure) => return Err(failure),
         };
@@ -116,24 +133,17 @@ impl Resolver {
         answers
     }
 
-    /// Forgets what is known of a question, so that the next asks a server.
-    pub fn forget(&self, query: &Query) {
-        if let Some(name) = name(&query.name) {
-            self.resolver.clear_lookup_cache(name, kind(query.kind));
-        }
-    }
-
     fn in_flight(&self) -> MutexGuard<'_, HashMap<Query, Waiting>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins who asks the same, or begins to ask.
-    fn join(self: &Arc<Self>, query: &Query, name: Name) -> Result<Waiting, Failure> {
+    fn join(self: &Arc<Self>, query: &Query, name: Name, most: usize) -> Result<Waiting, Failure> {
         let mut in_flight = self.in_flight();
         if let Some(waiting) = in_flight.get(query) {
             return Ok(waiting.clone());
         }
-        if in_flight.len() >= IN_FLIGHT {
+        if in_flight.len() >= most {
             return Err(Failure::Failed("too many questions are under way".to_owned()));
         }
         let (done, waiting) = watch::channel(None);

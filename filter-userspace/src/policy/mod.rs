@@ -8,6 +8,7 @@
 pub mod domains;
 pub mod escalation;
 mod lines;
+mod outgoing;
 pub mod pipeline;
 pub mod rates;
 pub mod recipients;

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use super::domains::{DomainPolicy, Domains, RecipientSource};
+use super::outgoing;
 use super::recipients::{Found, RecipientSet};
 use super::relay::{Customer, Direction, OwnDomain, Place, Relay};
 use super::reputation::{Reputation, Verdict};
@@ -136,8 +137,8 @@ pub struct Finding {
 
 type MailOutcome = Result<String, Refusal>;
 type MailStage = fn(&Policy, &Facts<'_>) -> MailOutcome;
-type RcptOutcome = Result<String, Stop>;
-type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memory) -> RcptOutcome;
+pub(super) type RcptOutcome = Result<String, Stop>;
+pub(super) type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memory) -> RcptOutcome;
 
 /// The stages at MAIL.
 const MAIL: &[(Stage, MailStage)] = &[(Stage::Tls, tls), (Stage::Size, size)];
@@ -155,19 +156,10 @@ const RCPT: &[(Stage, RcptStage)] = &[
     (Stage::Rate, rate),
 ];
 
-/// The stages at RCPT of what goes out.
-const OUTGOING: &[(Stage, RcptStage)] = &[
-    (Stage::Relay, customer),
-    (Stage::Relay, suspended),
-    (Stage::Sender, registered),
-    (Stage::Recipient, place),
-    (Stage::Rate, rate),
-];
-
 const fn rcpt_stages(direction: Direction) -> &'static [(Stage, RcptStage)] {
     match direction {
         Direction::Inbound => RCPT,
-        Direction::Outgoing => OUTGOING,
+        Direction::Outgoing => outgoing::STAGES,
     }
 }
 
@@ -256,7 +248,7 @@ impl Policy {
         (!is_own).then_some(owner)
     }
 
-    fn rule(&self, line: u32, entry: &str) -> Rule {
+    pub(super) fn rule(&self, line: u32, entry: &str) -> Rule {
         Rule { source: self.source.clone(), line, entry: entry.to_owned() }
     }
 
@@ -306,75 +298,6 @@ fn forged(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memor
         }
         OwnDomain::Tag => Ok(format!("forged, and tagged: {rule}")),
         OwnDomain::Accept => Ok(format!("forged, and accepted: {rule}")),
-    }
-}
-
-/// Whether the client is a host of anybody who may send out.
-fn customer(
-    policy: &Policy,
-    facts: &Facts<'_>,
-    _: &ForwardPath,
-    _: &mut dyn Memory,
-) -> RcptOutcome {
-    match policy.customer(facts) {
-        Some(customer) => Ok(policy.rule(customer.line, &customer.name).to_string()),
-        None => Err(Refusal::new(Reason::NotACustomer, facts.client).into()),
-    }
-}
-
-fn suspended(
-    _: &Policy,
-    facts: &Facts<'_>,
-    _: &ForwardPath,
-    memory: &mut dyn Memory,
-) -> RcptOutcome {
-    if memory.is_suspended(facts.client) {
-        return Err(Refusal::new(Reason::RelaySuspended, facts.client).into());
-    }
-    Ok("the host is not suspended".to_owned())
-}
-
-/// Whether the sender's domain is the customer's.
-fn registered(
-    policy: &Policy,
-    facts: &Facts<'_>,
-    _: &ForwardPath,
-    _: &mut dyn Memory,
-) -> RcptOutcome {
-    let Some(mailbox) = facts.sender.mailbox() else { return Ok("the null sender".to_owned()) };
-    let owner = mailbox.domain().and_then(|domain| policy.relay.owner_of(domain));
-    let subject = format_args!("<{}>", facts.sender);
-    match (owner, policy.customer(facts)) {
-        (Some(owner), Some(customer)) if owner.name == customer.name => {
-            Ok("a domain of the customer".to_owned())
-        }
-        (Some(owner), _) => {
-            let rule = policy.rule(owner.line, &owner.name);
-            Err(Refusal::by(Reason::ForgedSender, subject, Some(rule)).into())
-        }
-        (None, customer) => {
-            let rule = customer.map(|customer| policy.rule(customer.line, &customer.name));
-            Err(Refusal::by(Reason::SenderNotRegistered, subject, rule).into())
-        }
-    }
-}
-
-/// Whether mail for the recipient's domain has a place to go.
-fn place(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
-    let Some(mailbox) = path.mailbox() else { return Ok("the backend's own".to_owned()) };
-    if mailbox.domain().is_none() {
-        return Ok("an address, which needs no look-up".to_owned());
-    }
-    let refused = |reason| Err(Refusal::new(reason, format_args!("<{path}>")).into());
-    match facts.place.ok_or(Stop::Needs(Need::Place))? {
-        Place::Known => Ok("the domain resolves".to_owned()),
-        Place::None => refused(Reason::NoSuchDomain),
-        Place::NullMx => refused(Reason::NullMx),
-        Place::Unknown(why) => {
-            let rule = Rule { source: "DNS".to_owned(), line: 0, entry: why.clone() };
-            let subject = format_args!("<{path}>");
-            Err(Refusal::by(Reason::DomainUnknownNow, subject, Some(rule)).into())
-        }
     }
 }
 
@@ -497,7 +420,12 @@ fn spf(policy: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memor
     }
 }
 
-fn rate(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, memory: &mut dyn Memory) -> RcptOutcome {
+pub(super) fn rate(
+    _: &Policy,
+    facts: &Facts<'_>,
+    path: &ForwardPath,
+    memory: &mut dyn Memory,
+) -> RcptOutcome {
     if memory.take_rate(facts.client, path) {
         Ok("within the limits".to_owned())
     } else {

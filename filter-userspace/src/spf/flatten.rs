@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::eval::{Halt, Walk};
 use super::macros::MacroString;
 use super::record::{Directive, Lengths, Mechanism};
+use super::walk::{Halt, Walk};
 use super::{Known, Outcome, Step};
 use crate::dns::RecordType;
 
@@ -80,7 +80,7 @@ fn record(walk: &mut Walk<'_>, domain: &str, notes: &mut Networks) -> Result<Opt
             }
             (Some(listed), _) => taken.extend(listed.into_keys()),
             (None, Outcome::Pass) => {
-                notes.notes.push(format!("{domain}: {}: depends on the message", directive.text))
+                notes.notes.push(format!("{domain}: {}: depends on the message", directive.text));
             }
             (None, _) => {
                 let text = &directive.text;

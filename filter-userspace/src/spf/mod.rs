@@ -15,6 +15,7 @@ mod macros;
 mod record;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -15,7 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::backend::ClientFacts;
-use super::edge::{Edge, Generation, now};
+use super::edge::{Edge, now};
+use super::generation::Generation;
 use super::judge::{Judge, Learning};
 use super::stream::Stream;
 use crate::policy::relay::Direction;

@@ -11,20 +11,17 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
 use super::asker::Asker;
-use super::backend::{Pool, ServerHealth};
+use super::backend::ServerHealth;
 use super::events::Events;
-use super::tls::ServerTls;
+use super::generation::Generation;
 use super::zones::{ZoneHealth, Zones};
-use crate::config::Dns;
-use crate::config::smtp::Smtp;
 use crate::io::clock;
-use crate::io::dns::Resolver;
 use crate::policy::escalation::{Offence, Offenders};
-use crate::policy::pipeline::{Connection, Memory, Policy};
+use crate::policy::pipeline::Connection;
 use crate::policy::rates::{Rate, Remembered};
 use crate::policy::relay::{Suspension, Watch};
 use crate::smtp::address::ForwardPath;
-use crate::smtp::session::{Extensions, Now, Settings, Times};
+use crate::smtp::session::Now;
 
 /// How long the backend's word on a recipient is remembered.
 const NEGATIVE: Duration = Duration::from_secs(60);
@@ -52,111 +49,15 @@ pub struct Block {
     pub offence: Offence,
 }
 
-/// Everything that a configuration decides for sessions.
-pub struct Generation {
-    pub(super) smtp: Smtp,
-    pub(super) policy: Policy,
-    pub(super) settings: Arc<Settings>,
-    pub(super) tls: Option<ServerTls>,
-    pub(super) resolver: Arc<Resolver>,
-    pools: HashMap<Arc<str>, Arc<Pool>>,
-}
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generation").field("hostname", &self.settings.hostname).finish()
-    }
-}
-
-impl Generation {
-    /// A generation; backends that did not change keep their health.
-    ///
-    /// # Errors
-    ///
-    /// All that is wrong with certificates, a line each.
-    pub fn new(
-        smtp: Smtp,
-        dns: &Dns,
-        policy: Policy,
-        hostname: &str,
-        before: Option<&Self>,
-    ) -> Result<Self, Vec<String>> {
-        let tls = ServerTls::load(&smtp.tls, hostname)?;
-        let resolver = Resolver::new(dns, before.map(|before| &before.resolver))
-            .map_err(|error| vec![error])?;
-        let mut pools = HashMap::new();
-        for config in &smtp.backends {
-            let same = before
-                .and_then(|before| before.pools.get(&config.name))
-                // A certificate may have changed behind the same name.
-                .filter(|pool| pool.config == *config && config.ca.is_none());
-            let pool = match same {
-                Some(pool) => pool.clone(),
-                None => Arc::new(Pool::new(config.clone()).map_err(|error| vec![error])?),
-            };
-            pools.insert(config.name.clone(), pool);
-        }
-        let settings = Arc::new(settings(&smtp, hostname, tls.is_some()));
-        Ok(Self { smtp, policy, settings, tls, resolver, pools })
-    }
-
-    pub(super) fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
-        self.pools.get(name)
-    }
-
-    /// What every backend offers; one that was never reached is not asked.
-    pub(super) fn offers(&self) -> Extensions {
-        let known = self.pools.values().filter_map(|pool| pool.capabilities());
-        known.fold(Extensions::ALL, |all, one| all.and(one.extensions))
-    }
-
-    /// The policy, for explanations.
-    #[must_use]
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// Who asks name servers.
-    #[must_use]
-    pub const fn resolver(&self) -> &Arc<Resolver> {
-        &self.resolver
-    }
-}
-
-fn settings(smtp: &Smtp, hostname: &str, starttls: bool) -> Settings {
-    let limits = &smtp.limits;
-    let longest = |time: fn(&crate::config::smtp::Backend) -> Duration| {
-        smtp.backends.iter().map(time).max().unwrap_or(Duration::from_secs(300))
-    };
-    Settings {
-        hostname: hostname.to_owned(),
-        greeting_pause: limits.greeting_pause,
-        message_size: limits.message_size,
-        recipients: limits.recipients,
-        errors: limits.errors,
-        invalid_recipients: limits.invalid_recipients,
-        hops: limits.hops,
-        starttls,
-        times: Times {
-            command: limits.command_timeout,
-            data: limits.data_timeout,
-            data_rate: limits.data_rate,
-            backend_reply: longest(|backend| backend.reply_timeout),
-            backend_data: longest(|backend| backend.data_timeout),
-            backend_final: longest(|backend| backend.final_timeout),
-        },
-    }
-}
-
 /// What is counted.
 pub(super) struct Counts {
     /// Connections of each address.
     pub(super) connections: HashMap<IpAddr, usize>,
-    per_address: Rate<IpAddr>,
-    per_recipient: Rate<String>,
-    invalid: Remembered<String>,
+    pub(super) per_address: Rate<IpAddr>,
+    pub(super) per_recipient: Rate<String>,
+    pub(super) invalid: Remembered<String>,
     offenders: Offenders,
-    watch: Watch,
+    pub(super) watch: Watch,
     /// Addresses under a temporary block, and until when.
     blocked: HashMap<IpAddr, Instant>,
 }
@@ -467,51 +368,6 @@ impl Edge {
             self.counts().offenders.forgive(network(address));
             tracing::error!(%address, offence = offence.name(), "a block was lost: too many at once");
         }
-    }
-}
-
-/// Counts that a session's questions need.
-pub(super) struct Shared<'a>(pub(super) &'a Edge);
-
-impl Memory for Shared<'_> {
-    fn is_suspended(&self, client: IpAddr) -> bool {
-        self.0.counts().watch.is_suspended(network(client), Instant::now())
-    }
-
-    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
-        let key = recipient.mailbox().map(|mailbox| mailbox.key());
-        key.is_some_and(|key| self.0.counts().invalid.has(key.as_str(), Instant::now()))
-    }
-
-    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
-        let mut counts = self.0.counts();
-        let now = Instant::now();
-        let (client, recipient) = (network(client), recipient.to_string().to_lowercase());
-        // Neither is charged for what the other refuses.
-        counts.per_address.has_room(&client, now)
-            && counts.per_recipient.take(recipient, now)
-            && counts.per_address.take(client, now)
-    }
-}
-
-/// Looks at counts, and changes none: for explanations.
-#[derive(Clone, Copy, Debug)]
-pub struct Peek<'a>(pub &'a Edge);
-
-impl Memory for Peek<'_> {
-    fn is_suspended(&self, client: IpAddr) -> bool {
-        Shared(self.0).is_suspended(client)
-    }
-
-    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
-        Shared(self.0).is_known_invalid(recipient)
-    }
-
-    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
-        let counts = self.0.counts();
-        let now = Instant::now();
-        counts.per_address.has_room(&network(client), now)
-            && counts.per_recipient.has_room(&recipient.to_string().to_lowercase(), now)
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::edge::{Edge, Generation, Shared, Standing};
+use super::edge::{Edge, Standing};
 use super::events::Event;
+use super::generation::Generation;
+use super::memory::Shared;
 use crate::policy::escalation::Offence;
 use crate::policy::pipeline::{self, Checked, Connection, Facts, Need, Stop};
 use crate::policy::relay::{Direction, Place};
@@ -287,11 +289,8 @@ fn offence(reason: Reason) -> Option<Offence> {
         Reason::UnknownRecipient | Reason::TooManyInvalid => Some(Offence::Dictionary),
         Reason::EarlyTalker => Some(Offence::EarlyTalker),
         Reason::TooManyFromAddress => Some(Offence::Flood),
-        Reason::Pipelining
-        | Reason::BareNewline
-        | Reason::TooManyErrors
-        | Reason::BareNewlineInMessage
-        | Reason::NulInMessage => Some(Offence::Abuse),
+        // What is wrong within a message may be its author's doing.
+        Reason::Pipelining | Reason::BareNewline | Reason::TooManyErrors => Some(Offence::Abuse),
         reason if reason.stage() == Stage::Reputation => Some(Offence::Reputation),
         _ => None,
     }

@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{self, Accepted};
-use super::edge::{Edge, Generation, is_in, network, now};
+use super::edge::{Edge, is_in, network, now};
+use super::generation::Generation;
 use super::proxy;
 use crate::config::smtp::{Listen, Smtp};
 use crate::policy::relay::Direction;

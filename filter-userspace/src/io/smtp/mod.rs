@@ -1,6 +1,7 @@
 //! The SMTP edge: sockets, TLS and backends around the sessions.
 //!
-//! [`Edge`] is what all connections share. [`listener`] accepts, [`connection`]
+//! [`Edge`] is what all connections share, a [`Generation`] what a configuration
+//! decides for them, [`memory`] what the stages see of either. [`listener`] accepts, [`connection`]
 //! moves bytes between a session, its client and its backend, [`judge`] answers
 //! the session's questions by the policy, [`backend`] opens and watches backends,
 //! [`asker`] asks the network, [`zones`] the DNS lists, [`events`] says what became of every recipient.
@@ -10,8 +11,10 @@ mod backend;
 mod connection;
 mod edge;
 mod events;
+mod generation;
 mod judge;
 mod listener;
+mod memory;
 mod proxy;
 mod stream;
 mod tls;
@@ -19,7 +22,9 @@ mod zones;
 
 pub use asker::Asker;
 pub use backend::ServerHealth;
-pub use edge::{Block, Classify, Edge, Generation, Peek, SmtpStatus, Standing};
+pub use edge::{Block, Classify, Edge, SmtpStatus, Standing};
+pub use generation::Generation;
 pub use listener::{Listeners, bind};
+pub use memory::Peek;
 pub use tls::ServerTls;
 pub use zones::ZoneHealth;

@@ -136,9 +136,8 @@ impl Zones {
             looks.spawn(async move {
                 let (listed, unlisted) = zone.controls();
                 // What is remembered says nothing of now.
-                resolver.forget(&listed);
-                resolver.forget(&unlisted);
-                let answers = tokio::join!(resolver.ask(&listed), resolver.ask(&unlisted));
+                let answers =
+                    tokio::join!(resolver.ask_anew(&listed), resolver.ask_anew(&unlisted));
                 zones.looked_at(&zone, zone.failure(&answers.0, &answers.1));
             });
         }

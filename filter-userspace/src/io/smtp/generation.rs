@@ -1,0 +1,110 @@
+//! Everything that a configuration decides for sessions.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::Pool;
+use super::tls::ServerTls;
+use crate::config::Dns;
+use crate::config::smtp::Smtp;
+use crate::io::dns::Resolver;
+use crate::policy::pipeline::Policy;
+use crate::smtp::session::{Extensions, Settings, Times};
+
+/// Everything that a configuration decides for sessions.
+pub struct Generation {
+    pub(super) smtp: Smtp,
+    pub(super) policy: Policy,
+    pub(super) settings: Arc<Settings>,
+    pub(super) tls: Option<ServerTls>,
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) pools: HashMap<Arc<str>, Arc<Pool>>,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation").field("hostname", &self.settings.hostname).finish()
+    }
+}
+
+impl Generation {
+    /// A generation; backends that did not change keep their health.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with certificates, a line each.
+    pub fn new(
+        smtp: Smtp,
+        dns: &Dns,
+        policy: Policy,
+        hostname: &str,
+        before: Option<&Self>,
+    ) -> Result<Self, Vec<String>> {
+        let tls = ServerTls::load(&smtp.tls, hostname)?;
+        let resolver = Resolver::new(dns, before.map(|before| &before.resolver))
+            .map_err(|error| vec![error])?;
+        let mut pools = HashMap::new();
+        for config in &smtp.backends {
+            let same = before
+                .and_then(|before| before.pools.get(&config.name))
+                // A certificate may have changed behind the same name.
+                .filter(|pool| pool.config == *config && config.ca.is_none());
+            let pool = match same {
+                Some(pool) => pool.clone(),
+                None => Arc::new(Pool::new(config.clone()).map_err(|error| vec![error])?),
+            };
+            pools.insert(config.name.clone(), pool);
+        }
+        let settings = Arc::new(settings(&smtp, hostname, tls.is_some()));
+        Ok(Self { smtp, policy, settings, tls, resolver, pools })
+    }
+
+    pub(super) fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.get(name)
+    }
+
+    /// What every backend offers; one that was never reached is not asked.
+    pub(super) fn offers(&self) -> Extensions {
+        let known = self.pools.values().filter_map(|pool| pool.capabilities());
+        known.fold(Extensions::ALL, |all, one| all.and(one.extensions))
+    }
+
+    /// The policy, for explanations.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Who asks name servers.
+    #[must_use]
+    pub const fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+}
+
+fn settings(smtp: &Smtp, hostname: &str, starttls: bool) -> Settings {
+    let limits = &smtp.limits;
+    let longest = |time: fn(&crate::config::smtp::Backend) -> Duration| {
+        smtp.backends.iter().map(time).max().unwrap_or(Duration::from_secs(300))
+    };
+    Settings {
+        hostname: hostname.to_owned(),
+        greeting_pause: limits.greeting_pause,
+        message_size: limits.message_size,
+        recipients: limits.recipients,
+        errors: limits.errors,
+        invalid_recipients: limits.invalid_recipients,
+        hops: limits.hops,
+        starttls,
+        times: Times {
+            command: limits.command_timeout,
+            data: limits.data_timeout,
+            data_rate: limits.data_rate,
+            backend_reply: longest(|backend| backend.reply_timeout),
+            backend_data: longest(|backend| backend.data_timeout),
+            backend_final: longest(|backend| backend.final_timeout),
+        },
+    }
+}

@@ -1,0 +1,304 @@
+//! A walk over records: what is looked up and counted on the way, and what macros
+//! stand for.
+
+use std::net::IpAddr;
+
+use super::macros::{MacroString, shortened};
+use super::record::{self, Lengths, Record};
+use super::{Input, Known, TraceLine};
+use crate::dns::{Answer, Query, Record as DnsRecord, RecordType, reversed};
+
+/// The terms that ask DNS (section 4.6.4).
+const TERMS: u32 = 10;
+
+/// The answers without a record that are let pass (section 4.6.4).
+const VOIDS: u32 = 2;
+
+/// The hosts of an `mx`, and the names of an address (section 4.6.4).
+const HOSTS: usize = 10;
+
+/// The longest explanation, in bytes.
+const EXPLANATION: usize = 500;
+
+/// Why it goes no further.
+pub(super) enum Halt {
+    /// Answers are missing.
+    Missing,
+    /// DNS failed.
+    Temporary(String),
+    /// A record is wrong.
+    Permanent(String),
+    /// A macro stands for what is not ASCII, which no name has (RFC 8616 section 4).
+    NotAscii,
+}
+
+pub(super) type Result<T> = std::result::Result<T, Halt>;
+
+/// Whom macros speak of.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'a> {
+    pub(super) input: Input<'a>,
+    pub(super) local: &'a str,
+    /// The domain that was asked about first.
+    pub(super) domain: &'a str,
+}
+
+/// A walk over records.
+pub(super) struct Walk<'a> {
+    known: &'a Known,
+    pub(super) client: IpAddr,
+    /// None where networks are listed, of which no message is known.
+    pub(super) sender: Option<Sender<'a>>,
+    terms: u32,
+    voids: u32,
+    /// Whether the term has had an empty answer: it counts once.
+    term_is_void: bool,
+    pub(super) missing: Vec<Query>,
+    pub(super) trace: Vec<TraceLine>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) const fn new(known: &'a Known, client: IpAddr) -> Self {
+        Self {
+            known,
+            client,
+            sender: None,
+            terms: 0,
+            voids: 0,
+            term_is_void: false,
+            missing: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    pub(super) fn say(&mut self, depth: usize, text: impl Into<String>) {
+        self.trace.push(TraceLine { depth, text: text.into() });
+    }
+
+    /// What DNS answers; where that is not known, it is noted as missing.
+    pub(super) fn look(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
+        let query = Query::new(name, kind);
+        match self.known.answers.get(&query) {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(failure)) => Err(Halt::Temporary(format!("{query}: {failure}"))),
+            None if self.known.out_of_time => {
+                Err(Halt::Temporary(format!("{query}: no time is left to ask")))
+            }
+            None => {
+                self.missing.push(query);
+                Err(Halt::Missing)
+            }
+        }
+    }
+
+    /// The same, for a term: too many empty answers are an error.
+    pub(super) fn look_for_term(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
+        let answer = self.look(name, kind)?;
+        if answer.records.is_empty() && !self.term_is_void {
+            self.term_is_void = true;
+            self.voids += 1;
+            if self.voids > VOIDS {
+                let why = format!("{name}: more than {VOIDS} names that do not resolve");
+                return Err(Halt::Permanent(why));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// One more term that asks DNS.
+    pub(super) fn count_term(&mut self) -> Result<()> {
+        self.terms += 1;
+        self.term_is_void = false;
+        if self.terms > TERMS {
+            let why = format!("more than {TERMS} terms that ask DNS");
+            return Err(Halt::Permanent(why));
+        }
+        Ok(())
+    }
+
+    /// The record of a domain; none where there is none (sections 4.3 to 4.6).
+    pub(super) fn record(&mut self, domain: &str, depth: usize) -> Result<Option<Record>> {
+        if !is_domain(domain) {
+            self.say(depth, format!("{domain}: is no domain that can have a record"));
+            return Ok(None);
+        }
+        let answer = match self.look(domain, RecordType::Txt) {
+            Ok(answer) => answer,
+            Err(Halt::Temporary(why)) => {
+                self.say(depth, why.clone());
+                return Err(Halt::Temporary(why));
+            }
+            Err(halt) => return Err(halt),
+        };
+        let mut records = answer.texts().filter(|text| record::is_record(text));
+        let Some(text) = records.next() else {
+            self.say(depth, format!("{domain}: has no record"));
+            return Ok(None);
+        };
+        self.say(depth, format!("{domain}: {}", String::from_utf8_lossy(text)));
+        let parsed = match records.next() {
+            Some(_) => Err("there are several records".to_owned()),
+            None => record::parse(text),
+        };
+        match parsed {
+            Ok(record) => Ok(Some(record)),
+            Err(wrong) => {
+                self.say(depth + 1, wrong.clone());
+                Err(Halt::Permanent(format!("{domain}: {wrong}")))
+            }
+        }
+    }
+
+    /// The hosts of a domain's mail.
+    pub(super) fn hosts(&mut self, target: &str) -> Result<Vec<String>> {
+        let answer = self.look_for_term(target, RecordType::Mx)?;
+        let mut hosts = Vec::new();
+        for record in &answer.records {
+            if let DnsRecord::Mx(preference, host) = record {
+                hosts.push((*preference, host.clone()));
+            }
+        }
+        if hosts.len() > HOSTS {
+            let why = format!("{target}: more than {HOSTS} mail exchanges");
+            return Err(Halt::Permanent(why));
+        }
+        hosts.sort();
+        Ok(hosts.into_iter().map(|(_, host)| host).collect())
+    }
+
+    /// The names of the client that have its address (section 5.5). What cannot be
+    /// looked up is not one of them.
+    pub(super) fn validated_names(&mut self) -> Result<Vec<String>> {
+        let zone = if self.client.is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+        let names = match self.look(&format!("{}.{zone}", reversed(self.client)), RecordType::Ptr) {
+            Ok(answer) => answer,
+            Err(Halt::Missing) => return Err(Halt::Missing),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let (family, all) = (self.family(), Lengths { v4: 32, v6: 128 });
+        let mut missing = false;
+        let mut validated = Vec::new();
+        for record in names.records.iter().take(HOSTS) {
+            let DnsRecord::Ptr(name) = record else { continue };
+            match self.look(name, family) {
+                Ok(answer) if self.has_client(answer, all) => validated.push(name.clone()),
+                Err(Halt::Missing) => missing = true,
+                _ => {}
+            }
+        }
+        if missing { Err(Halt::Missing) } else { Ok(validated) }
+    }
+
+    pub(super) const fn family(&self) -> RecordType {
+        match self.client {
+            IpAddr::V4(_) => RecordType::A,
+            IpAddr::V6(_) => RecordType::Aaaa,
+        }
+    }
+
+    pub(super) fn has_client(&self, answer: &Answer, lengths: Lengths) -> bool {
+        answer.addresses().any(|address| match (address, self.client) {
+            (IpAddr::V4(address), IpAddr::V4(client)) => {
+                let shift = 32 - u32::from(lengths.v4);
+                let differ = address.to_bits() ^ client.to_bits();
+                differ.checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(address), IpAddr::V6(client)) => {
+                let shift = 128 - u32::from(lengths.v6);
+                let differ = address.to_bits() ^ client.to_bits();
+                differ.checked_shr(shift).unwrap_or(0) == 0
+            }
+            _ => false,
+        })
+    }
+
+    /// The name that a mechanism is about: its own, else the domain's.
+    pub(super) fn target(&mut self, name: Option<&MacroString>, domain: &str) -> Result<String> {
+        match name {
+            Some(name) => self.name(name, domain),
+            None => Ok(domain.to_owned()),
+        }
+    }
+
+    pub(super) fn name(&mut self, name: &MacroString, domain: &str) -> Result<String> {
+        let expanded = self.expand(name, domain)?;
+        Ok(shortened(&expanded).to_ascii_lowercase())
+    }
+
+    pub(super) fn expand(&mut self, text: &MacroString, domain: &str) -> Result<String> {
+        text.expand(|letter| self.value(letter, domain))
+    }
+
+    /// What a macro's letter stands for (section 7.2).
+    fn value(&mut self, letter: u8, domain: &str) -> Result<String> {
+        let Some(sender) = self.sender else {
+            return Err(Halt::Permanent("depends on the message".to_owned()));
+        };
+        if matches!(letter, b's' | b'l') && !sender.local.is_ascii() {
+            return Err(Halt::NotAscii);
+        }
+        Ok(match letter {
+            b's' => format!("{}@{}", sender.local, sender.domain),
+            b'l' => sender.local.to_owned(),
+            b'o' => sender.domain.to_owned(),
+            b'd' => domain.to_owned(),
+            b'h' => sender.input.helo.to_owned(),
+            b'v' => if self.client.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
+            b'i' => match self.client {
+                IpAddr::V4(client) => client.to_string(),
+                // Nibbles, and not as IPv6 addresses are written.
+                IpAddr::V6(_) => reversed(self.client).to_ascii_uppercase().chars().rev().collect(),
+            },
+            b'p' => self.validated_name(domain)?,
+            b'c' => self.client.to_string(),
+            b'r' => sender.input.receiver.to_owned(),
+            b't' => sender.input.unix.to_string(),
+            _ => String::new(),
+        })
+    }
+
+    fn validated_name(&mut self, domain: &str) -> Result<String> {
+        let names = self.validated_names()?;
+        let same = names.iter().find(|name| name.eq_ignore_ascii_case(domain));
+        let below = || names.iter().find(|name| is_at_or_below(name, domain));
+        let chosen = same.or_else(below).or_else(|| names.first());
+        Ok(chosen.map_or_else(|| "unknown".to_owned(), Clone::clone))
+    }
+
+    /// What the domain of the record that decided says; none where that is wrong.
+    pub(super) fn explanation(
+        &mut self,
+        exp: &MacroString,
+        domain: &str,
+    ) -> Result<Option<String>> {
+        let name = self.name(exp, domain)?;
+        let answer = self.look(&name, RecordType::Txt)?;
+        let mut texts = answer.texts();
+        let (Some(text), None) = (texts.next(), texts.next()) else { return Ok(None) };
+        let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
+        let Ok(text) = MacroString::explanation(text) else { return Ok(None) };
+        let text = self.expand(&text, domain)?;
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let fits = !text.is_empty() && text.len() <= EXPLANATION;
+        Ok((printable && fits).then_some(text))
+    }
+}
+
+pub(super) fn is_at_or_below(name: &str, domain: &str) -> bool {
+    name.eq_ignore_ascii_case(domain)
+        || name
+            .len()
+            .checked_sub(domain.len() + 1)
+            .and_then(|at| name.get(at..))
+            .is_some_and(|end| end.starts_with('.') && end[1..].eq_ignore_ascii_case(domain))
+}
+
+/// Whether a name can have a record: more labels than one, each of 1 to 63 octets,
+/// and no literal (section 4.3).
+fn is_domain(name: &str) -> bool {
+    let mut labels = name.split('.');
+    (1..=253).contains(&name.len())
+        && name.contains('.')
+        && !name.starts_with('[')
+        && labels.all(|label| (1..=63).contains(&label.len()))
+}
