@@ -314,6 +314,11 @@ impl Verdict {
         (hits, sum)
     }
 
+    /// Whether a zone said nothing that counts.
+    fn is_unheard(&self, zone: &str) -> bool {
+        self.errors.iter().any(|(name, _)| **name == *zone)
+    }
+
     /// What it found, for people.
     #[must_use]
     pub fn note(&self) -> String {
@@ -350,6 +355,10 @@ impl Reputation {
         self.services().into_iter().find_map(|(kind, service)| {
             let (hits, sum) = verdict.of(kind);
             let first = hits.iter().max_by_key(|hit| hit.weight)?;
+            // A zone that did not answer might have spoken for the address.
+            let unheard = service.zones.iter().filter(|zone| zone.weight < 0);
+            let unheard = unheard.filter(|zone| verdict.is_unheard(&zone.name));
+            let sum = unheard.fold(sum, |sum, zone| sum.saturating_add(zone.weight));
             let is_hit = service.threshold.is_some_and(|threshold| sum >= threshold);
             if !is_hit || service.action == Action::Log {
                 return None;
@@ -518,6 +527,32 @@ mod tests {
         assert_eq!(reason(Some(10), both), Some(Reason::StandardReputation));
         let forgiven = vec![hit(standard, 10), hit(standard, -10), hit(dynamic, 10)];
         assert_eq!(reason(Some(10), forgiven), Some(Reason::DynamicReputation));
+    }
+
+    #[test]
+    fn a_good_list_that_is_silent_is_given_the_benefit_of_the_doubt() {
+        let good = Zone { name: "good.example".into(), weight: -20, ..zone(&["127.0.0.2"]) };
+        let reputation = Reputation {
+            standard: Service {
+                zones: vec![zone(&["127.0.0.2"]), good],
+                threshold: Some(WEIGHT),
+                ..Service::default()
+            },
+            ..Reputation::default()
+        };
+        let hit = Hit {
+            kind: Kind::Standard,
+            zone: "bl.example".into(),
+            code: [127, 0, 0, 2].into(),
+            weight: WEIGHT,
+            text: None,
+            line: 1,
+        };
+        let mut verdict = Verdict { hits: vec![hit], errors: Vec::new(), asked: 2 };
+        let client = [192, 0, 2, 1].into();
+        assert!(reputation.refusal(&verdict, client, "c").is_some());
+        verdict.errors.push(("good.example".into(), "no answer in time".to_owned()));
+        assert!(reputation.refusal(&verdict, client, "c").is_none());
     }
 
     #[test]

@@ -93,7 +93,10 @@ pub(super) async fn serve(accepted: Accepted) {
         stream = encrypted;
         client.tls = Some(tls);
     }
-    let judge = Judge::new(edge.clone(), generation, direction, client.address);
+    let mut judge = Judge::new(edge.clone(), generation, direction, client.address);
+    if refusal.is_none() {
+        judge.begin_asking();
+    }
     let session = match refusal {
         Some(refusal) => Session::refuse(settings, client, refusal, now()),
         None => Session::new(settings, client, now()),

@@ -54,14 +54,13 @@ pub(super) enum Learnt {
 pub(super) type Learning = Pin<Box<dyn Future<Output = Learnt> + Send>>;
 
 impl Judge {
-    /// Begins to ask DNS lists, so that their answer is there when it is needed.
-    pub(super) fn new(
+    pub(super) const fn new(
         edge: Arc<Edge>,
         generation: Arc<Generation>,
         direction: Direction,
         client: IpAddr,
     ) -> Self {
-        let mut judge = Self {
+        Self {
             edge,
             generation,
             direction,
@@ -73,15 +72,18 @@ impl Judge {
             spf: None,
             place: None,
             offended: false,
-        };
-        let asks = direction == Direction::Inbound && judge.generation.policy.reputation.is_on();
-        if asks {
-            let connection = &judge.standing().connection;
-            if connection.approved.is_none() && connection.refused.is_none() {
-                judge.asking = Some(judge.ask_zones());
-            }
         }
-        judge
+    }
+
+    /// Begins to ask DNS lists, so that their answer is there when it is needed.
+    pub(super) fn begin_asking(&mut self) {
+        if self.direction == Direction::Outgoing || !self.generation.policy.reputation.is_on() {
+            return;
+        }
+        let connection = &self.standing().connection;
+        if connection.approved.is_none() && connection.refused.is_none() {
+            self.asking = Some(self.ask_zones());
+        }
     }
 
     /// The generation of the message that is open.
