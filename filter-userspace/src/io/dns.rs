@@ -23,6 +23,9 @@ use tokio::sync::watch;
 use crate::config::Dns;
 use crate::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
 
+/// The name server of a host that names none.
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
+
 /// Questions that are under way at once; more are not asked.
 const IN_FLIGHT: usize = 4096;
 
@@ -56,19 +59,22 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// The system's configuration cannot be read, and none is given.
+    /// The library's, in words.
     pub fn new(config: &Dns, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         if let Some(before) = before.filter(|before| before.config == *config) {
             return Ok(before.clone());
         }
         let provider = TokioRuntimeProvider::default();
-        let builder = if config.servers.is_empty() {
-            TokioResolver::builder(provider)
-                .map_err(|error| format!("dns.servers: the system names none: {error}"))?
-        } else {
-            let servers = config.servers.iter().map(|server| name_server(*server)).collect();
+        let by = |servers: &[SocketAddr]| {
+            let servers = servers.iter().map(|server| name_server(*server)).collect();
             let servers = ResolverConfig::from_name_servers(servers);
-            TokioResolver::builder_with_config(servers, provider)
+            TokioResolver::builder_with_config(servers, provider.clone())
+        };
+        let builder = if config.servers.is_empty() {
+            // Where the system names none, it is the host's own (resolv.conf(5)).
+            TokioResolver::builder(provider.clone()).unwrap_or_else(|_| by(&[LOCAL]))
+        } else {
+            by(&config.servers)
         };
         let resolver = builder
             .with_options(options(config))
@@ -148,10 +154,10 @@ impl Resolver {
         }
         let (done, waiting) = watch::channel(None);
         in_flight.insert(query.clone(), waiting.clone());
-        let (resolver, query) = (self.clone(), query.clone());
+        let asked = InFlight { resolver: self.clone(), query: query.clone() };
         tokio::spawn(async move {
-            let lookup = resolver.lookup(&query, name).await;
-            resolver.in_flight().remove(&query);
+            let lookup = asked.resolver.lookup(&asked.query, name).await;
+            drop(asked);
             done.send_replace(Some(lookup));
         });
         Ok(waiting)
@@ -169,6 +175,18 @@ impl Resolver {
             Ok(Err(error)) => nothing(error),
             Err(_) => Err(Failure::TimedOut),
         }
+    }
+}
+
+/// A question that is under way, until it is dropped, whatever ends it.
+struct InFlight {
+    resolver: Arc<Resolver>,
+    query: Query,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.resolver.in_flight().remove(&self.query);
     }
 }
 
