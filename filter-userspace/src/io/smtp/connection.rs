@@ -89,7 +89,8 @@ pub(super) async fn serve(accepted: Accepted) {
     } = accepted;
     let mut stream = Stream::Plain(stream);
     if implicit {
-        let Some((encrypted, tls)) = handshake(stream, &generation).await else { return };
+        let shaken = Box::pin(handshake(stream, &generation)).await;
+        let Some((encrypted, tls)) = shaken else { return };
         stream = encrypted;
         client.tls = Some(tls);
     }
@@ -102,7 +103,8 @@ pub(super) async fn serve(accepted: Accepted) {
         None => Session::new(settings, client, now()),
     };
     let timer = Box::pin(sleep_until(Instant::from_std(session.deadline())));
-    let mut connection = Connection {
+    // What waits is held by every connection: it is kept small.
+    let mut connection = Box::new(Connection {
         session,
         judge,
         client: Some(stream),
@@ -116,7 +118,7 @@ pub(super) async fn serve(accepted: Accepted) {
         timer,
         address,
         local,
-    };
+    });
     let mut ending = edge.ending();
     let mut told = false;
     loop {
@@ -210,7 +212,8 @@ impl Connection {
         self.start_tls = false;
         let generation = self.judge.generation().clone();
         let Some(stream) = self.client.take() else { return false };
-        let Some((stream, tls)) = handshake(stream, &generation).await else { return false };
+        let shaken = Box::pin(handshake(stream, &generation)).await;
+        let Some((stream, tls)) = shaken else { return false };
         self.client = Some(stream);
         self.session.tls_started(tls, now());
         true
@@ -363,7 +366,7 @@ impl Connection {
     }
 
     /// Closes the client's connection so that it can read the last reply.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         self.act();
         let Some(client) = &mut self.client else { return };
         _ = timeout(LINGER, client.shutdown()).await;
