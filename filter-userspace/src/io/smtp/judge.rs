@@ -122,6 +122,7 @@ impl Judge {
         self.standing = None;
         self.size = size;
         self.spf = None;
+        self.place = None;
         self.offended = false;
     }
 
