@@ -8,6 +8,12 @@ use std::fmt;
 
 use super::reply::{Enhanced, Reply};
 
+/// The longest line of a reply, in octets (RFC 5321 section 4.5.3.1.5).
+const LINE: usize = 512;
+
+/// The octets of codes, separators and the line's end.
+const FRAME: usize = 40;
+
 /// The stage of a session that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -302,7 +308,12 @@ impl Refusal {
         if let Some(own) = &self.own {
             code = own.code.unwrap_or(code);
             text = own.text.as_deref().unwrap_or(text);
-            more = own.more.as_ref().map_or_else(String::new, |more| format!(": {more}"));
+            // What others say must not make the line longer than a client need take.
+            let taken = self.subject.len() + text.len() + reference.len() + FRAME;
+            let room = LINE.saturating_sub(taken);
+            more = own.more.as_ref().map_or_else(String::new, |more| {
+                format!(": {}", more.chars().take(room).collect::<String>())
+            });
             // The class of both codes is one (RFC 3463 section 3).
             enhanced.0 = if code < 500 { 4 } else { 5 };
         }
@@ -344,6 +355,9 @@ mod tests {
             refusal(own).reply("R").to_string(),
             "450 4.7.1 192.0.2.1 no: x; reference R\r\n"
         );
+        let long = Own { more: Some("x".repeat(1000)), ..Own::default() };
+        let line = refusal(long).reply("R").to_string();
+        assert!((400..=LINE).contains(&line.len()) && line.ends_with("; reference R\r\n"));
         assert_eq!(
             refusal(Own::default()).reply("R").to_string(),
             "550 5.7.1 192.0.2.1 is listed as a source of spam; reference R\r\n"

@@ -74,8 +74,7 @@ impl Zones {
         let mut questions = JoinSet::new();
         for (kind, service) in reputation.services() {
             for zone in &service.zones {
-                let disabled = self.disabled(&zone.name);
-                if let Some(why) = disabled {
+                if let Some(why) = self.disabled(zone) {
                     verdict.errors.push((zone.name.clone(), format!("not used: {why}")));
                     continue;
                 }
@@ -102,8 +101,11 @@ impl Zones {
         verdict
     }
 
-    fn disabled(&self, zone: &str) -> Option<String> {
-        self.states().get(zone)?.disabled.clone()
+    /// Why a zone is not used. What a look found counts as long as the zone is looked
+    /// at: an operator may say that it has no test entries.
+    fn disabled(&self, zone: &Zone) -> Option<String> {
+        let states = self.states();
+        states.get(&zone.name)?.disabled.clone().filter(|_| zone.control)
     }
 
     fn note(&self, zone: &Zone, listing: &Listing) {
@@ -183,7 +185,7 @@ impl Zones {
             let error = state.error.as_ref().filter(|(at, _)| at.elapsed() < SHOWN);
             health.push(ZoneHealth {
                 zone: zone.name.to_string(),
-                disabled: state.disabled.clone(),
+                disabled: state.disabled.clone().filter(|_| zone.control),
                 error: error.map(|(_, error)| error.clone()),
                 asked: state.asked,
                 listed: state.listed,
@@ -217,4 +219,34 @@ async fn listing(
     let answer = lookup.ok().and_then(Result::ok);
     let text = answer.and_then(|answer| answer.texts().next().and_then(clean_text));
     Some((listing, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::reputation::Service;
+
+    #[test]
+    fn a_zone_that_is_no_longer_looked_at_is_used_again() {
+        let mut zone = Zone {
+            name: "private.example".into(),
+            key: None,
+            codes: Vec::new(),
+            ignored: Vec::new(),
+            weight: 10,
+            text: false,
+            v4: true,
+            v6: true,
+            control: true,
+            line: 1,
+        };
+        let zones = Zones::default();
+        zones.looked_at(&zone, Some("does not list 127.0.0.2".to_owned()));
+        assert!(zones.disabled(&zone).is_some());
+        zone.control = false;
+        assert!(zones.disabled(&zone).is_none());
+        let standard = Service { zones: vec![zone], ..Service::default() };
+        let reputation = Reputation { standard, ..Reputation::default() };
+        assert!(zones.health(&reputation)[0].disabled.is_none());
+    }
 }
