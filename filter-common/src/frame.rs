@@ -118,6 +118,17 @@ impl Address {
         [a, b, c, d]
     }
 
+    /// The 128 bits of an IPv6 address, the higher half first.
+    #[must_use]
+    #[inline(always)]
+    pub const fn halves(&self) -> (u64, u64) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.bytes;
+        (
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        )
+    }
+
     /// The address for people and for sockets.
     #[must_use]
     pub const fn to_ip(&self) -> IpAddr {

@@ -14,6 +14,7 @@ pub mod abi;
 pub mod class;
 pub mod frame;
 pub mod limits;
+pub mod ranges;
 pub mod reason;
 pub mod verdict;
 

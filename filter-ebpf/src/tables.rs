@@ -6,14 +6,17 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns};
 use aya_ebpf::macros::btf_map;
 use filter_common::abi::{
-    COUNTERS as COUNTER_COUNT, Selector, Settings, SourceKey, SynRate, TemporaryBlock,
+    COUNTERS as COUNTER_COUNT, INNER_MAP, Selector, Settings, SourceKey, SynRate, TemporaryBlock,
     counter_index, slots,
 };
+use filter_common::ranges::v4::Planes;
+use filter_common::ranges::{self, Page, Pages};
 use filter_common::verdict::Tables;
 use filter_common::{Address, ClassSet, Family, Reason};
 
 // The sizes of inner tries, of TEMPORARY and of SYN_RATE are the loader's to set.
 type Trie<K> = LpmTrie<K, u8, 1>;
+type PageArray = Array<Page, 1, { INNER_MAP as usize }>;
 
 #[btf_map]
 static SELECTOR: Array<u8, 1> = Array::new();
@@ -23,6 +26,12 @@ static SETTINGS: Array<Settings, 2> = Array::new();
 static LISTS_V4: ArrayOfMaps<Trie<[u8; 4]>, { slots::COUNT as usize }> = ArrayOfMaps::new();
 #[btf_map]
 static LISTS_V6: ArrayOfMaps<Trie<[u8; 16]>, { slots::COUNT as usize }> = ArrayOfMaps::new();
+#[btf_map]
+static PLANES_V4: ArrayOfMaps<Array<Planes, 1>, { slots::FILES.len() }> = ArrayOfMaps::new();
+#[btf_map]
+static PAGES_V4: ArrayOfMaps<PageArray, { slots::FILES.len() }> = ArrayOfMaps::new();
+#[btf_map]
+static PAGES_V6: ArrayOfMaps<PageArray, { slots::FILES.len() }> = ArrayOfMaps::new();
 #[btf_map]
 static TEMPORARY: HashMap<SourceKey, TemporaryBlock, 1024> = HashMap::new();
 #[btf_map]
@@ -72,9 +81,20 @@ impl Tables for InForce {
     #[inline(always)]
     fn classes(&self, source: &Address) -> ClassSet {
         match source.family() {
-            Family::V6 => self.look_up(&LISTS_V6, Family::V6, &Key::new(128, *source.bytes())),
+            Family::V6 => {
+                let key = Key::new(128, *source.bytes());
+                self.both(Family::V6, &LISTS_V6, &key, |slot| {
+                    let pages = PAGES_V6.get(slot)?;
+                    let (high, low) = source.halves();
+                    Some(in_ranges_v6(pages, high, low))
+                })
+            }
             Family::V4 | Family::Other => {
-                self.look_up(&LISTS_V4, Family::V4, &Key::new(32, source.first_four()))
+                let bytes = source.first_four();
+                self.both(Family::V4, &LISTS_V4, &Key::new(32, bytes), |slot| {
+                    let planes = PLANES_V4.get(slot)?.get_ptr(0)?;
+                    Some(in_ranges_v4(planes, PAGES_V4.get(slot)?, u32::from_be_bytes(bytes)))
+                })
             }
         }
     }
@@ -115,33 +135,74 @@ impl Tables for InForce {
 }
 
 impl InForce {
+    /// What the files and the runtime entries say. Those of the files are in ranges
+    /// where there are such, and else in a trie.
     #[inline(always)]
-    fn look_up<K, const SLOTS: usize>(
+    fn both<K, const SLOTS: usize>(
         &self,
-        lists: &ArrayOfMaps<Trie<K>, SLOTS>,
         family: Family,
+        tries: &ArrayOfMaps<Trie<K>, SLOTS>,
         key: &Key<K>,
+        in_ranges: impl FnOnce(u32) -> Option<ClassSet>,
     ) -> ClassSet {
         let mut classes = ClassSet::EMPTY;
         if self.selector.has_files(family) {
-            classes = look_up_in(lists, slots::FILES[0] + self.selector.files(), key);
+            let slot = self.selector.files();
+            classes = match in_ranges(slot) {
+                Some(classes) => classes,
+                None => in_trie(tries, slots::FILES[0] + slot, key),
+            };
         }
         if self.selector.has_runtime(family) {
             let slot = slots::RUNTIME[0] + self.selector.runtime();
-            classes = classes.union(look_up_in(lists, slot, key));
+            classes = classes.union(in_trie(tries, slot, key));
         }
         classes
     }
 }
 
 #[inline(always)]
-fn look_up_in<K, const SLOTS: usize>(
-    lists: &ArrayOfMaps<Trie<K>, SLOTS>,
+fn in_trie<K, const SLOTS: usize>(
+    tries: &ArrayOfMaps<Trie<K>, SLOTS>,
     slot: u32,
     key: &Key<K>,
 ) -> ClassSet {
-    lists
+    tries
         .get(slot)
         .and_then(|trie| trie.get(key))
         .map_or(ClassSet::EMPTY, |bits| ClassSet::from_bits(*bits))
+}
+
+#[inline(always)]
+fn in_ranges_v4(planes: *const Planes, pages: &PageArray, address: u32) -> ClassSet {
+    let plane = |index: usize| {
+        // SAFETY: the lookup's indices are below the planes' length, which the
+        // verifier checks; the array stands as long as this run.
+        unsafe { *planes.cast::<u64>().add(index) }
+    };
+    ranges::v4::look_up(address, plane, &InMap(pages))
+}
+
+#[inline(always)]
+fn in_ranges_v6(pages: &PageArray, high: u64, low: u64) -> ClassSet {
+    ranges::v6::look_up(high, low, &InMap(pages))
+}
+
+/// Pages in the kernel's map.
+struct InMap<'a>(&'a PageArray);
+
+impl Pages for InMap<'_> {
+    type Page = *const Page;
+
+    #[inline(always)]
+    fn page(&self, number: u32) -> Option<Self::Page> {
+        self.0.get_ptr(number)
+    }
+
+    #[inline(always)]
+    fn word(page: Self::Page, index: usize) -> u32 {
+        // SAFETY: indices of words are below a page's length, which the verifier
+        // checks; the array stands as long as this run.
+        unsafe { *page.cast::<u32>().add(index) }
+    }
 }

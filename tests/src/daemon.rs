@@ -72,10 +72,11 @@ impl Home {
     /// that section, and `rest` behind it.
     pub fn configure(&self, filter: &str, rest: &str) {
         let text = format!(
-            "[filter]\npin = \"{pins}\"\n{filter}\n\
+            "[filter]\npin = \"{pins}\"\nengine = \"{engine}\"\n{filter}\n\
              [control]\nsocket = \"{folder}/mxdp.sock\"\n\
              [state]\nfolder = \"{folder}/state\"\n{rest}\n",
             pins = self.pins().display(),
+            engine = tables::engine().0,
             folder = self.folder.path().display(),
         );
         self.write("mxdp.toml", text);

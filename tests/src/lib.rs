@@ -13,6 +13,7 @@ pub mod mail;
 pub mod netns;
 pub mod peers;
 pub mod spf_suite;
+pub mod tables;
 pub mod tls;
 pub mod transcript;
 pub mod wrong;

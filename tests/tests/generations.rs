@@ -11,9 +11,10 @@ use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Family, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mxdp::config::{Debug, Mode};
-use mxdp::io::kernel::{Capacities, Change, Filter, Options, Tries};
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
+use mxdp_tests::tables::engine;
 use mxdp_tests::netns::{Pair, Wire};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -30,8 +31,8 @@ fn settings() -> Settings {
     settings
 }
 
-fn tries(table: &Table) -> Tries {
-    Tries::build(&table.v4, &table.v6, |_| ()).expect("tries")
+fn tries(table: &Table) -> Prepared {
+    Prepared::build(table, engine().1, |_| ()).expect("tables")
 }
 
 /// Prefixes of a small universe, so that they nest, meet and coincide.

@@ -10,8 +10,10 @@ use filter_common::{
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mxdp::config::Debug;
-use mxdp::io::kernel::{Capacities, Change, Filter, Options, Tries};
+use mxdp::lists::Table;
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp_tests::frames::*;
+use mxdp_tests::tables::engine;
 
 /// One frame and the reason at each of its lengths: from each listed length on,
 /// up to the next, a frame cut off there has that reason.
@@ -421,7 +423,7 @@ fn filter() -> Filter {
             IpNet::V6(net) => v6.push((net, classes)),
         }
     }
-    let files = Some(Tries::build(&v4, &v6, |_| ()).expect("tries"));
+    let files = Some(Prepared::build(&Table { v4, v6 }, engine().1, |_| ()).expect("tables"));
     let change = Change { files, runtime: None, settings: Some(settings()) };
     filter.publish(&change).expect("a generation");
     for (key, expires_ns) in temporary() {

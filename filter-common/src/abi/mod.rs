@@ -20,7 +20,7 @@ use crate::reason::Reason;
 
 /// The version of everything in this module. Kernel objects of another version
 /// are replaced, never adopted.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The map names, as they stand in the object file and in the pin directory.
 pub mod maps {
@@ -28,10 +28,17 @@ pub mod maps {
     pub const SELECTOR: &str = "SELECTOR";
     /// Two [`super::Settings`], one in force.
     pub const SETTINGS: &str = "SETTINGS";
-    /// The IPv4 verdict tables, by [`super::slots`].
+    /// The IPv4 verdict tables as tries, by [`super::slots`].
     pub const LISTS_V4: &str = "LISTS_V4";
-    /// The IPv6 verdict tables, by [`super::slots`].
+    /// The IPv6 verdict tables as tries, by [`super::slots`].
     pub const LISTS_V6: &str = "LISTS_V6";
+    /// The planes of IPv4 tables as ranges ([`crate::ranges::v4::Planes`]), by
+    /// [`super::slots::FILES`]. Where there are none, the trie is asked.
+    pub const PLANES_V4: &str = "PLANES_V4";
+    /// The pages of IPv4 tables as ranges ([`crate::ranges::Page`]), likewise.
+    pub const PAGES_V4: &str = "PAGES_V4";
+    /// The pages of IPv6 tables as ranges, likewise.
+    pub const PAGES_V6: &str = "PAGES_V6";
     /// [`super::SourceKey`] to [`super::TemporaryBlock`].
     pub const TEMPORARY: &str = "TEMPORARY";
     /// [`super::SourceKey`] to the theoretical arrival time of the next SYN.
@@ -44,12 +51,18 @@ pub mod maps {
     pub const EVENTS: &str = "EVENTS";
 
     /// The maps that outlive the daemon.
-    pub const PINNED: [&str; 9] =
-        [SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, TEMPORARY, SYN_RATE, COUNTERS, SAMPLER, EVENTS];
+    pub const PINNED: [&str; 12] = [
+        SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, PLANES_V4, PAGES_V4, PAGES_V6, TEMPORARY, SYN_RATE,
+        COUNTERS, SAMPLER, EVENTS,
+    ];
 }
 
 /// The entry point's name in the object file.
 pub const PROGRAM: &str = "mxdp";
+
+/// The flag of arrays of pages: those of a map of maps may differ in length
+/// (`BPF_F_INNER_MAP`, kernel 5.10).
+pub const INNER_MAP: u32 = 1 << 12;
 
 /// Which inner map of `LISTS_V4` and `LISTS_V6` holds what.
 ///

@@ -13,7 +13,7 @@ use super::section::{At, Document, Section, TextOrSection, clean};
 use super::smtp_keys;
 use super::{
     Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Filter,
-    Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State, SynRates,
+    Engine, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State, SynRates,
     Temporary,
 };
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
@@ -120,6 +120,11 @@ fn filter(section: Section<'_>) -> Filter {
             Mode::Auto,
         ),
         ports: if ports.is_empty() { vec![25, 465, 587] } else { ports },
+        engine: section.choice(
+            "engine",
+            &[("auto", Engine::Auto), ("trie", Engine::Trie), ("ranges", Engine::Ranges)],
+            Engine::Auto,
+        ),
         pin: absolute(&section, "pin", super::DEFAULT_PIN),
         persist: section.boolean("persist", true),
         events_per_second: section.integer("events_per_second", 0..=100_000, 256),

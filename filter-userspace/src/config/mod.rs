@@ -84,6 +84,8 @@ pub struct Filter {
     pub mode: Mode,
     /// The protected ports, at least one.
     pub ports: Vec<u16>,
+    /// How the tables of lists are laid out in the kernel.
+    pub engine: Engine,
     /// The pin directory.
     pub pin: PathBuf,
     /// Whether the filter outlives the daemon.
@@ -104,6 +106,18 @@ pub enum Mode {
     Native,
     /// Generic.
     Generic,
+}
+
+/// How the tables of lists are laid out in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// Small tables as tries, large ones as ranges.
+    #[default]
+    Auto,
+    /// The kernel's longest-prefix-match tries.
+    Trie,
+    /// Ranges in arrays.
+    Ranges,
 }
 
 /// What the XDP program logs about itself. The codes are the program's own.

@@ -14,7 +14,7 @@ use crate::config::smtp::Smtp;
 use crate::config::{self, Config, CountrySource, InlineEntry, ListSource};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
 use crate::io::files;
-use crate::io::kernel::Tries;
+use crate::io::kernel::Prepared;
 use crate::lists::{
     self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, OnBadLine,
     ParseOptions, ParsedList, Table,
@@ -70,7 +70,7 @@ pub struct Built {
     /// What decides in SMTP sessions, if there are any.
     pub policy: Option<Policy>,
     /// Its tables in the kernel.
-    pub tries: Tries,
+    pub tables: Prepared,
     /// How long reading, compiling and installing took.
     pub elapsed: Duration,
     /// What an operator is warned of.
@@ -91,14 +91,14 @@ pub fn build(path: &Path) -> Result<Built, Vec<String>> {
     warnings.splice(0..0, config.warnings());
     let total = lists.table.v4.len() + lists.table.v6.len();
     let mut reported = Instant::now();
-    let tries = tries(&lists.table, |done| {
+    let tables = Prepared::build(&lists.table, config.filter.engine, |done| {
         if reported.elapsed() > Duration::from_secs(1) {
             reported = Instant::now();
             tracing::info!(done, total, "installing prefixes");
         }
     })
     .map_err(|error| vec![format!("{error:#}")])?;
-    Ok(Built { config, lists, policy, tries, elapsed: start.elapsed(), warnings })
+    Ok(Built { config, lists, policy, tables, elapsed: start.elapsed(), warnings })
 }
 
 /// Reads and checks a configuration file.
@@ -263,15 +263,6 @@ pub fn runtime_lists(entries: &RuntimeEntries) -> Lists {
     let set = ListSet::new(files, None, CountryPolicy::default());
     let table = lists::compile(&set).table;
     Lists { set, table }
-}
-
-/// Fills tables in the kernel; `progress` hears the prefixes done.
-///
-/// # Errors
-///
-/// When the kernel refuses.
-pub fn tries(table: &Table, progress: impl FnMut(usize)) -> Result<Tries> {
-    Tries::build(&table.v4, &table.v6, progress)
 }
 
 /// The settings of a generation.

@@ -16,11 +16,11 @@ use super::approvals::Wanted;
 use super::build::{self, Built, Lists};
 use super::sources::Sources;
 use super::{mail, misconfigured, refused};
-use crate::config::Config;
+use crate::config::{Config, Engine};
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock;
-use crate::io::kernel::{Change, Filter};
+use crate::io::kernel::{Change, Filter, Prepared};
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -132,8 +132,8 @@ impl Daemon {
     ) -> Result<Self> {
         let generation = filter.generation()? + 1;
         let runtime = Arc::new(build::runtime_lists(&entries));
-        let tries = build::tries(&runtime.table, |_| ())?;
-        let Built { config, lists, tries: files, elapsed, .. } = built;
+        let runtime_tables = Prepared::build(&runtime.table, Engine::Trie, |_| ())?;
+        let Built { config, lists, tables: files, elapsed, .. } = built;
         filter.require(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
         // first, so that a start that fails changes nothing of it. New maps are
@@ -144,7 +144,7 @@ impl Daemon {
         }
         filter.publish(&Change {
             files: Some(files),
-            runtime: Some(tries),
+            runtime: Some(runtime_tables),
             settings: Some(build::settings(&config, generation)),
         })?;
         if !taken_over {
@@ -283,7 +283,7 @@ impl Daemon {
     }
 
     fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, policy, tries, elapsed, mut warnings } = built;
+        let Built { config, lists, policy, tables, elapsed, mut warnings } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
         let config = build::keep_until_restart(&self.config, config);
         let mail = self.next_mail(&config, policy)?;
@@ -291,7 +291,7 @@ impl Daemon {
         self.filter.attach(&config.filter.interfaces, config.filter.mode)?;
         let generation = self.generation + 1;
         self.filter.publish(&Change {
-            files: Some(tries),
+            files: Some(tables),
             runtime: None,
             settings: Some(build::settings(&config, generation)),
         })?;

@@ -14,7 +14,8 @@ use crate::control::protocol::{
 };
 use crate::control::server::Incoming;
 use crate::explain::{Envelope, Known, NoMemory, explain};
-use crate::io::kernel::Change;
+use crate::config::Engine;
+use crate::io::kernel::{Change, Prepared};
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
 use crate::runtime::{Addition, RuntimeEntries};
@@ -143,8 +144,8 @@ impl Daemon {
 
     fn install_entries(&mut self, entries: RuntimeEntries) -> Result<()> {
         let lists = Arc::new(build::runtime_lists(&entries));
-        let tries = build::tries(&lists.table, |_| ())?;
-        self.filter.publish(&Change { runtime: Some(tries), ..Change::default() })?;
+        let tables = Prepared::build(&lists.table, Engine::Trie, |_| ())?;
+        self.filter.publish(&Change { runtime: Some(tables), ..Change::default() })?;
         self.entries = entries;
         self.runtime = lists;
         self.publish_lists();

@@ -13,6 +13,7 @@ mod country;
 mod country_code;
 mod parse;
 mod prefix;
+pub mod ranges;
 mod set;
 
 pub(crate) use bad_lines::{BadLines, Why};

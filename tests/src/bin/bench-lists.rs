@@ -1,7 +1,8 @@
 //! Measures the way of a list from its text into the kernel: parse, compile,
 //! install, and what it takes of memory.
 //!
-//! `cargo xtask bench lists [--prefixes N] [--runs N] [--file LIST]… [--json]`.
+//! `cargo xtask bench lists [--prefixes N] [--runs N] [--file LIST]… [--engine trie|ranges]
+//! [--json]`.
 //! Without a file, N prefixes (a million) are generated, with the lengths of a
 //! blocklist and a routing table: many /24 and /32, few short ones.
 
@@ -12,15 +13,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use filter_common::Class;
 use filter_common::abi::Settings;
-use mxdp::config::Debug;
-use mxdp::io::kernel::{Capacities, Change, Filter, Options, Tries};
+use mxdp::config::{Debug, Engine};
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, compile, parse};
+use mxdp_tests::tables::ENGINES;
 use serde_json::json;
 
 struct Arguments {
     prefixes: u32,
     runs: usize,
     files: Vec<String>,
+    engine: Engine,
     json: bool,
 }
 
@@ -38,20 +41,31 @@ fn main() -> Result<()> {
     };
     let mut runs = Vec::new();
     for _ in 0..arguments.runs {
-        runs.push(measure(&text)?);
+        runs.push(measure(&text, arguments.engine)?);
     }
     report(&name, &text, &mut runs, arguments.json);
     Ok(())
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut parsed = Arguments { prefixes: 1_000_000, runs: 5, files: Vec::new(), json: false };
+    let mut parsed = Arguments {
+        prefixes: 1_000_000,
+        runs: 5,
+        files: Vec::new(),
+        engine: Engine::Auto,
+        json: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
             "--prefixes" => parsed.prefixes = value()?.parse()?,
             "--runs" => parsed.runs = value()?.parse()?,
+            "--engine" => {
+                let name = value()?;
+                let known = ENGINES.iter().find(|(known, _)| *known == name);
+                parsed.engine = known.context("--engine trie or ranges")?.1;
+            }
             "--file" => parsed.files.push(value()?),
             "--json" => parsed.json = true,
             _ => bail!("unknown argument {word}; see the head of bench-lists.rs"),
@@ -75,7 +89,7 @@ struct Run {
     kernel_bytes: u64,
 }
 
-fn measure(text: &[u8]) -> Result<Run> {
+fn measure(text: &[u8], engine: Engine) -> Result<Run> {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
     let mut filter = Filter::open(&Options { capacities, debug: Debug::Off, pin: None })?;
     let memory = resident_bytes()?;
@@ -98,11 +112,11 @@ fn measure(text: &[u8]) -> Result<Run> {
 
     let slab = slab_bytes()?;
     let start = Instant::now();
-    let tries = Tries::build(&table.v4, &table.v6, |_| ())?;
+    let tables = Prepared::build(&table, engine, |_| ())?;
     let installed = start.elapsed();
     let kernel_bytes = slab_bytes()?.saturating_sub(slab);
     let start = Instant::now();
-    let change = Change { files: Some(tries), runtime: None, settings: Some(Settings::new(1)) };
+    let change = Change { files: Some(tables), runtime: None, settings: Some(Settings::new(1)) };
     filter.publish(&change)?;
     let published = start.elapsed();
     Ok(Run {

@@ -27,7 +27,7 @@ pub use attach::Attachment;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;
-pub use tables::{Change, Tries};
+pub use tables::{Change, Prepared};
 pub use temporary::TemporaryBlocks;
 
 use pins::{FoundLink, Lock};

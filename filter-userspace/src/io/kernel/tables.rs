@@ -4,54 +4,115 @@
 //! of the selector; [`Tables::publish`] waits until no running program can still
 //! see the old one before its slots are emptied or used again.
 
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, ArrayOfMaps, LpmTrie, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, Map, MapData, MapError};
 use filter_common::ClassSet;
-use filter_common::abi::{Selector, Settings, maps, slots};
-use ipnet::{Ipv4Net, Ipv6Net};
+use filter_common::abi::{INNER_MAP, Selector, Settings, maps, slots};
+use filter_common::ranges::Page;
+use filter_common::ranges::v4::Planes;
 
 use super::pod::SettingsPod;
+use super::take;
+use crate::config::Engine;
+use crate::lists::Table;
+use crate::lists::ranges::{V4, V6};
 
 type Trie<K> = LpmTrie<MapData, K, u8>;
-type Lists<K> = ArrayOfMaps<MapData, Trie<K>>;
+type PlaneArray = Array<MapData, Planes>;
+type PageArray = Array<MapData, Page>;
 
 /// LPM tries are always allocated entry by entry (kernel 4.11).
 const BPF_F_NO_PREALLOC: u32 = 1;
 
-/// A pair of tries that no program reads yet.
-pub struct Tries {
-    v4: Option<Trie<[u8; 4]>>,
-    v6: Option<Trie<[u8; 16]>>,
+/// From how many prefixes of a family on ranges are faster than a trie, and worth
+/// their memory.
+const RANGES_FROM: usize = 512;
+
+/// Tables in the kernel that no program reads yet.
+pub struct Prepared {
+    v4: Option<PreparedV4>,
+    v6: Option<PreparedV6>,
 }
 
-impl Tries {
-    /// Fills tries with a verdict table. `progress` hears the entries done, now
+enum PreparedV4 {
+    Trie(Trie<[u8; 4]>),
+    Ranges(PlaneArray, PageArray),
+}
+
+enum PreparedV6 {
+    Trie(Trie<[u8; 16]>),
+    Ranges(PageArray),
+}
+
+impl Engine {
+    /// Whether a table of so many prefixes of one family is to be ranges.
+    const fn takes_ranges(self, prefixes: usize) -> bool {
+        match self {
+            Self::Auto => prefixes >= RANGES_FROM,
+            Self::Trie => false,
+            Self::Ranges => true,
+        }
+    }
+}
+
+impl Prepared {
+    /// Puts a verdict table into the kernel. `progress` hears the prefixes done, now
     /// and then.
     ///
     /// # Errors
     ///
-    /// When the kernel has no memory, after some patience; the tries made so far
-    /// are given back.
-    pub fn build(
-        v4: &[(Ipv4Net, ClassSet)],
-        v6: &[(Ipv6Net, ClassSet)],
-        mut progress: impl FnMut(usize),
-    ) -> Result<Self> {
-        let keys = v4.iter().map(|(net, classes)| {
-            (Key::new(net.prefix_len().into(), net.network().octets()), *classes)
-        });
-        let v4_trie = fill(v4.len(), keys, &mut progress).context("the IPv4 table")?;
-        let keys = v6.iter().map(|(net, classes)| {
-            (Key::new(net.prefix_len().into(), net.network().octets()), *classes)
-        });
-        let v6_trie = fill(v6.len(), keys, |done| progress(v4.len() + done));
-        Ok(Self { v4: v4_trie, v6: v6_trie.context("the IPv6 table")? })
+    /// When the kernel has no memory, after some patience; what was made so far is
+    /// given back.
+    pub fn build(table: &Table, engine: Engine, mut progress: impl FnMut(usize)) -> Result<Self> {
+        let v4 = &table.v4;
+        let v4_done = if v4.is_empty() {
+            None
+        } else if engine.takes_ranges(v4.len()) {
+            let ranges = V4::compile(v4)?;
+            let planes = array(std::slice::from_ref(ranges.planes()), 0).context("the IPv4 planes")?;
+            let pages = array(ranges.words().pages(), INNER_MAP).context("the IPv4 pages")?;
+            progress(v4.len());
+            Some(PreparedV4::Ranges(planes, pages))
+        } else {
+            let keys = v4.iter().map(|(net, classes)| {
+                (Key::new(net.prefix_len().into(), net.network().octets()), *classes)
+            });
+            let trie = fill(v4.len(), keys, &mut progress).context("the IPv4 table")?;
+            Some(PreparedV4::Trie(trie))
+        };
+        let v6 = &table.v6;
+        let mut progress = |done| progress(v4.len() + done);
+        let v6_done = if v6.is_empty() {
+            None
+        } else if engine.takes_ranges(v6.len()) {
+            let ranges = V6::compile(v6)?;
+            let pages = array(ranges.words().pages(), INNER_MAP).context("the IPv6 pages")?;
+            progress(v6.len());
+            Some(PreparedV6::Ranges(pages))
+        } else {
+            let keys = v6.iter().map(|(net, classes)| {
+                (Key::new(net.prefix_len().into(), net.network().octets()), *classes)
+            });
+            Some(PreparedV6::Trie(fill(v6.len(), keys, progress).context("the IPv6 table")?))
+        };
+        Ok(Self { v4: v4_done, v6: v6_done })
     }
+}
+
+/// An array with these values, at least one long.
+fn array<V: aya::Pod>(values: &[V], flags: u32) -> Result<Array<MapData, V>> {
+    let length = u32::try_from(values.len().max(1)).context("more values than a map can hold")?;
+    let mut array = patiently(|| Array::create(length, flags))?;
+    for (index, value) in (0..).zip(values) {
+        patiently(|| array.set(index, value, 0))?;
+    }
+    Ok(array)
 }
 
 /// How many entries are installed between two reports of progress.
@@ -61,10 +122,7 @@ fn fill<K: aya::Pod>(
     length: usize,
     entries: impl Iterator<Item = (Key<K>, ClassSet)>,
     mut progress: impl FnMut(usize),
-) -> Result<Option<Trie<K>>> {
-    if length == 0 {
-        return Ok(None);
-    }
+) -> Result<Trie<K>> {
     let capacity = u32::try_from(length).context("more prefixes than a map can hold")?;
     let mut trie = patiently(|| Trie::create(capacity, BPF_F_NO_PREALLOC))?;
     for (done, (key, classes)) in entries.enumerate() {
@@ -74,7 +132,7 @@ fn fill<K: aya::Pod>(
         }
     }
     progress(length);
-    Ok(Some(trie))
+    Ok(trie)
 }
 
 /// Tries again while the kernel has no memory: it gives back a freed generation
@@ -83,7 +141,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> Result<T, MapError>) -> Result<T> {
     let mut pause = Duration::from_millis(16);
     loop {
         match attempt() {
-            Err(error) if is_out_of_memory(&error) && pause < Duration::from_secs(2) => {
+            Err(error) if errno(&error) == Some(libc::ENOMEM) && pause < Duration::from_secs(2) => {
                 thread::sleep(pause);
                 pause *= 2;
             }
@@ -92,22 +150,22 @@ fn patiently<T>(mut attempt: impl FnMut() -> Result<T, MapError>) -> Result<T> {
     }
 }
 
-fn is_out_of_memory(error: &MapError) -> bool {
-    let io_error = match error {
-        MapError::CreateError { io_error, .. } => io_error,
-        MapError::SyscallError(error) => &error.io_error,
-        _ => return false,
-    };
-    io_error.raw_os_error() == Some(libc::ENOMEM)
+/// What the kernel said.
+fn errno(error: &MapError) -> Option<i32> {
+    match error {
+        MapError::CreateError { io_error, .. } => io_error.raw_os_error(),
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    }
 }
 
 /// What a new generation changes; what it leaves out stays as it is.
 #[derive(Default)]
 pub struct Change {
     /// The tables of list files and countries.
-    pub files: Option<Tries>,
-    /// The tables of runtime entries.
-    pub runtime: Option<Tries>,
+    pub files: Option<Prepared>,
+    /// The tables of runtime entries, which are always tries.
+    pub runtime: Option<Prepared>,
     /// Ports, enforcement and limits.
     pub settings: Option<Settings>,
 }
@@ -116,28 +174,62 @@ pub struct Change {
 pub(super) struct Tables {
     selector: Array<MapData, u8>,
     settings: Array<MapData, SettingsPod>,
-    lists_v4: Lists<[u8; 4]>,
-    lists_v6: Lists<[u8; 16]>,
-    empty_v4: Trie<[u8; 4]>,
-    empty_v6: Trie<[u8; 16]>,
+    lists_v4: Slots<Trie<[u8; 4]>>,
+    lists_v6: Slots<Trie<[u8; 16]>>,
+    planes_v4: Slots<PlaneArray>,
+    pages_v4: Slots<PageArray>,
+    pages_v6: Slots<PageArray>,
+    /// What is put into a slot to wait for running programs.
+    grace: Trie<[u8; 4]>,
     in_force: Selector,
     /// Whether no running program can still see the slots that are not in force.
     has_settled: bool,
+}
+
+/// An array of maps.
+struct Slots<V> {
+    array: ArrayOfMaps<MapData, V>,
+    /// The same array: aya empties slots of hash maps only, and the call is one.
+    emptied: HashMap<MapData, u32, u32>,
+}
+
+impl<V: InnerMap> Slots<V> {
+    fn take(ebpf: &mut Ebpf, name: &str) -> Result<Self> {
+        let Map::ArrayOfMaps(map) = take(ebpf, name)? else {
+            bail!("{name} is no array of maps");
+        };
+        let same = MapData::from_fd(map.fd().as_fd().try_clone_to_owned()?)?;
+        let emptied = Map::HashMap(same).try_into()?;
+        Ok(Self { array: Map::ArrayOfMaps(map).try_into()?, emptied })
+    }
+
+    /// Puts a map into a slot, or nothing. Returns when no program that runs can
+    /// still see what was there (see [`Tables::wait_for_running_programs`]).
+    fn set(&mut self, slot: u32, map: Option<&V>) -> Result<()> {
+        match map {
+            Some(map) => Ok(self.array.set(slot, map, 0)?),
+            None => match self.emptied.remove(&slot) {
+                Err(error) if errno(&error) != Some(libc::ENOENT) => Err(error.into()),
+                _ => Ok(()),
+            },
+        }
+    }
 }
 
 impl Tables {
     /// Takes the maps of a loaded object. What a former daemon left in force
     /// stays in force.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        let mut take = |name| ebpf.take_map(name).with_context(|| format!("no map {name}"));
-        let selector: Array<_, u8> = take(maps::SELECTOR)?.try_into()?;
+        let selector: Array<_, u8> = take(ebpf, maps::SELECTOR)?.try_into()?;
         let in_force = Selector::from_bits(selector.get(&0, 0)?);
         Ok(Self {
-            settings: take(maps::SETTINGS)?.try_into()?,
-            lists_v4: take(maps::LISTS_V4)?.try_into()?,
-            lists_v6: take(maps::LISTS_V6)?.try_into()?,
-            empty_v4: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
-            empty_v6: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
+            settings: take(ebpf, maps::SETTINGS)?.try_into()?,
+            lists_v4: Slots::take(ebpf, maps::LISTS_V4)?,
+            lists_v6: Slots::take(ebpf, maps::LISTS_V6)?,
+            planes_v4: Slots::take(ebpf, maps::PLANES_V4)?,
+            pages_v4: Slots::take(ebpf, maps::PAGES_V4)?,
+            pages_v6: Slots::take(ebpf, maps::PAGES_V6)?,
+            grace: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
             in_force,
             // The former daemon may have ended between a flip and its grace period.
             has_settled: false,
@@ -160,15 +252,15 @@ impl Tables {
             self.has_settled = true;
         }
         let mut next = self.in_force;
-        if let Some(tries) = &change.files {
+        if let Some(files) = &change.files {
             let slot = 1 - next.files();
-            self.install(slots::FILES[0] + slot, tries)?;
-            next = next.with_files(slot, tries.v4.is_some(), tries.v6.is_some());
+            self.install_files(slot, Some(files))?;
+            next = next.with_files(slot, files.v4.is_some(), files.v6.is_some());
         }
-        if let Some(tries) = &change.runtime {
+        if let Some(runtime) = &change.runtime {
             let slot = 1 - next.runtime();
-            self.install(slots::RUNTIME[0] + slot, tries)?;
-            next = next.with_runtime(slot, tries.v4.is_some(), tries.v6.is_some());
+            self.install_tries(slots::RUNTIME[0] + slot, Some(runtime))?;
+            next = next.with_runtime(slot, runtime.v4.is_some(), runtime.v6.is_some());
         }
         if let Some(settings) = &change.settings {
             let slot = 1 - next.settings();
@@ -192,26 +284,41 @@ impl Tables {
     fn retire(&mut self, former: Selector, change: &Change) -> Result<()> {
         self.wait_for_running_programs()?;
         if change.files.is_some() {
-            self.empty(slots::FILES[0] + former.files())?;
+            self.install_files(former.files(), None)?;
         }
         if change.runtime.is_some() {
-            self.empty(slots::RUNTIME[0] + former.runtime())?;
+            self.install_tries(slots::RUNTIME[0] + former.runtime(), None)?;
         }
         Ok(())
     }
 
-    fn install(&mut self, slot: u32, tries: &Tries) -> Result<()> {
-        let v4 = tries.v4.as_ref().unwrap_or(&self.empty_v4);
-        let v6 = tries.v6.as_ref().unwrap_or(&self.empty_v6);
-        self.lists_v4.set(slot, v4, 0).context("the IPv4 tables")?;
-        self.lists_v6.set(slot, v6, 0).context("the IPv6 tables")
+    /// Puts the tables of files into a slot, or lets go of those that are there.
+    fn install_files(&mut self, slot: u32, tables: Option<&Prepared>) -> Result<()> {
+        let (planes, pages) = match tables.and_then(|tables| tables.v4.as_ref()) {
+            Some(PreparedV4::Ranges(planes, pages)) => (Some(planes), Some(pages)),
+            _ => (None, None),
+        };
+        self.planes_v4.set(slot, planes).context("the IPv4 planes")?;
+        self.pages_v4.set(slot, pages).context("the IPv4 pages")?;
+        let pages = match tables.and_then(|tables| tables.v6.as_ref()) {
+            Some(PreparedV6::Ranges(pages)) => Some(pages),
+            _ => None,
+        };
+        self.pages_v6.set(slot, pages).context("the IPv6 pages")?;
+        self.install_tries(slots::FILES[0] + slot, tables)
     }
 
-    /// Lets go of the tries of a slot that is no longer in force.
-    fn empty(&mut self, slot: u32) -> Result<()> {
-        self.lists_v4.set(slot, &self.empty_v4, 0)?;
-        self.lists_v6.set(slot, &self.empty_v6, 0)?;
-        Ok(())
+    fn install_tries(&mut self, slot: u32, tables: Option<&Prepared>) -> Result<()> {
+        let v4 = match tables.and_then(|tables| tables.v4.as_ref()) {
+            Some(PreparedV4::Trie(trie)) => Some(trie),
+            _ => None,
+        };
+        let v6 = match tables.and_then(|tables| tables.v6.as_ref()) {
+            Some(PreparedV6::Trie(trie)) => Some(trie),
+            _ => None,
+        };
+        self.lists_v4.set(slot, v4).context("the IPv4 tables")?;
+        self.lists_v6.set(slot, v6).context("the IPv6 tables")
     }
 
     /// Returns when every program run that began before has ended.
@@ -220,6 +327,6 @@ impl Tables {
     /// in `maybe_wait_bpf_programs`, kernel 5.0): that is what the slot that no
     /// program reads is for.
     fn wait_for_running_programs(&mut self) -> Result<()> {
-        self.lists_v4.set(slots::GRACE, &self.empty_v4, 0).context("the grace period")
+        self.lists_v4.set(slots::GRACE, Some(&self.grace)).context("the grace period")
     }
 }
