@@ -29,8 +29,10 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", description.display());
 
     let toolchain = Toolchain::read(&description)?;
-    let object = toolchain.compile(workspace, &out.join("ebpf"))?;
-    println!("cargo::rustc-env=MXDP_EBPF_OBJECT={}", object.display());
+    let objects = toolchain.compile(workspace, &out.join("ebpf"))?;
+    println!("cargo::rustc-env=MXDP_EBPF_OBJECT={}", objects.join("filter-ebpf").display());
+    // For the build script of whoever depends on this crate: DEP_MXDP_EBPF_BENCH.
+    println!("cargo::metadata=bench={}", objects.join("bench").display());
     Ok(())
 }
 
@@ -61,6 +63,7 @@ impl Toolchain {
         })
     }
 
+    /// Compiles the programs, and returns the folder that they are in.
     fn compile(&self, workspace: &Path, target: &Path) -> Result<PathBuf, String> {
         // LLVM 20 and newer compile for the v3 instruction set by default; it is
         // named all the same, since compare-and-exchange needs it (kernel 5.12).
@@ -105,7 +108,7 @@ impl Toolchain {
             }
             return Err("the eBPF program did not build; see the lines above".to_owned());
         }
-        Ok(target.join("bpfel-unknown-none/release/filter-ebpf"))
+        Ok(target.join("bpfel-unknown-none/release"))
     }
 }
 

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::netns::Namespace;
 use crate::peers::{self, Process};
+use crate::tables;
 
 /// How long anything that should happen soon may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod mail;
 pub mod netns;
 pub mod peers;
+pub mod random;
 pub mod spf_suite;
 pub mod tables;
 pub mod tls;

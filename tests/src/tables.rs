@@ -112,22 +112,3 @@ pub fn engine() -> (String, Engine) {
     let known = ENGINES.iter().find(|(name, _)| *name == wanted);
     (wanted.clone(), known.unwrap_or_else(|| panic!("MXDP_TEST_ENGINE={wanted}")).1)
 }
-
-/// Numbers from a seed (splitmix64), the same in every run.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// So many bytes.
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        std::iter::repeat_with(|| self.next().to_le_bytes()).flatten().take(count).collect()
-    }
-}

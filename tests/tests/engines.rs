@@ -10,7 +10,8 @@ use mxdp::config::Debug;
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::Table;
 use mxdp::lists::ranges::Ranges;
-use mxdp_tests::tables::{ENGINES, Lists, Random};
+use mxdp_tests::random::SplitMix;
+use mxdp_tests::tables::{ENGINES, Lists};
 
 fn open() -> Filter {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
@@ -50,7 +51,7 @@ impl Engines {
 #[test]
 fn engines_say_what_the_lists_say() {
     let mut engines = Engines::new();
-    let mut random = Random(0x6d78_6470);
+    let mut random = SplitMix::new(0x6d78_6470);
     let mut answers = 0;
     for case in 0..60 {
         let count = [0, 1, 3, 10, 40, 120, 400][case % 7];

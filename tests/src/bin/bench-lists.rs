@@ -16,6 +16,7 @@ use filter_common::abi::Settings;
 use mxdp::config::{Debug, Engine};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, compile, parse};
+use mxdp_tests::random::SplitMix;
 use mxdp_tests::tables::ENGINES;
 use serde_json::json;
 
@@ -175,15 +176,8 @@ fn as_micros(duration: Duration) -> u64 {
 
 /// Prefixes with the lengths of real tables, from a fixed seed.
 fn generate(count: u32) -> Vec<u8> {
-    let mut state: u64 = 0x6d78_6470;
-    let mut next = || {
-        // splitmix64
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
+    let mut random = SplitMix::new(0x6d78_6470);
+    let mut next = || random.next();
     let mut text = Vec::with_capacity(count as usize * 20);
     for _ in 0..count {
         let random = next();

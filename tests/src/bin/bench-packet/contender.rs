@@ -1,0 +1,130 @@
+//! What is compared: each on a host of its own, filled with the same lists, and
+//! each dropping every SYN and counting apart those that are listed.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{MapData, RingBuf};
+use filter_common::abi::Settings;
+use filter_common::{Family, Reason};
+use mxdp::config::{self, Debug, Mode};
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
+use mxdp_tests::netns::Namespace;
+
+use crate::lane::Lane;
+use crate::lists::Lists;
+
+/// The frames that a contender dropped so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) listed: u64,
+    pub(crate) unlisted: u64,
+}
+
+impl Counts {
+    pub(crate) const fn total(self) -> u64 {
+        self.listed + self.unlisted
+    }
+}
+
+/// Something that SYNs are sent to.
+pub(crate) trait Contender {
+    fn lane(&self) -> &Lane;
+
+    /// What it dropped so far, or `None` if it does not tell them apart, and what
+    /// its device took in counts.
+    fn counts(&mut self) -> Result<Option<Counts>>;
+}
+
+/// The program that drops everything.
+pub(crate) struct Floor(pub(crate) Lane);
+
+impl Contender for Floor {
+    fn lane(&self) -> &Lane {
+        &self.0
+    }
+
+    fn counts(&mut self) -> Result<Option<Counts>> {
+        Ok(None)
+    }
+}
+
+/// mxdp's ways to look an address up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// The kernel's LPM trie.
+    Trie,
+    /// Compiled range tables.
+    Ranges,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Trie => "mxdp, LPM trie",
+            Self::Ranges => "mxdp, ranges",
+        })
+    }
+}
+
+/// The tables of an engine: the one place that knows how each is built.
+fn tables(engine: Engine, lists: &Lists) -> Result<Prepared> {
+    let engine = match engine {
+        Engine::Trie => config::Engine::Trie,
+        Engine::Ranges => config::Engine::Ranges,
+    };
+    Prepared::build(&lists.table, engine, |_| ())
+}
+
+/// mxdp's program, attached natively.
+pub(crate) struct Mxdp {
+    lane: Lane,
+    filter: Filter,
+    events: RingBuf<MapData>,
+    family: Family,
+}
+
+impl Mxdp {
+    pub(crate) fn new(home: &Namespace, engine: Engine, lists: &Lists) -> Result<Self> {
+        let files = tables(engine, lists)?;
+        let lane = Lane::new(home)?;
+        let capacities = Capacities { temporary: 65_536, syn_rate: 65_536 };
+        let options = Options { capacities, debug: Debug::Off, pin: None };
+        let mut filter = Filter::open(&options)?;
+        let mut settings = Settings::new(1);
+        for port in [25, 465, 587] {
+            settings.protect(port);
+        }
+        // The default: drops are sampled as they are in use.
+        settings.events_per_second = 256;
+        filter.publish(&Change { files: Some(files), runtime: None, settings: Some(settings) })?;
+        lane.host.run(|| filter.attach(&[Lane::DEVICE.to_owned()], Mode::Native))?;
+        let events = filter.take_events()?;
+        Ok(Self { lane, filter, events, family: lists.family })
+    }
+}
+
+impl Contender for Mxdp {
+    fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    fn counts(&mut self) -> Result<Option<Counts>> {
+        // As the daemon does: a full ring would take another way.
+        while self.events.next().is_some() {}
+        let mut counts = Counts::default();
+        for (reason, family, frames) in self.filter.counters().context("counters")? {
+            match reason {
+                Reason::BlockedIp if family == self.family => counts.listed = frames,
+                Reason::BlockedCountry if family == self.family => counts.unlisted = frames,
+                _ => ensure!(
+                    frames == 0,
+                    "mxdp counted {frames} frames of {} as {}",
+                    family.name(),
+                    reason.name()
+                ),
+            }
+        }
+        Ok(Some(counts))
+    }
+}
