@@ -71,6 +71,9 @@ impl Toolchain {
             "-Ctarget-cpu=v3",
             "-Cdebuginfo=2",
             "-Clink-arg=--btf",
+            // Without it, each value that is cleared or copied is a call of a loop that
+            // goes byte by byte: a third of the program's time.
+            "-Clink-arg=--disable-expand-memcpy-in-order",
             "-Cpanic=abort",
             &format!("-Clinker={}", self.linker),
             &format!("--cfg=bpf_target_arch=\"{}\"", required("CARGO_CFG_TARGET_ARCH")?),

@@ -70,7 +70,7 @@ impl Family {
 /// A plain struct and not an enum of arrays: the kernel program copies it
 /// without a branch and without a second place on its small stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Address {
     /// An IPv4 address is the first four bytes, the others are zero.
     bytes: [u8; 16],
@@ -123,10 +123,7 @@ impl Address {
     #[inline(always)]
     pub const fn halves(&self) -> (u64, u64) {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.bytes;
-        (
-            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-        )
+        (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
     }
 
     /// The address for people and for sockets.

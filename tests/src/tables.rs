@@ -87,8 +87,16 @@ fn prefix(bytes: &[u8; 10]) -> (Class, IpNet) {
             _ => u16::from(byte) << (byte / 8 % 9),
         });
         // ::ffff:0:0/96 would be IPv4.
-        let address = Ipv6Addr::from([digits[0] | 0x2000, digits[1], digits[2], digits[3],
-            digits[4], digits[5], digits[6], digits[7]]);
+        let address = Ipv6Addr::from([
+            digits[0] | 0x2000,
+            digits[1],
+            digits[2],
+            digits[3],
+            digits[4],
+            digits[5],
+            digits[6],
+            digits[7],
+        ]);
         let length = if length < 8 { length } else { 8 + length % 121 };
         Ipv6Net::new(address, length).map(IpNet::from)
     };

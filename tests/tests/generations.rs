@@ -14,8 +14,8 @@ use mxdp::config::{Debug, Mode};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
-use mxdp_tests::tables::engine;
 use mxdp_tests::netns::{Pair, Wire};
+use mxdp_tests::tables::engine;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -10,8 +10,8 @@ use filter_common::{
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mxdp::config::Debug;
-use mxdp::lists::Table;
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
+use mxdp::lists::Table;
 use mxdp_tests::frames::*;
 use mxdp_tests::tables::engine;
 

@@ -38,7 +38,7 @@ pub(crate) fn configure(cargo: &mut Command, rustc: &Path, linker: &Path, build_
     for key in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(key);
     }
-    let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Cpanic=abort"]
+    let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Cpanic=abort", "-Clink-arg=--btf"]
         .map(str::to_owned)
         .into_iter()
         .chain([

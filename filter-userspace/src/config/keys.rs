@@ -12,9 +12,9 @@ use super::reputation_keys;
 use super::section::{At, Document, Section, TextOrSection, clean};
 use super::smtp_keys;
 use super::{
-    Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Filter,
-    Engine, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State, SynRates,
-    Temporary,
+    Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Engine,
+    Filter, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State,
+    SynRates, Temporary,
 };
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
 use crate::smtp::address::Domain;

@@ -8,13 +8,13 @@ use filter_common::Disposition;
 
 use super::core::Daemon;
 use super::{answer, build, refused};
+use crate::config::Engine;
 use crate::control::protocol::{
     Answer, ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT,
     LiveAnswer, Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
 use crate::explain::{Envelope, Known, NoMemory, explain};
-use crate::config::Engine;
 use crate::io::kernel::{Change, Prepared};
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};

@@ -15,6 +15,7 @@ use filter_common::Class;
 use filter_common::abi::Settings;
 use mxdp::config::{Debug, Engine};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
+use mxdp::lists::ranges::Ranges;
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, compile, parse};
 use mxdp_tests::random::SplitMix;
 use mxdp_tests::tables::ENGINES;
@@ -82,6 +83,7 @@ fn arguments() -> Result<Arguments> {
 struct Run {
     parse: Duration,
     compile: Duration,
+    ranges: Duration,
     install: Duration,
     publish: Duration,
     entries: usize,
@@ -111,11 +113,15 @@ fn measure(text: &[u8], engine: Engine) -> Result<Run> {
     let compiled = start.elapsed();
     let user_bytes = resident_bytes()?.saturating_sub(memory);
 
-    let slab = slab_bytes()?;
+    let start = Instant::now();
+    drop(Ranges::compile(&table)?);
+    let ranges = start.elapsed();
+
+    let kernel = kernel_bytes()?;
     let start = Instant::now();
     let tables = Prepared::build(&table, engine, |_| ())?;
     let installed = start.elapsed();
-    let kernel_bytes = slab_bytes()?.saturating_sub(slab);
+    let kernel_bytes = kernel_bytes()?.saturating_sub(kernel);
     let start = Instant::now();
     let change = Change { files: Some(tables), runtime: None, settings: Some(Settings::new(1)) };
     filter.publish(&change)?;
@@ -123,6 +129,7 @@ fn measure(text: &[u8], engine: Engine) -> Result<Run> {
     Ok(Run {
         parse: parsed,
         compile: compiled,
+        ranges,
         install: installed,
         publish: published,
         entries,
@@ -139,6 +146,7 @@ fn report(name: &str, text: &[u8], runs: &mut [Run], as_json: bool) {
     };
     let parse = median(|run| as_micros(run.parse));
     let compile = median(|run| as_micros(run.compile));
+    let ranges = median(|run| as_micros(run.ranges));
     let install = median(|run| as_micros(run.install));
     let publish = median(|run| as_micros(run.publish));
     let user = median(|run| run.user_bytes);
@@ -147,7 +155,7 @@ fn report(name: &str, text: &[u8], runs: &mut [Run], as_json: bool) {
     if as_json {
         let figures = json!({
             "list": name, "bytes": text.len(), "entries": entries, "table": table,
-            "runs": runs.len(), "parse_us": parse, "compile_us": compile,
+            "runs": runs.len(), "parse_us": parse, "compile_us": compile, "ranges_us": ranges,
             "install_us": install, "publish_us": publish, "user_bytes": user,
             "kernel_bytes": kernel,
         });
@@ -160,6 +168,7 @@ fn report(name: &str, text: &[u8], runs: &mut [Run], as_json: bool) {
     println!("  prefixes of the table       {table:>12}");
     println!("  parse                       {:>12} ms", parse / 1000);
     println!("  compile                     {:>12} ms", compile / 1000);
+    println!("  compile to ranges           {:>12} ms (part of the next)", ranges / 1000);
     println!("  install in the kernel       {:>12} ms", install / 1000);
     println!("  put in force                {:>12} ms", publish / 1000);
     println!("  user memory                 {:>12} MB", user / 1_000_000);
@@ -201,10 +210,14 @@ fn resident_bytes() -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// The kernel's memory for small objects, which LPM tries are made of.
-fn slab_bytes() -> Result<u64> {
+/// The kernel's memory for small objects, which tries are made of, and for large
+/// ones, which arrays are.
+fn kernel_bytes() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("SUnreclaim:"));
-    let kib: u64 = line.context("SUnreclaim")?.trim().trim_end_matches(" kB").parse()?;
+    let mut kib = 0;
+    for key in ["SUnreclaim:", "VmallocUsed:"] {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).context(key)?;
+        kib += line.trim().trim_end_matches(" kB").parse::<u64>()?;
+    }
     Ok(kib * 1024)
 }

@@ -75,7 +75,8 @@ impl Prepared {
             None
         } else if engine.takes_ranges(v4.len()) {
             let ranges = V4::compile(v4)?;
-            let planes = array(std::slice::from_ref(ranges.planes()), 0).context("the IPv4 planes")?;
+            let planes =
+                array(std::slice::from_ref(ranges.planes()), 0).context("the IPv4 planes")?;
             let pages = array(ranges.words().pages(), INNER_MAP).context("the IPv4 pages")?;
             progress(v4.len());
             Some(PreparedV4::Ranges(planes, pages))

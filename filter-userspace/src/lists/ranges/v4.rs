@@ -1,10 +1,10 @@
 //! IPv4: planes of bits over all /24.
 
 use filter_common::ClassSet;
+use filter_common::ranges::POINTER_BITS;
 use filter_common::ranges::v4::{
     BITS, BYTES, DEEPER, DIFFERS, HEADS, LENGTH, MIXED, PLAIN, Planes, RANGE, SLOTS,
 };
-use filter_common::ranges::POINTER_BITS;
 use ipnet::Ipv4Net;
 
 use super::{TooLarge, Words};
@@ -111,11 +111,17 @@ enum Content {
     Word(u32),
 }
 
+/// Slots beside each other in a block, of the same content.
+struct Part {
+    content: Content,
+    slots: u32,
+}
+
 struct Build {
     planes: Vec<u64>,
     words: Words,
-    /// The slots of the block that is being filled.
-    block: Vec<Content>,
+    /// The block that is being filled, from its first slot on.
+    block: Vec<Part>,
     /// The parts of the slot that is being filled: the last address and the set of
     /// each.
     slot: Vec<(u8, u8)>,
@@ -133,8 +139,9 @@ impl Build {
                 self.set_plain((self.next / BLOCK) as usize, set);
                 self.next += BLOCK;
             } else if self.next.is_multiple_of(SLOT) && left >= SLOT {
-                self.next += SLOT;
-                self.add(Content::Same(set))?;
+                let slots = (left / SLOT).min(SLOTS as u64 - self.next / SLOT % SLOTS as u64);
+                self.next += slots * SLOT;
+                self.add(Content::Same(set), slots as u32)?;
             } else {
                 let end_of_slot = (self.next / SLOT + 1) * SLOT;
                 self.next = end_of_slot.min(end);
@@ -142,7 +149,7 @@ impl Build {
                 if self.next == end_of_slot {
                     let content = self.content()?;
                     self.slot.clear();
-                    self.add(content)?;
+                    self.add(content, 1)?;
                 }
             }
         }
@@ -197,30 +204,32 @@ impl Build {
         }
     }
 
-    /// Adds a slot to the block, and the block to the table when it is full.
-    fn add(&mut self, content: Content) -> Result<(), TooLarge> {
-        self.block.push(content);
-        if self.block.len() < SLOTS {
+    /// Adds slots to the block, and the block to the table when it is full, which is
+    /// when `next` has reached its end.
+    fn add(&mut self, content: Content, slots: u32) -> Result<(), TooLarge> {
+        self.block.push(Part { content, slots });
+        if !self.next.is_multiple_of(BLOCK) {
             return Ok(());
         }
         let block = (self.next / BLOCK) as usize - 1;
         let (plain, second) = most_frequent(&self.block);
         let head = self.words.pointer()?;
-        let (mut differs, mut deeper) = (0_u64, 0_u64);
-        for (slot, content) in self.block.iter().enumerate() {
-            let word = match *content {
+        let (mut differs, mut deeper, mut first) = (0_u64, 0_u64, 0);
+        for Part { content, slots } in self.block.drain(..) {
+            let bits = (u64::MAX >> (64 - slots)) << first;
+            first += slots;
+            let word = match content {
                 Content::Same(set) if set == plain => continue,
                 Content::Same(set) if set == second => None,
                 Content::Same(set) => Some(set.into()),
                 Content::Word(word) => Some(word),
             };
-            differs |= 1 << slot;
+            differs |= bits;
             if let Some(word) = word {
-                deeper |= 1 << slot;
-                self.words.0.push(word);
+                deeper |= bits;
+                self.words.0.extend(std::iter::repeat_n(word, slots as usize));
             }
         }
-        self.block.clear();
         self.set_plain(block, plain | if differs == 0 { 0 } else { MIXED });
         self.planes[DIFFERS + block] = differs;
         self.planes[DEEPER + block] = deeper;
@@ -235,17 +244,25 @@ impl Build {
 
 /// The two sets that most slots of a block have throughout, the first before the
 /// second; of equally frequent ones the smaller.
-fn most_frequent(block: &[Content]) -> (u8, u8) {
-    let mut slots = [0_u8; SETS];
-    for content in block {
-        if let Content::Same(set) = content {
-            slots[usize::from(*set)] += 1;
+fn most_frequent(block: &[Part]) -> (u8, u8) {
+    let mut slots = [0; SETS];
+    let mut seen = 0_u32;
+    for part in block {
+        if let Content::Same(set) = part.content {
+            slots[usize::from(set)] += part.slots;
+            seen |= 1 << set;
         }
     }
-    let best = |without: Option<u8>| {
-        let sets = (0_u8..).zip(slots).filter(|(set, _)| Some(*set) != without);
-        sets.fold((0, 0), |best, (set, slots)| if slots > best.1 { (set, slots) } else { best }).0
-    };
-    let plain = best(None);
-    (plain, best(Some(plain)))
+    let (mut plain, mut second) = ((0, 0), (0, 0));
+    while seen != 0 {
+        let set = seen.trailing_zeros() as u8;
+        seen &= seen - 1;
+        let of_set = (slots[usize::from(set)], set);
+        if of_set.0 > plain.0 {
+            (plain, second) = (of_set, plain);
+        } else if of_set.0 > second.0 {
+            second = of_set;
+        }
+    }
+    (plain.1, second.1)
 }

@@ -48,7 +48,10 @@ fn main() -> Result<()> {
             for (name, contender) in &mut contenders {
                 let (time, counts) =
                     run(&mut generator, contender.as_mut(), family, round << 32, frames)?;
-                println!("{name}: {:.1} ns, {counts:?}", time.as_secs_f64() * 1e9 / f64::from(frames));
+                println!(
+                    "{name}: {:.1} ns, {counts:?}",
+                    time.as_secs_f64() * 1e9 / f64::from(frames)
+                );
             }
         }
     }
@@ -72,10 +75,8 @@ fn run(
     let (Some(before), Some(after)) = (before, after) else {
         return Ok((time, None));
     };
-    let counts = Counts {
-        listed: after.listed - before.listed,
-        unlisted: after.unlisted - before.unlisted,
-    };
+    let counts =
+        Counts { listed: after.listed - before.listed, unlisted: after.unlisted - before.unlisted };
     ensure!(counts.total() == u64::from(frames), "{counts:?} were judged of {frames}");
     Ok((time, Some(counts)))
 }
