@@ -53,6 +53,7 @@ const PEERS: &[Peer] = &[
     Peer::with("ipset", &["usr/sbin/ipset"]),
     Peer::with("iptables", &["usr/sbin/xtables-legacy-multi"]),
     Peer::with("xdp-tools", &["usr/sbin/xdp-filter"]),
+    Peer::with("libxdp1", &["usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_ip.o"]),
     Peer::with("ethtool", &["sbin/ethtool"]),
     // The test suite of RFC 7208, and two other evaluators to compare with.
     Peer::with("python3-spf", &["usr/lib/python3/dist-packages/spf.py"]),

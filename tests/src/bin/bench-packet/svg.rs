@@ -1,0 +1,7 @@
+//! A plot.
+
+use crate::report::Row;
+
+pub(crate) fn plot(_rows: &[Row]) -> String {
+    String::new()
+}
