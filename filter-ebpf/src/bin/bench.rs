@@ -65,7 +65,8 @@ fn send(ctx: &XdpContext) -> Option<u32> {
     let ether_type = at::<u16>(ctx, 12)?;
     // SAFETY: `at` bounded the two bytes; they lie at an even offset.
     if unsafe { ether_type.read_unaligned() } == IPV4.to_be() {
-        let source = if walk == 0 { random_v4(number) } else { first_four(prepared(number, walk)?) };
+        let source =
+            if walk == 0 { random_v4(number) } else { first_four(prepared(number, walk)?) };
         write_v4(ctx, source)?;
     } else {
         let source = if walk == 0 { random_v6(number) } else { *prepared(number, walk)? };

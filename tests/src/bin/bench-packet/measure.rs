@@ -144,10 +144,8 @@ fn run(
     let (Some(before), Some(after)) = (before, contender.counts()?) else {
         return Ok((time, None));
     };
-    let counts = Counts {
-        listed: after.listed - before.listed,
-        unlisted: after.unlisted - before.unlisted,
-    };
+    let counts =
+        Counts { listed: after.listed - before.listed, unlisted: after.unlisted - before.unlisted };
     ensure!(counts.total() == sent, "{sent} frames came in and it counted {counts:?}");
     Ok((time, Some(counts)))
 }

@@ -119,8 +119,10 @@ impl Row {
     }
 
     fn cell(&self, kind: Kind) -> String {
-        self.find(kind)
-            .map_or_else(|| " |".to_owned(), |cell| format!(" {:.0} ({:.2}) |", cell.ns, cell.ratio))
+        self.find(kind).map_or_else(
+            || " |".to_owned(),
+            |cell| format!(" {:.0} ({:.2}) |", cell.ns, cell.ratio),
+        )
     }
 
     fn json(&self) -> Value {

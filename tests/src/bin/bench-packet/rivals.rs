@@ -29,7 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const MEMORY: u64 = 8 << 30;
 
 /// A set of nftables at the ingress of the device.
-pub(crate) struct Nftables(Lane);
+pub(crate) struct Nftables {
+    lane: Lane,
+    so_far: Counts,
+}
 
 impl Nftables {
     pub(crate) fn new(home: &Namespace, lists: &Lists) -> Result<Self> {
@@ -60,19 +63,20 @@ impl Nftables {
         )?;
         let mut nft = bounded(&lane.host, "nft");
         finish(nft.args(["-f", "-"]), script.as_bytes())?;
-        Ok(Self(lane))
+        Ok(Self { lane, so_far: Counts::default() })
     }
 }
 
 impl Contender for Nftables {
     fn lane(&self) -> &Lane {
-        &self.0
+        &self.lane
     }
 
     fn counts(&mut self) -> Result<Option<Counts>> {
-        // Tersely, or it reads the whole set for it.
-        let mut nft = bounded(&self.0.host, "nft");
-        let text = finish(nft.args(["--terse", "--json", "list", "counters"]), b"")?;
+        // To list them, it would read the whole set before; to reset them, it does
+        // not.
+        let mut nft = bounded(&self.lane.host, "nft");
+        let text = finish(nft.args(["--json", "reset", "counters"]), b"")?;
         let answer: serde_json::Value = serde_json::from_str(&text)?;
         let counter = |name: &str| {
             let objects = answer["nftables"].as_array().into_iter().flatten();
@@ -80,7 +84,9 @@ impl Contender for Nftables {
             let found = counters.find(|counter| counter["name"] == name);
             found.and_then(|counter| counter["packets"].as_u64()).context("nft has no counter")
         };
-        Ok(Some(Counts { listed: counter("listed")?, unlisted: counter("unlisted")? }))
+        self.so_far.listed += counter("listed")?;
+        self.so_far.unlisted += counter("unlisted")?;
+        Ok(Some(self.so_far))
     }
 }
 
@@ -243,7 +249,8 @@ fn finish(command: &mut Command, input: &[u8]) -> Result<String> {
         }
         thread::sleep(Duration::from_millis(2));
     };
-    let read = |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let read =
+        |path: &Path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let said = read(&file("err"))?;
     ensure!(status.success(), "{status}: {}", said.lines().next().unwrap_or_default());
     Ok(read(&file("out"))?)
