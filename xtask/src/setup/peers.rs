@@ -47,6 +47,14 @@ const PEERS: &[Peer] = &[
     Peer::with("slapd", &["usr/sbin/slapd"]),
     Peer::with("rbldnsd", &["usr/sbin/rbldnsd"]),
     Peer::with("nsd", &["usr/sbin/nsd"]),
+    // Other packet filters, to measure against; and what turns a veth's NAPI on for
+    // those that are no XDP program.
+    Peer::with("nftables", &["usr/sbin/nft"]),
+    Peer::with("ipset", &["usr/sbin/ipset"]),
+    Peer::with("iptables", &["usr/sbin/xtables-legacy-multi"]),
+    Peer::with("xdp-tools", &["usr/sbin/xdp-filter"]),
+    Peer::with("libxdp1", &["usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_ip.o"]),
+    Peer::with("ethtool", &["sbin/ethtool"]),
     // The test suite of RFC 7208, and two other evaluators to compare with.
     Peer::with("python3-spf", &["usr/lib/python3/dist-packages/spf.py"]),
     Peer::with("python3-dns", &["usr/lib/python3/dist-packages/DNS/__init__.py"]),

@@ -2,6 +2,7 @@
 //! each dropping every SYN and counting apart those that are listed.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
@@ -11,8 +12,11 @@ use mxdp::config::{self, Debug, Mode};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp_tests::netns::Namespace;
 
+use crate::arguments::Workload;
 use crate::lane::Lane;
 use crate::lists::Lists;
+use crate::load::Generator;
+use crate::rivals::{Ipset, Nftables, XdpFilter};
 
 /// The frames that a contender dropped so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,11 +62,76 @@ pub(crate) enum Engine {
     Ranges,
 }
 
-impl fmt::Display for Engine {
+/// All that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Floor,
+    Mxdp(Engine),
+    Ipset,
+    Nftables,
+    XdpFilter,
+}
+
+impl Kind {
+    /// In the order in which they take turns: the floor is the first.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Floor,
+        Self::Mxdp(Engine::Trie),
+        Self::Mxdp(Engine::Ranges),
+        Self::Ipset,
+        Self::Nftables,
+        Self::XdpFilter,
+    ];
+
+    /// The name on the command line and in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Mxdp(Engine::Trie) => "trie",
+            Self::Mxdp(Engine::Ranges) => "ranges",
+            Self::Ipset => "ipset",
+            Self::Nftables => "nftables",
+            Self::XdpFilter => "xdp-filter",
+        }
+    }
+
+    /// Whether it can be asked about sources of this kind: xdp-filter has no
+    /// prefixes.
+    pub(crate) fn knows(self, workload: Workload) -> bool {
+        self != Self::XdpFilter || workload == Workload::One
+    }
+
+    /// Builds it on a host of its own, filled with the lists.
+    pub(crate) fn build(
+        self,
+        generator: &mut Generator,
+        lists: &Lists,
+        one: IpAddr,
+    ) -> Result<Box<dyn Contender>> {
+        let home = &generator.home;
+        Ok(match self {
+            Self::Floor => {
+                let lane = Lane::new(home)?;
+                generator.attach_floor(&lane)?;
+                Box::new(Floor(lane))
+            }
+            Self::Mxdp(engine) => Box::new(Mxdp::new(home, engine, lists)?),
+            Self::Ipset => Box::new(Ipset::new(home, lists)?),
+            Self::Nftables => Box::new(Nftables::new(home, lists)?),
+            Self::XdpFilter => Box::new(XdpFilter::new(home, one)?),
+        })
+    }
+}
+
+impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Trie => "mxdp, LPM trie",
-            Self::Ranges => "mxdp, ranges",
+            Self::Floor => "XDP_DROP (floor)",
+            Self::Mxdp(Engine::Trie) => "mxdp, LPM trie",
+            Self::Mxdp(Engine::Ranges) => "mxdp, ranges",
+            Self::Ipset => "ipset, raw PREROUTING",
+            Self::Nftables => "nftables, ingress",
+            Self::XdpFilter => "xdp-filter",
         })
     }
 }

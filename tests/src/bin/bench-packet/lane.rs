@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use mxdp_tests::netns::Namespace;
+use mxdp_tests::peers;
 
 /// A host with one device, and the generator's end of it.
 pub(crate) struct Lane {
@@ -35,6 +36,17 @@ impl Lane {
         home.ip(&format!("link set {near} arp off up"));
         let index = home.run(|| nix::net::if_::if_nametoindex(near)).context("the device")?;
         Ok(Self { host, index })
+    }
+
+    /// The same for a host without an XDP program: its device takes frames in by
+    /// NAPI all the same, else none could be sent into it.
+    pub(crate) fn with_napi(home: &Namespace) -> Result<Self> {
+        let lane = Self::new(home)?;
+        let mut command = lane.host.command(peers::find("ethtool"));
+        command.args(["-K", Self::DEVICE, "gro", "on"]).envs(peers::environment());
+        let output = command.output().context("ethtool")?;
+        ensure!(output.status.success(), "ethtool: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(lane)
     }
 
     /// The frames that the host's device took in.
