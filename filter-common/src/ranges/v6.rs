@@ -3,10 +3,13 @@
 //! The first digit indexes 65,536 words, the first of the table. A word is a set of
 //! classes, or points at what is inside:
 //!
-//! - A *node* splits its network by the next digit. Its first word is the number of
-//!   *runs*; then come the first digits of the runs, in order and two in a word, the
-//!   first 0; then a word for each run. A run ends where the next begins, and holds
-//!   one value; a digit with more inside is a run of its own.
+//! - A *node* splits its network by the next digit into *runs*. A run ends where the
+//!   next begins, and holds one value; a digit with more inside is a run of its own.
+//!   The node's first word is the number of runs. If they are more than [`INDEXED`],
+//!   an index follows: for each value of a digit's higher byte, the number of the run
+//!   that holds the first such digit, two in a word. Then come the first digits of
+//!   the runs, in order and two in a word, the first of them 0; then a word for each
+//!   run.
 //! - A *tail* lists the few prefixes inside its network, the longest first, so that
 //!   lone prefixes cost no chain of nodes. Its first word says what [`Tail`] says;
 //!   each prefix is a word with its length (bits 0 to 7) and set (8 to 15), and the
@@ -25,6 +28,12 @@ pub const DIGITS: u32 = 8;
 pub const NODE: u32 = 1;
 /// A word of this kind points at a tail.
 pub const TAIL: u32 = 2;
+
+/// Nodes of more runs than this have an index.
+pub const INDEXED: usize = 32;
+
+/// The entries of an index, one for each value of a digit's higher byte.
+pub const INDEX: usize = 256;
 
 /// The most prefixes of a tail.
 pub const TAIL_PREFIXES: usize = 8;
@@ -93,24 +102,36 @@ pub fn look_up<P: Pages>(high: u64, low: u64, pages: &P) -> ClassSet {
 #[inline(always)]
 fn in_node<P: Pages>(page: P::Page, node: usize, digit: u32) -> u32 {
     let runs = P::word(page, node) as usize;
-    let digits = node + 1;
-    let (mut run, mut among) = (0, runs);
-    // A node has at most 2^16 runs.
-    for _ in 0..17 {
+    let (mut run, mut among, digits) = if runs > INDEXED {
+        let high = digit as usize >> 8;
+        let from = half::<P>(page, node + 1, high) as usize;
+        let to =
+            if high == INDEX - 1 { runs - 1 } else { half::<P>(page, node + 1, high + 1) as usize };
+        (from, to + 1 - from, node + 1 + INDEX / 2)
+    } else {
+        (0, runs, node + 1)
+    };
+    // An index leaves at most 257 runs to search, and halving them nine times one.
+    for _ in 0..9 {
         if among <= 1 {
             break;
         }
-        let half = among / 2;
-        let middle = (run + half) & 0x1_ffff;
-        let two = P::word(page, index_of((digits + middle / 2) as u32));
-        let first = two >> (middle % 2 * 16) & 0xffff;
+        let step = among / 2;
         // Without a branch, which would be mispredicted every other time: all ones
         // where the run in the middle begins after the digit.
+        let first = half::<P>(page, digits, run + step);
         let after = (i64::from(digit) - i64::from(first)) >> 63;
-        run = (run + (half & !after as usize)) & 0x1_ffff;
-        among -= half;
+        run = (run + (step & !after as usize)) & 0xffff;
+        among -= step;
     }
     P::word(page, index_of((digits + runs.div_ceil(2) + run) as u32))
+}
+
+/// The `number`th of the half words from `at` on.
+#[inline(always)]
+fn half<P: Pages>(page: P::Page, at: usize, number: usize) -> u32 {
+    let two = P::word(page, index_of((at + number / 2) as u32));
+    two >> (number % 2 * 16) & 0xffff
 }
 
 /// The set of the longest prefix of a tail that holds the address.

@@ -2,7 +2,7 @@
 
 use filter_common::ClassSet;
 use filter_common::ranges::POINTER_BITS;
-use filter_common::ranges::v6::{NODE, ROOT, TAIL, TAIL_PREFIXES, Tail};
+use filter_common::ranges::v6::{INDEX, INDEXED, NODE, ROOT, TAIL, TAIL_PREFIXES, Tail};
 use ipnet::Ipv6Net;
 
 use super::{TooLarge, Words};
@@ -136,15 +136,27 @@ fn subtree(
         return tail(words, entries, depth, outside);
     }
     let runs = runs(words, entries, depth, outside)?;
-    let mut node = Vec::with_capacity(1 + runs.len().div_ceil(2) + runs.len());
-    node.push(runs.len() as u32);
-    for two in runs.chunks(2) {
-        node.push(two[0].0 | two.get(1).map_or(0, |run| run.0) << 16);
+    let mut node = vec![runs.len() as u32];
+    if runs.len() > INDEXED {
+        let holding = |high: usize| {
+            let first = (high << 8) as u32;
+            runs.partition_point(|run| run.0 <= first) as u32 - 1
+        };
+        push_halves(&mut node, (0..INDEX).map(holding));
     }
+    push_halves(&mut node, runs.iter().map(|run| run.0));
     node.extend(runs.iter().map(|(_, word)| *word));
     Ok(NODE << POINTER_BITS | words.place(&node)?)
 }
 
+/// Two numbers below 65,536 in a word.
+fn push_halves(words: &mut Vec<u32>, mut numbers: impl Iterator<Item = u32>) {
+    while let Some(low) = numbers.next() {
+        words.push(low | numbers.next().unwrap_or(0) << 16);
+    }
+}
+
+/// The word of a network of `depth` bits with a handful of prefixes in it.
 fn tail(
     words: &mut Words,
     entries: &[Entry],
