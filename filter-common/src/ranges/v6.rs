@@ -30,7 +30,7 @@ pub const NODE: u32 = 1;
 pub const TAIL: u32 = 2;
 
 /// Nodes of more runs than this have an index.
-pub const INDEXED: usize = 32;
+pub const INDEXED: usize = 256;
 
 /// The entries of an index, one for each value of a digit's higher byte.
 pub const INDEX: usize = 256;
@@ -111,7 +111,7 @@ fn in_node<P: Pages>(page: P::Page, node: usize, digit: u32) -> u32 {
     } else {
         (0, runs, node + 1)
     };
-    // An index leaves at most 257 runs to search, and halving them nine times one.
+    // With an index or without, 257 runs at most are left, and halved nine times one.
     for _ in 0..9 {
         if among <= 1 {
             break;
