@@ -55,6 +55,10 @@ fn measure_all(arguments: &Arguments, report: &mut Report) -> Result<()> {
     for &family in &arguments.families {
         if let Some(path) = &arguments.table {
             let lists = Lists::read(family, path)?;
+            if lists.listed.is_empty() {
+                add_gap(report, family, 0, "all".to_owned(), "the file has none".to_owned());
+                continue;
+            }
             measure_lists(&mut generator, &lists, arguments, report)?;
             continue;
         }
