@@ -38,7 +38,6 @@ static SUMS: Array<u32, 2> = Array::new();
 const IPV4: u16 = 0x0800;
 
 /// Drops whatever comes: what the way there costs.
-#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 #[xdp(frags)]
 fn floor(_ctx: XdpContext) -> u32 {
     XDP_DROP

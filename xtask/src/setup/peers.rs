@@ -1,4 +1,5 @@
-//! `target/peers`: real mail software to test against, unpacked, not installed.
+//! `target/peers`: real software to test and to measure against, unpacked, not
+//! installed.
 //!
 //! Goes out: the programs under their usual paths, and the file `env` with what
 //! to put in front of `PATH` and `LD_LIBRARY_PATH` to run them.

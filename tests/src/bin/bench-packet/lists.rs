@@ -60,9 +60,7 @@ impl Lists {
         };
         let list = parse(&text, &options)
             .map_err(|error| anyhow::anyhow!(error.display(&path.display().to_string())))?;
-        let lists = Self::of(family, list);
-        ensure!(!lists.listed.is_empty(), "{} has no {}", path.display(), family.name());
-        Ok(lists)
+        Ok(Self::of(family, list))
     }
 
     fn of(family: Family, list: ParsedList) -> Self {

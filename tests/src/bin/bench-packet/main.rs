@@ -41,32 +41,49 @@ const MEMORY: u64 = 800;
 fn main() -> Result<()> {
     let arguments = Arguments::take()?;
     measure::heed_interrupts()?;
-    let mut generator = Generator::new(arguments.cpu)?;
     let mut report = Report::default();
+    let outcome = measure_all(&arguments, &mut report);
+    // What was measured until something went wrong is worth its time.
+    if outcome.is_ok() || !report.rows.is_empty() {
+        write(&arguments, &report)?;
+    }
+    outcome
+}
+
+fn measure_all(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let mut generator = Generator::new(arguments.cpu)?;
     for &family in &arguments.families {
         if let Some(path) = &arguments.table {
             let lists = Lists::read(family, path)?;
-            measure_lists(&mut generator, &lists, &arguments, &mut report)?;
+            if lists.listed.is_empty() {
+                add_gap(report, family, 0, "all".to_owned(), "the file has none".to_owned());
+                continue;
+            }
+            measure_lists(&mut generator, &lists, arguments, report)?;
             continue;
         }
         for &size in &arguments.sizes {
             let needed = size as u64 * MEMORY;
             if available()? < needed {
                 let why = format!("{} MB of memory are needed", needed / 1_000_000);
-                add_gap(&mut report, family, size, "all".to_owned(), why);
+                add_gap(report, family, size, "all".to_owned(), why);
                 continue;
             }
             let lists = Lists::synthetic(family, size);
-            measure_lists(&mut generator, &lists, &arguments, &mut report)?;
+            measure_lists(&mut generator, &lists, arguments, report)?;
         }
     }
+    Ok(())
+}
+
+fn write(arguments: &Arguments, report: &Report) -> Result<()> {
     match &arguments.json {
-        Some(Json::Stdout) => println!("{}", report.json(&arguments)?),
+        Some(Json::Stdout) => println!("{}", report.json(arguments)?),
         Some(Json::File(path)) => {
-            fs::write(path, report.json(&arguments)?).context("the JSON file")?;
-            report.print(&arguments);
+            fs::write(path, report.json(arguments)?).context("the JSON file")?;
+            report.print(arguments);
         }
-        None => report.print(&arguments),
+        None => report.print(arguments),
     }
     if let Some(path) = &arguments.svg {
         fs::write(path, svg::plot(&report.rows)).context("the SVG file")?;

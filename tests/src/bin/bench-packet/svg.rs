@@ -135,7 +135,7 @@ impl Scale {
                     "<path class=\"grid\" d=\"M0 {y:.1}H{WIDTH}\"/>\
                      <text x=\"-6\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                     y + 4.0,
-                    short(decade)
+                    10_f64.powi(decade)
                 ),
             );
             // Twos and fives, since there are few decades.
