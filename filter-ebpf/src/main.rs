@@ -15,26 +15,39 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use filter_common::frame;
-use filter_common::verdict::{self, Tables as _, Verdict};
+use filter_common::verdict::{self, Tables, Verdict};
 use filter_common::{Class, ClassSet, Disposition, Enforcement, Family, Reason, Syn};
 
 use crate::packet::Packet;
 use crate::tables::InForce;
 
-/// Judges one frame.
+/// Judges one frame, by tables in either engine.
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 #[xdp(frags)]
 fn mxdp(ctx: XdpContext) -> u32 {
-    let packet = Packet::new(&ctx);
+    judge::<true>(&ctx)
+}
+
+/// Judges one frame, by tries alone: the verifier takes the search in ranges only
+/// from who has CAP_PERFMON.
+#[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
+#[xdp(frags)]
+fn mxdp_trie(ctx: XdpContext) -> u32 {
+    judge::<false>(&ctx)
+}
+
+#[inline(always)]
+fn judge<const RANGES: bool>(ctx: &XdpContext) -> u32 {
+    let packet = Packet::<RANGES>::new(ctx);
     let dry = packet.asks_for_a_dry_run();
     let mut syn = Syn::EMPTY;
     let (family, found) = frame::parse(&packet, &mut syn);
     let verdict = match found {
         Ok(()) => {
-            let tables = InForce::read(dry);
+            let tables = InForce::<RANGES>::read(dry);
             let verdict = verdict::judge(&syn, &tables);
             if !dry {
-                report(&ctx, &tables, family, &syn, &verdict);
+                report(ctx, &tables, family, &syn, &verdict);
             }
             verdict
         }
@@ -54,7 +67,13 @@ fn mxdp(ctx: XdpContext) -> u32 {
 /// Counts what is monitored, and makes an event of a SYN that was dropped or
 /// that a monitored list names.
 #[inline(always)]
-fn report(ctx: &XdpContext, tables: &InForce, family: Family, syn: &Syn, verdict: &Verdict) {
+fn report(
+    ctx: &XdpContext,
+    tables: &impl Tables,
+    family: Family,
+    syn: &Syn,
+    verdict: &Verdict,
+) {
     debug!(
         ctx,
         "SYN to port {}: reason {}, classes {}",

@@ -7,12 +7,14 @@ use aya_ebpf::programs::XdpContext;
 use filter_common::abi::dry_run;
 use filter_common::{ClassSet, Frame, Reason};
 
-/// A frame: its linear part by pointer, the rest of a jumbo frame by helper.
-pub(crate) struct Packet<'a> {
+/// A frame: its linear part by pointer, the rest of a jumbo frame by helper. Without
+/// `DIRECT` all of it by helper: the verifier adds an offset to a packet pointer only
+/// for who has CAP_PERFMON.
+pub(crate) struct Packet<'a, const DIRECT: bool> {
     ctx: &'a XdpContext,
 }
 
-impl<'a> Packet<'a> {
+impl<'a, const DIRECT: bool> Packet<'a, DIRECT> {
     #[inline(always)]
     pub(crate) const fn new(ctx: &'a XdpContext) -> Self {
         Self { ctx }
@@ -57,9 +59,12 @@ fn load(ctx: *mut xdp_md, offset: u32, length: u32) -> i64 {
     if result == 0 { i64::from(u32::from_le_bytes(bytes)) } else { -1 }
 }
 
-impl Frame for Packet<'_> {
+impl<const DIRECT: bool> Frame for Packet<'_, DIRECT> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        if !DIRECT {
+            return self.read_rare(offset);
+        }
         let start = self.ctx.data() + offset as usize;
         if start + N > self.ctx.data_end() {
             return self.read_rare(offset);

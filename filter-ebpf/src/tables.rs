@@ -50,13 +50,13 @@ pub(crate) fn count(reason: Reason, family: Family) {
 }
 
 /// The tables of one generation: the selector is read once, so that a frame
-/// cannot see two.
-pub(crate) struct InForce {
+/// cannot see two. Without `RANGES`, the files' tables must be tries.
+pub(crate) struct InForce<const RANGES: bool> {
     selector: Selector,
     dry: bool,
 }
 
-impl InForce {
+impl<const RANGES: bool> InForce<RANGES> {
     /// The generation in force now. A dry run changes no table.
     #[inline(always)]
     pub(crate) fn read(dry: bool) -> Self {
@@ -69,7 +69,7 @@ impl InForce {
     }
 }
 
-impl Tables for InForce {
+impl<const RANGES: bool> Tables for InForce<RANGES> {
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
         if !self.selector.is_valid() {
@@ -134,7 +134,7 @@ impl Tables for InForce {
     }
 }
 
-impl InForce {
+impl<const RANGES: bool> InForce<RANGES> {
     /// What the files and the runtime entries say. Those of the files are in ranges
     /// where there are such, and else in a trie.
     #[inline(always)]
@@ -148,7 +148,8 @@ impl InForce {
         let mut classes = ClassSet::EMPTY;
         if self.selector.has_files(family) {
             let slot = self.selector.files();
-            classes = match in_ranges(slot) {
+            let found = if RANGES { in_ranges(slot) } else { None };
+            classes = match found {
                 Some(classes) => classes,
                 None => in_trie(tries, slots::FILES[0] + slot, key),
             };

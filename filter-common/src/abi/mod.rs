@@ -57,8 +57,12 @@ pub mod maps {
     ];
 }
 
-/// The entry point's name in the object file.
+/// The name of the entry point that knows every engine, in the object file.
 pub const PROGRAM: &str = "mxdp";
+
+/// The name of the one that knows tries alone, which the kernel's verifier takes
+/// without CAP_PERFMON.
+pub const PROGRAM_TRIE: &str = "mxdp_trie";
 
 /// The flag of arrays of pages: those of a map of maps may differ in length
 /// (`BPF_F_INNER_MAP`, kernel 5.10).

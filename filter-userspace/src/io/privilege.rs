@@ -1,11 +1,13 @@
 //! Whether this process may do what the filter needs.
 
 use std::fs;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, bail};
 
 const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
 /// Says what is missing, before the kernel says no more than "not permitted".
@@ -30,6 +32,22 @@ pub fn require() -> Result<()> {
     Ok(())
 }
 
+/// Whether the kernel's verifier takes the search in ranges from this process: it
+/// asks for CAP_PERFMON, or CAP_SYS_ADMIN as it was before kernel 5.8.
+#[must_use]
+pub fn has_ranges() -> bool {
+    static HAS: LazyLock<bool> = LazyLock::new(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        // A kernel that does not say so is asked by trying.
+        effective(&status).is_none_or(|held| has(held, PERFMON) || has(held, SYS_ADMIN))
+    });
+    *HAS
+}
+
+const fn has(held: u64, capability: u32) -> bool {
+    held & (1 << capability) != 0
+}
+
 /// The effective capabilities in the text of `/proc/PID/status`.
 fn effective(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
@@ -37,8 +55,8 @@ fn effective(status: &str) -> Option<u64> {
 }
 
 fn missing(held: u64) -> Vec<&'static str> {
-    let has = |capability| held & (1_u64 << capability) != 0;
-    let needed = [("CAP_BPF", has(BPF) || has(SYS_ADMIN)), ("CAP_NET_ADMIN", has(NET_ADMIN))];
+    let bpf = has(held, BPF) || has(held, SYS_ADMIN);
+    let needed = [("CAP_BPF", bpf), ("CAP_NET_ADMIN", has(held, NET_ADMIN))];
     needed.into_iter().filter(|(_, held)| !held).map(|(name, _)| name).collect()
 }
 

@@ -11,6 +11,7 @@ use filter_common::abi::{
 };
 
 use crate::config::Debug;
+use crate::io::privilege;
 
 /// The XDP program, built by this crate's build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MXDP_EBPF_OBJECT"));
@@ -48,7 +49,8 @@ pub(super) fn load(capacities: Capacities, debug: Debug, pins: Option<&Path>) ->
 
 /// The program of a loaded object.
 pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program = ebpf.program_mut(abi::PROGRAM).context("the object lacks its program")?;
+    let name = if privilege::has_ranges() { abi::PROGRAM } else { abi::PROGRAM_TRIE };
+    let program = ebpf.program_mut(name).context("the object lacks its program")?;
     Ok(program.try_into()?)
 }
 
