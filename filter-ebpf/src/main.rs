@@ -67,13 +67,7 @@ fn judge<const RANGES: bool>(ctx: &XdpContext) -> u32 {
 /// Counts what is monitored, and makes an event of a SYN that was dropped or
 /// that a monitored list names.
 #[inline(always)]
-fn report(
-    ctx: &XdpContext,
-    tables: &impl Tables,
-    family: Family,
-    syn: &Syn,
-    verdict: &Verdict,
-) {
+fn report(ctx: &XdpContext, tables: &impl Tables, family: Family, syn: &Syn, verdict: &Verdict) {
     debug!(
         ctx,
         "SYN to port {}: reason {}, classes {}",

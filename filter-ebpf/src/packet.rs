@@ -48,9 +48,10 @@ impl<'a, const DIRECT: bool> Packet<'a, DIRECT> {
 /// goes on in fragments (kernel 5.18): a little-endian number, or -1 where the
 /// frame ends. A subprogram of its own, to keep its buffer off the main stack.
 #[inline(never)]
-fn load(ctx: *mut xdp_md, offset: u32, length: u32) -> i64 {
+#[unsafe(no_mangle)]
+extern "C" fn mxdp_load_bytes(ctx: *mut xdp_md, offset: u32, length: u32) -> i64 {
     let mut bytes = [0; 4];
-    if length > 4 {
+    if length == 0 || length > 4 {
         return -1;
     }
     // SAFETY: the buffer holds `length` bytes; the helper checks the offset
@@ -77,7 +78,7 @@ impl<const DIRECT: bool> Frame for Packet<'_, DIRECT> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "N is 2 to 4")]
     fn read_rare<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let value = u32::try_from(load(self.ctx.ctx, offset, N as u32)).ok()?;
+        let value = u32::try_from(mxdp_load_bytes(self.ctx.ctx, offset, N as u32)).ok()?;
         value.to_le_bytes().first_chunk().copied()
     }
 }

@@ -83,18 +83,14 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
         match source.family() {
             Family::V6 => {
                 let key = Key::new(128, *source.bytes());
-                self.both(Family::V6, &LISTS_V6, &key, |slot| {
-                    let pages = PAGES_V6.get(slot)?;
-                    let (high, low) = source.halves();
-                    Some(in_ranges_v6(pages, high, low))
-                })
+                let (high, low) = source.halves();
+                self.both(Family::V6, &LISTS_V6, &key, |slot| mxdp_ranges_v6(slot, high, low))
             }
             Family::V4 | Family::Other => {
                 let bytes = source.first_four();
-                self.both(Family::V4, &LISTS_V4, &Key::new(32, bytes), |slot| {
-                    let planes = PLANES_V4.get(slot)?.get_ptr(0)?;
-                    Some(in_ranges_v4(planes, PAGES_V4.get(slot)?, u32::from_be_bytes(bytes)))
-                })
+                let address = u32::from_be_bytes(bytes);
+                let key = Key::new(32, bytes);
+                self.both(Family::V4, &LISTS_V4, &key, |slot| mxdp_ranges_v4(slot, address))
             }
         }
     }
@@ -143,15 +139,15 @@ impl<const RANGES: bool> InForce<RANGES> {
         family: Family,
         tries: &ArrayOfMaps<Trie<K>, SLOTS>,
         key: &Key<K>,
-        in_ranges: impl FnOnce(u32) -> Option<ClassSet>,
+        in_ranges: impl FnOnce(u32) -> i32,
     ) -> ClassSet {
         let mut classes = ClassSet::EMPTY;
         if self.selector.has_files(family) {
             let slot = self.selector.files();
-            let found = if RANGES { in_ranges(slot) } else { None };
-            classes = match found {
-                Some(classes) => classes,
-                None => in_trie(tries, slots::FILES[0] + slot, key),
+            let found = if RANGES { in_ranges(slot) } else { NO_RANGES };
+            classes = match u8::try_from(found) {
+                Ok(bits) => ClassSet::from_bits(bits),
+                Err(_) => in_trie(tries, slots::FILES[0] + slot, key),
             };
         }
         if self.selector.has_runtime(family) {
@@ -174,19 +170,35 @@ fn in_trie<K, const SLOTS: usize>(
         .map_or(ClassSet::EMPTY, |bits| ClassSet::from_bits(*bits))
 }
 
-#[inline(always)]
-fn in_ranges_v4(planes: *const Planes, pages: &PageArray, address: u32) -> ClassSet {
+/// The answer where a slot holds no ranges.
+const NO_RANGES: i32 = -1;
+
+/// The classes of an IPv4 address in the ranges of a slot. Exported, so that the
+/// verifier looks at it once for all paths that lead to it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn mxdp_ranges_v4(slot: u32, address: u32) -> i32 {
+    let (Some(planes), Some(pages)) = (PLANES_V4.get(slot), PAGES_V4.get(slot)) else {
+        return NO_RANGES;
+    };
+    let Some(planes) = planes.get_ptr(0) else {
+        return NO_RANGES;
+    };
     let plane = |index: usize| {
-        // SAFETY: the lookup's indices are below the planes' length, which the
+        // SAFETY: the look-up's indices are below the planes' length, which the
         // verifier checks; the array stands as long as this run.
         unsafe { *planes.cast::<u64>().add(index) }
     };
-    ranges::v4::look_up(address, plane, &InMap(pages))
+    ranges::v4::look_up(address, plane, &InMap(pages)).bits().into()
 }
 
-#[inline(always)]
-fn in_ranges_v6(pages: &PageArray, high: u64, low: u64) -> ClassSet {
-    ranges::v6::look_up(high, low, &InMap(pages))
+/// The classes of an IPv6 address in the ranges of a slot, likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn mxdp_ranges_v6(slot: u32, high: u64, low: u64) -> i32 {
+    PAGES_V6
+        .get(slot)
+        .map_or(NO_RANGES, |pages| ranges::v6::look_up(high, low, &InMap(pages)).bits().into())
 }
 
 /// Pages in the kernel's map.
