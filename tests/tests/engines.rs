@@ -47,6 +47,15 @@ impl Engines {
     }
 }
 
+/// The kernel takes a million instructions of verification. What is near that on one
+/// kernel is over it on another.
+#[test]
+fn the_verifier_is_far_from_its_limit() {
+    let verified = open().verified_instructions().expect("a loaded program");
+    let verified = verified.expect("kernel 5.16 or newer");
+    assert!((1000..200_000).contains(&verified), "{verified} instructions");
+}
+
 /// Addresses of a table and random ones, each asked of every engine.
 #[test]
 fn engines_say_what_the_lists_say() {

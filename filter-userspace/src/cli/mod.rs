@@ -22,8 +22,12 @@ mod time;
 mod watch;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
@@ -175,7 +179,7 @@ fn start(config: &Path, mode: Mode) -> Result<Exit, CliError> {
 }
 
 fn reload(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
-    let reloaded: Reloaded = call(socket, &Request::Reload)?;
+    let reloaded: Reloaded = while_waiting(|| call(socket, &Request::Reload))?;
     if output.json {
         output.object(&reloaded)?;
         return Ok(Exit::Done);
@@ -185,6 +189,30 @@ fn reload(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
     }
     output.line(&format!("generation {} is in force", reloaded.generation))?;
     Ok(Exit::Done)
+}
+
+/// Says on a terminal for how long it waits already.
+fn while_waiting<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let (start, done) = (Instant::now(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let is_terminal = io::stderr().is_terminal();
+            while !done.load(Ordering::Acquire) {
+                thread::park_timeout(Duration::from_secs(1));
+                let seconds = start.elapsed().as_secs();
+                if is_terminal && seconds > 0 && !done.load(Ordering::Acquire) {
+                    eprint!("\rmxdp is reading and compiling its lists: {seconds} s ");
+                }
+            }
+            if is_terminal && start.elapsed().as_secs() > 0 {
+                eprintln!();
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Release);
+        waiter.thread().unpark();
+        result
+    })
 }
 
 /// By the daemon if there is one, so that it does not attach again.

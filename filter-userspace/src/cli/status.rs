@@ -189,10 +189,15 @@ fn generation(generation: &GenerationStatus, now: u64) -> String {
         number(generation.number),
         number(generation.build_ms)
     );
+    let engine = |engine: &Option<String>| {
+        engine.as_ref().map_or_else(String::new, |engine| format!(" ({})", clean(engine)))
+    };
     text.push_str(&format!(
-        "  {} IPv4 and {} IPv6 prefixes, {} runtime entries\n",
+        "  {} IPv4 prefixes{}, {} IPv6 prefixes{}, {} runtime entries\n",
         number(generation.ipv4_prefixes),
+        engine(&generation.ipv4_engine),
         number(generation.ipv6_prefixes),
+        engine(&generation.ipv6_engine),
         number(generation.runtime_entries)
     ));
     let actions = generation.enforcement.iter();

@@ -10,7 +10,11 @@ use super::protocol::{Failure, FailureKind, REQUEST_LIMIT, Reply, Request};
 use super::socket::connect_within;
 
 /// How long the daemon may take to accept, and to answer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take to answer to a reload: lists of many millions take a while,
+/// and a slow disk more.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The longest reply, in bytes: more than the fullest list of runtime entries
 /// or temporary blocks takes.
@@ -33,11 +37,7 @@ pub enum CallError {
     #[error("no permission to use {}: only root may ask the daemon; try `sudo mxdp …`", .0.display())]
     NoPermission(PathBuf),
     /// The daemon did not answer in time. What was asked may still happen.
-    #[error(
-        "mxdp did not answer within {} s at {}; see its log for what it is doing",
-        PATIENCE.as_secs(),
-        .0.display()
-    )]
+    #[error("mxdp did not answer in time at {}; see its log for what it is doing", .0.display())]
     TimedOut(PathBuf),
     /// The connection broke.
     #[error("{}: the connection to mxdp broke: {error}", socket.display())]
@@ -63,14 +63,15 @@ pub enum CallError {
     Refused(Failure),
 }
 
-/// Asks the daemon at `socket` and waits for its answer, at most [`PATIENCE`]
-/// without a sign of it.
+/// Asks the daemon at `socket` and waits for its answer: half a minute, and half an
+/// hour for a reload.
 ///
 /// # Errors
 ///
 /// If the daemon cannot be asked or does not carry the request out.
 pub fn call<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, CallError> {
-    call_within(socket, request, PATIENCE)
+    let patience = if matches!(request, Request::Reload) { RELOAD_PATIENCE } else { PATIENCE };
+    call_within(socket, request, patience)
 }
 
 fn call_within<T: DeserializeOwned>(

@@ -290,6 +290,10 @@ pub struct GenerationStatus {
     pub ipv4_prefixes: u64,
     /// The prefixes of the compiled IPv6 table.
     pub ipv6_prefixes: u64,
+    /// How the IPv4 table is laid out, `trie` or `ranges`; none if it is empty.
+    pub ipv4_engine: Option<String>,
+    /// How the IPv6 table is laid out.
+    pub ipv6_engine: Option<String>,
     /// The runtime entries.
     pub runtime_entries: u64,
     /// What each class does to a SYN.

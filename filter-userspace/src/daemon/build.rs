@@ -11,10 +11,10 @@ use filter_common::abi::Settings;
 
 use super::{approvals, mail};
 use crate::config::smtp::Smtp;
-use crate::config::{self, Config, CountrySource, InlineEntry, ListSource};
+use crate::config::{self, Config, CountrySource, Engine, InlineEntry, ListSource};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
 use crate::io::files;
-use crate::io::kernel::Prepared;
+use crate::io::kernel::{Layouts, Prepared};
 use crate::lists::{
     self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, OnBadLine,
     ParseOptions, ParsedList, Table,
@@ -69,36 +69,62 @@ pub struct Built {
     pub lists: Arc<Lists>,
     /// What decides in SMTP sessions, if there are any.
     pub policy: Option<Policy>,
-    /// Its tables in the kernel.
-    pub tables: Prepared,
+    /// Its tables in the kernel, or `None` where those in force are the same.
+    pub tables: Option<Prepared>,
+    /// How its tables are laid out.
+    pub layouts: Layouts,
     /// How long reading, compiling and installing took.
     pub elapsed: Duration,
     /// What an operator is warned of.
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration and its lists and fills tables in the kernel. Nothing
-/// that is in force is touched.
+/// The tables that are in force, which need not be installed again.
+pub struct InForce {
+    /// The lists, with their table.
+    pub lists: Arc<Lists>,
+    /// How the table is laid out.
+    pub layouts: Layouts,
+}
+
+/// Reads the configuration and its lists and fills tables in the kernel, unless the
+/// same are in force. Nothing that is in force is touched.
 ///
 /// # Errors
 ///
 /// All errors at once, a line each.
-pub fn build(path: &Path) -> Result<Built, Vec<String>> {
+pub fn build(path: &Path, in_force: Option<&InForce>) -> Result<Built, Vec<String>> {
     let start = Instant::now();
     let config = read_config(path)?;
     let Loaded { lists, policy, mut warnings } = load(&config)?;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
-    let total = lists.table.v4.len() + lists.table.v6.len();
+    let (engine, table) = (config.filter.engine, &lists.table);
+    let layouts = Layouts::choose(engine, table);
+    if layouts.lacks_ranges(engine, table) {
+        warnings.push(format!(
+            "filter.engine: without CAP_PERFMON the kernel takes no ranges; {} prefixes stay in \
+             tries, which are slow when large",
+            table.len()
+        ));
+    }
+    let is_in_force =
+        in_force.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
+    let tables = if is_in_force { None } else { Some(install(table, engine)?) };
+    Ok(Built { config, lists, policy, tables, layouts, elapsed: start.elapsed(), warnings })
+}
+
+/// Puts a table into the kernel, with a line of log a second.
+fn install(table: &Table, engine: Engine) -> Result<Prepared, Vec<String>> {
+    let total = table.len();
     let mut reported = Instant::now();
-    let tables = Prepared::build(&lists.table, config.filter.engine, |done| {
+    Prepared::build(table, engine, |done| {
         if reported.elapsed() > Duration::from_secs(1) {
             reported = Instant::now();
             tracing::info!(done, total, "installing prefixes");
         }
     })
-    .map_err(|error| vec![format!("{error:#}")])?;
-    Ok(Built { config, lists, policy, tables, elapsed: start.elapsed(), warnings })
+    .map_err(|error| vec![format!("{error:#}")])
 }
 
 /// Reads and checks a configuration file.

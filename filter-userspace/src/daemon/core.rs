@@ -13,14 +13,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::approvals::Wanted;
-use super::build::{self, Built, Lists};
+use super::build::{self, Built, InForce, Lists};
 use super::sources::Sources;
 use super::{mail, misconfigured, refused};
 use crate::config::{Config, Engine};
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock;
-use crate::io::kernel::{Change, Filter, Prepared};
+use crate::io::kernel::{Change, Filter, Layouts, Prepared};
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -53,6 +53,7 @@ pub(super) struct Daemon {
     pub(super) path: PathBuf,
     pub(super) config: Config,
     pub(super) lists: Arc<Lists>,
+    pub(super) layouts: Layouts,
     pub(super) entries: RuntimeEntries,
     pub(super) runtime: Arc<Lists>,
     pub(super) edge: Option<Arc<Edge>>,
@@ -133,7 +134,7 @@ impl Daemon {
         let generation = filter.generation()? + 1;
         let runtime = Arc::new(build::runtime_lists(&entries));
         let runtime_tables = Prepared::build(&runtime.table, Engine::Trie, |_| ())?;
-        let Built { config, lists, tables: files, elapsed, .. } = built;
+        let Built { config, lists, tables: files, layouts, elapsed, .. } = built;
         filter.require(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
         // first, so that a start that fails changes nothing of it. New maps are
@@ -143,7 +144,7 @@ impl Daemon {
             filter.attach(&config.filter.interfaces, config.filter.mode)?;
         }
         filter.publish(&Change {
-            files: Some(files),
+            files,
             runtime: Some(runtime_tables),
             settings: Some(build::settings(&config, generation)),
         })?;
@@ -153,6 +154,7 @@ impl Daemon {
         let mut daemon = Self {
             path,
             lists,
+            layouts,
             entries,
             runtime,
             edge: channels.edge,
@@ -244,11 +246,13 @@ impl Daemon {
         tracing::info!(why, "reloading");
         self.building = true;
         let path = self.path.clone();
+        let in_force = InForce { lists: self.lists.clone(), layouts: self.layouts };
         let messages = self.messages.clone();
         thread::spawn(move || {
-            let result = panic::catch_unwind(|| build::build(&path)).unwrap_or_else(|_| {
-                Err(vec!["reading or compiling the lists panicked; see the log".to_owned()])
-            });
+            let result = panic::catch_unwind(|| build::build(&path, Some(&in_force)))
+                .unwrap_or_else(|_| {
+                    Err(vec!["reading or compiling the lists panicked; see the log".to_owned()])
+                });
             // The channel is closed only when the daemon ends.
             _ = messages.blocking_send(Message::Built(Box::new(result)));
         });
@@ -283,7 +287,7 @@ impl Daemon {
     }
 
     fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, policy, tables, elapsed, mut warnings } = built;
+        let Built { config, lists, policy, tables, layouts, elapsed, mut warnings } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
         let config = build::keep_until_restart(&self.config, config);
         let mail = self.next_mail(&config, policy)?;
@@ -291,7 +295,7 @@ impl Daemon {
         self.filter.attach(&config.filter.interfaces, config.filter.mode)?;
         let generation = self.generation + 1;
         self.filter.publish(&Change {
-            files: Some(tables),
+            files: tables,
             runtime: None,
             settings: Some(build::settings(&config, generation)),
         })?;
@@ -301,6 +305,7 @@ impl Daemon {
         self.failed_reload = None;
         self.config = config;
         self.lists = lists;
+        self.layouts = layouts;
         if let (Some(edge), Some(mail)) = (&self.edge, mail) {
             edge.publish(mail);
         }

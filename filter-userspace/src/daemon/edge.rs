@@ -95,7 +95,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let socket = ControlSocket::bind(&config.control.socket)
         .map_err(|error| refused(&anyhow!(error.to_string())))?;
 
-    let built = build::build(path).map_err(|errors| misconfigured(&errors))?;
+    let built = build::build(path, None).map_err(|errors| misconfigured(&errors))?;
     for warning in &built.warnings {
         tracing::warn!("{warning}");
     }

@@ -61,6 +61,8 @@ impl Daemon {
             lists: self.lists.statuses(),
             ipv4_prefixes: self.lists.table.v4.len() as u64,
             ipv6_prefixes: self.lists.table.v6.len() as u64,
+            ipv4_engine: self.layouts.v4.map(|layout| layout.name().to_owned()),
+            ipv6_engine: self.layouts.v6.map(|layout| layout.name().to_owned()),
             runtime_entries: self.entries.len() as u64,
             enforcement: Class::ALL.into_iter().map(|class| self.enforcement_of(class)).collect(),
         }

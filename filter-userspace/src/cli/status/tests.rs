@@ -35,6 +35,8 @@ pub(in crate::cli) fn busy(more: u64) -> Status {
             }],
             ipv4_prefixes: 12_000,
             ipv6_prefixes: 345,
+            ipv4_engine: Some("ranges".to_owned()),
+            ipv6_engine: Some("trie".to_owned()),
             runtime_entries: 3,
             enforcement: vec![ClassEnforcement {
                 class: "blocked_ip".to_owned(),
@@ -81,7 +83,7 @@ Interfaces
   eth0  native  yes                  no
 
 Lists  generation 7, in force for 3m 12s, made in 1,412 ms
-  12,000 IPv4 and 345 IPv6 prefixes, 3 runtime entries
+  12,000 IPv4 prefixes (ranges), 345 IPv6 prefixes (trie), 3 runtime entries
   blocked_ip drop
   LIST                   CLASS       ENTRIES  SKIPPED
   /etc/mxdp/blocked.txt  blocked_ip   12,345        0

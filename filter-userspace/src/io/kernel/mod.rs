@@ -27,7 +27,7 @@ pub use attach::Attachment;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;
-pub use tables::{Change, Prepared};
+pub use tables::{Change, Layout, Layouts, Prepared};
 pub use temporary::TemporaryBlocks;
 
 use pins::{FoundLink, Lock};
@@ -297,6 +297,16 @@ impl Filter {
     /// When the kernel refuses.
     pub fn program_id(&mut self) -> Result<u32> {
         Ok(object::program(&mut self.ebpf)?.info()?.id())
+    }
+
+    /// The instructions that the verifier went through to accept the program, of a
+    /// million permitted; `None` where the kernel does not say (before 5.16).
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn verified_instructions(&mut self) -> Result<Option<u32>> {
+        Ok(object::program(&mut self.ebpf)?.info()?.verified_instruction_count())
     }
 
     /// Takes the filter off every interface and removes its pins, and returns

@@ -16,10 +16,12 @@ use filter_common::ClassSet;
 use filter_common::abi::{INNER_MAP, Selector, Settings, maps, slots};
 use filter_common::ranges::Page;
 use filter_common::ranges::v4::Planes;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::pod::SettingsPod;
 use super::take;
 use crate::config::Engine;
+use crate::io::privilege;
 use crate::lists::Table;
 use crate::lists::ranges::{V4, V6};
 
@@ -50,14 +52,63 @@ enum PreparedV6 {
     Ranges(PageArray),
 }
 
-impl Engine {
-    /// Whether a table of so many prefixes of one family is to be ranges.
-    const fn takes_ranges(self, prefixes: usize) -> bool {
+/// How a table is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// As the kernel's longest-prefix-match trie.
+    Trie,
+    /// As ranges in arrays.
+    Ranges,
+}
+
+impl Layout {
+    /// The name used in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Auto => prefixes >= RANGES_FROM,
-            Self::Trie => false,
-            Self::Ranges => true,
+            Self::Trie => "trie",
+            Self::Ranges => "ranges",
         }
+    }
+
+    /// The layout of a table of so many prefixes; none for an empty one.
+    fn choose(engine: Engine, prefixes: usize) -> Option<Self> {
+        let ranges = match engine {
+            _ if prefixes == 0 => return None,
+            Engine::Auto => prefixes >= RANGES_FROM,
+            Engine::Trie => false,
+            Engine::Ranges => true,
+        };
+        Some(if ranges && privilege::has_ranges() { Self::Ranges } else { Self::Trie })
+    }
+}
+
+/// How the tables of both families are laid out, where they are not empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layouts {
+    /// IPv4.
+    pub v4: Option<Layout>,
+    /// IPv6.
+    pub v6: Option<Layout>,
+}
+
+impl Layouts {
+    /// What an engine makes of a table. Where the process lacks CAP_PERFMON, all are
+    /// tries.
+    #[must_use]
+    pub fn choose(engine: Engine, table: &Table) -> Self {
+        let choose = |prefixes| Layout::choose(engine, prefixes);
+        Self { v4: choose(table.v4.len()), v6: choose(table.v6.len()) }
+    }
+
+    /// Whether a table is a trie that would have been ranges.
+    #[must_use]
+    pub fn lacks_ranges(self, engine: Engine, table: &Table) -> bool {
+        let lacks = |layout, prefixes| {
+            let wanted = engine == Engine::Ranges || prefixes >= RANGES_FROM;
+            engine != Engine::Trie && layout == Some(Layout::Trie) && wanted
+        };
+        lacks(self.v4, table.v4.len()) || lacks(self.v6, table.v6.len())
     }
 }
 
@@ -70,39 +121,42 @@ impl Prepared {
     /// When the kernel has no memory, after some patience; what was made so far is
     /// given back.
     pub fn build(table: &Table, engine: Engine, mut progress: impl FnMut(usize)) -> Result<Self> {
-        let v4 = &table.v4;
-        let v4_done = if v4.is_empty() {
-            None
-        } else if engine.takes_ranges(v4.len()) {
-            let ranges = V4::compile(v4)?;
-            let planes =
-                array(std::slice::from_ref(ranges.planes()), 0).context("the IPv4 planes")?;
-            let pages = array(ranges.words().pages(), INNER_MAP).context("the IPv4 pages")?;
-            progress(v4.len());
-            Some(PreparedV4::Ranges(planes, pages))
-        } else {
-            let keys = v4.iter().map(|(net, classes)| {
-                (Key::new(net.prefix_len().into(), net.network().octets()), *classes)
-            });
-            let trie = fill(v4.len(), keys, &mut progress).context("the IPv4 table")?;
-            Some(PreparedV4::Trie(trie))
-        };
-        let v6 = &table.v6;
-        let mut progress = |done| progress(v4.len() + done);
-        let v6_done = if v6.is_empty() {
-            None
-        } else if engine.takes_ranges(v6.len()) {
-            let ranges = V6::compile(v6)?;
-            let pages = array(ranges.words().pages(), INNER_MAP).context("the IPv6 pages")?;
-            progress(v6.len());
-            Some(PreparedV6::Ranges(pages))
-        } else {
-            let keys = v6.iter().map(|(net, classes)| {
-                (Key::new(net.prefix_len().into(), net.network().octets()), *classes)
-            });
-            Some(PreparedV6::Trie(fill(v6.len(), keys, progress).context("the IPv6 table")?))
-        };
-        Ok(Self { v4: v4_done, v6: v6_done })
+        let layouts = Layouts::choose(engine, table);
+        let v4 = layouts.v4.map(|layout| PreparedV4::build(&table.v4, layout, &mut progress));
+        let v4 = v4.transpose().context("the IPv4 table")?;
+        let progress = |done| progress(table.v4.len() + done);
+        let v6 = layouts.v6.map(|layout| PreparedV6::build(&table.v6, layout, progress));
+        Ok(Self { v4, v6: v6.transpose().context("the IPv6 table")? })
+    }
+}
+
+impl PreparedV4 {
+    fn build(
+        table: &[(Ipv4Net, ClassSet)],
+        layout: Layout,
+        progress: impl FnMut(usize),
+    ) -> Result<Self> {
+        if layout == Layout::Ranges {
+            let ranges = V4::compile(table)?;
+            let planes = array(std::slice::from_ref(ranges.planes()), 0)?;
+            return Ok(Self::Ranges(planes, array(ranges.words().pages(), INNER_MAP)?));
+        }
+        let key = |net: &Ipv4Net| Key::new(net.prefix_len().into(), net.network().octets());
+        Ok(Self::Trie(fill(table, key, progress)?))
+    }
+}
+
+impl PreparedV6 {
+    fn build(
+        table: &[(Ipv6Net, ClassSet)],
+        layout: Layout,
+        progress: impl FnMut(usize),
+    ) -> Result<Self> {
+        if layout == Layout::Ranges {
+            return Ok(Self::Ranges(array(V6::compile(table)?.words().pages(), INNER_MAP)?));
+        }
+        let key = |net: &Ipv6Net| Key::new(net.prefix_len().into(), net.network().octets());
+        Ok(Self::Trie(fill(table, key, progress)?))
     }
 }
 
@@ -119,20 +173,21 @@ fn array<V: aya::Pod>(values: &[V], flags: u32) -> Result<Array<MapData, V>> {
 /// How many entries are installed between two reports of progress.
 const PROGRESS_STEP: usize = 65_536;
 
-fn fill<K: aya::Pod>(
-    length: usize,
-    entries: impl Iterator<Item = (Key<K>, ClassSet)>,
+fn fill<P, K: aya::Pod>(
+    table: &[(P, ClassSet)],
+    key: impl Fn(&P) -> Key<K>,
     mut progress: impl FnMut(usize),
 ) -> Result<Trie<K>> {
-    let capacity = u32::try_from(length).context("more prefixes than a map can hold")?;
+    let capacity = u32::try_from(table.len()).context("more prefixes than a map can hold")?;
     let mut trie = patiently(|| Trie::create(capacity, BPF_F_NO_PREALLOC))?;
-    for (done, (key, classes)) in entries.enumerate() {
+    for (done, (net, classes)) in table.iter().enumerate() {
+        let key = key(net);
         patiently(|| trie.insert(&key, classes.bits(), 0))?;
         if done % PROGRESS_STEP == 0 {
             progress(done);
         }
     }
-    progress(length);
+    progress(table.len());
     Ok(trie)
 }
 
