@@ -9,7 +9,7 @@
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP};
 use aya_ebpf::btf_maps::Array;
-use aya_ebpf::helpers::generated::bpf_redirect;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_redirect};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 
@@ -34,6 +34,12 @@ static SOURCES: Array<[u8; 16], PREPARED> = Array::new();
 /// The sums of 16-bit words under the IPv4 and the TCP checksum, without the source.
 #[btf_map]
 static SUMS: Array<u32, 2> = Array::new();
+
+/// The longest time between two frames, if it is watched: 0 if not, 1 to begin, or
+/// when the last was made (nanoseconds of CLOCK_MONOTONIC); the longest; and how many
+/// were over a millisecond.
+#[btf_map]
+static PAUSE: Array<[u64; 3], 1> = Array::new();
 
 const IPV4: u16 = 0x0800;
 
@@ -60,6 +66,7 @@ fn send(ctx: &XdpContext) -> Option<u32> {
         *next = number + 1;
         number
     };
+    watch_pauses()?;
     let walk = *WALK.get(0)?;
     let ether_type = at::<u16>(ctx, 12)?;
     // SAFETY: `at` bounded the two bytes; they lie at an even offset.
@@ -74,6 +81,29 @@ fn send(ctx: &XdpContext) -> Option<u32> {
     // SAFETY: the helper has no preconditions.
     let action = unsafe { bpf_redirect(*TARGET.get(0)?, 0) };
     u32::try_from(action).ok()
+}
+
+#[inline(always)]
+fn watch_pauses() -> Option<()> {
+    let pause = PAUSE.get_ptr_mut(0)?;
+    // SAFETY: as above.
+    let [last, longest, long] = unsafe { &mut *pause };
+    if *last == 0 {
+        return Some(());
+    }
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if *last > 1 {
+        let between = now - *last;
+        if between > *longest {
+            *longest = between;
+        }
+        if between > 1_000_000 {
+            *long += 1;
+        }
+    }
+    *last = now;
+    Some(())
 }
 
 #[inline(always)]

@@ -32,6 +32,7 @@ counters.
   --cpu N             the core (the last)
   --json [FILE]       the figures as JSON, on stdout instead of the table
   --svg FILE          a plot
+  --reload            instead: reloads under traffic, and what the packets notice
   --quick             a small run: 1k,100k, 20k frames, 3 rounds
 ";
 
@@ -91,6 +92,7 @@ pub(crate) struct Arguments {
     pub(crate) cpu: usize,
     pub(crate) json: Option<Json>,
     pub(crate) svg: Option<PathBuf>,
+    pub(crate) reload: bool,
 }
 
 impl Arguments {
@@ -116,12 +118,17 @@ impl Arguments {
             cpu,
             json: None,
             svg: None,
+            reload: false,
         };
         let mut words = words.iter().peekable();
         while let Some(word) = words.next() {
             if word == "--json" {
                 let file = words.next_if(|next| !next.starts_with("--"));
                 parsed.json = Some(file.map_or(Json::Stdout, |file| Json::File(file.into())));
+                continue;
+            }
+            if word == "--reload" {
+                parsed.reload = true;
                 continue;
             }
             if word == "--quick" {

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use filter_common::abi::Settings;
 use filter_common::{Family, Reason};
-use mxdp::config::{self, Debug, Mode};
-use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
+use mxdp::config::{Debug, Engine, Mode};
+use mxdp::io::kernel::{Capacities, Change, Filter, Layout, Options, Prepared};
 use mxdp_tests::netns::Namespace;
 
 use crate::arguments::Workload;
@@ -53,20 +53,11 @@ impl Contender for Floor {
     }
 }
 
-/// mxdp's ways to look an address up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    /// The kernel's LPM trie.
-    Trie,
-    /// Compiled range tables.
-    Ranges,
-}
-
 /// All that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Floor,
-    Mxdp(Engine),
+    Mxdp(Layout),
     Ipset,
     Nftables,
     XdpFilter,
@@ -76,8 +67,8 @@ impl Kind {
     /// In the order in which they take turns: the floor is the first.
     pub(crate) const ALL: [Self; 6] = [
         Self::Floor,
-        Self::Mxdp(Engine::Trie),
-        Self::Mxdp(Engine::Ranges),
+        Self::Mxdp(Layout::Trie),
+        Self::Mxdp(Layout::Ranges),
         Self::Ipset,
         Self::Nftables,
         Self::XdpFilter,
@@ -87,8 +78,8 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
-            Self::Mxdp(Engine::Trie) => "trie",
-            Self::Mxdp(Engine::Ranges) => "ranges",
+            Self::Mxdp(Layout::Trie) => "trie",
+            Self::Mxdp(Layout::Ranges) => "ranges",
             Self::Ipset => "ipset",
             Self::Nftables => "nftables",
             Self::XdpFilter => "xdp-filter",
@@ -115,7 +106,7 @@ impl Kind {
                 generator.attach_floor(&lane)?;
                 Box::new(Floor(lane))
             }
-            Self::Mxdp(engine) => Box::new(Mxdp::new(home, engine, lists)?),
+            Self::Mxdp(layout) => Box::new(Mxdp::new(home, layout, lists)?),
             Self::Ipset => Box::new(Ipset::new(home, lists)?),
             Self::Nftables => Box::new(Nftables::new(home, lists)?),
             Self::XdpFilter => Box::new(XdpFilter::new(home, one)?),
@@ -127,8 +118,8 @@ impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Floor => "XDP_DROP (floor)",
-            Self::Mxdp(Engine::Trie) => "mxdp, LPM trie",
-            Self::Mxdp(Engine::Ranges) => "mxdp, ranges",
+            Self::Mxdp(Layout::Trie) => "mxdp, LPM trie",
+            Self::Mxdp(Layout::Ranges) => "mxdp, ranges",
             Self::Ipset => "ipset, raw PREROUTING",
             Self::Nftables => "nftables, ingress",
             Self::XdpFilter => "xdp-filter",
@@ -136,13 +127,30 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The tables of an engine: the one place that knows how each is built.
-fn tables(engine: Engine, lists: &Lists) -> Result<Prepared> {
-    let engine = match engine {
-        Engine::Trie => config::Engine::Trie,
-        Engine::Ranges => config::Engine::Ranges,
+/// The tables in a layout.
+fn tables(layout: Layout, lists: &Lists) -> Result<Prepared> {
+    let engine = match layout {
+        Layout::Trie => Engine::Trie,
+        Layout::Ranges => Engine::Ranges,
     };
     Prepared::build(&lists.table, engine, |_| ())
+}
+
+/// mxdp's program, loaded.
+pub(crate) fn open() -> Result<Filter> {
+    let capacities = Capacities { temporary: 65_536, syn_rate: 65_536 };
+    Filter::open(&Options { capacities, debug: Debug::Off, pin: None })
+}
+
+/// The settings that it is measured with.
+pub(crate) fn settings() -> Settings {
+    let mut settings = Settings::new(1);
+    for port in [25, 465, 587] {
+        settings.protect(port);
+    }
+    // The default: drops are sampled as they are in use.
+    settings.events_per_second = 256;
+    settings
 }
 
 /// mxdp's program, attached natively.
@@ -154,19 +162,15 @@ pub(crate) struct Mxdp {
 }
 
 impl Mxdp {
-    pub(crate) fn new(home: &Namespace, engine: Engine, lists: &Lists) -> Result<Self> {
-        let files = tables(engine, lists)?;
+    pub(crate) fn new(home: &Namespace, layout: Layout, lists: &Lists) -> Result<Self> {
+        let files = tables(layout, lists)?;
         let lane = Lane::new(home)?;
-        let capacities = Capacities { temporary: 65_536, syn_rate: 65_536 };
-        let options = Options { capacities, debug: Debug::Off, pin: None };
-        let mut filter = Filter::open(&options)?;
-        let mut settings = Settings::new(1);
-        for port in [25, 465, 587] {
-            settings.protect(port);
-        }
-        // The default: drops are sampled as they are in use.
-        settings.events_per_second = 256;
-        filter.publish(&Change { files: Some(files), runtime: None, settings: Some(settings) })?;
+        let mut filter = open()?;
+        filter.publish(&Change {
+            files: Some(files),
+            runtime: None,
+            settings: Some(settings()),
+        })?;
         lane.host.run(|| filter.attach(&[Lane::DEVICE.to_owned()], Mode::Native))?;
         let events = filter.take_events()?;
         Ok(Self { lane, filter, events, family: lists.family })

@@ -45,6 +45,15 @@ pub(crate) struct Generator {
     walk: Array<MapData, u32>,
     sources: Array<MapData, [u8; 16]>,
     sums: Array<MapData, u32>,
+    pause: Array<MapData, [u64; 3]>,
+}
+
+/// The times between two frames that were sent one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pauses {
+    pub(crate) longest: Duration,
+    /// How many were over a millisecond.
+    pub(crate) long: u64,
 }
 
 impl Generator {
@@ -63,6 +72,7 @@ impl Generator {
             walk: take(&mut ebpf, "WALK")?.try_into()?,
             sources: take(&mut ebpf, "SOURCES")?.try_into()?,
             sums: take(&mut ebpf, "SUMS")?.try_into()?,
+            pause: take(&mut ebpf, "PAUSE")?.try_into()?,
             ebpf,
         })
     }
@@ -127,6 +137,22 @@ impl Generator {
         let sent = self.next.get(&0, 0)? - first;
         ensure!(sent == u64::from(frames), "{sent} frames were made instead of {frames}");
         Ok(time)
+    }
+
+    /// The same, and says what pauses there were. To look at the clock for each frame
+    /// takes time of its own.
+    pub(crate) fn send_and_watch(
+        &mut self,
+        lane: &Lane,
+        family: Family,
+        first: u64,
+        frames: u32,
+    ) -> Result<Pauses> {
+        self.pause.set(0, [1, 0, 0], 0)?;
+        self.send(lane, family, first, frames)?;
+        let [_, longest, long] = self.pause.get(&0, 0)?;
+        self.pause.set(0, [0, 0, 0], 0)?;
+        Ok(Pauses { longest: Duration::from_nanos(longest), long })
     }
 }
 

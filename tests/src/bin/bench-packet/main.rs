@@ -16,6 +16,7 @@ mod lane;
 mod lists;
 mod load;
 mod measure;
+mod reload;
 mod report;
 mod rivals;
 mod svg;
@@ -41,6 +42,9 @@ const MEMORY: u64 = 800;
 fn main() -> Result<()> {
     let arguments = Arguments::take()?;
     measure::heed_interrupts()?;
+    if arguments.reload {
+        return reload::measure_all(&arguments);
+    }
     let mut report = Report::default();
     let outcome = measure_all(&arguments, &mut report);
     // What was measured until something went wrong is worth its time.

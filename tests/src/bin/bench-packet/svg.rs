@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use filter_common::Family;
 
 use crate::arguments::Workload;
-use crate::contender::{Engine, Kind};
+use mxdp::io::kernel::Layout;
+
+use crate::contender::Kind;
 use crate::report::Row;
 
 /// The size of a field, and the room around it for its scales and title.
@@ -35,8 +37,8 @@ text{fill:#e6edf3}.back{fill:#0d1117}.axis{stroke:#8b949e}.grid{stroke:#30363d}}
 const fn look(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Floor => ("#7d8590", "2 3"),
-        Kind::Mxdp(Engine::Trie) => ("#3b82f6", "7 3"),
-        Kind::Mxdp(Engine::Ranges) => ("#16a34a", ""),
+        Kind::Mxdp(Layout::Trie) => ("#3b82f6", "7 3"),
+        Kind::Mxdp(Layout::Ranges) => ("#16a34a", ""),
         Kind::Ipset => ("#d97706", "10 3 2 3"),
         Kind::Nftables => ("#c026d3", "4 2"),
         Kind::XdpFilter => ("#dc2626", "1 2"),
