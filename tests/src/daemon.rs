@@ -126,11 +126,28 @@ impl Home {
     /// Starts the daemon by `run` or `trial` and waits until it answers.
     #[must_use]
     pub fn start_by(&self, verb: &str, namespace: &Namespace) -> Daemon<'_> {
-        let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         let config = self.path("mxdp.toml");
         let config = config.to_str().expect("a path in UTF-8");
-        let child = self
-            .mxdp(Some(namespace), &[verb, "-c", config])
+        self.start_command(self.mxdp(Some(namespace), &[verb, "-c", config]))
+    }
+
+    /// Starts the daemon without these capabilities, as setpriv(1) names them, and
+    /// waits until it answers.
+    #[must_use]
+    pub fn start_without(&self, capabilities: &[&str], namespace: &Namespace) -> Daemon<'_> {
+        let dropped: Vec<_> = capabilities.iter().map(|name| format!("-{name}")).collect();
+        let mut command = namespace.command("setpriv");
+        command.arg(format!("--bounding-set={}", dropped.join(",")));
+        command.arg(format!("--inh-caps={}", dropped.join(",")));
+        command.arg("--").arg(peers::mxdp()).arg("run").arg("-c").arg(self.path("mxdp.toml"));
+        self.start_command(command)
+    }
+
+    fn start_command(&self, mut command: Command) -> Daemon<'_> {
+        let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
+        let child = command
+            .stdin(Stdio::null())
+            .env("NO_COLOR", "1")
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()

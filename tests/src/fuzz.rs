@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mxdp::lists::ranges::Ranges;
 use mxdp::smtp::address::Mailbox;
 use mxdp::smtp::command::Command;
 use mxdp::smtp::data::{BareNewlines, Decoder, Stuffer};
@@ -15,6 +16,25 @@ use mxdp::smtp::session::{
     Action, Answer, Capabilities, Client, Extensions, Now, OpenFailure, Opened, Permit, Question,
     Session, Settings, Times,
 };
+
+use crate::tables::Lists;
+
+/// Lists made of any bytes: the compiled table and the ranges say of each boundary
+/// what the lists say, entry by entry.
+///
+/// # Panics
+///
+/// When one does not.
+pub fn ranges(data: &[u8]) {
+    let lists = Lists::from_bytes(data);
+    let table = lists.table();
+    let ranges = Ranges::compile(&table).expect("not that large");
+    for address in lists.boundaries() {
+        let expected = lists.classes(address);
+        assert_eq!(table.lookup(address), expected, "table: {address} of {lists:?}");
+        assert_eq!(ranges.lookup(address), expected, "ranges: {address} of {lists:?}");
+    }
+}
 
 /// The most that a session may keep for either side, in octets.
 const BOUND: usize = 512 * 1024;

@@ -30,13 +30,19 @@ impl Lists {
     /// The table that is compiled from them.
     #[must_use]
     pub fn table(&self) -> Table {
+        compile(&self.set()).table
+    }
+
+    /// A list file for each class.
+    #[must_use]
+    pub fn set(&self) -> ListSet {
         let classes = [Class::ApprovedIp, Class::BlockedIp, Class::KnownSpamSource];
         let files = classes.into_iter().map(|class| {
             let nets = self.0.iter().filter(|(of, _)| *of == class);
             let list = ParsedList::from_entries(nets.map(|(_, net)| (*net, 1, "")));
             LoadedFile { name: class.name().to_owned(), class, list }
         });
-        compile(&ListSet::new(files.collect(), None, CountryPolicy::default())).table
+        ListSet::new(files.collect(), None, CountryPolicy::default())
     }
 
     /// The first and the last address of every prefix, and those beside them.

@@ -1,6 +1,6 @@
 //! The fuzz targets' work with random bytes, and with bytes that come far.
 
-use mxdp_tests::fuzz::{smtp_data, smtp_session, smtp_words};
+use mxdp_tests::fuzz::{ranges, smtp_data, smtp_session, smtp_words};
 use proptest::prelude::*;
 
 /// A piece of a session: who speaks (the low bits), and what.
@@ -25,6 +25,15 @@ fn a_whole_message_passes() {
         says(0, "QUIT\r\n"),
     ];
     smtp_session(&pieces.concat());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn ranges_of_random_bytes_agree(data in prop::collection::vec(any::<u8>(), 0..3000)) {
+        ranges(&data);
+    }
 }
 
 proptest! {

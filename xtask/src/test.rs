@@ -39,7 +39,14 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     for (name, stage) in STAGES {
         timed(name, || stage(workspace))?;
     }
-    let tally = timed("tests", || tests(workspace, arguments.first()))?;
+    let filter = arguments.first();
+    let mut tally = timed("tests", || tests(workspace, filter, None))?;
+    ensure!(tally.passed + tally.failed > 0, "no test was run");
+    for engine in ["trie", "ranges"] {
+        let name = format!("tests of the packet filter, {engine}");
+        let of_engine = timed(&name, || tests(workspace, filter, Some(engine)))?;
+        tally.add_all(&of_engine);
+    }
     say(format_args!("all checks passed in {:.0} s", start.elapsed().as_secs_f64()));
     // Test programs print their own counts one by one; this is their sum.
     println!("{}", tally.line());
@@ -77,19 +84,27 @@ fn build(workspace: &Workspace) -> Result<()> {
     sh::run(workspace.cargo(["build"]).args(HOST_CRATES))
 }
 
-fn tests(workspace: &Workspace, filter: Option<&String>) -> Result<Tally> {
+/// What is run again with either engine forced.
+const PACKET_FILTER: [&str; 4] = ["vectors", "traffic", "generations", "life"];
+
+/// All tests, or those of the packet filter by one engine.
+fn tests(workspace: &Workspace, filter: Option<&String>, engine: Option<&str>) -> Result<Tally> {
     let mut cargo = workspace.cargo(["test"]);
+    match engine {
+        None => _ = cargo.args(HOST_CRATES),
+        Some(engine) => {
+            cargo.args(["--locked", "--package", "mxdp-tests"]).env("MXDP_TEST_ENGINE", engine);
+            cargo.args(PACKET_FILTER.iter().flat_map(|name| ["--test", name]));
+        }
+    }
     cargo
-        .args(HOST_CRATES)
         .arg("--no-fail-fast")
         .args(filter)
         .env("MXDP_BIN", workspace.target().join("debug/mxdp"))
         // Each test takes the peers' paths from there; as search paths for all
         // they would reach programs that are not theirs.
         .env("MXDP_PEERS", workspace.target().join("peers"));
-    let tally = count(&mut cargo, &mut std::io::stdout())?;
-    ensure!(tally.passed + tally.failed > 0, "no test was run");
-    Ok(tally)
+    count(&mut cargo, &mut std::io::stdout())
 }
 
 /// Runs `cargo test`, passes its output on, and adds up the results.
@@ -143,6 +158,12 @@ impl Tally {
                 _ => {}
             }
         }
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
     }
 
     fn line(&self) -> String {
