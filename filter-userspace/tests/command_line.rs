@@ -124,6 +124,8 @@ fn status() -> Status {
             lists: Vec::new(),
             ipv4_prefixes: 0,
             ipv6_prefixes: 0,
+            ipv4_engine: None,
+            ipv6_engine: None,
             runtime_entries: 0,
             enforcement: Vec::new(),
         },

@@ -13,8 +13,11 @@
 pub mod v4;
 pub mod v6;
 
+/// The bits of an index into a page.
+const PAGE_BITS: u32 = 18;
+
 /// The words of a page: 1 MiB, so that the largest node of [`v6`] fits into one.
-pub const PAGE_WORDS: usize = 1 << 18;
+pub const PAGE_WORDS: usize = 1 << PAGE_BITS;
 
 /// A page, the value of the arrays of words.
 pub type Page = [u32; PAGE_WORDS];
@@ -65,7 +68,7 @@ pub trait Pages {
 #[must_use]
 #[inline(always)]
 pub const fn page_of(pointer: u32) -> u32 {
-    pointer / PAGE_WORDS as u32
+    pointer >> PAGE_BITS
 }
 
 /// The index of a pointer in its page. The mask is the bound that the kernel's

@@ -15,6 +15,7 @@
 //!
 //! So an address costs one to four loads, of which the first three do not depend on
 //! each other and are made side by side, whatever the number of prefixes.
+#![expect(clippy::cast_possible_truncation, reason = "parts of words: sets and pointers")]
 
 use super::{Pages, VALUE, kind, pointer};
 use crate::class::ClassSet;
@@ -54,7 +55,6 @@ pub const BYTES: u32 = 3;
 /// The classes of an address. `plane` reads one of the [`Planes`], at an index
 /// below [`LENGTH`].
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the parts of a head and of a word")]
 pub fn look_up<P: Pages>(address: u32, plane: impl Fn(usize) -> u64, words: &P) -> ClassSet {
     let block = (address >> 14) as usize;
     let plain = (plane(PLAIN + block / 8) >> (block % 8 * 8)) as u8;
@@ -76,7 +76,6 @@ pub fn look_up<P: Pages>(address: u32, plane: impl Fn(usize) -> u64, words: &P) 
 
 /// The set of the address `host` of a slot.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "sets are bytes")]
 fn in_slot<P: Pages>(host: u32, word: u32, words: &P) -> u8 {
     match kind(word) {
         VALUE => word as u8,

@@ -14,6 +14,10 @@
 //!   lone prefixes cost no chain of nodes. Its first word says what [`Tail`] says;
 //!   each prefix is a word with its length (bits 0 to 7) and set (8 to 15), and the
 //!   words of its network that the tail keeps.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "parts of words: digits, sets, indices below a page's length"
+)]
 
 use super::{Pages, VALUE, index_of, kind, page_of, pointer};
 use crate::class::ClassSet;
@@ -60,7 +64,6 @@ impl Tail {
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the parts of a word")]
     const fn read(word: u32) -> Self {
         Self {
             prefixes: word & 0xff,
@@ -73,7 +76,6 @@ impl Tail {
 
 /// The classes of the address of these two halves.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "digits and sets")]
 pub fn look_up<P: Pages>(high: u64, low: u64, pages: &P) -> ClassSet {
     let mut word = pages.at((high >> 48) as u32);
     let (mut left, mut rest) = (high, low);
@@ -117,11 +119,12 @@ fn in_node<P: Pages>(page: P::Page, node: usize, digit: u32) -> u32 {
             break;
         }
         let step = among / 2;
-        // Without a branch, which would be mispredicted every other time: all ones
-        // where the run in the middle begins after the digit.
+        // Without a branch, which would be mispredicted every other time: the highest
+        // bit of the difference is set where the run in the middle begins after the
+        // digit, and one less than it is all ones where it does not.
         let first = half::<P>(page, digits, run + step);
-        let after = (i64::from(digit) - i64::from(first)) >> 63;
-        run = (run + (step & !after as usize)) & 0xffff;
+        let after = (u64::from(digit).wrapping_sub(u64::from(first)) >> 63) as usize;
+        run = (run + (step & after.wrapping_sub(1))) & 0xffff;
         among -= step;
     }
     P::word(page, index_of((digits + runs.div_ceil(2) + run) as u32))
@@ -136,7 +139,6 @@ fn half<P: Pages>(page: P::Page, at: usize, number: usize) -> u32 {
 
 /// The set of the longest prefix of a tail that holds the address.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "words of an address")]
 fn in_tail<P: Pages>(page: P::Page, tail: usize, high: u64, low: u64) -> ClassSet {
     let head = Tail::read(P::word(page, tail));
     let mut at = tail + 1;
@@ -151,7 +153,7 @@ fn in_tail<P: Pages>(page: P::Page, tail: usize, high: u64, low: u64) -> ClassSe
             if word >= head.words {
                 break;
             }
-            let index = head.first + word & 3;
+            let index = (head.first + word) & 3;
             let half = if index < 2 { high } else { low };
             let own = (half >> (32 * (1 - (index & 1)))) as u32;
             let listed = P::word(page, index_of((at + 1 + word as usize) as u32));

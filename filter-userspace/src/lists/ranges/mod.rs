@@ -7,8 +7,8 @@ mod v6;
 
 use std::net::IpAddr;
 
-use filter_common::ClassSet;
 use filter_common::ranges::{self, PAGE_WORDS, POINTER_BITS, Page, Slice};
+use filter_common::{Address, ClassSet};
 
 use super::prefix::canonical;
 
@@ -40,7 +40,9 @@ impl Words {
     /// The pointer of the next word.
     fn pointer(&self) -> Result<u32, TooLarge> {
         let place = u32::try_from(self.0.len()).ok();
-        place.filter(|place| *place < (1 << POINTER_BITS) - PAGE_WORDS as u32).ok_or(TooLarge)
+        // What is placed at once is no longer than a page.
+        let end = (1_usize << POINTER_BITS) - PAGE_WORDS;
+        place.filter(|_| self.0.len() < end).ok_or(TooLarge)
     }
 
     /// Fills up the last page.
@@ -90,8 +92,7 @@ impl Ranges {
                 ranges::v4::look_up(address.to_bits(), plane, &table.words().slice())
             }),
             IpAddr::V6(address) => self.v6.as_ref().map_or(ClassSet::EMPTY, |table| {
-                let bits = address.to_bits();
-                let (high, low) = ((bits >> 64) as u64, bits as u64);
+                let (high, low) = Address::v6(address.octets()).halves();
                 ranges::v6::look_up(high, low, &table.words().slice())
             }),
         }

@@ -1,4 +1,8 @@
 //! IPv4: planes of bits over all /24.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "addresses, slots and sets, each in a type that it fits"
+)]
 
 use filter_common::ClassSet;
 use filter_common::ranges::POINTER_BITS;

@@ -1,4 +1,8 @@
 //! IPv6: a tree of sorted 16-bit digits.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "digits, counts of runs and halves of addresses"
+)]
 
 use filter_common::ClassSet;
 use filter_common::ranges::POINTER_BITS;

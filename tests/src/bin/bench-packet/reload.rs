@@ -153,7 +153,7 @@ fn account(filter: &Filter, lists: &Lists, sent: u64) -> Result<()> {
     for (reason, family, frames) in filter.counters()? {
         match reason {
             Reason::BlockedIp | Reason::KnownSpamSource if family == lists.family => {
-                listed += frames
+                listed += frames;
             }
             Reason::BlockedCountry if family == lists.family => unlisted += frames,
             _ => ensure!(frames == 0, "{frames} frames were judged {}", reason.name()),
