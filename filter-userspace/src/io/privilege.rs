@@ -25,7 +25,7 @@ pub fn require() -> Result<()> {
     if !missing.is_empty() {
         bail!(
             "no privilege to load and attach the filter: {} missing; run mxdp as root (`sudo mxdp \
-             …`), or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+             …`), or with CAP_BPF, CAP_NET_ADMIN and, for large lists, CAP_PERFMON",
             missing.join(" and ")
         );
     }
