@@ -1,4 +1,4 @@
-//! Generations in the kernel: its tries against the compiled table, and flips
+//! Generations in the kernel: its tables against the compiled table, and flips
 //! between two policies that disagree on everything, under a flood.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Family, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mxdp::config::{Debug, Mode};
-use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
+use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared, Tries};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
 use mxdp_tests::netns::{Pair, Wire};
@@ -31,7 +31,7 @@ fn settings() -> Settings {
     settings
 }
 
-fn tries(table: &Table) -> Prepared {
+fn tables(table: &Table) -> Prepared {
     Prepared::build(table, engine().1, |_| ()).expect("tables")
 }
 
@@ -81,7 +81,7 @@ fn boundaries(lists: &[(Class, Vec<IpNet>)]) -> Vec<IpAddr> {
 }
 
 #[test]
-fn the_kernels_tries_answer_as_the_compiled_table() {
+fn the_kernels_tables_answer_as_the_compiled_table() {
     let mut filter = open();
     filter.publish(&Change { settings: Some(settings()), ..Change::default() }).expect("settings");
     let mut answers = 0;
@@ -94,8 +94,8 @@ fn the_kernels_tries_answer_as_the_compiled_table() {
         let (file_table, runtime_table) = (compiled(&files), compiled(&runtime));
         filter
             .publish(&Change {
-                files: Some(tries(&file_table)),
-                runtime: Some(tries(&runtime_table)),
+                files: Some(tables(&file_table)),
+                runtime: Some(Tries::build(&runtime_table).expect("tries")),
                 settings: None,
             })
             .expect("a generation");
@@ -153,7 +153,7 @@ impl Policy {
         settings.generation = generation;
         settings.enforce(self.class, self.enforcement);
         settings.enforce(self.other, Enforcement::Monitor);
-        Change { files: Some(tries(&table)), runtime: None, settings: Some(settings) }
+        Change { files: Some(tables(&table)), runtime: None, settings: Some(settings) }
     }
 }
 

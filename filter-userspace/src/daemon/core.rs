@@ -16,11 +16,11 @@ use super::approvals::Wanted;
 use super::build::{self, Built, InForce, Lists};
 use super::sources::Sources;
 use super::{mail, misconfigured, refused};
-use crate::config::{Config, Engine};
+use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock;
-use crate::io::kernel::{Change, Filter, Layouts, Prepared};
+use crate::io::kernel::{Change, Filter, Layouts, Tries};
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -133,7 +133,7 @@ impl Daemon {
     ) -> Result<Self> {
         let generation = filter.generation()? + 1;
         let runtime = Arc::new(build::runtime_lists(&entries));
-        let runtime_tables = Prepared::build(&runtime.table, Engine::Trie, |_| ())?;
+        let runtime_tables = Tries::build(&runtime.table)?;
         let Built { config, lists, tables: files, layouts, elapsed, .. } = built;
         filter.require(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach

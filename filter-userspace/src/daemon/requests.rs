@@ -8,14 +8,13 @@ use filter_common::Disposition;
 
 use super::core::Daemon;
 use super::{answer, build, refused};
-use crate::config::Engine;
 use crate::control::protocol::{
     Answer, ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT,
     LiveAnswer, Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
 use crate::explain::{Envelope, Known, NoMemory, explain};
-use crate::io::kernel::{Change, Prepared};
+use crate::io::kernel::{Change, Tries};
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
 use crate::runtime::{Addition, RuntimeEntries};
@@ -144,7 +143,7 @@ impl Daemon {
 
     fn install_entries(&mut self, entries: RuntimeEntries) -> Result<()> {
         let lists = Arc::new(build::runtime_lists(&entries));
-        let tables = Prepared::build(&lists.table, Engine::Trie, |_| ())?;
+        let tables = Tries::build(&lists.table)?;
         self.filter.publish(&Change { runtime: Some(tables), ..Change::default() })?;
         self.entries = entries;
         self.runtime = lists;

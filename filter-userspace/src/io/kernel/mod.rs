@@ -27,7 +27,7 @@ pub use attach::Attachment;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;
-pub use tables::{Change, Layout, Layouts, Prepared};
+pub use tables::{Change, Layout, Layouts, Prepared, Tries};
 pub use temporary::TemporaryBlocks;
 
 use pins::{FoundLink, Lock};

@@ -36,20 +36,18 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 /// their memory.
 const RANGES_FROM: usize = 512;
 
-/// Tables in the kernel that no program reads yet.
+/// Tries that no program reads yet.
+pub struct Tries {
+    v4: Option<Trie<[u8; 4]>>,
+    v6: Option<Trie<[u8; 16]>>,
+}
+
+/// Tables in either layout that no program reads yet: of each family a trie, or
+/// ranges, or nothing.
 pub struct Prepared {
-    v4: Option<PreparedV4>,
-    v6: Option<PreparedV6>,
-}
-
-enum PreparedV4 {
-    Trie(Trie<[u8; 4]>),
-    Ranges(PlaneArray, PageArray),
-}
-
-enum PreparedV6 {
-    Trie(Trie<[u8; 16]>),
-    Ranges(PageArray),
+    tries: Tries,
+    v4: Option<(PlaneArray, PageArray)>,
+    v6: Option<PageArray>,
 }
 
 /// How a table is laid out.
@@ -112,6 +110,19 @@ impl Layouts {
     }
 }
 
+impl Tries {
+    /// Puts a verdict table into the kernel, as tries whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prepared::build`].
+    pub fn build(table: &Table) -> Result<Self> {
+        let trie = |prefixes| (prefixes > 0).then_some(Layout::Trie);
+        let layouts = Layouts { v4: trie(table.v4.len()), v6: trie(table.v6.len()) };
+        Ok(Prepared::in_layouts(table, layouts, |_| ())?.tries)
+    }
+}
+
 impl Prepared {
     /// Puts a verdict table into the kernel. `progress` hears the prefixes done, now
     /// and then.
@@ -120,43 +131,44 @@ impl Prepared {
     ///
     /// When the kernel has no memory, after some patience; what was made so far is
     /// given back.
-    pub fn build(table: &Table, engine: Engine, mut progress: impl FnMut(usize)) -> Result<Self> {
-        let layouts = Layouts::choose(engine, table);
-        let v4 = layouts.v4.map(|layout| PreparedV4::build(&table.v4, layout, &mut progress));
-        let v4 = v4.transpose().context("the IPv4 table")?;
-        let progress = |done| progress(table.v4.len() + done);
-        let v6 = layouts.v6.map(|layout| PreparedV6::build(&table.v6, layout, progress));
-        Ok(Self { v4, v6: v6.transpose().context("the IPv6 table")? })
+    pub fn build(table: &Table, engine: Engine, progress: impl FnMut(usize)) -> Result<Self> {
+        Self::in_layouts(table, Layouts::choose(engine, table), progress)
     }
-}
 
-impl PreparedV4 {
-    fn build(
-        table: &[(Ipv4Net, ClassSet)],
-        layout: Layout,
-        progress: impl FnMut(usize),
+    fn in_layouts(
+        table: &Table,
+        layouts: Layouts,
+        mut progress: impl FnMut(usize),
     ) -> Result<Self> {
-        if layout == Layout::Ranges {
-            let ranges = V4::compile(table)?;
-            let planes = array(std::slice::from_ref(ranges.planes()), 0)?;
-            return Ok(Self::Ranges(planes, array(ranges.words().pages(), INNER_MAP)?));
+        let mut prepared = Self { tries: Tries { v4: None, v6: None }, v4: None, v6: None };
+        match layouts.v4 {
+            None => {}
+            Some(Layout::Trie) => {
+                let key = |net: &Ipv4Net| Key::new(net.prefix_len().into(), net.network().octets());
+                let trie = fill(&table.v4, key, &mut progress).context("the IPv4 trie")?;
+                prepared.tries.v4 = Some(trie);
+            }
+            Some(Layout::Ranges) => {
+                let ranges = V4::compile(&table.v4).context("the IPv4 table")?;
+                let planes = array(std::slice::from_ref(ranges.planes()), 0);
+                let pages = array(ranges.words().pages(), INNER_MAP).context("the IPv4 pages")?;
+                prepared.v4 = Some((planes.context("the IPv4 planes")?, pages));
+            }
         }
-        let key = |net: &Ipv4Net| Key::new(net.prefix_len().into(), net.network().octets());
-        Ok(Self::Trie(fill(table, key, progress)?))
-    }
-}
-
-impl PreparedV6 {
-    fn build(
-        table: &[(Ipv6Net, ClassSet)],
-        layout: Layout,
-        progress: impl FnMut(usize),
-    ) -> Result<Self> {
-        if layout == Layout::Ranges {
-            return Ok(Self::Ranges(array(V6::compile(table)?.words().pages(), INNER_MAP)?));
+        match layouts.v6 {
+            None => {}
+            Some(Layout::Trie) => {
+                let key = |net: &Ipv6Net| Key::new(net.prefix_len().into(), net.network().octets());
+                let trie = fill(&table.v6, key, |done| progress(table.v4.len() + done));
+                prepared.tries.v6 = Some(trie.context("the IPv6 trie")?);
+            }
+            Some(Layout::Ranges) => {
+                let ranges = V6::compile(&table.v6).context("the IPv6 table")?;
+                let pages = array(ranges.words().pages(), INNER_MAP);
+                prepared.v6 = Some(pages.context("the IPv6 pages")?);
+            }
         }
-        let key = |net: &Ipv6Net| Key::new(net.prefix_len().into(), net.network().octets());
-        Ok(Self::Trie(fill(table, key, progress)?))
+        Ok(prepared)
     }
 }
 
@@ -220,8 +232,8 @@ fn errno(error: &MapError) -> Option<i32> {
 pub struct Change {
     /// The tables of list files and countries.
     pub files: Option<Prepared>,
-    /// The tables of runtime entries, which are always tries.
-    pub runtime: Option<Prepared>,
+    /// The tables of runtime entries.
+    pub runtime: Option<Tries>,
     /// Ports, enforcement and limits.
     pub settings: Option<Settings>,
 }
@@ -311,7 +323,9 @@ impl Tables {
         if let Some(files) = &change.files {
             let slot = 1 - next.files();
             self.install_files(slot, Some(files))?;
-            next = next.with_files(slot, files.v4.is_some(), files.v6.is_some());
+            let v4 = files.v4.is_some() || files.tries.v4.is_some();
+            let v6 = files.v6.is_some() || files.tries.v6.is_some();
+            next = next.with_files(slot, v4, v6);
         }
         if let Some(runtime) = &change.runtime {
             let slot = 1 - next.runtime();
@@ -350,31 +364,19 @@ impl Tables {
 
     /// Puts the tables of files into a slot, or lets go of those that are there.
     fn install_files(&mut self, slot: u32, tables: Option<&Prepared>) -> Result<()> {
-        let (planes, pages) = match tables.and_then(|tables| tables.v4.as_ref()) {
-            Some(PreparedV4::Ranges(planes, pages)) => (Some(planes), Some(pages)),
-            _ => (None, None),
-        };
-        self.planes_v4.set(slot, planes).context("the IPv4 planes")?;
-        self.pages_v4.set(slot, pages).context("the IPv4 pages")?;
-        let pages = match tables.and_then(|tables| tables.v6.as_ref()) {
-            Some(PreparedV6::Ranges(pages)) => Some(pages),
-            _ => None,
-        };
-        self.pages_v6.set(slot, pages).context("the IPv6 pages")?;
-        self.install_tries(slots::FILES[0] + slot, tables)
+        let v4 = tables.and_then(|tables| tables.v4.as_ref());
+        self.planes_v4.set(slot, v4.map(|v4| &v4.0)).context("the IPv4 planes")?;
+        self.pages_v4.set(slot, v4.map(|v4| &v4.1)).context("the IPv4 pages")?;
+        let v6 = tables.and_then(|tables| tables.v6.as_ref());
+        self.pages_v6.set(slot, v6).context("the IPv6 pages")?;
+        self.install_tries(slots::FILES[0] + slot, tables.map(|tables| &tables.tries))
     }
 
-    fn install_tries(&mut self, slot: u32, tables: Option<&Prepared>) -> Result<()> {
-        let v4 = match tables.and_then(|tables| tables.v4.as_ref()) {
-            Some(PreparedV4::Trie(trie)) => Some(trie),
-            _ => None,
-        };
-        let v6 = match tables.and_then(|tables| tables.v6.as_ref()) {
-            Some(PreparedV6::Trie(trie)) => Some(trie),
-            _ => None,
-        };
-        self.lists_v4.set(slot, v4).context("the IPv4 tables")?;
-        self.lists_v6.set(slot, v6).context("the IPv6 tables")
+    fn install_tries(&mut self, slot: u32, tries: Option<&Tries>) -> Result<()> {
+        let v4 = tries.and_then(|tries| tries.v4.as_ref());
+        self.lists_v4.set(slot, v4).context("the IPv4 tries")?;
+        let v6 = tries.and_then(|tries| tries.v6.as_ref());
+        self.lists_v6.set(slot, v6).context("the IPv6 tries")
     }
 
     /// Returns when every program run that began before has ended.
