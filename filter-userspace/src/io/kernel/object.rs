@@ -111,7 +111,12 @@ pub(super) fn shapes(capacities: Capacities) -> [Shape; maps::PINNED.len()] {
 fn explain(error: aya::EbpfError) -> anyhow::Error {
     let text = format!("{error:?}");
     let hint = if text.contains("PermissionDenied") || text.contains("Operation not permitted") {
-        "loading the XDP program needs root, or CAP_BPF and CAP_NET_ADMIN"
+        if privilege::has_ranges() {
+            "loading the XDP program needs root, or CAP_BPF and CAP_NET_ADMIN"
+        } else {
+            "this kernel takes the XDP program from root only, or with CAP_BPF, CAP_NET_ADMIN and \
+             CAP_PERFMON"
+        }
     } else if text.contains("Cannot allocate memory") || text.contains("OutOfMemory") {
         "the kernel has no memory for the maps; see temporary.capacity and syn_rate.capacity"
     } else {
