@@ -50,6 +50,8 @@ fn main() -> Result<()> {
             times.push(measure(step, filter)?);
         }
     }
+    let verified = filters.first_mut().context("no step")?.verified_instructions()?;
+    let verified = verified.context("kernel 5.16 or newer")?;
     let mut figures = serde_json::Map::new();
     for (step, times) in steps.iter().zip(&mut times) {
         times.sort();
@@ -61,7 +63,15 @@ fn main() -> Result<()> {
         }
     }
     if as_json {
-        println!("{}", json!({ "nanoseconds": figures, "repeat": REPEAT, "rounds": ROUNDS }));
+        println!(
+            "{}",
+            json!({
+                "nanoseconds": figures, "repeat": REPEAT, "rounds": ROUNDS,
+                "verified_instructions": verified,
+            })
+        );
+    } else {
+        println!("verified in {verified} instructions");
     }
     Ok(())
 }
