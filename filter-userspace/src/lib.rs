@@ -12,6 +12,8 @@ pub mod lists;
 pub mod log;
 pub mod offline;
 pub mod policy;
+pub mod record;
 pub mod runtime;
 pub mod smtp;
 pub mod spf;
+pub mod store;

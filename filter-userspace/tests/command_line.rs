@@ -6,14 +6,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mxdp::control::protocol::{
-    Answer, EventStatus, Failure, FailureKind, GenerationStatus, KernelAnswer, LiveAnswer, Request,
-    Status, TemporaryStatus,
+    Answer, EventStatus, Failure, FailureKind, GenerationStatus, KernelAnswer, LiveAnswer,
+    RecordState, Request, Status, TemporaryStatus,
 };
-use mxdp::control::server::{ControlSocket, Incoming, Limits, serve};
+use mxdp::control::server::{ControlSocket, Desk, Incoming, Limits, serve};
 use mxdp::runtime::{Addition, RuntimeEntries};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -34,6 +35,7 @@ impl Daemon {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let (sender, mut incoming) = mpsc::channel(16);
+                let desk = Desk { requests: sender, audit: Arc::new(|_| ()) };
                 let answers = async {
                     let mut entries = RuntimeEntries::default();
                     loop {
@@ -44,7 +46,7 @@ impl Daemon {
                     }
                     drop(incoming);
                 };
-                let (served, ()) = tokio::join!(serve(&socket, sender, Limits::default()), answers);
+                let (served, ()) = tokio::join!(serve(&socket, desk, Limits::default()), answers);
                 served.unwrap();
             });
         });
@@ -117,6 +119,7 @@ fn status() -> Status {
         alarms: vec!["this is a play".to_owned()],
         interfaces: Vec::new(),
         ports: vec![25],
+        record: RecordState::default(),
         generation: GenerationStatus {
             number: 1,
             since: 0,

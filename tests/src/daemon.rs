@@ -117,6 +117,21 @@ impl Home {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// The same, of a verb that prints an object a line.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, or prints something else.
+    pub fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "mxdp {arguments:?}: {error}\n{text}");
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        text.lines().map(parse).collect()
+    }
+
     /// Starts the daemon and waits until it answers.
     #[must_use]
     pub fn start(&self, namespace: &Namespace) -> Daemon<'_> {

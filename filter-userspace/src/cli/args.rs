@@ -1,12 +1,17 @@
 //! The arguments. The comments here are the help and the manual pages.
 
-use std::net::{IpAddr, SocketAddr};
+mod mail;
+mod traffic;
+
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 
+pub(super) use self::mail::{Envelope, RelayVerb, SpfArguments};
+pub(super) use self::traffic::{Search, TrafficVerb};
 use super::error::CliError;
 use super::time::parse_duration;
 
@@ -178,6 +183,22 @@ pub(super) enum Verb {
         verb: RelayVerb,
     },
 
+    /// Search the record: what was blocked, and what was accepted
+    ///
+    /// One line for each recipient that a client attempted, and for the dropped SYNs
+    /// of each source, reason and minute; the newest first.
+    Traffic {
+        #[command(subcommand)]
+        verb: TrafficVerb,
+    },
+
+    /// Show what operators changed, by whom and when
+    Audit {
+        /// At most so many, the newest first
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
+    },
+
     /// Take the filter off every interface and end the daemon
     ///
     /// Leaves no program, link or map behind. Works without a daemon too, on
@@ -241,76 +262,6 @@ pub(super) enum BlockVerb {
     List,
 }
 
-/// A question to SPF.
-#[derive(Debug, Args)]
-pub(super) struct SpfArguments {
-    /// The client's address
-    pub(super) ip: IpAddr,
-
-    /// What the client calls itself
-    pub(super) helo: String,
-
-    /// The envelope sender, or its domain; "" is the null sender
-    pub(super) from: String,
-
-    /// A name server, such as 192.0.2.53:53; may stand several times
-    #[arg(long = "server", value_name = "ADDRESS:PORT")]
-    pub(super) servers: Vec<SocketAddr>,
-}
-
-/// A message that nobody sends.
-#[derive(Debug, Args)]
-pub(super) struct Envelope {
-    /// Ask the daemon
-    #[arg(short, long)]
-    pub(super) live: bool,
-
-    /// The client's address
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) ip: IpAddr,
-
-    /// What the client calls itself
-    #[arg(long, value_name = "NAME")]
-    pub(super) helo: Option<String>,
-
-    /// The envelope sender; "" is the null sender
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) from: String,
-
-    /// The envelope recipient
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) rcpt: String,
-
-    /// The size that MAIL declares, in octets
-    #[arg(long, value_name = "OCTETS")]
-    pub(super) size: Option<u64>,
-
-    /// The version of TLS
-    #[arg(long, value_name = "VERSION", default_value = "none", value_parser = parse_tls)]
-    pub(super) tls: TlsVersion,
-
-    /// The client shows a valid certificate
-    #[arg(long)]
-    pub(super) certificate: bool,
-
-    /// It is sent out, through the relay
-    #[arg(long)]
-    pub(super) relay: bool,
-}
-
-/// The version of TLS, 12 or 13, or none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TlsVersion(pub(super) Option<u8>);
-
-fn parse_tls(text: &str) -> Result<TlsVersion, String> {
-    match text {
-        "none" => Ok(TlsVersion(None)),
-        "1.2" => Ok(TlsVersion(Some(12))),
-        "1.3" => Ok(TlsVersion(Some(13))),
-        _ => Err("one of none, 1.2 and 1.3".to_owned()),
-    }
-}
-
 /// A network to be listed.
 #[derive(Debug, Args)]
 pub(super) struct Addition {
@@ -359,27 +310,6 @@ pub(super) enum TempVerb {
 
     /// List the temporary blocks that have not lapsed
     List,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum RelayVerb {
-    /// List the hosts that may not send out
-    List,
-
-    /// Let hosts send out again
-    Resume {
-        /// The host, or for IPv6 any address of its /64
-        #[arg(required_unless_present_any = ["customer", "all"])]
-        address: Option<IpAddr>,
-
-        /// All hosts of a customer
-        #[arg(long, value_name = "NAME", conflicts_with = "address")]
-        customer: Option<String>,
-
-        /// All hosts
-        #[arg(long, conflicts_with_all = ["address", "customer"])]
-        all: bool,
-    },
 }
 
 /// An address of `lookup`.

@@ -197,6 +197,40 @@ pub(super) const PAGES: &[Page] = &[
         exits: ASKS,
     },
     Page {
+        verb: "traffic",
+        examples: &[("What was blocked in the last day?", "mxdp traffic blocked --since 24h")],
+        exits: ASKS,
+    },
+    Page {
+        verb: "traffic blocked",
+        examples: &[
+            (
+                "Why does this sender's mail not arrive?",
+                "mxdp traffic blocked --sender \"*@example.com\" --since 7d",
+            ),
+            ("As it comes", "mxdp traffic blocked --follow"),
+            ("For a spreadsheet", "mxdp traffic blocked --since 30d --all --csv > blocked.csv"),
+        ],
+        exits: ASKS,
+    },
+    Page {
+        verb: "traffic accepted",
+        examples: &[
+            ("Did it arrive?", "mxdp traffic accepted --recipient bob@example.org --text invoice"),
+            (
+                "What the backend rejected",
+                "mxdp traffic accepted --status permanent,temporary --since 24h",
+            ),
+        ],
+        exits: ASKS,
+    },
+    Page {
+        verb: "traffic show",
+        examples: &[("What a sender quotes of our reply", "mxdp traffic show 1KZ2ABCDEF0GH-1")],
+        exits: ASKS,
+    },
+    Page { verb: "audit", examples: &[("Who changed what?", "mxdp audit")], exits: ASKS },
+    Page {
         verb: "detach",
         examples: &[
             ("Of the daemon, or what it left", "mxdp detach"),

@@ -19,6 +19,7 @@ mod spf;
 mod status;
 mod table;
 mod time;
+mod traffic;
 mod watch;
 
 use std::ffi::OsString;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
-use self::args::{ApproveVerb, Arguments, BlockVerb, RelayVerb, TempVerb, Verb};
+use self::args::{ApproveVerb, Arguments, BlockVerb, RelayVerb, TempVerb, TrafficVerb, Verb};
 use self::error::{CliError, Exit};
 use self::output::{Output, report};
 use crate::config::DEFAULT_CONFIG;
@@ -40,6 +41,7 @@ use crate::control::client::{CallError, call};
 use crate::control::protocol::RuntimeList::{Approved, Blocked};
 use crate::control::protocol::{Detached, Reloaded, Request};
 use crate::daemon::{self, Mode};
+use crate::record::Kind;
 
 /// Where the daemon listens for the command line, unless `--socket` or the file
 /// of `-c` says otherwise.
@@ -152,6 +154,14 @@ fn ask(
                 relay::resume(socket, *address, customer.clone(), output)
             }
         },
+        Verb::Traffic { verb } => match verb {
+            TrafficVerb::Blocked(wanted) => traffic::search(socket, Kind::Blocked, wanted, output),
+            TrafficVerb::Accepted(wanted) => {
+                traffic::search(socket, Kind::Accepted, wanted, output)
+            }
+            TrafficVerb::Show { reference } => traffic::show(socket, reference, output),
+        },
+        Verb::Audit { limit } => traffic::audit(socket, *limit, output),
         Verb::Detach => detach(socket, config, output),
         Verb::Run
         | Verb::Trial

@@ -12,7 +12,7 @@ use super::table::{Align, Table, number};
 use super::time::{human, now, utc};
 use crate::control::client::call;
 use crate::control::protocol::{
-    Counter, GenerationStatus, InterfaceStatus, Request, SmtpState, Status,
+    Counter, GenerationStatus, InterfaceStatus, RecordState, Request, SmtpState, Status,
 };
 
 /// Shows the status once.
@@ -105,8 +105,18 @@ fn moving(status: &Status, earlier: Option<Earlier<'_>>, style: Style) -> String
     text.push_str(&format!("\n{}  {held} of {capacity}\n", heading("Temporary blocks")));
     let (read, lost) = (number(status.events.read), number(status.events.lost));
     text.push_str(&format!("{}  {read} read, {lost} lost\n", heading("Sampled events")));
+    text.push_str(&record(&status.record, style));
     text.push_str(&top_sources(status, style));
     text
+}
+
+fn record(record: &RecordState, style: Style) -> String {
+    let (kept, size) = (number(record.records), number(record.bytes / 1_000_000));
+    let lost = match record.lost {
+        0 => String::new(),
+        lost => format!(", {} lost", number(lost)),
+    };
+    format!("{}  {kept} in {size} MB{lost}\n", style.paint("Records", Colour::Bold))
 }
 
 /// What needs attention, first and loud.
@@ -145,8 +155,8 @@ fn mail(smtp: &SmtpState) -> String {
         let reason = clean(&refused.reason);
         text.push_str(&format!("               {} {reason}\n", number(refused.recipients)));
     }
-    if smtp.lost_records > 0 {
-        text.push_str(&format!("  records      {} lost\n", number(smtp.lost_records)));
+    if smtp.unlogged > 0 {
+        text.push_str(&format!("  not logged   {}\n", number(smtp.unlogged)));
     }
     for server in &smtp.servers {
         let state = server.error.as_deref().map_or("up".into(), clean);

@@ -8,7 +8,6 @@ use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-use super::reputation_keys;
 use super::section::{At, Document, Section, TextOrSection, clean};
 use super::smtp_keys;
 use super::{
@@ -16,6 +15,7 @@ use super::{
     Filter, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State,
     SynRates, Temporary,
 };
+use super::{record, reputation_keys};
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
 use crate::smtp::address::Domain;
 
@@ -65,6 +65,7 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         || lists.entries.iter().any(|entry| entry.class == Class::KnownSpamSource);
     let has_zone = smtp.as_ref().is_some_and(|smtp| !smtp.reputation.standard.zones.is_empty());
     let ignores_blocked = asked_for && !has_feed && !has_zone;
+    let state = state(root.section("state"));
     let config = Config {
         ignores_blocked,
         path: path.to_owned(),
@@ -76,7 +77,8 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         temporary: temporary(root.section("temporary")),
         syn_rate: syn_rate(root.section("syn_rate")),
         control: control(root.section("control")),
-        state: state(root.section("state")),
+        record: record::record(root.section("record"), &state.folder),
+        state,
         reload: reload(root.section("reload")),
         limits: limits(root.section("limits")),
         log: log(root.section("log")),
@@ -382,7 +384,11 @@ fn log(section: Section<'_>) -> Log {
     log
 }
 
-fn absolute(section: &Section<'_>, key: &'static str, default: &str) -> PathBuf {
+pub(super) fn absolute(
+    section: &Section<'_>,
+    key: &'static str,
+    default: impl Into<PathBuf>,
+) -> PathBuf {
     let Some(text) = section.string(key) else {
         return default.into();
     };

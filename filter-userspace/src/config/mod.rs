@@ -5,6 +5,7 @@
 //! files that it names are not opened here.
 
 mod keys;
+pub mod record;
 mod relay_keys;
 mod reputation_keys;
 mod section;
@@ -61,6 +62,8 @@ pub struct Config {
     pub control: Control,
     /// What is kept across restarts.
     pub state: State,
+    /// The record.
+    pub record: record::RecordKeeping,
     /// Reloading.
     pub reload: Reload,
     /// Bounds on files.

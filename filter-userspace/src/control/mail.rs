@@ -79,8 +79,8 @@ pub struct SmtpState {
     pub accepted: u64,
     /// Recipients that were refused.
     pub refused: Vec<Refused>,
-    /// Records that could not be written.
-    pub lost_records: u64,
+    /// Recipients that are not in the log.
+    pub unlogged: u64,
     /// The servers behind.
     pub servers: Vec<ServerState>,
     /// The DNS lists that are asked.

@@ -81,8 +81,58 @@ pub enum Request {
         /// Whose hosts.
         customer: Option<String>,
     },
+    /// The newest records of a query: a [`Page`](crate::record::Page).
+    Traffic {
+        /// The parts of the query, as in a URL.
+        query: Vec<(String, String)>,
+    },
+    /// The newest changes that operators made: [`Change`](crate::record::Change)s.
+    Changes {
+        /// The most that are wanted.
+        limit: usize,
+    },
     /// Takes the filter off every interface and ends the daemon: [`Detached`].
     Detach,
+}
+
+impl Request {
+    /// What it changes, for the record of changes; nothing if it only asks.
+    #[must_use]
+    pub fn change(&self) -> Option<String> {
+        let verb = |list: &RuntimeList| match list {
+            RuntimeList::Approved => "approve",
+            RuntimeList::Blocked => "block",
+        };
+        let seconds = |time: &Option<u64>| time.map(|s| format!(" for {s} s")).unwrap_or_default();
+        Some(match self {
+            Self::Reload => "reload".to_owned(),
+            Self::RuntimeAdd { list, prefix, note, expires_in_s, .. } => {
+                let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+                format!("{} {prefix}{}{note}", verb(list), seconds(expires_in_s))
+            }
+            Self::RuntimeRemove { list, prefix } => {
+                format!("no longer {} {prefix}", verb(list))
+            }
+            Self::TemporaryAdd { address, seconds } => {
+                format!("block {address} temporarily, for {seconds} s")
+            }
+            Self::TemporaryRemove { address } => format!("lift the temporary block of {address}"),
+            Self::RelayResume { address, customer } => match (address, customer) {
+                (Some(address), _) => format!("resume {address}"),
+                (None, Some(customer)) => format!("resume the hosts of {customer}"),
+                (None, None) => "resume all hosts".to_owned(),
+            },
+            Self::Detach => "detach".to_owned(),
+            Self::Status
+            | Self::Lookup { .. }
+            | Self::Explain(_)
+            | Self::RuntimeList { .. }
+            | Self::TemporaryList
+            | Self::RelayList
+            | Self::Traffic { .. }
+            | Self::Changes { .. } => return None,
+        })
+    }
 }
 
 /// The most addresses of one [`Request::Lookup`].
@@ -257,9 +307,24 @@ pub struct Status {
     /// The sources of most dropped SYNs in the last minutes, estimated from
     /// sampled events; at most ten.
     pub top_sources: Vec<TopSource>,
+    /// The record.
+    pub record: RecordState,
     /// The SMTP side, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<SmtpState>,
+}
+
+/// The record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordState {
+    /// Why nothing can be written; none when it can.
+    pub error: Option<String>,
+    /// Records that found no room and are lost, since the daemon started.
+    pub lost: u64,
+    /// Records that are kept.
+    pub records: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
 }
 
 /// A filtered interface.

@@ -6,9 +6,9 @@
 //! client that misbehaves costs its own connection and nothing else.
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 use super::protocol::{Failure, FailureKind, REQUEST_LIMIT, Reply, Request};
 pub use super::socket::{BindError, ControlSocket};
+use crate::io::clock;
+use crate::record::Change;
 
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,6 +33,13 @@ pub struct Peer {
     pub uid: u32,
     /// The process id, if it is in a process namespace that this one sees.
     pub pid: Option<i32>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.uid)?;
+        self.pid.map_or(Ok(()), |pid| write!(f, ", pid {pid}"))
+    }
 }
 
 /// A request that waits for the daemon's answer.
@@ -61,6 +70,18 @@ impl Incoming {
     }
 }
 
+/// Takes every change that an operator asks for.
+pub type Audit = Arc<dyn Fn(Change) + Send + Sync>;
+
+/// Where requests are asked, wherever they come from.
+#[derive(Clone)]
+pub struct Desk {
+    /// To the daemon.
+    pub requests: mpsc::Sender<Incoming>,
+    /// What was changed, by whom.
+    pub audit: Audit,
+}
+
 /// What clients may take of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -76,23 +97,19 @@ impl Default for Limits {
     }
 }
 
-/// Serves the socket until the receiver of `requests` is dropped and what was
+/// Serves the socket until the receiver of the desk's requests is dropped and what was
 /// answered before has reached the clients. Who drops the future instead cuts
 /// off every connection, that of the request to end among them.
 ///
 /// # Errors
 ///
 /// If the socket cannot be used in this runtime; nothing was served then.
-pub async fn serve(
-    socket: &ControlSocket,
-    requests: mpsc::Sender<Incoming>,
-    limits: Limits,
-) -> io::Result<()> {
+pub async fn serve(socket: &ControlSocket, desk: Desk, limits: Limits) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.nonblocking_listener()?)?;
     let mut connections = JoinSet::new();
     tokio::select! {
-        never = accept(&listener, &requests, limits, &mut connections) => match never? {},
-        () = requests.closed() => {}
+        never = accept(&listener, &desk, limits, &mut connections) => match never? {},
+        () = desk.requests.closed() => {}
     }
     // No connection outlasts this: it ends when it has no reply to write.
     while connections.join_next().await.is_some() {}
@@ -102,7 +119,7 @@ pub async fn serve(
 /// Accepts for ever, a connection for each free slot.
 async fn accept(
     listener: &UnixListener,
-    requests: &mpsc::Sender<Incoming>,
+    desk: &Desk,
     limits: Limits,
     connections: &mut JoinSet<()>,
 ) -> io::Result<Infallible> {
@@ -112,9 +129,9 @@ async fn accept(
         let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let requests = requests.clone();
+                let desk = desk.clone();
                 connections.spawn(async move {
-                    if let Err(error) = converse(stream, &requests, limits.patience).await {
+                    if let Err(error) = converse(stream, &desk, limits.patience).await {
                         tracing::debug!(%error, "a control connection broke");
                     }
                     drop(slot);
@@ -139,11 +156,7 @@ enum Line {
 }
 
 /// One connection: requests in sequence, each answered before the next is read.
-async fn converse(
-    stream: UnixStream,
-    requests: &mpsc::Sender<Incoming>,
-    patience: Duration,
-) -> io::Result<()> {
+async fn converse(stream: UnixStream, desk: &Desk, patience: Duration) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
     let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
     let (read, mut write) = stream.into_split();
@@ -151,12 +164,12 @@ async fn converse(
     loop {
         let line = tokio::select! {
             line = read_line(&mut read, patience) => line?,
-            () = requests.closed() => return Ok(()),
+            () = desk.requests.closed() => return Ok(()),
         };
         let (reply, goes_on) = match line {
             Line::End => return Ok(()),
             Line::Text(line) => match serde_json::from_slice(&line) {
-                Ok(request) => (ask(request, peer, requests).await, true),
+                Ok(request) => (desk.ask(request, peer).await, true),
                 Err(error) => (bad_request(format!("no request of mxdp's: {error}")), true),
             },
             // The rest of such a line is not worth reading.
@@ -197,47 +210,35 @@ async fn read_line(
     })
 }
 
-async fn ask(request: Request, peer: Peer, requests: &mpsc::Sender<Incoming>) -> Reply<Value> {
-    let described = request.changes().then(|| describe(&request));
-    if let Some(request) = &described {
-        tracing::info!(uid = peer.uid, pid = peer.pid, request, "asked");
-    }
-    let (reply, answer) = oneshot::channel();
-    let sent = requests.send(Incoming { request, peer, reply }).await;
-    let reply = match (sent, answer.await) {
-        (Ok(()), Ok(reply)) => reply,
-        _ => Reply::Error(Failure {
-            kind: FailureKind::System,
-            message: "the daemon is ending and did not carry it out".to_owned(),
-        }),
-    };
-    if let (Some(request), Reply::Error(failure)) = (&described, &reply) {
-        // `?` escapes what could start a line of its own.
-        let (uid, pid) = (peer.uid, peer.pid);
-        tracing::warn!(uid, pid, request, message = ?failure.message, "refused");
-    }
-    reply
-}
-
-impl Request {
-    /// Whether it changes anything, and so belongs in the log.
-    #[must_use]
-    pub const fn changes(&self) -> bool {
-        match self {
-            Self::Reload
-            | Self::RuntimeAdd { .. }
-            | Self::RuntimeRemove { .. }
-            | Self::TemporaryAdd { .. }
-            | Self::TemporaryRemove { .. }
-            | Self::RelayResume { .. }
-            | Self::Detach => true,
-            Self::Status
-            | Self::Lookup { .. }
-            | Self::Explain(_)
-            | Self::RuntimeList { .. }
-            | Self::TemporaryList
-            | Self::RelayList => false,
+impl Desk {
+    /// Asks the daemon; what changes anything is logged and recorded.
+    pub async fn ask(&self, request: Request, peer: Peer) -> Reply<Value> {
+        let change = request.change().map(|change| (change, describe(&request)));
+        if let Some((_, request)) = &change {
+            tracing::info!(uid = peer.uid, pid = peer.pid, request, "asked");
         }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.send(Incoming { request, peer, reply }).await;
+        let reply = match (sent, answer.await) {
+            (Ok(()), Ok(reply)) => reply,
+            _ => Reply::Error(Failure {
+                kind: FailureKind::System,
+                message: "the daemon is ending and did not carry it out".to_owned(),
+            }),
+        };
+        if let Some((what, request)) = change {
+            let outcome = match &reply {
+                Reply::Ok(_) => "done".to_owned(),
+                Reply::Error(failure) => {
+                    // `?` escapes what could start a line of its own.
+                    let (uid, pid) = (peer.uid, peer.pid);
+                    tracing::warn!(uid, pid, request, message = ?failure.message, "refused");
+                    format!("refused: {}", failure.message)
+                }
+            };
+            (self.audit)(Change { time: clock::unix_ms(), who: peer.to_string(), what, outcome });
+        }
+        reply
     }
 }
 

@@ -336,6 +336,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("syn_rate.capacity", old.syn_rate.capacity != new.syn_rate.capacity),
         ("control.socket", old.control.socket != new.control.socket),
         ("state.folder", old.state.folder != new.state.folder),
+        ("record", old.record != new.record),
         ("log", old.log != new.log),
         ("listen", listening(old) != listening(new)),
     ];
@@ -381,6 +382,7 @@ pub fn keep_until_restart(old: &Config, new: Config) -> Config {
         syn_rate: config::SynRates { capacity: old.syn_rate.capacity, ..new.syn_rate },
         control: old.control.clone(),
         state: old.state.clone(),
+        record: old.record.clone(),
         log: old.log,
         smtp: keep_sockets(old, new.smtp),
         ..new

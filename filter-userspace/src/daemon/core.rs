@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, watch};
 use super::approvals::Wanted;
 use super::build::{self, Built, InForce, Lists};
 use super::sources::Sources;
-use super::{mail, misconfigured, refused};
+use super::syns::{self, Counted, Dropped};
+use super::{answer, mail, misconfigured, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
@@ -24,9 +25,7 @@ use crate::io::kernel::{Change, Filter, Layouts, Tries};
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
-
-/// For how long it is shown that a block could not be had.
-const SHOWN: Duration = Duration::from_secs(60);
+use crate::store::{Entry, Store};
 
 /// What the thread is told.
 pub(super) enum Message {
@@ -57,6 +56,9 @@ pub(super) struct Daemon {
     pub(super) entries: RuntimeEntries,
     pub(super) runtime: Arc<Lists>,
     pub(super) edge: Option<Arc<Edge>>,
+    pub(super) store: Arc<dyn Store>,
+    dropped: Dropped,
+    counted: Counted,
     pub(super) filter: Filter,
     pub(super) generation: u64,
     pub(super) since: u64,
@@ -86,7 +88,7 @@ pub(super) struct Daemon {
     watched: mpsc::UnboundedSender<Vec<PathBuf>>,
     approvals: watch::Sender<Wanted>,
     /// What is wrong with approved domains.
-    approval_failures: BTreeMap<String, String>,
+    pub(super) approval_failures: BTreeMap<String, String>,
 }
 
 /// The channels by which the thread reaches the edge.
@@ -97,6 +99,8 @@ pub(super) struct Channels {
     pub(super) watched: mpsc::UnboundedSender<Vec<PathBuf>>,
     /// The SMTP edge, if there is one.
     pub(super) edge: Option<Arc<Edge>>,
+    /// To the record.
+    pub(super) store: Arc<dyn Store>,
     /// To who follows approved domains.
     pub(super) approvals: watch::Sender<Wanted>,
 }
@@ -158,6 +162,9 @@ impl Daemon {
             entries,
             runtime,
             edge: channels.edge,
+            store: channels.store,
+            dropped: Dropped::default(),
+            counted: Counted::default(),
             filter,
             generation,
             since: clock::unix_seconds(),
@@ -220,6 +227,7 @@ impl Daemon {
                 }
             }
         }
+        self.record_dropped();
         self.save_blocks(true);
         self.save_suspended();
         if !self.config.filter.persist {
@@ -365,6 +373,7 @@ impl Daemon {
             let syn = event.syn();
             self.events_read += 1;
             self.sources.add(now, syn.source.to_ip(), reason, event.weight);
+            self.dropped.add(syn.source.to_ip(), reason, event.weight);
             tracing::debug!(
                 target: "mxdp::syn",
                 source = %syn.source.to_ip(),
@@ -375,6 +384,23 @@ impl Daemon {
                 ifindex = event.ifindex,
                 "sampled SYN"
             );
+        }
+    }
+
+    /// Hands the SYNs that were dropped since the last time to the record.
+    fn record_dropped(&mut self) {
+        let now = clock::unix_ms();
+        for (source, reason, count) in self.dropped.take() {
+            let files = self.lists.set.classify(source);
+            let runtime = self.runtime.set.classify(source);
+            let enforcement = |class| self.config.enforcement.of(class);
+            let (answer, _) = answer::answer(source, &[&runtime, &files], enforcement);
+            self.store.add(Entry::Record(Box::new(syns::record(now, &answer, reason, count))));
+        }
+        let Ok(counters) = self.filter.counters() else { return };
+        let frames = self.counted.take(counters);
+        if !frames.is_empty() {
+            self.store.add(Entry::Frames(now, frames));
         }
     }
 
@@ -396,6 +422,7 @@ impl Daemon {
         {
             tracing::error!("{error:#}");
         }
+        self.record_dropped();
         self.save_blocks(false);
         self.save_suspended();
         self.check();
@@ -406,37 +433,5 @@ impl Daemon {
         self.collected = Instant::now();
         self.publish_blocks();
         Ok(())
-    }
-
-    /// Looks for what needs an operator, and says it once.
-    fn check(&mut self) {
-        let mut alarms = match self.filter.check() {
-            Ok(alarms) => alarms,
-            Err(error) => vec![format!("{error:#}")],
-        };
-        if let Some((at, why)) = &self.temporary_refused
-            && at.elapsed() < SHOWN
-        {
-            alarms.push(format!("an address was not blocked: {why}"));
-        }
-        self.approval_failures.retain(|name, _| {
-            self.config.approved_spf.iter().any(|domain| domain.domain.as_str() == name)
-        });
-        alarms.extend(self.approval_failures.values().cloned());
-        alarms.extend(self.suspended_alarms());
-        if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
-            alarms.extend(status.servers.into_iter().filter_map(|server| {
-                let error = server.error?;
-                Some(format!("backend {} at {}: {error}", server.backend, server.server))
-            }));
-            alarms.extend(status.zones.into_iter().filter_map(|zone| {
-                let disabled = zone.disabled.map(|why| format!("is not used: it {why}"));
-                Some(format!("DNS list {}: {}", zone.zone, disabled.or(zone.error)?))
-            }));
-        }
-        for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
-            tracing::error!("ALARM: {alarm}");
-        }
-        self.alarms = alarms;
     }
 }

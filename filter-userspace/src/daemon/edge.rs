@@ -20,23 +20,28 @@ use super::approvals::Wanted;
 use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
 use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
+use crate::config::record::RecordKeeping;
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
-use crate::control::server::{self, ControlSocket};
+use crate::control::server::{self, Audit, ControlSocket, Desk};
 use crate::io::kernel::{Capacities, Filter, Options, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
-use crate::io::smtp::{self, Edge, Listeners};
+use crate::io::smtp::{self, Edge, Listeners, Recording};
 use crate::io::temporary_file;
 use crate::io::watch::Watch;
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
+use crate::store::{self, Entry, SqliteStore, Store};
 
 /// How long the first look at the backends may keep the listeners waiting.
 const FIRST_PROBE: Duration = Duration::from_secs(3);
 
 /// How long sessions may take to finish their message when the daemon ends.
 const LAST_MESSAGES: Duration = Duration::from_secs(10);
+
+/// How long the record may take to be written when the daemon ends.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// Messages that may wait for the daemon's thread.
 const INBOX: usize = 1024;
@@ -65,7 +70,7 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     if mode == Mode::Trial && (config.filter.persist || !is_volatile(&config)) {
         return Err(misconfigured(&[format!(
             "{}: a trial leaves nothing behind: it needs filter.persist = false and a state.folder \
-             under /run; use `mxdp run` for this configuration",
+             (and record.folder) under /run; use `mxdp run` for this configuration",
             path.display()
         )]));
     }
@@ -84,7 +89,7 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
 
 /// Whether the runtime entries are kept where a reboot ends them.
 fn is_volatile(config: &Config) -> bool {
-    config.state.folder.starts_with("/run")
+    config.state.folder.starts_with("/run") && config.record.folder.starts_with("/run")
 }
 
 async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> {
@@ -103,12 +108,19 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         // What a trial that was killed has left.
         temporary_file::remove(&config.state.folder);
         runtime_file::remove(&config.state.folder);
+        store::remove(&config.record.folder);
     }
     let entries = runtime_file::load(&config.state.folder)
         .map_err(|error| misconfigured(&[error.to_string()]))?;
-    let (daemon, smtp) = start(path, built, entries, messages.clone(), mode).await?;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::start(record_options(config)));
+    let audit = {
+        let store = store.clone();
+        move |change| store.add(Entry::Change(change))
+    };
+    let outside = Outside { messages: messages.clone(), store: store.clone(), mode };
+    let (daemon, smtp) = start(path, built, entries, &outside).await?;
     daemon.announce();
-    let requests = tokio::spawn(forward_requests(socket, messages.clone()));
+    let requests = tokio::spawn(forward_requests(socket, messages.clone(), Arc::new(audit)));
     tokio::spawn(forward_ticks(messages));
 
     let thread = thread::spawn(move || daemon.run(&mut inbox));
@@ -118,14 +130,31 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
     // Whoever asked for the end is told of it.
     _ = tokio::time::timeout(Duration::from_secs(2), requests).await;
+    if !store.flush(LAST_RECORDS) {
+        tracing::error!("the last records could not be written");
+    }
+    drop(store);
     if mode == Mode::Trial {
         temporary_file::remove(&config.state.folder);
         runtime_file::remove(&config.state.folder);
+        store::remove(&config.record.folder);
     }
     match ended.context("the daemon's thread").map_err(|error| refused(&error))? {
         Ok(outcome) => outcome.map_err(|error| refused(&error)),
         Err(_) => Err(refused(&anyhow!("the daemon's thread panicked; a pinned filter goes on"))),
     }
+}
+
+/// What everything that is started needs to know.
+struct Outside {
+    messages: mpsc::Sender<Message>,
+    store: Arc<dyn Store>,
+    mode: Mode,
+}
+
+fn record_options(config: &Config) -> store::Options {
+    let RecordKeeping { folder, age, bytes, .. } = config.record.clone();
+    store::Options { age, bytes, ..store::Options::new(folder) }
 }
 
 /// Listens, opens the filter, puts the first generation in force, and starts what
@@ -134,14 +163,13 @@ async fn start(
     path: &Path,
     mut built: Built,
     entries: RuntimeEntries,
-    messages: mpsc::Sender<Message>,
-    mode: Mode,
+    outside: &Outside,
 ) -> Result<(Daemon, Option<Arc<Edge>>), Failure> {
     let config = built.config.clone();
     let policy = built.policy.take();
-    let smtp = open_smtp(&config, policy, messages.clone(), mode).await?;
+    let smtp = open_smtp(&config, policy, outside).await?;
     let edge = smtp.as_ref().map(|(edge, _)| edge.clone());
-    let daemon = start_filter(path, built, entries, messages.clone(), edge.clone())
+    let daemon = start_filter(path, built, entries, outside, edge.clone())
         .map_err(|error| refused(&error))?;
     if let (Some((edge, listeners)), Some(smtp)) = (smtp, &config.smtp) {
         // The first EHLO should say what the backends offer.
@@ -155,7 +183,7 @@ async fn start(
                 directory.clone(),
                 config.state.folder.clone(),
                 config.limits.prefixes,
-                messages.clone(),
+                outside.messages.clone(),
             ));
         }
     }
@@ -167,8 +195,7 @@ async fn start(
 async fn open_smtp(
     config: &Config,
     policy: Option<Policy>,
-    messages: mpsc::Sender<Message>,
-    mode: Mode,
+    outside: &Outside,
 ) -> Result<Option<(Arc<Edge>, Listeners)>, Failure> {
     let (Some(smtp), Some(policy)) = (&config.smtp, policy) else { return Ok(None) };
     let Some(generation) =
@@ -177,13 +204,14 @@ async fn open_smtp(
         return Ok(None);
     };
     let listeners = smtp::bind(smtp).map_err(|error| refused(&error))?;
-    if mode == Mode::Trial {
+    if outside.mode == Mode::Trial {
         for server in smtp.backends.iter().flat_map(|backend| &backend.servers) {
             let sink = trial::bind(server).await.map_err(|error| refused(&error))?;
             tokio::spawn(trial::serve(sink));
         }
     }
     let (blocks, mut asked) = mpsc::channel(BLOCKS);
+    let messages = outside.messages.clone();
     tokio::spawn(async move {
         while let Some(block) = asked.recv().await {
             if messages.send(Message::Block(block)).await.is_err() {
@@ -192,16 +220,22 @@ async fn open_smtp(
         }
     });
     let nothing: smtp::Classify = Arc::new(|_| smtp::Standing::default());
-    Ok(Some((Edge::new(generation, nothing, blocks), listeners)))
+    let store = outside.store.clone();
+    let recording = Recording {
+        sink: Arc::new(move |record| store.add(Entry::Record(Box::new(record)))),
+        subject: config.record.subject,
+    };
+    Ok(Some((Edge::new(generation, nothing, blocks, recording), listeners)))
 }
 
 fn start_filter(
     path: &Path,
     built: Built,
     entries: RuntimeEntries,
-    messages: mpsc::Sender<Message>,
+    outside: &Outside,
     edge: Option<Arc<Edge>>,
 ) -> Result<Daemon> {
+    let (messages, store) = (outside.messages.clone(), outside.store.clone());
     let config = &built.config;
     let mut filter = Filter::open(&options(config))?;
     let events = filter.take_events()?;
@@ -210,7 +244,7 @@ fn start_filter(
     let (watched, new_paths) = mpsc::unbounded_channel();
     let (approvals, wanted) = watch::channel(Wanted::of(config));
     tokio::spawn(approvals::follow(wanted, messages.clone()));
-    let channels = Channels { messages: messages.clone(), watched, edge, approvals };
+    let channels = Channels { messages: messages.clone(), watched, edge, store, approvals };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
     tokio::spawn(forward_changes(new_paths, messages.clone()));
@@ -245,10 +279,11 @@ fn options(config: &Config) -> Options {
     }
 }
 
-async fn forward_requests(socket: ControlSocket, messages: mpsc::Sender<Message>) {
+async fn forward_requests(socket: ControlSocket, messages: mpsc::Sender<Message>, audit: Audit) {
     let (requests, mut incoming) = mpsc::channel(16);
     let server = async {
-        if let Err(error) = server::serve(&socket, requests, server::Limits::default()).await {
+        let desk = Desk { requests, audit };
+        if let Err(error) = server::serve(&socket, desk, server::Limits::default()).await {
             tracing::error!("the control socket is not served: {error}");
         }
     };

@@ -6,6 +6,7 @@
 //! that a large reload keeps nobody waiting. Everything asynchronous (sockets,
 //! signals, the event ring) lives in [`edge`] and only sends messages.
 
+mod alarms;
 pub mod answer;
 mod approvals;
 mod blocks;
@@ -18,6 +19,7 @@ mod relay;
 mod requests;
 mod sources;
 mod status;
+mod syns;
 mod trial;
 
 use crate::control::protocol::{Failure, FailureKind};

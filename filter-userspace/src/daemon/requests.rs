@@ -17,7 +17,9 @@ use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::kernel::{Change, Tries};
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
+use crate::record::{PAGE_LIMIT, Page, Query};
 use crate::runtime::{Addition, RuntimeEntries};
+use crate::store::StoreError;
 
 impl Daemon {
     /// Carries out a request, but for the one that ends the thread.
@@ -57,6 +59,14 @@ impl Daemon {
             Request::RelayResume { address, customer } => {
                 asked.answer(self.resume(address, customer.as_deref()));
             }
+            Request::Traffic { query } => self.search(&query, asked),
+            Request::Changes { limit } => {
+                let store = self.store.clone();
+                self.asynchronous.spawn_blocking(move || {
+                    let changes = store.changes(limit.min(PAGE_LIMIT));
+                    asked.answer(changes.map_err(|error| unreadable(&error)));
+                });
+            }
             // Taken by the caller, since it ends the thread.
             Request::Detach => {}
         }
@@ -76,6 +86,22 @@ impl Daemon {
             answers.push(self.look_up_one(*ip, port).map_err(|error| refused(&error))?);
         }
         Ok(answers)
+    }
+
+    /// Searches beside this thread, since files are read.
+    fn search(&self, parts: &[(String, String)], asked: Incoming) {
+        let parts = parts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let query = match Query::read(parts, clock::unix_ms()) {
+            Ok(query) => query,
+            Err(wrong) => {
+                let lines: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+                return asked.answer::<Page>(Err(bad_request(&lines.join("\n"))));
+            }
+        };
+        let store = self.store.clone();
+        self.asynchronous.spawn_blocking(move || {
+            asked.answer(store.search(&query).map_err(|error| unreadable(&error)));
+        });
     }
 
     /// Explains beside this thread, since name servers are asked.
@@ -175,6 +201,10 @@ pub(super) const fn disposition(disposition: Disposition) -> &'static str {
         Disposition::Pass => "pass",
         Disposition::Drop => "drop",
     }
+}
+
+fn unreadable(error: &StoreError) -> Failure {
+    Failure { kind: FailureKind::System, message: error.to_string() }
 }
 
 pub(super) fn bad_request(message: &str) -> Failure {

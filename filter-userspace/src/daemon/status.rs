@@ -8,9 +8,10 @@ use crate::io::smtp::SmtpStatus;
 use super::core::Daemon;
 use super::requests::disposition;
 use crate::control::protocol::{
-    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, Refused,
-    ServerState, SmtpState, Status, TemporaryStatus, ZoneState,
+    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, RecordState,
+    Refused, ServerState, SmtpState, Status, TemporaryStatus, ZoneState,
 };
+use crate::store::Health;
 
 /// How many sources of dropped SYNs are shown.
 const TOP_SOURCES: usize = 10;
@@ -36,8 +37,14 @@ impl Daemon {
                 capacity: self.filter.temporary().capacity(),
             },
             top_sources: self.sources.top(now, TOP_SOURCES),
+            record: self.record_state(),
             smtp: self.edge.as_ref().map(|edge| smtp(edge.status())),
         })
+    }
+
+    fn record_state(&self) -> RecordState {
+        let Health { error, lost, records, bytes, .. } = self.store.health();
+        RecordState { error, lost, records, bytes }
     }
 
     fn interfaces(&self) -> Vec<InterfaceStatus> {
@@ -100,7 +107,7 @@ fn smtp(status: SmtpStatus) -> SmtpState {
         refused: refused
             .map(|(reason, recipients)| Refused { reason: reason.to_owned(), recipients })
             .collect(),
-        lost_records: status.lost_records,
+        unlogged: status.unlogged,
         servers: servers
             .map(|server| ServerState {
                 backend: server.backend,

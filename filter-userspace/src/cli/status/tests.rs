@@ -1,6 +1,7 @@
 use super::*;
 use crate::control::protocol::{
-    ClassEnforcement, EventStatus, FailedReload, ListStatus, TemporaryStatus, TopSource,
+    ClassEnforcement, EventStatus, FailedReload, ListStatus, RecordState, TemporaryStatus,
+    TopSource,
 };
 
 fn counter(reason: &str, action: &str, family: &str, frames: u64) -> Counter {
@@ -44,6 +45,7 @@ pub(in crate::cli) fn busy(more: u64) -> Status {
             }],
         },
         failed_reload: None,
+        record: RecordState { error: None, lost: 3, records: 1_234_567, bytes: 345_678_901 },
         counters: vec![
             counter("not_ip", "pass", "other", 31),
             counter("not_tcp", "pass", "ipv4", 1_000_000),
@@ -106,6 +108,7 @@ Passed, not judged
 
 Temporary blocks  2 of 1,048,576
 Sampled events  4,096 read, 0 lost
+Records  1,234,567 in 345 MB, 3 lost
 
 Most dropped in the last minutes (estimated)
   SOURCE       REASON          SYNS

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::asker::Asker;
 use super::backend::ServerHealth;
-use super::events::Events;
+use super::events::{Events, Recording};
 use super::generation::Generation;
 use super::zones::{ZoneHealth, Zones};
 use crate::io::clock;
@@ -93,8 +93,8 @@ pub struct SmtpStatus {
     pub accepted: u64,
     /// Recipients that were refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
-    /// Records that could not be written.
-    pub lost_records: u64,
+    /// Records that are not in the log.
+    pub unlogged: u64,
     /// The servers behind.
     pub servers: Vec<ServerHealth>,
     /// The DNS lists.
@@ -102,12 +102,14 @@ pub struct SmtpStatus {
 }
 
 impl Edge {
-    /// An edge; temporary blocks are asked for by `blocks`.
+    /// An edge; temporary blocks are asked for by `blocks`, and records go to
+    /// `recording`.
     #[must_use]
     pub fn new(
         generation: Generation,
         classify: Classify,
         blocks: mpsc::Sender<Block>,
+        recording: Recording,
     ) -> Arc<Self> {
         let rate = generation.smtp.rate;
         let counts = Counts {
@@ -123,7 +125,7 @@ impl Edge {
             generation: RwLock::new(Arc::new(generation)),
             classify: RwLock::new(classify),
             counts: Mutex::new(counts),
-            events: Events::start(),
+            events: Events::start(recording),
             zones: Arc::default(),
             blocks,
             ending: watch::Sender::new(false),
@@ -231,7 +233,7 @@ impl Edge {
             connections: self.total.load(Ordering::Relaxed),
             accepted,
             refused,
-            lost_records: self.events.lost(),
+            unlogged: self.events.unlogged(),
             servers,
             zones: self.zones.health(&generation.policy.reputation),
         }

@@ -1,5 +1,5 @@
-//! What became of every recipient: counted here, and written by a thread of its
-//! own, so that no session waits for whoever reads it.
+//! What became of every recipient: counted here, handed to whoever keeps records, and
+//! logged by a thread of its own, so that no session waits for whoever reads the log.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,11 +8,24 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crate::policy::relay::Direction;
-use crate::smtp::refusal::Reason;
+use crate::record::{Record, Status};
+use crate::smtp::refusal::{Reason, Refusal, Stage};
+use crate::smtp::reply::Reply;
 use crate::smtp::session::{Attempt, Outcome};
 
-/// Events that may wait to be written.
+/// Records that may wait to be logged.
 const QUEUE: usize = 16 * 1024;
+
+/// Who keeps records; never waits.
+pub type Sink = Arc<dyn Fn(Record) + Send + Sync>;
+
+/// Where records go.
+pub struct Recording {
+    /// Who keeps them.
+    pub sink: Sink,
+    /// Whether subjects are kept.
+    pub subject: bool,
+}
 
 /// What became of a recipient, with the facts of its client.
 #[derive(Debug)]
@@ -32,20 +45,21 @@ pub(super) struct Event {
 }
 
 /// Where events go.
-#[derive(Debug)]
 pub(super) struct Events {
-    queue: SyncSender<Event>,
-    lost: AtomicU64,
+    log: SyncSender<Record>,
+    recording: Recording,
+    unlogged: AtomicU64,
     accepted: AtomicU64,
     refused: Vec<AtomicU64>,
 }
 
 impl Events {
-    pub(super) fn start() -> Self {
-        let (queue, events) = sync_channel(QUEUE);
-        thread::spawn(move || write(&events));
+    pub(super) fn start(recording: Recording) -> Self {
+        let (log, records) = sync_channel(QUEUE);
+        thread::spawn(move || write(&records));
         let refused = Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { queue, lost: AtomicU64::new(0), accepted: AtomicU64::new(0), refused }
+        let (unlogged, accepted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { log, recording, unlogged, accepted, refused }
     }
 
     pub(super) fn add(&self, event: Event) {
@@ -59,13 +73,19 @@ impl Events {
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        if self.queue.try_send(event).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        let mut record = record(event);
+        if !self.recording.subject {
+            record.subject = None;
+        }
+        (self.recording.sink)(record.clone());
+        if self.log.try_send(record).is_err() {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// Records that are not in the log.
+    pub(super) fn unlogged(&self) -> u64 {
+        self.unlogged.load(Ordering::Relaxed)
     }
 
     /// Accepted recipients, and refused ones by reason.
@@ -77,40 +97,100 @@ impl Events {
     }
 }
 
-fn write(events: &Receiver<Event>) {
-    while let Ok(event) = events.recv() {
-        let Event { direction, customer, client, country, helo, tls, reputation, spf, attempt } =
-            event;
-        let refusal = match &attempt.outcome {
-            Outcome::Accepted => None,
-            Outcome::Refused(refusal) => Some(refusal),
+/// The record of an event; what clients write is cut to a length.
+fn record(event: Event) -> Record {
+    let Event { direction, customer, client, country, helo, tls, reputation, spf, attempt } = event;
+    let refusal = match &attempt.outcome {
+        Outcome::Accepted => None,
+        Outcome::Refused(refusal) => Some(refusal),
+    };
+    let stage = refusal.map_or(Stage::Backend, |refusal| refusal.reason.stage());
+    let reason = refusal.map_or("accepted", |refusal| refusal.reason.name());
+    let status = refusal.map_or(Status::Delivered, |refusal| status(refusal, &attempt));
+    let rule = refusal.and_then(|refusal| refusal.rule.as_deref()).map(ToString::to_string);
+    let rule = rule.or_else(|| reputation.clone().filter(|_| stage == Stage::Reputation));
+    let message = attempt.message.as_deref();
+    let session = attempt.reference.rsplit_once('-').map(|(session, _)| session.to_owned());
+    let cut = |text: Option<String>| text.map(|text| cut(text, LONGEST));
+    Record {
+        direction: direction.name().to_owned(),
+        country,
+        sender: cut(attempt.sender.as_ref().map(ToString::to_string)),
+        recipient: cut(attempt.recipient.as_ref().map(ToString::to_string)),
+        rule: cut(rule),
+        reply: attempt.reply.as_ref().map(|reply| self::cut(said(reply), LONGEST_REPLY)),
+        helo: cut(Some(helo).filter(|helo| !helo.is_empty())),
+        tls,
+        reputation: cut(reputation),
+        spf: spf.map(str::to_owned),
+        size: attempt.size,
+        duration_ms: attempt.ended_ms.saturating_sub(attempt.started_ms),
+        session,
+        reference: Some(attempt.reference),
+        customer: customer.map(|customer| customer.to_string()),
+        backend: attempt.backend.map(|(name, server)| format!("{name} at {server}")),
+        message_id: cut(message.and_then(|message| message.message_id.clone())),
+        from: cut(message.and_then(|message| message.from.clone())),
+        subject: cut(message.and_then(|message| message.subject.clone())),
+        ..Record::new(attempt.ended_ms, client, status, stage.name(), reason)
+    }
+}
+
+/// By the reply that was sent; where there was none, by what would have been said.
+fn status(refusal: &Refusal, attempt: &Attempt) -> Status {
+    let code = attempt.reply.as_ref().map_or(refusal.reason.code(), |reply| reply.code);
+    if code / 100 == 5 { Status::Permanent } else { Status::Temporary }
+}
+
+/// A reply, a line each.
+fn said(reply: &Reply) -> String {
+    reply.to_string().replace("\r\n", "\n").trim_end().to_owned()
+}
+
+/// The longest reply that is kept, in bytes.
+const LONGEST_REPLY: usize = 4_096;
+
+/// The longest text of a client's that is kept, in bytes.
+const LONGEST: usize = 512;
+
+fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+    }
+    text
+}
+
+fn write(records: &Receiver<Record>) {
+    while let Ok(record) = records.recv() {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        let path = |value: &Option<String>| {
+            value.as_ref().map_or_else(|| "-".to_owned(), |path| format!("<{path}>"))
         };
-        let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-        let message = attempt.message.as_deref();
         tracing::info!(
             target: "mxdp::smtp",
-            reference = attempt.reference,
-            outcome = if refusal.is_none() { "accepted" } else { "refused" },
-            stage = refusal.map_or("backend", |refusal| refusal.reason.stage().name()),
-            reason = refusal.map_or("accepted", |refusal| refusal.reason.name()),
-            rule = text(refusal.and_then(|refusal| refusal.rule.as_deref()).map(ToString::to_string)),
-            direction = direction.name(),
-            customer = customer.as_deref().unwrap_or("-"),
-            %client,
-            country = text(country),
-            helo,
-            tls = text(tls),
-            reputation = text(reputation),
-            spf = spf.unwrap_or("-"),
-            sender = text(attempt.sender.as_ref().map(|sender| format!("<{sender}>"))),
-            recipient = text(attempt.recipient.as_ref().map(|recipient| format!("<{recipient}>"))),
-            reply = text(attempt.reply.as_ref().map(|reply| reply.to_string().trim_end().to_owned())),
-            size = attempt.size,
-            milliseconds = attempt.ended_ms.saturating_sub(attempt.started_ms),
-            backend = text(attempt.backend.as_ref().map(|(name, server)| format!("{name} at {server}"))),
-            message_id = text(message.and_then(|message| message.message_id.clone())),
-            from = text(message.and_then(|message| message.from.clone())),
-            subject = text(message.and_then(|message| message.subject.clone())),
+            reference = text(&record.reference),
+            outcome = if record.status == Status::Delivered { "accepted" } else { "refused" },
+            stage = record.stage,
+            reason = record.reason,
+            rule = text(&record.rule),
+            direction = record.direction,
+            customer = text(&record.customer),
+            client = %record.ip,
+            country = text(&record.country),
+            helo = record.helo.as_deref().unwrap_or_default(),
+            tls = text(&record.tls),
+            reputation = text(&record.reputation),
+            spf = text(&record.spf),
+            sender = path(&record.sender),
+            recipient = path(&record.recipient),
+            reply = text(&record.reply),
+            size = record.size,
+            milliseconds = record.duration_ms,
+            backend = text(&record.backend),
+            message_id = text(&record.message_id),
+            from = text(&record.from),
+            subject = text(&record.subject),
             "recipient"
         );
     }

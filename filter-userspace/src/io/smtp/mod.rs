@@ -23,6 +23,7 @@ mod zones;
 pub use asker::Asker;
 pub use backend::ServerHealth;
 pub use edge::{Block, Classify, Edge, SmtpStatus, Standing};
+pub use events::{Recording, Sink};
 pub use generation::Generation;
 pub use listener::{Listeners, bind};
 pub use memory::Peek;

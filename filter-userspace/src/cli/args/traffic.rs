@@ -1,0 +1,108 @@
+//! The arguments of `traffic`. The comments here are the help and the manual pages.
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum TrafficVerb {
+    /// What mxdp stopped: by the packet filter, or in SMTP
+    Blocked(Search),
+
+    /// What mxdp let pass to the backend, and what the backend said
+    Accepted(Search),
+
+    /// Everything that is known of a reference or a session
+    ///
+    /// A reference is what the client was told; a session is a reference without
+    /// its last number.
+    Show {
+        /// The reference or session
+        reference: String,
+    },
+}
+
+/// What is wanted. Lists are separated by commas.
+#[derive(Debug, Args)]
+pub(in super::super) struct Search {
+    /// From then on: 24h or 7d (so long ago), 2026-11-23, "2026-11-23 04:14" (UTC)
+    #[arg(long, value_name = "TIME")]
+    pub(in super::super) since: Option<String>,
+
+    /// Before then
+    #[arg(long, value_name = "TIME")]
+    pub(in super::super) until: Option<String>,
+
+    /// The envelope sender, with `*` for any text: "*@example.org"; "<>" is the null
+    /// sender
+    #[arg(long, value_name = "ADDRESS")]
+    pub(in super::super) sender: Option<String>,
+
+    /// The envelope recipient, with `*` for any text
+    #[arg(long, value_name = "ADDRESS")]
+    pub(in super::super) recipient: Option<String>,
+
+    /// The client's address, or a network such as 192.0.2.0/24
+    #[arg(long, value_name = "IP")]
+    pub(in super::super) ip: Option<String>,
+
+    /// The client's countries; `none` are addresses without one
+    #[arg(long, value_name = "CODES")]
+    pub(in super::super) country: Option<String>,
+
+    /// The reasons, such as blocked_ip,spf_refused
+    #[arg(long, value_name = "REASONS")]
+    pub(in super::super) reason: Option<String>,
+
+    /// The stages, such as syn,reputation
+    #[arg(long, value_name = "STAGES")]
+    pub(in super::super) stage: Option<String>,
+
+    /// temporary, permanent, dropped (before SMTP) or delivered
+    #[arg(long, value_name = "STATUS")]
+    pub(in super::super) status: Option<String>,
+
+    /// inbound or outgoing
+    #[arg(long, value_name = "DIRECTION")]
+    pub(in super::super) direction: Option<String>,
+
+    /// Words that are in Subject or Message-ID
+    #[arg(long, value_name = "WORDS")]
+    pub(in super::super) text: Option<String>,
+
+    /// At most so many
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, conflicts_with = "all")]
+    pub(in super::super) limit: usize,
+
+    /// All there are
+    #[arg(long)]
+    pub(in super::super) all: bool,
+
+    /// Print CSV, for spreadsheets
+    #[arg(long, conflicts_with = "json")]
+    pub(in super::super) csv: bool,
+
+    /// Go on with what comes, the oldest first; Ctrl-C ends it
+    #[arg(short, long, conflicts_with = "all")]
+    pub(in super::super) follow: bool,
+}
+
+impl Search {
+    /// The parts of the query.
+    pub(in super::super) fn parts(&self, kind: &str) -> Vec<(String, String)> {
+        let named = [
+            ("since", &self.since),
+            ("until", &self.until),
+            ("sender", &self.sender),
+            ("recipient", &self.recipient),
+            ("ip", &self.ip),
+            ("country", &self.country),
+            ("reason", &self.reason),
+            ("stage", &self.stage),
+            ("status", &self.status),
+            ("direction", &self.direction),
+            ("text", &self.text),
+        ];
+        let named = named.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let parts = named.chain([("type", kind)]);
+        parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}

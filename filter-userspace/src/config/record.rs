@@ -1,0 +1,34 @@
+//! The record: where it is kept, for how long, and what of it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::keys::absolute;
+use super::section::Section;
+
+/// How the record is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordKeeping {
+    /// The folder.
+    pub folder: PathBuf,
+    /// For how long.
+    pub age: Duration,
+    /// In how many bytes; the oldest records go first.
+    pub bytes: u64,
+    /// Whether subjects are kept.
+    pub subject: bool,
+}
+
+/// Reads `[record]`; without a folder it is one in that of the state.
+pub(super) fn record(section: Section<'_>, state: &Path) -> RecordKeeping {
+    let default = state.join("record");
+    let days: u64 = section.integer("days", 1..=3650, 90);
+    let keeping = RecordKeeping {
+        folder: absolute(&section, "folder", &default),
+        age: Duration::from_secs(days * 86_400),
+        bytes: section.integer("bytes", 1_048_576..=1_099_511_627_776, 10_737_418_240),
+        subject: section.boolean("subject", true),
+    };
+    section.finish();
+    keeping
+}

@@ -1,0 +1,45 @@
+//! What needs an operator.
+
+use std::time::Duration;
+
+use super::core::Daemon;
+
+/// For how long it is shown that a block could not be had.
+const SHOWN: Duration = Duration::from_secs(60);
+
+impl Daemon {
+    /// Looks for what needs an operator, and says it once.
+    pub(super) fn check(&mut self) {
+        let mut alarms = match self.filter.check() {
+            Ok(alarms) => alarms,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        if let Some((at, why)) = &self.temporary_refused
+            && at.elapsed() < SHOWN
+        {
+            alarms.push(format!("an address was not blocked: {why}"));
+        }
+        self.approval_failures.retain(|name, _| {
+            self.config.approved_spf.iter().any(|domain| domain.domain.as_str() == name)
+        });
+        alarms.extend(self.approval_failures.values().cloned());
+        alarms.extend(self.suspended_alarms());
+        if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
+            alarms.extend(status.servers.into_iter().filter_map(|server| {
+                let error = server.error?;
+                Some(format!("backend {} at {}: {error}", server.backend, server.server))
+            }));
+            alarms.extend(status.zones.into_iter().filter_map(|zone| {
+                let disabled = zone.disabled.map(|why| format!("is not used: it {why}"));
+                Some(format!("DNS list {}: {}", zone.zone, disabled.or(zone.error)?))
+            }));
+        }
+        if let Some(error) = self.store.health().error {
+            alarms.push(format!("records cannot be written: {error}"));
+        }
+        for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
+            tracing::error!("ALARM: {alarm}");
+        }
+        self.alarms = alarms;
+    }
+}

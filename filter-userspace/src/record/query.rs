@@ -1,0 +1,419 @@
+//! Which records are wanted: one type for the command line, the interface and the
+//! page.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Kind, Pattern, Record, Status, when};
+use crate::lists::CountryCode;
+use crate::smtp::refusal::{Reason, Stage};
+
+/// The place of a record in its store; newer records have greater ones.
+pub type Cursor = u64;
+
+/// The most records of one page.
+pub const PAGE_LIMIT: usize = 1_000;
+
+/// The records of a page where nothing else is asked for.
+const PAGE: usize = 50;
+
+/// The longest value that is searched for, in bytes.
+const VALUE_LIMIT: usize = 500;
+
+/// The names of the parts of a query.
+pub(super) const NAMES: [&str; 16] = [
+    "type",
+    "since",
+    "until",
+    "direction",
+    "status",
+    "stage",
+    "reason",
+    "ip",
+    "country",
+    "sender",
+    "recipient",
+    "reference",
+    "text",
+    "before",
+    "after",
+    "limit",
+];
+
+/// Which records are wanted. A part that is empty means all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// One view only.
+    pub kind: Option<Kind>,
+    /// From this time on: milliseconds of the Unix epoch.
+    pub since: Option<u64>,
+    /// Before this time.
+    pub until: Option<u64>,
+    /// One direction only.
+    pub direction: Option<String>,
+    /// One of these.
+    pub statuses: Vec<Status>,
+    /// One of these, by name.
+    pub stages: Vec<String>,
+    /// One of these, by name.
+    pub reasons: Vec<String>,
+    /// Clients of this network.
+    pub net: Option<IpNet>,
+    /// Clients of one of these countries; [`NO_COUNTRY`] are those that have none.
+    pub countries: Vec<String>,
+    /// The envelope sender.
+    pub sender: Option<Pattern>,
+    /// The envelope recipient.
+    pub recipient: Option<Pattern>,
+    /// A reference, or a session with all that it attempted.
+    pub reference: Option<String>,
+    /// Words, in lower case; each is in Subject or Message-ID.
+    pub words: Vec<String>,
+    /// Older than this record.
+    pub before: Option<Cursor>,
+    /// Newer than this record.
+    pub after: Option<Cursor>,
+    /// The most records, at most [`PAGE_LIMIT`].
+    pub limit: usize,
+}
+
+/// What stands for the country of an address that is in none.
+pub(super) const NO_COUNTRY: &str = "none";
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            since: None,
+            until: None,
+            direction: None,
+            statuses: Vec::new(),
+            stages: Vec::new(),
+            reasons: Vec::new(),
+            net: None,
+            countries: Vec::new(),
+            sender: None,
+            recipient: None,
+            reference: None,
+            words: Vec::new(),
+            before: None,
+            after: None,
+            limit: PAGE,
+        }
+    }
+}
+
+/// A part of a query that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadQuery {
+    /// The part.
+    pub name: String,
+    /// What is wrong, and what to write.
+    pub message: String,
+}
+
+impl fmt::Display for BadQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.message)
+    }
+}
+
+impl std::error::Error for BadQuery {}
+
+impl Query {
+    /// Reads a query from names and values, such as those of a URL. Empty values
+    /// mean nothing; lists are separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// Every part that is wrong.
+    pub fn read<'a>(
+        parts: impl IntoIterator<Item = (&'a str, &'a str)>,
+        now: u64,
+    ) -> Result<Self, Vec<BadQuery>> {
+        let mut query = Self::default();
+        let mut wrong = Vec::new();
+        for (name, value) in parts {
+            let value = value.trim();
+            if value.is_empty() {
+                continue;
+            }
+            if let Err(message) = query.set(name, value, now) {
+                wrong.push(BadQuery { name: name.to_owned(), message });
+            }
+        }
+        if let (Some(since), Some(until)) = (query.since, query.until)
+            && since >= until
+        {
+            let message = "the search ends before it begins".to_owned();
+            wrong.push(BadQuery { name: "until".to_owned(), message });
+        }
+        if wrong.is_empty() { Ok(query) } else { Err(wrong) }
+    }
+
+    fn set(&mut self, name: &str, value: &str, now: u64) -> Result<(), String> {
+        if value.len() > VALUE_LIMIT {
+            return Err(format!("longer than {VALUE_LIMIT} bytes"));
+        }
+        match name {
+            "type" => {
+                let kinds = [Kind::Blocked, Kind::Accepted].map(|kind| (kind.name(), kind));
+                self.kind = Some(one_of(value, &kinds)?);
+            }
+            "since" => self.since = Some(when::read(value, now)?),
+            "until" => self.until = Some(when::read(value, now)?),
+            "direction" => {
+                let directions = ["inbound", "outgoing"].map(|name| (name, name.to_owned()));
+                self.direction = Some(one_of(value, &directions)?);
+            }
+            "status" => {
+                self.statuses = each_of(value, &Status::ALL.map(|status| (status.name(), status)))?;
+            }
+            "stage" => self.stages = each_of(value, &stages())?,
+            "reason" => self.reasons = each_of(value, &reasons())?,
+            "ip" => self.net = Some(net(value)?),
+            "country" => self.countries = list(value).map(country).collect::<Result<_, _>>()?,
+            "sender" => self.sender = Some(Pattern::new(value)),
+            "recipient" => self.recipient = Some(Pattern::new(value)),
+            "reference" => self.reference = Some(value.to_ascii_uppercase()),
+            "text" => self.words = value.split_whitespace().map(str::to_lowercase).collect(),
+            "before" => self.before = Some(cursor(value)?),
+            "after" => self.after = Some(cursor(value)?),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=PAGE_LIMIT).contains(limit));
+                self.limit = limit.ok_or_else(|| format!("a number from 1 to {PAGE_LIMIT}"))?;
+            }
+            _ => return Err(format!("no such part of a search; there are {}", NAMES.join(", "))),
+        }
+        Ok(())
+    }
+
+    /// Whether a record is wanted; what the query means, wherever records are kept.
+    #[must_use]
+    pub fn matches(&self, record: &Record) -> bool {
+        self.kind.is_none_or(|kind| record.kind == kind)
+            && self.since.is_none_or(|since| record.time >= since)
+            && self.until.is_none_or(|until| record.time < until)
+            && self.direction.as_ref().is_none_or(|direction| record.direction == *direction)
+            && (self.statuses.is_empty() || self.statuses.contains(&record.status))
+            && (self.stages.is_empty() || self.stages.contains(&record.stage))
+            && (self.reasons.is_empty() || self.reasons.contains(&record.reason))
+            && self.net.is_none_or(|net| net.contains(&record.ip.to_canonical()))
+            && (self.countries.is_empty() || self.has_country(record))
+            && is_meant(self.sender.as_ref(), record.sender.as_deref())
+            && is_meant(self.recipient.as_ref(), record.recipient.as_deref())
+            && self.reference.as_ref().is_none_or(|wanted| {
+                [&record.reference, &record.session].into_iter().flatten().any(|is| is == wanted)
+            })
+            && (self.words.is_empty() || self.has_words(record))
+    }
+
+    fn has_country(&self, record: &Record) -> bool {
+        let country = record.country.as_deref().unwrap_or(NO_COUNTRY);
+        self.countries.iter().any(|wanted| wanted == country)
+    }
+
+    fn has_words(&self, record: &Record) -> bool {
+        let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
+        let texts = [lower(&record.subject), lower(&record.message_id)];
+        self.words.iter().all(|word| texts.iter().flatten().any(|text| text.contains(word)))
+    }
+}
+
+fn is_meant(pattern: Option<&Pattern>, address: Option<&str>) -> bool {
+    match (pattern, address) {
+        (None, _) => true,
+        (Some(pattern), Some(address)) => pattern.matches(address),
+        (Some(_), None) => false,
+    }
+}
+
+fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn one_of<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
+    let found = known.iter().find(|(name, _)| *name == value);
+    found.map(|(_, item)| item.clone()).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        format!("`{value}` is none of {}", names.join(", "))
+    })
+}
+
+fn each_of<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<Vec<T>, String> {
+    list(value).map(|item| one_of(item, known)).collect()
+}
+
+/// The names of stages that records have.
+#[must_use]
+pub(super) fn stages() -> Vec<(&'static str, String)> {
+    let names = std::iter::once("syn").chain(Stage::ALL.iter().map(|stage| stage.name()));
+    names.map(|name| (name, name.to_owned())).collect()
+}
+
+/// The names of reasons that records have.
+#[must_use]
+pub(super) fn reasons() -> Vec<(&'static str, String)> {
+    use filter_common::{Disposition, Reason as Syn};
+    let dropped = Syn::ALL.iter().filter(|reason| reason.disposition() == Disposition::Drop);
+    let names = dropped.map(|reason| reason.name());
+    let mut names: Vec<_> = names.chain(Reason::ALL.iter().map(|reason| reason.name())).collect();
+    names.push("accepted");
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| (name, name.to_owned())).collect()
+}
+
+fn cursor(value: &str) -> Result<Cursor, String> {
+    value.parse().map_err(|_| format!("`{value}` is no cursor: those of `id` and `next` are"))
+}
+
+fn net(value: &str) -> Result<IpNet, String> {
+    let net = match value.parse::<IpAddr>() {
+        Ok(ip) => Ok(IpNet::from(ip.to_canonical())),
+        Err(_) => value.parse::<IpNet>(),
+    };
+    let net = net.map_err(|_| {
+        format!("`{value}` is neither an address nor a network, such as 192.0.2.0/24")
+    })?;
+    // `::ffff:192.0.2.0/120` is 192.0.2.0/24, as everywhere.
+    let net = match net {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
+            Some(v4) => IpNet::new(v4.into(), v6.prefix_len() - 96).unwrap_or(net),
+            None => net,
+        },
+        _ => net,
+    };
+    Ok(net.trunc())
+}
+
+fn country(value: &str) -> Result<String, String> {
+    if value.eq_ignore_ascii_case(NO_COUNTRY) {
+        return Ok(NO_COUNTRY.to_owned());
+    }
+    let code = value.to_ascii_uppercase().parse::<CountryCode>();
+    code.map(|code| code.to_string())
+        .map_err(|_| format!("`{value}` is no country code of two letters, and not `{NO_COUNTRY}`"))
+}
+
+/// Cursors in JSON are text: JavaScript's numbers have 53 bits.
+pub(super) mod cursor_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        cursor: &super::Cursor,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_str(cursor)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<super::Cursor, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+pub(super) mod cursor_option {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        cursor: &Option<super::Cursor>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match cursor {
+            Some(cursor) => to.collect_str(cursor),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<super::Cursor>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let ip = "192.0.2.7".parse().unwrap();
+        Record {
+            country: Some("DE".to_owned()),
+            sender: Some("Anna@example.org".to_owned()),
+            recipient: Some("bob@example.com".to_owned()),
+            reference: Some("01ABC-1".to_owned()),
+            session: Some("01ABC".to_owned()),
+            subject: Some("Größe of the Invoice".to_owned()),
+            message_id: Some("x1@example.org".to_owned()),
+            ..Record::new(1_000_000, ip, Status::Permanent, "connection", "blocked_ip")
+        }
+    }
+
+    fn read(parts: &[(&str, &str)]) -> Result<Query, Vec<BadQuery>> {
+        Query::read(parts.iter().copied(), 2_000_000)
+    }
+
+    #[test]
+    fn each_part_chooses() {
+        for (name, meant, not_meant) in [
+            ("type", "blocked", "accepted"),
+            ("since", "1000s", "999s"),
+            ("until", "999s", "1000s"),
+            ("direction", "inbound", "outgoing"),
+            ("status", "permanent", "temporary,dropped"),
+            ("stage", "syn,connection", "spf"),
+            ("reason", "blocked_ip,blocked_country", "spf_refused"),
+            ("ip", "192.0.2.0/24", "192.0.2.8"),
+            ("country", "at,de", "none"),
+            ("sender", "*@example.org", "<>"),
+            ("recipient", "bob@*", "*@example.org"),
+            ("reference", "01abc", "01ABC-2"),
+            ("text", "GRÖSSE", "invoice letter"),
+            ("text", "invoice x1@", "invoices"),
+        ] {
+            // ß has no single capital: what people write is folded as they wrote it.
+            let meant = if meant == "GRÖSSE" { "GRÖßE" } else { meant };
+            assert!(read(&[(name, meant)]).unwrap().matches(&record()), "{name}={meant}");
+            let query = read(&[(name, not_meant)]).unwrap();
+            assert!(!query.matches(&record()), "{name}={not_meant}");
+        }
+        assert!(read(&[("sender", "")]).unwrap().matches(&record()));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said() {
+        let wrong = read(&[
+            ("type", "spam"),
+            ("since", "yesterday"),
+            ("country", "Germany"),
+            ("ip", "192.0.2.0/33"),
+            ("reason", "blocked_ip,because"),
+            ("limit", "0"),
+            ("before", "x"),
+            ("colour", "red"),
+            ("text", &"x".repeat(501)),
+        ])
+        .unwrap_err();
+        let names: Vec<_> = wrong.iter().map(|wrong| wrong.name.as_str()).collect();
+        let all = ["type", "since", "country", "ip", "reason", "limit", "before", "colour", "text"];
+        assert_eq!(names, all);
+        assert!(wrong[4].message.starts_with("`because` is none of accepted, "));
+        let wrong = read(&[("since", "1h"), ("until", "2h")]).unwrap_err();
+        assert_eq!(wrong[0].to_string(), "until: the search ends before it begins");
+    }
+
+    #[test]
+    fn a_mapped_address_is_its_ipv4_address() {
+        for ip in ["::ffff:192.0.2.7", "::ffff:192.0.2.0/120"] {
+            assert!(read(&[("ip", ip)]).unwrap().matches(&record()));
+        }
+    }
+}

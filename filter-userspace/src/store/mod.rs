@@ -1,0 +1,180 @@
+//! Where records are kept: a folder of SQLite files, written by one thread and read
+//! by whoever searches.
+//!
+//! Entries come in by [`Store::add`], which never waits; pages of records go out. A
+//! file holds a day or [`Options::file_rows`] records, whichever is less, so that what
+//! is old goes by removing a file, and no vacuum is ever needed. [`writer`] fills the
+//! newest, [`reader`] searches them from the newest on, [`files`] knows which there
+//! are. May import `record` and the clocks of `io`.
+
+mod files;
+mod reader;
+mod schema;
+mod sqlite;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use self::sqlite::SqliteStore;
+use crate::io::clock;
+use crate::record::{Change, Page, Query, Record, Summary};
+
+/// Removes what is kept in a folder, and the folder if nothing else is in it.
+pub fn remove(folder: &Path) {
+    files::remove_all(folder);
+}
+
+/// Where records go and are found. An engine for many edges would be another one.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Takes an entry, now or never: what there is no room for is counted.
+    fn add(&self, entry: Entry);
+
+    /// The newest records of a query; blocks while files are read.
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be read, or the search takes too long.
+    fn search(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// The newest changes that operators made, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be read.
+    fn changes(&self, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// What happened from a time to another (milliseconds of the Unix epoch), summed
+    /// up in steps.
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be read.
+    fn summary(&self, since: u64, until: u64) -> Result<Summary, StoreError>;
+
+    /// How it is.
+    fn health(&self) -> Health;
+
+    /// Waits until what came before is written, at most for `patience`; says whether
+    /// it was.
+    fn flush(&self, patience: Duration) -> bool;
+}
+
+/// What is kept.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// What became of a recipient, or of SYNs: those of a source, reason and minute
+    /// become one.
+    Record(Box<Record>),
+    /// What an operator changed.
+    Change(Change),
+    /// What the packet filter counted since the last time.
+    Frames(u64, Vec<Frames>),
+}
+
+/// Frames that the packet filter counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// The reason.
+    pub reason: String,
+    /// `ipv4`, `ipv6` or `other`.
+    pub family: String,
+    /// How many.
+    pub frames: u64,
+}
+
+impl Entry {
+    /// When it was: milliseconds of the Unix epoch.
+    const fn time(&self) -> u64 {
+        match self {
+            Self::Record(record) => record.time,
+            Self::Change(change) => change.time,
+            Self::Frames(time, _) => *time,
+        }
+    }
+}
+
+/// How a store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why nothing can be written; none when it can.
+    pub error: Option<String>,
+    /// Entries that found no room.
+    pub lost: u64,
+    /// Entries written since the start.
+    pub written: u64,
+    /// Records that are kept.
+    pub records: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
+}
+
+/// How records are kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder.
+    pub folder: PathBuf,
+    /// For how long.
+    pub age: Duration,
+    /// In how many bytes; the oldest go first.
+    pub bytes: u64,
+    /// The most records of one file.
+    pub file_rows: u64,
+    /// The entries that may wait to be written.
+    pub queue: usize,
+    /// The time: milliseconds of the Unix epoch.
+    pub clock: fn() -> u64,
+}
+
+impl Options {
+    /// The usual ones.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            age: Duration::from_secs(90 * 86_400),
+            bytes: 10 << 30,
+            file_rows: 500_000,
+            queue: 65_536,
+            clock: clock::unix_ms,
+        }
+    }
+}
+
+/// Why records cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The search was cut off.
+    #[error("the search took longer than {} s: narrow it, by a time range for example", .0.as_secs())]
+    TooLong(Duration),
+    /// A file cannot be used.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        error: String,
+        /// Whether it is no longer a file of SQLite's.
+        damaged: bool,
+    },
+}
+
+impl StoreError {
+    fn of(path: &Path, error: impl fmt::Display) -> Self {
+        Self::File { path: path.to_owned(), error: error.to_string(), damaged: false }
+    }
+
+    fn sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let damaged = matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase));
+        Self::File { path: path.to_owned(), error: error.to_string(), damaged }
+    }
+
+    const fn is_damage(&self) -> bool {
+        matches!(self, Self::File { damaged: true, .. })
+    }
+}

@@ -1,0 +1,186 @@
+//! The store itself: a queue in front of the writer, and readers for searches.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::files::RecordFile;
+use super::reader::Reader;
+use super::writer::Writer;
+use super::{Entry, Health, Options, Store, StoreError};
+use crate::record::{Change, Page, Query, Summary};
+
+/// The readers that are kept between searches.
+const READERS: usize = 4;
+
+/// Records in SQLite files.
+#[derive(Debug)]
+pub struct SqliteStore {
+    options: Options,
+    shared: Arc<Shared>,
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    readers: Mutex<Vec<Reader>>,
+}
+
+/// What the writer is told.
+pub(super) enum Job {
+    Entry(Entry),
+    /// To say when what came before is written.
+    Flush(SyncSender<()>),
+}
+
+/// What the writer tells.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// The oldest first.
+    files: RwLock<Vec<RecordFile>>,
+    /// Whether the folder was looked at.
+    pub(super) is_known: AtomicBool,
+    pub(super) ending: AtomicBool,
+    pub(super) lost: AtomicU64,
+    pub(super) written: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+impl SqliteStore {
+    /// Looks into the folder and starts the writer; what is wrong with the folder is
+    /// said by [`Store::health`], and tried again every second.
+    #[must_use]
+    pub fn start(options: Options) -> Self {
+        let (queue, jobs) = sync_channel(options.queue);
+        let shared = Arc::new(Shared::default());
+        let mut writer = Writer::new(options.clone(), shared.clone());
+        // What is there is found by the first search.
+        writer.take(&[]);
+        let thread = Some(thread::spawn(move || writer.run(&jobs)));
+        Self { options, shared, queue: Some(queue), thread, readers: Mutex::default() }
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&mut Reader, &[RecordFile]) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let readers = || self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = readers().pop().unwrap_or_default();
+        let files = self.shared.files();
+        let result = read(&mut reader, &files);
+        // After a failure its connections are not trusted any more.
+        let mut readers = readers();
+        if result.is_ok() && readers.len() < READERS {
+            readers.push(reader);
+        }
+        result
+    }
+}
+
+impl Store for SqliteStore {
+    fn add(&self, entry: Entry) {
+        let Some(queue) = &self.queue else { return };
+        match queue.try_send(Job::Entry(entry)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn search(&self, query: &Query) -> Result<Page, StoreError> {
+        // A file is removed when all of it is too old; its old part is not shown.
+        let age = u64::try_from(self.options.age.as_millis()).unwrap_or(u64::MAX);
+        let oldest = (self.options.clock)().saturating_sub(age);
+        let since = Some(query.since.map_or(oldest, |since| since.max(oldest)));
+        let query = Query { since, ..query.clone() };
+        self.read(|reader, files| reader.search(files, &query))
+    }
+
+    fn changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.read(|reader, files| reader.changes(files, limit))
+    }
+
+    fn summary(&self, since: u64, until: u64) -> Result<Summary, StoreError> {
+        self.read(|reader, files| reader.summary(files, Summary::of(since, until)))
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            lost: self.shared.lost.load(Ordering::Relaxed),
+            written: self.shared.written.load(Ordering::Relaxed),
+            records: self.shared.files().iter().map(|file| file.records).sum(),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn flush(&self, patience: Duration) -> bool {
+        let Some(queue) = &self.queue else { return false };
+        let (sender, done) = sync_channel(1);
+        // Behind a full queue there is nothing to wait for.
+        queue.try_send(Job::Flush(sender)).is_ok() && done.recv_timeout(patience).is_ok()
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Writes what waits, if it can be written.
+    fn drop(&mut self) {
+        self.shared.ending.store(true, Ordering::Release);
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked has said so.
+            _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn files(&self) -> Vec<RecordFile> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn newest(&self) -> Option<RecordFile> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<RecordFile>)) {
+        change(&mut self.files.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn know(&self, found: Vec<RecordFile>) {
+        self.change(|files| *files = found);
+        self.is_known.store(true, Ordering::Release);
+    }
+
+    pub(super) fn push(&self, file: RecordFile) {
+        self.change(|files| files.push(file));
+    }
+
+    pub(super) fn pop(&self) {
+        self.change(|files| _ = files.pop());
+    }
+
+    pub(super) fn remove_oldest(&self) {
+        self.change(|files| _ = files.remove(0));
+    }
+
+    pub(super) fn replace_newest(&self, file: RecordFile) {
+        self.change(|files| {
+            if let Some(newest) = files.last_mut() {
+                *newest = file;
+            }
+        });
+    }
+
+    pub(super) fn set_error(&self, error: Option<String>) {
+        let mut known = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != error {
+            match &error {
+                Some(error) => tracing::error!("records cannot be written: {error}"),
+                None => tracing::info!("records are written again"),
+            }
+            *known = error;
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The store against what it stands for: all records in memory, gone through one by
+//! one.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::io::clock;
+use crate::record::{Kind, Status, Stored};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn options(folder: &Path) -> Options {
+    Options { file_rows: 40, ..Options::new(folder.to_owned()) }
+}
+
+/// A record of the test's small world.
+fn record(n: u64, time: u64) -> Record {
+    let ip = IpAddr::V4(u32::try_from(0xc000_0200 + n % 300).unwrap_or(0).into());
+    let (status, stage, reason) = match n % 5 {
+        0 => (Status::Delivered, "backend", "accepted"),
+        1 => (Status::Permanent, "connection", "blocked_ip"),
+        2 => (Status::Temporary, "reputation", "dynamic_reputation"),
+        3 => (Status::Permanent, "backend", "backend_refused"),
+        _ => (Status::Permanent, "data", "too_large"),
+    };
+    Record {
+        country: (!n.is_multiple_of(3))
+            .then(|| ["DE", "AT"][usize::from(n.is_multiple_of(2))].to_owned()),
+        sender: (!n.is_multiple_of(7)).then(|| format!("User{}@mail{}.Example.org", n % 11, n % 4)),
+        recipient: (!n.is_multiple_of(6)).then(|| format!("box{}@example.com", n % 13)),
+        subject: n.is_multiple_of(2).then(|| format!("Invoice number {}", n % 17)),
+        message_id: n.is_multiple_of(2).then(|| format!("{n}.abc@mail.example.org")),
+        reference: Some(format!("{n:04}-1")),
+        session: Some(format!("{n:04}")),
+        reply: Some("550 5.7.1 no".to_owned()),
+        size: n,
+        ..Record::new(time, ip, status, stage, reason)
+    }
+}
+
+fn add(store: &SqliteStore, record: &Record) {
+    store.add(Entry::Record(Box::new(record.clone())));
+}
+
+fn settle(store: &SqliteStore) {
+    assert!(store.flush(PATIENCE), "{:?}", store.health());
+}
+
+/// All pages of a query, and how many there were.
+fn all(store: &SqliteStore, query: &Query) -> (Vec<Stored>, usize) {
+    let mut found = Vec::new();
+    let mut query = query.clone();
+    for pages in 1.. {
+        let page = store.search(&query).unwrap();
+        assert!(page.records.len() <= query.limit);
+        found.extend(page.records);
+        let Some(next) = page.next else { return (found, pages) };
+        query.before = Some(next);
+    }
+    unreachable!("pages do not end")
+}
+
+fn parts() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let known = [
+        ("type", "blocked"),
+        ("type", "accepted"),
+        ("status", "temporary,delivered"),
+        ("stage", "backend"),
+        ("reason", "blocked_ip,too_large"),
+        ("ip", "192.0.2.0/28"),
+        ("ip", "192.0.2.7"),
+        ("country", "de"),
+        ("country", "none,at"),
+        ("sender", "*@mail1.example.org"),
+        ("sender", "*.example.org"),
+        ("sender", "user3@*"),
+        ("sender", "user3@mail3.example.org"),
+        ("sender", "*r1*"),
+        ("recipient", "box1@example.com"),
+        ("recipient", "*x1*"),
+        ("reference", "0042"),
+        ("text", "invoice 12"),
+        ("text", "nothing"),
+        ("direction", "inbound"),
+        ("direction", "outgoing"),
+        ("limit", "7"),
+        ("limit", "1"),
+    ];
+    proptest::sample::subsequence(known.to_vec(), 0..4)
+}
+
+#[test]
+fn a_search_finds_what_going_through_all_records_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::start(options(folder.path()));
+    let now = clock::unix_ms();
+    // Two records a millisecond, and a clock that is set back in the middle.
+    let times = |n: u64| now - 100_000 + n / 2 - if n >= 200 { 5_000 } else { 0 };
+    let records: Vec<_> = (0..400).map(|n| record(n, times(n))).collect();
+    for part in records.chunks(50) {
+        part.iter().for_each(|record| add(&store, record));
+        settle(&store);
+    }
+    assert!(fs::read_dir(folder.path()).unwrap().count() > 5);
+    let newest_first: Vec<_> = records.iter().rev().cloned().collect();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(400));
+    let cases = (parts(), 0..4_u64, 0..3_u64);
+    runner
+        .run(&cases, |(parts, since, until)| {
+            let query = Query::read(parts, now).unwrap();
+            let query = Query {
+                since: (since > 0).then(|| times(100 * since)),
+                until: (until > 0).then(|| times(150 * until)),
+                ..query
+            };
+            let (found, pages) = all(&store, &query);
+            let found: Vec<_> = found.into_iter().map(|stored| stored.record).collect();
+            let meant: Vec<_> =
+                newest_first.iter().filter(|record| query.matches(record)).cloned().collect();
+            prop_assert_eq!(pages, meant.len().div_ceil(query.limit).max(1));
+            prop_assert_eq!(found, meant);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn records_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::unix_ms();
+    let mut ids = Vec::new();
+    for round in 0..5 {
+        let store = SqliteStore::start(options(folder.path()));
+        for n in 0..30 {
+            add(&store, &record(30 * round + n, now));
+        }
+        settle(&store);
+        let (found, _) = all(&store, &Query::default());
+        assert_eq!(found.len() as u64, 30 * (round + 1));
+        assert_eq!(store.health().records, 30 * (round + 1));
+        ids = found.into_iter().map(|stored| stored.id).collect();
+    }
+    assert!(ids.is_sorted_by(|a, b| a > b));
+}
+
+#[test]
+fn dropped_syns_of_a_minute_are_one_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::start(options(folder.path()));
+    let minute = clock::unix_ms() / 60_000 * 60_000 - 120_000;
+    let dropped = |time, address: &str, reason, count| Record {
+        count,
+        ..Record::new(time, address.parse().unwrap(), Status::Dropped, "syn", reason)
+    };
+    for second in 0..90_u64 {
+        add(&store, &dropped(minute + second * 1000, "192.0.2.1", "blocked_ip", 10));
+        add(&store, &dropped(minute + second * 1000, "2001:db8::1", "blocked_ip", 1));
+        if second % 30 == 0 {
+            add(&store, &dropped(minute + second * 1000, "192.0.2.1", "rate_limit", 3));
+            settle(&store);
+        }
+    }
+    settle(&store);
+    let (found, _) = all(&store, &Query::default());
+    let counts: Vec<_> =
+        found.iter().map(|stored| (stored.record.reason.as_str(), stored.record.count)).collect();
+    assert_eq!(
+        counts,
+        [
+            ("rate_limit", 3),
+            ("blocked_ip", 30),
+            ("blocked_ip", 300),
+            ("rate_limit", 6),
+            ("blocked_ip", 60),
+            ("blocked_ip", 600),
+        ]
+    );
+    assert_eq!(found[0].record.kind, Kind::Blocked);
+}
+
+#[test]
+fn what_is_old_or_too_much_goes() {
+    static NOW: AtomicU64 = AtomicU64::new(1_795_000_000_000);
+    const DAY: u64 = 86_400_000;
+    let clock = || NOW.load(Ordering::Relaxed);
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { clock, ..options(folder.path()) };
+    let kept = |age: u64, bytes: u64| {
+        let age = Duration::from_millis(age);
+        let store = SqliteStore::start(Options { age, bytes, ..options.clone() });
+        add(&store, &record(NOW.load(Ordering::Relaxed) / DAY, NOW.load(Ordering::Relaxed)));
+        settle(&store);
+        let found = all(&store, &Query::default()).0;
+        found.into_iter().map(|stored| stored.record.time / DAY).collect::<Vec<_>>()
+    };
+    let first = NOW.load(Ordering::Relaxed) / DAY;
+    let mut days = Vec::new();
+    for day in 0..10 {
+        NOW.store((first + day) * DAY + 1000, Ordering::Relaxed);
+        days.insert(0, first + day);
+        assert_eq!(kept(100 * DAY, u64::MAX), days);
+    }
+    let files = || fs::read_dir(folder.path()).unwrap().count();
+    assert!(files() >= 10);
+    NOW.store((first + 10) * DAY + 1000, Ordering::Relaxed);
+    assert_eq!(kept(3 * DAY, u64::MAX), [first + 10, first + 9, first + 8, first + 7]);
+    assert!(files() <= 15, "{}", files());
+    NOW.store((first + 11) * DAY + 1000, Ordering::Relaxed);
+    // What was there before goes at once; the newest file is never too much.
+    assert_eq!(kept(100 * DAY, 1).first(), Some(&(first + 11)));
+    NOW.store((first + 11) * DAY + 2000, Ordering::Relaxed);
+    assert_eq!(kept(100 * DAY, 1), [first + 11, first + 11]);
+}
+
+#[test]
+fn a_damaged_file_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::unix_ms();
+    let write = |n| {
+        let store = SqliteStore::start(options(folder.path()));
+        add(&store, &record(n, now));
+        settle(&store);
+        all(&store, &Query::default()).0.len()
+    };
+    assert_eq!(write(0), 1);
+    let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    fs::write(&file, "no database at all, but long enough to be looked at".repeat(100)).unwrap();
+    assert_eq!(write(1), 1);
+    assert_eq!(write(2), 2);
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().any(|name| name.to_string_lossy().ends_with(".damaged")));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_alarm_until_it_can() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("record");
+    // A file where the folder should be stops root too.
+    fs::write(&folder, "").unwrap();
+    let store = SqliteStore::start(Options { queue: 10, ..options(&folder) });
+    let wait_for = |is_broken| {
+        let start = Instant::now();
+        while store.health().error.is_some() != is_broken {
+            assert!(start.elapsed() < PATIENCE, "{:?}", store.health());
+            thread::sleep(Duration::from_millis(20));
+        }
+        store.health()
+    };
+    add(&store, &record(0, clock::unix_ms()));
+    assert!(wait_for(true).error.is_some_and(|error| error.contains("record")));
+    for n in 1..40 {
+        add(&store, &record(n, clock::unix_ms()));
+    }
+    assert!(!store.flush(Duration::from_millis(100)));
+    let lost = store.health().lost;
+    assert!((25..40).contains(&lost), "{lost}");
+    fs::remove_file(&folder).unwrap();
+    wait_for(false);
+    settle(&store);
+    assert_eq!(all(&store, &Query::default()).0.len() as u64, 40 - lost);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn changes_are_kept_and_a_newer_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::start(options(folder.path()));
+    for n in 0..100 {
+        let who = format!("uid {n}");
+        let (what, outcome) = ("block 192.0.2.1".to_owned(), "done".to_owned());
+        store.add(Entry::Change(Change { time: clock::unix_ms(), who, what, outcome }));
+        add(&store, &record(n, clock::unix_ms()));
+    }
+    settle(&store);
+    let changes = store.changes(3).unwrap();
+    assert_eq!(
+        changes.iter().map(|change| change.who.as_str()).collect::<Vec<_>>(),
+        ["uid 99", "uid 98", "uid 97"]
+    );
+    drop(store);
+    let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let error = schema::open(&file).unwrap_err().to_string();
+    assert!(error.ends_with("of a newer mxdp: version 99, and this one knows 1"), "{error}");
+    let store = SqliteStore::start(options(folder.path()));
+    add(&store, &record(0, clock::unix_ms()));
+    settle(&store);
+    assert!(file.exists());
+}

@@ -1,0 +1,269 @@
+//! The thread that writes: entries in batches, each one transaction.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::files::{self, DAY, RecordFile, TIME_SHIFT};
+use super::sqlite::{Job, Shared};
+use super::{Entry, Options, StoreError, schema};
+use crate::record::{Record, Status};
+
+/// How long entries wait for others to be written with.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// The most entries of one transaction.
+const BATCH: usize = 8_192;
+
+/// How long it waits after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often old files are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// The sources of dropped SYNs that may share a record within a minute.
+const FOLDED: usize = 65_536;
+
+pub(super) struct Writer {
+    options: Options,
+    shared: Arc<Shared>,
+    /// The newest file, while it is open.
+    open: Option<Connection>,
+    /// The number of the newest record.
+    last: u64,
+    folded: Folded,
+    kept_house: Option<Instant>,
+}
+
+/// The records of the minute that count dropped SYNs.
+#[derive(Default)]
+struct Folded {
+    minute: u64,
+    records: HashMap<(IpAddr, String), u64>,
+}
+
+impl Writer {
+    pub(super) fn new(options: Options, shared: Arc<Shared>) -> Self {
+        let folded = Folded::default();
+        Self { options, shared, open: None, last: 0, folded, kept_house: None }
+    }
+
+    /// Takes jobs until nobody can send any.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut batch = Vec::new();
+        let mut waiting = Vec::new();
+        loop {
+            let ended = !gather(jobs, &mut batch, &mut waiting);
+            while !self.take(&batch) {
+                if ended || self.shared.ending.load(Ordering::Acquire) {
+                    self.shared.lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                    break;
+                }
+                // Meanwhile the queue fills, and what finds no room is counted.
+                thread::sleep(PAUSE);
+            }
+            batch.clear();
+            for sender in waiting.drain(..) {
+                // Whoever asked may have gone.
+                _ = sender.send(());
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Writes a batch, whole or not at all, and says whether it did.
+    pub(super) fn take(&mut self, batch: &[Entry]) -> bool {
+        let result = self.keep_house().and_then(|()| self.write(batch));
+        let error = match &result {
+            Ok(()) => None,
+            Err(error) => {
+                self.give_up_file(error);
+                Some(error.to_string())
+            }
+        };
+        self.shared.set_error(error);
+        if result.is_ok() {
+            self.shared.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
+        result.is_ok()
+    }
+
+    fn write(&mut self, batch: &[Entry]) -> Result<(), StoreError> {
+        let Some(first) = batch.first() else { return Ok(()) };
+        let file = self.newest(first.time())?;
+        let Some(connection) = self.open.as_mut() else { return Ok(()) };
+        let wrong = |error: rusqlite::Error| StoreError::sqlite(&file.path, &error);
+        let mut after = file.clone();
+        after.last = self.last;
+        let transaction = connection.transaction().map_err(wrong)?;
+        for entry in batch {
+            let written = match entry {
+                Entry::Frames(time, frames) => schema::write_frames(&transaction, *time, frames),
+                Entry::Change(change) => {
+                    schema::write_change(&transaction, after.next_id(change.time), change)
+                }
+                Entry::Record(record) => match self.folded.of(record) {
+                    Some(id) => schema::add_count(&transaction, id, record),
+                    None => {
+                        let id = after.next_id(record.time);
+                        self.folded.add(record, id);
+                        after.records += 1;
+                        schema::write(&transaction, id, record)
+                    }
+                },
+            };
+            written.map_err(wrong)?;
+        }
+        if after.skew != file.skew {
+            let skew = i64::try_from(after.skew).unwrap_or(i64::MAX);
+            let set = "UPDATE meta SET value = ? WHERE key = 'skew'";
+            transaction.execute(set, [skew]).map_err(wrong)?;
+        }
+        transaction.commit().map_err(wrong)?;
+        self.last = after.last;
+        self.shared.replace_newest(after);
+        Ok(())
+    }
+
+    /// The file that takes records from a time on, open.
+    fn newest(&mut self, time: u64) -> Result<RecordFile, StoreError> {
+        if let Some(newest) = self.shared.newest() {
+            let age = time.saturating_sub(newest.first >> TIME_SHIFT);
+            if newest.records < self.options.file_rows && age < DAY {
+                if self.open.is_none() {
+                    self.open = Some(schema::open(&newest.path)?);
+                }
+                return Ok(newest);
+            }
+            self.seal(newest);
+        }
+        let first = (time << TIME_SHIFT).max(self.last + 1);
+        let path = files::path(&self.options.folder, first);
+        self.open = Some(schema::open(&path)?);
+        // The first record may have the number itself.
+        let last = first - 1;
+        self.last = last;
+        let file = RecordFile { path, first, last, skew: 0, records: 0 };
+        self.shared.push(file.clone());
+        Ok(file)
+    }
+
+    /// Closes a file that is full.
+    fn seal(&mut self, file: RecordFile) {
+        self.folded = Folded::default();
+        let Some(connection) = self.open.take() else { return };
+        // Beside this thread: the index becomes one piece, which takes seconds.
+        thread::spawn(move || {
+            let finish = "INSERT INTO terms (terms) VALUES ('optimize'); \
+                          PRAGMA wal_checkpoint (TRUNCATE);";
+            if let Err(error) = connection.execute_batch(finish) {
+                tracing::warn!("{}: {error}", file.path.display());
+            }
+        });
+    }
+
+    /// After a failure: what is in memory may not be what is in the file.
+    fn give_up_file(&mut self, error: &StoreError) {
+        self.open = None;
+        self.folded = Folded::default();
+        if error.is_damage()
+            && let Some(newest) = self.shared.newest()
+        {
+            tracing::error!("{error}; it is put aside, and a new file begun");
+            files::put_aside(&newest.path);
+            self.shared.pop();
+        }
+        self.kept_house = None;
+    }
+
+    /// Finds the files that are there, once; removes what is too old or too much.
+    fn keep_house(&mut self) -> Result<(), StoreError> {
+        if self.kept_house.is_some_and(|when| when.elapsed() < HOUSEKEEPING) {
+            return Ok(());
+        }
+        if !self.shared.is_known.load(Ordering::Acquire) {
+            files::make_folder(&self.options.folder)?;
+            let (found, errors) = files::list(&self.options.folder)?;
+            for error in errors {
+                tracing::error!("{error}");
+            }
+            self.last = found.last().map_or(0, |file| file.last);
+            self.shared.know(found);
+        }
+        self.kept_house = Some(Instant::now());
+        let mut files = self.shared.files();
+        let mut sizes: Vec<_> = files.iter().map(|file| files::bytes(&file.path)).collect();
+        let oldest_kept = (self.options.clock)().saturating_sub(millis(self.options.age));
+        // The newest is being written.
+        while files.len() > 1 {
+            let is_old = files[0].last >> TIME_SHIFT < oldest_kept;
+            if !is_old && sizes.iter().sum::<u64>() <= self.options.bytes {
+                break;
+            }
+            self.shared.remove_oldest();
+            files::remove(&files[0].path);
+            files.remove(0);
+            sizes.remove(0);
+        }
+        self.shared.bytes.store(sizes.iter().sum(), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Folded {
+    /// The record that counts such SYNs already.
+    fn of(&mut self, record: &Record) -> Option<u64> {
+        if record.status != Status::Dropped {
+            return None;
+        }
+        let minute = record.time / 60_000;
+        if minute != self.minute {
+            self.minute = minute;
+            self.records.clear();
+        }
+        self.records.get(&(record.ip, record.reason.clone())).copied()
+    }
+
+    fn add(&mut self, record: &Record, id: u64) {
+        if record.status == Status::Dropped && self.records.len() < FOLDED {
+            self.records.insert((record.ip, record.reason.clone()), id);
+        }
+    }
+}
+
+/// Waits for entries and gathers those that follow soon; says whether more can come.
+fn gather(
+    jobs: &Receiver<Job>,
+    batch: &mut Vec<Entry>,
+    waiting: &mut Vec<std::sync::mpsc::SyncSender<()>>,
+) -> bool {
+    let mut patience = HOUSEKEEPING;
+    let mut deadline = None;
+    while batch.len() < BATCH {
+        match jobs.recv_timeout(patience) {
+            Ok(Job::Entry(entry)) => batch.push(entry),
+            Ok(Job::Flush(sender)) => {
+                waiting.push(sender);
+                return true;
+            }
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        let now = Instant::now();
+        let end = *deadline.get_or_insert(now + GATHER);
+        patience = end.saturating_duration_since(now);
+    }
+    true
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
