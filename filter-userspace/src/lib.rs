@@ -17,3 +17,4 @@ pub mod runtime;
 pub mod smtp;
 pub mod spf;
 pub mod store;
+pub mod web;

@@ -129,6 +129,7 @@ fn status() -> Status {
             ipv6_prefixes: 0,
             ipv4_engine: None,
             ipv6_engine: None,
+            warnings: Vec::new(),
             runtime_entries: 0,
             enforcement: Vec::new(),
         },

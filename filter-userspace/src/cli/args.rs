@@ -205,6 +205,19 @@ pub(super) enum Verb {
     /// what one has left. Needs root.
     Detach,
 
+    /// Make a token for the page and the interface
+    ///
+    /// Prints the token, which is kept nowhere, and what to write into the
+    /// configuration: only its SHA-256 stands there.
+    Token {
+        /// Whose it is, for the record of changes
+        name: String,
+
+        /// What it permits
+        #[arg(long, value_enum, default_value_t = TokenRights::Read)]
+        rights: TokenRights,
+    },
+
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -219,6 +232,15 @@ pub(super) enum Verb {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+}
+
+/// What a token permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum TokenRights {
+    /// To look
+    Read,
+    /// To change lists too
+    Write,
 }
 
 #[derive(Debug, Subcommand)]
@@ -348,6 +370,7 @@ impl Arguments {
             Verb::Lookup { live: false, .. } => ("lookup without --live", None),
             Verb::Explain(Envelope { live: false, .. }) => ("explain without --live", None),
             Verb::Spf(_) => ("spf", None),
+            Verb::Token { .. } => ("token", None),
             Verb::Completions { .. } => ("completions", Some("a script")),
             Verb::Man { .. } => ("man", Some("roff")),
             _ => return self.refuse_mixed_addresses(),

@@ -9,10 +9,11 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::args::Arguments;
+use super::args::{Arguments, TokenRights};
 use super::error::{CliError, Exit};
 use super::help::page;
 use super::output::Output;
+use crate::web;
 
 /// Prints the completion script of a shell.
 pub(super) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, CliError> {
@@ -35,6 +36,35 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Result<Exit, Cl
     fs::create_dir_all(folder).map_err(failed)?;
     let written = write_all(&command, "", folder).map_err(failed)?;
     output.line(&format!("wrote {written} pages to {}", folder.display()))?;
+    Ok(Exit::Done)
+}
+
+/// Makes a token; nothing of it is kept.
+pub(super) fn token(
+    name: &str,
+    rights: TokenRights,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let token = web::new_token().map_err(CliError::system)?;
+    let sha256 = web::sha256_hex(&token);
+    let rights = match rights {
+        TokenRights::Read => "read",
+        TokenRights::Write => "write",
+    };
+    if output.json {
+        let made = serde_json::json!({
+            "name": name, "rights": rights, "token": token, "sha256": sha256,
+        });
+        output.object(&made)?;
+        return Ok(Exit::Done);
+    }
+    let name = toml::Value::String(name.to_owned());
+    output
+        .line(&format!("The token, for whoever is to have it; it is shown once:\n\n  {token}\n"))?;
+    output.line("In the configuration, and then restart mxdp:\n")?;
+    output.line(&format!(
+        "  [[web.tokens]]\n  name = {name}\n  rights = \"{rights}\"\n  sha256 = \"{sha256}\""
+    ))?;
     Ok(Exit::Done)
 }
 

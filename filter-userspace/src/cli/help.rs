@@ -239,6 +239,11 @@ pub(super) const PAGES: &[Page] = &[
         exits: ASKS,
     },
     Page {
+        verb: "token",
+        examples: &[("For a colleague who may change lists", "mxdp token anna --rights write")],
+        exits: &[Done, Failed, Usage],
+    },
+    Page {
         verb: "completions",
         examples: &[(
             "For bash",

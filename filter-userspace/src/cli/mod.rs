@@ -107,6 +107,7 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
         Verb::Explain(envelope) if !envelope.live => {
             explain::from_files(config_or_default, envelope, output)
         }
+        Verb::Token { name, rights } => generate::token(name, *rights, output),
         Verb::Spf(arguments) => spf::evaluate(config, arguments, output),
         Verb::Completions { shell } => generate::completions(*shell, output),
         Verb::Man { dir } => generate::man(dir.as_deref(), output),
@@ -166,6 +167,7 @@ fn ask(
         Verb::Run
         | Verb::Trial
         | Verb::Check
+        | Verb::Token { .. }
         | Verb::Spf(_)
         | Verb::Completions { .. }
         | Verb::Man { .. } => Ok(Exit::Usage),
@@ -181,6 +183,12 @@ fn socket_of(arguments: &Arguments) -> Result<PathBuf, CliError> {
         None => Ok(PathBuf::from(DEFAULT_SOCKET)),
         Some(config) => crate::offline::socket(config).map_err(CliError::configuration),
     }
+}
+
+/// A status to render in tests.
+#[cfg(test)]
+pub(crate) fn busy_status() -> crate::control::protocol::Status {
+    status::tests::busy(0)
 }
 
 fn start(config: &Path, mode: Mode) -> Result<Exit, CliError> {

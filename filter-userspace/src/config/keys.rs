@@ -15,7 +15,7 @@ use super::{
     Filter, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State,
     SynRates, Temporary,
 };
-use super::{record, reputation_keys};
+use super::{record, reputation_keys, web};
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
 use crate::smtp::address::Domain;
 
@@ -79,6 +79,7 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         control: control(root.section("control")),
         record: record::record(root.section("record"), &state.folder),
         state,
+        web: web::web(root.section("web"), folder),
         reload: reload(root.section("reload")),
         limits: limits(root.section("limits")),
         log: log(root.section("log")),

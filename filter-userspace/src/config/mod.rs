@@ -13,6 +13,7 @@ pub mod smtp;
 mod smtp_keys;
 #[cfg(test)]
 mod tests;
+pub mod web;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -64,6 +65,8 @@ pub struct Config {
     pub state: State,
     /// The record.
     pub record: record::RecordKeeping,
+    /// The page and the interface.
+    pub web: Option<web::Web>,
     /// Reloading.
     pub reload: Reload,
     /// Bounds on files.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::web::Rights;
 use super::*;
 
 const MINIMAL: &str = "[filter]\ninterfaces = [\"eth0\"]\n";
@@ -274,6 +275,12 @@ name = "good.example"
 codes = ["127.0.0.2"]
 weight = -20
 families = ["ipv6"]
+[web]
+listen = ["127.0.0.1:8025"]
+[[web.tokens]]
+name = "anna"
+rights = "write"
+sha256 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 "#;
 
 #[test]
@@ -291,6 +298,31 @@ fn the_smtp_side_is_read() {
     assert!(good.zones[0].v6 && !good.zones[0].v4);
     assert_eq!(smtp.zone_keys.len(), 1);
     assert_eq!(smtp.escalation.first.as_secs(), 300);
+    let web = config.web.expect("a page");
+    assert_eq!((web.loopback, web.tokens[0].rights), (Rights::Read, Rights::Write));
+    assert_eq!(web.tokens[0].sha256[..3], [0x00, 0x11, 0x22]);
+}
+
+#[test]
+fn a_page_that_others_reach_needs_tokens_and_tls() {
+    let outside = "[web]\nlisten = [\"192.0.2.1:443\"]\n";
+    let token = "[[web.tokens]]\nname = \"\"\nrights = \"all\"\nsha256 = \"zz\"\n";
+    let without = errors(&format!("{MINIMAL}{outside}"));
+    for expected in [
+        "web.listen: 192.0.2.1:443 is not on loopback, where nobody is let in without a token",
+        "web.listen: 192.0.2.1:443 is not on loopback, and tokens would be sent in the clear",
+    ] {
+        assert!(without.iter().any(|error| error.contains(expected)), "{expected}: {without:#?}");
+    }
+    let wrong = errors(&format!("{MINIMAL}{outside}plain = true\nchain = \"c\"\n{token}"));
+    for expected in [
+        "web.chain: and `web.key` go together",
+        "web.tokens.name: says whose token it is",
+        "web.tokens.rights: ",
+        "web.tokens.sha256: is 64 hexadecimal digits",
+    ] {
+        assert!(wrong.iter().any(|error| error.contains(expected)), "{expected}: {wrong:#?}");
+    }
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod mail;
 pub mod protocol;
 pub mod server;
 mod socket;
+mod state;

@@ -6,6 +6,7 @@
 //! client that misbehaves costs its own connection and nothing else.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -27,18 +28,31 @@ use crate::record::Change;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who sent a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The user id.
-    pub uid: u32,
-    /// The process id, if it is in a process namespace that this one sees.
-    pub pid: Option<i32>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A client of the control socket.
+    Socket {
+        /// The user id.
+        uid: u32,
+        /// The process id, if it is in a process namespace that this one sees.
+        pid: Option<i32>,
+    },
+    /// A client of the page or the interface.
+    Web {
+        /// The name of its token, or that it had none.
+        who: String,
+        /// Where it is.
+        address: IpAddr,
+    },
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}", self.uid)?;
-        self.pid.map_or(Ok(()), |pid| write!(f, ", pid {pid}"))
+        match self {
+            Self::Socket { uid, pid: None } => write!(f, "uid {uid}"),
+            Self::Socket { uid, pid: Some(pid) } => write!(f, "uid {uid}, pid {pid}"),
+            Self::Web { who, address } => write!(f, "{who} from {address}"),
+        }
     }
 }
 
@@ -158,7 +172,7 @@ enum Line {
 /// One connection: requests in sequence, each answered before the next is read.
 async fn converse(stream: UnixStream, desk: &Desk, patience: Duration) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
-    let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
+    let peer = Peer::Socket { uid: credentials.uid(), pid: credentials.pid() };
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -169,7 +183,7 @@ async fn converse(stream: UnixStream, desk: &Desk, patience: Duration) -> io::Re
         let (reply, goes_on) = match line {
             Line::End => return Ok(()),
             Line::Text(line) => match serde_json::from_slice(&line) {
-                Ok(request) => (desk.ask(request, peer).await, true),
+                Ok(request) => (desk.ask(request, peer.clone()).await, true),
                 Err(error) => (bad_request(format!("no request of mxdp's: {error}")), true),
             },
             // The rest of such a line is not worth reading.
@@ -215,9 +229,10 @@ impl Desk {
     pub async fn ask(&self, request: Request, peer: Peer) -> Reply<Value> {
         let change = request.change().map(|change| (change, describe(&request)));
         if let Some((_, request)) = &change {
-            tracing::info!(uid = peer.uid, pid = peer.pid, request, "asked");
+            tracing::info!(%peer, request, "asked");
         }
         let (reply, answer) = oneshot::channel();
+        let who = peer.to_string();
         let sent = self.requests.send(Incoming { request, peer, reply }).await;
         let reply = match (sent, answer.await) {
             (Ok(()), Ok(reply)) => reply,
@@ -231,12 +246,11 @@ impl Desk {
                 Reply::Ok(_) => "done".to_owned(),
                 Reply::Error(failure) => {
                     // `?` escapes what could start a line of its own.
-                    let (uid, pid) = (peer.uid, peer.pid);
-                    tracing::warn!(uid, pid, request, message = ?failure.message, "refused");
+                    tracing::warn!(peer = who, request, message = ?failure.message, "refused");
                     format!("refused: {}", failure.message)
                 }
             };
-            (self.audit)(Change { time: clock::unix_ms(), who: peer.to_string(), what, outcome });
+            (self.audit)(Change { time: clock::unix_ms(), who, what, outcome });
         }
         reply
     }

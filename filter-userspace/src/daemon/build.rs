@@ -56,6 +56,7 @@ impl Lists {
             class: "country".to_owned(),
             entries: countries.len() as u64,
             skipped: 0,
+            modified: None,
         }));
         statuses
     }
@@ -200,6 +201,7 @@ fn list_status(file: &LoadedFile) -> ListStatus {
         class: file.class.name().to_owned(),
         entries: file.list.len() as u64,
         skipped: file.list.skipped() as u64,
+        modified: None,
     }
 }
 
@@ -337,6 +339,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("control.socket", old.control.socket != new.control.socket),
         ("state.folder", old.state.folder != new.state.folder),
         ("record", old.record != new.record),
+        ("web", old.web != new.web),
         ("log", old.log != new.log),
         ("listen", listening(old) != listening(new)),
     ];
@@ -383,6 +386,7 @@ pub fn keep_until_restart(old: &Config, new: Config) -> Config {
         control: old.control.clone(),
         state: old.state.clone(),
         record: old.record.clone(),
+        web: old.web.clone(),
         log: old.log,
         smtp: keep_sockets(old, new.smtp),
         ..new

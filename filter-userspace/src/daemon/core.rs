@@ -65,6 +65,8 @@ pub(super) struct Daemon {
     pub(super) build_ms: u64,
     pub(super) failed_reload: Option<FailedReload>,
     pub(super) alarms: Vec<String>,
+    /// What the generation in force is warned of.
+    pub(super) warnings: Vec<String>,
     pub(super) started: Instant,
     pub(super) sources: Sources,
     pub(super) events_read: u64,
@@ -138,7 +140,7 @@ impl Daemon {
         let generation = filter.generation()? + 1;
         let runtime = Arc::new(build::runtime_lists(&entries));
         let runtime_tables = Tries::build(&runtime.table)?;
-        let Built { config, lists, tables: files, layouts, elapsed, .. } = built;
+        let Built { config, lists, tables: files, layouts, elapsed, warnings, .. } = built;
         filter.require(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
         // first, so that a start that fails changes nothing of it. New maps are
@@ -171,6 +173,7 @@ impl Daemon {
             build_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
             failed_reload: None,
             alarms: Vec::new(),
+            warnings,
             started: Instant::now(),
             sources: Sources::default(),
             events_read: 0,
@@ -323,6 +326,7 @@ impl Daemon {
             tracing::warn!("{warning}");
         }
         self.announce();
+        self.warnings.clone_from(&warnings);
         Ok(warnings)
     }
 

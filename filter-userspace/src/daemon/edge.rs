@@ -23,7 +23,7 @@ use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
 use crate::config::record::RecordKeeping;
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
-use crate::control::server::{self, Audit, ControlSocket, Desk};
+use crate::control::server::{self, ControlSocket, Desk, Incoming};
 use crate::io::kernel::{Capacities, Filter, Options, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
@@ -33,6 +33,7 @@ use crate::io::watch::Watch;
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
+use crate::web::{self, Site};
 
 /// How long the first look at the backends may keep the listeners waiting.
 const FIRST_PROBE: Duration = Duration::from_secs(3);
@@ -110,6 +111,10 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         runtime_file::remove(&config.state.folder);
         store::remove(&config.record.folder);
     }
+    let web = match &config.web {
+        Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
+        None => None,
+    };
     let entries = runtime_file::load(&config.state.folder)
         .map_err(|error| misconfigured(&[error.to_string()]))?;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::start(record_options(config)));
@@ -120,7 +125,12 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let outside = Outside { messages: messages.clone(), store: store.clone(), mode };
     let (daemon, smtp) = start(path, built, entries, &outside).await?;
     daemon.announce();
-    let requests = tokio::spawn(forward_requests(socket, messages.clone(), Arc::new(audit)));
+    let (requests, asked) = mpsc::channel(16);
+    let desk = Desk { requests, audit: Arc::new(audit) };
+    if let (Some(listeners), Some(web)) = (web, &config.web) {
+        listeners.serve(Site { desk: desk.clone(), store: store.clone(), web: web.clone() });
+    }
+    let requests = tokio::spawn(forward_requests(socket, messages.clone(), desk, asked));
     tokio::spawn(forward_ticks(messages));
 
     let thread = thread::spawn(move || daemon.run(&mut inbox));
@@ -279,10 +289,13 @@ fn options(config: &Config) -> Options {
     }
 }
 
-async fn forward_requests(socket: ControlSocket, messages: mpsc::Sender<Message>, audit: Audit) {
-    let (requests, mut incoming) = mpsc::channel(16);
+async fn forward_requests(
+    socket: ControlSocket,
+    messages: mpsc::Sender<Message>,
+    desk: Desk,
+    mut incoming: mpsc::Receiver<Incoming>,
+) {
     let server = async {
-        let desk = Desk { requests, audit };
         if let Err(error) = server::serve(&socket, desk, server::Limits::default()).await {
             tracing::error!("the control socket is not served: {error}");
         }

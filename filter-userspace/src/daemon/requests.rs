@@ -17,7 +17,7 @@ use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::kernel::{Change, Tries};
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
-use crate::record::{PAGE_LIMIT, Page, Query};
+use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
 use crate::runtime::{Addition, RuntimeEntries};
 use crate::store::StoreError;
 
@@ -60,6 +60,7 @@ impl Daemon {
                 asked.answer(self.resume(address, customer.as_deref()));
             }
             Request::Traffic { query } => self.search(&query, asked),
+            Request::Summary { since, until } => self.sum_up(since, until, asked),
             Request::Changes { limit } => {
                 let store = self.store.clone();
                 self.asynchronous.spawn_blocking(move || {
@@ -101,6 +102,24 @@ impl Daemon {
         let store = self.store.clone();
         self.asynchronous.spawn_blocking(move || {
             asked.answer(store.search(&query).map_err(|error| unreadable(&error)));
+        });
+    }
+
+    fn sum_up(&self, since: Option<String>, until: Option<String>, asked: Incoming) {
+        let now = clock::unix_ms();
+        let read = |text: Option<String>, default: &str| {
+            when::read(text.as_deref().unwrap_or(default), now).map_err(|error| bad_request(&error))
+        };
+        let (since, until) = match (read(since, "24h"), read(until, "now")) {
+            (Ok(since), Ok(until)) if since < until => (since, until),
+            (Ok(_), Ok(_)) => {
+                return asked.answer::<Summary>(Err(bad_request("it ends before it begins")));
+            }
+            (Err(failure), _) | (_, Err(failure)) => return asked.answer::<Summary>(Err(failure)),
+        };
+        let store = self.store.clone();
+        self.asynchronous.spawn_blocking(move || {
+            asked.answer(store.summary(since, until).map_err(|error| unreadable(&error)));
         });
     }
 

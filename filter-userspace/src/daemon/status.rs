@@ -1,5 +1,7 @@
 //! The state of everything, for `mxdp status`.
 
+use std::time::UNIX_EPOCH;
+
 use anyhow::Result;
 use filter_common::{Class, Reason};
 
@@ -8,8 +10,8 @@ use crate::io::smtp::SmtpStatus;
 use super::core::Daemon;
 use super::requests::disposition;
 use crate::control::protocol::{
-    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, RecordState,
-    Refused, ServerState, SmtpState, Status, TemporaryStatus, ZoneState,
+    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, ListStatus,
+    RecordState, Refused, ServerState, SmtpState, Status, TemporaryStatus, ZoneState,
 };
 use crate::store::Health;
 
@@ -65,7 +67,8 @@ impl Daemon {
             number: self.generation,
             since: self.since,
             build_ms: self.build_ms,
-            lists: self.lists.statuses(),
+            lists: self.list_statuses(),
+            warnings: self.warnings.clone(),
             ipv4_prefixes: self.lists.table.v4.len() as u64,
             ipv6_prefixes: self.lists.table.v6.len() as u64,
             ipv4_engine: self.layouts.v4.map(|layout| layout.name().to_owned()),
@@ -73,6 +76,17 @@ impl Daemon {
             runtime_entries: self.entries.len() as u64,
             enforcement: Class::ALL.into_iter().map(|class| self.enforcement_of(class)).collect(),
         }
+    }
+
+    /// The lists, with the ages of their files.
+    fn list_statuses(&self) -> Vec<ListStatus> {
+        let mut statuses = self.lists.statuses();
+        for status in &mut statuses {
+            let modified = std::fs::metadata(&status.source).and_then(|file| file.modified());
+            let since = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            status.modified = since.map(|since| since.as_secs());
+        }
+        statuses
     }
 
     fn enforcement_of(&self, class: Class) -> ClassEnforcement {

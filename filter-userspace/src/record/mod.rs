@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use pattern::Pattern;
-pub use query::{BadQuery, Cursor, PAGE_LIMIT, Query};
+pub use query::{BadQuery, Cursor, NAMES as PARTS, PAGE_LIMIT, Query};
 pub use summary::{Counted, Country, Decided, Source, Summary};
 
 /// What is kept of a decision: one recipient that a client attempted, or the SYNs of

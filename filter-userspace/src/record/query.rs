@@ -23,7 +23,7 @@ const PAGE: usize = 50;
 const VALUE_LIMIT: usize = 500;
 
 /// The names of the parts of a query.
-pub(super) const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 16] = [
     "type",
     "since",
     "until",

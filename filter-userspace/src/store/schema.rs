@@ -48,7 +48,7 @@ INSERT INTO meta VALUES ('skew', 0);
 /// How long a reader waits for a lock that a checkpoint holds.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The columns of a record, in the order of [`write`] and [`read`].
+/// The columns of a record, in the order of [`write()`] and [`read()`].
 macro_rules! columns {
     () => {
         "id, time, type, direction, status, reason, stage, ip, country, sender, recipient, \

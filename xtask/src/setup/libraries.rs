@@ -107,13 +107,29 @@ fn candidates(soname: &str) -> Vec<String> {
     let by_rule = match base {
         "libz" => format!("zlib{major}g"),
         "libcrypto" => format!("libssl{major}"),
+        "libatspi" => format!("libatspi2.0-{major}"),
+        "libvorbis" => format!("libvorbis{major}a"),
+        "libharfbuzz" => format!("libharfbuzz{major}b"),
+        "libjpeg" => format!("libjpeg{major}-turbo"),
+        "libgio-2.0" | "libgobject-2.0" | "libgmodule-2.0" => format!("libglib2.0-{major}"),
+        "libbrotlicommon" | "libbrotlidec" => format!("libbrotli{major}"),
+        "libnssutil3" | "libsmime3" => "libnss3".into(),
+        "libplc4" | "libplds4" => "libnspr4".into(),
         _ if base.starts_with("libicu") => format!("libicu{major}"),
         // `libdb-5.3.so` is in libdb5.3.
         _ if version.is_empty() => base.replacen('-', "", 1),
         _ => format!("{}{joint}{major}", stem(base)),
     };
+    // `libatk-1.0.so.0` is in libatk1.0-0, but `libpango-1.0.so.0` in libpango-1.0-0.
+    let closed = base
+        .rsplit_once('-')
+        .filter(|(_, number)| number.starts_with(|first: char| first.is_ascii_digit()))
+        .map(|(name, number)| format!("{}{number}{joint}{major}", stem(name)));
     // The change to 64-bit time renamed packages; a few have no number at all.
-    vec![by_rule.clone(), format!("{by_rule}t64"), stem(base)]
+    let mut names = vec![by_rule.clone(), format!("{by_rule}t64")];
+    names.extend(closed.iter().flat_map(|name| [name.clone(), format!("{name}t64")]));
+    names.push(stem(base));
+    names
 }
 
 #[cfg(test)]
@@ -139,6 +155,32 @@ mod tests {
             ("libcrypto.so.3", "libssl3"),
             ("libgssapi_krb5.so.2", "libgssapi-krb5-2"),
             ("libxml2.so.2", "libxml2"),
+            ("libvorbis.so.0", "libvorbis0a"),
+            ("libX11.so.6", "libx11-6"),
+            ("libXau.so.6", "libxau6"),
+            ("libasound.so.2", "libasound2"),
+            ("libatk-1.0.so.0", "libatk1.0-0"),
+            ("libatk-bridge-2.0.so.0", "libatk-bridge2.0-0"),
+            ("libatspi.so.0", "libatspi2.0-0"),
+            ("libavahi-client.so.3", "libavahi-client3"),
+            ("libbrotlidec.so.1", "libbrotli1"),
+            ("libdbus-1.so.3", "libdbus-1-3"),
+            ("libgio-2.0.so.0", "libglib2.0-0"),
+            ("libglib-2.0.so.0", "libglib2.0-0"),
+            ("libharfbuzz.so.0", "libharfbuzz0b"),
+            ("libjpeg.so.62", "libjpeg62-turbo"),
+            ("liblcms2.so.2", "liblcms2-2"),
+            ("libnspr4.so", "libnspr4"),
+            ("libnss3.so", "libnss3"),
+            ("libplc4.so", "libnspr4"),
+            ("libsmime3.so", "libnss3"),
+            ("libp11-kit.so.0", "libp11-kit0"),
+            ("libpango-1.0.so.0", "libpango-1.0-0"),
+            ("libpcre2-8.so.0", "libpcre2-8-0"),
+            ("libpixman-1.so.0", "libpixman-1-0"),
+            ("libpng16.so.16", "libpng16-16"),
+            ("libxcb-render.so.0", "libxcb-render0"),
+            ("libidn2.so.0", "libidn2-0"),
             ("libssl.so.3", "libssl3t64"),
         ] {
             assert!(

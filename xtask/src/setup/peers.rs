@@ -66,6 +66,17 @@ const PEERS: &[Peer] = &[
     Peer::with("libnet-ip-perl", &["usr/share/perl5/Net/IP.pm"]),
     Peer::with("liberror-perl", &["usr/share/perl5/Error.pm"]),
     Peer::with("liburi-perl", &["usr/share/perl5/URI.pm"]),
+    // A real browser for the page, its driver, and letters for it to show.
+    Peer {
+        package: "chromium",
+        programs: &["usr/lib/chromium/chromium"],
+        libraries: &["usr/lib/x86_64-linux-gnu/pulseaudio"],
+        host_will_do: false,
+    },
+    Peer::with("chromium-common", &["usr/lib/chromium/chrome_100_percent.pak"]),
+    Peer::with("chromium-driver", &["usr/bin/chromedriver"]),
+    Peer::with("fontconfig-config", &["etc/fonts/fonts.conf"]),
+    Peer::with("fonts-dejavu-core", &["usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"]),
 ];
 
 impl Peer {

@@ -33,11 +33,13 @@ pub(in crate::cli) fn busy(more: u64) -> Status {
                 class: "blocked_ip".to_owned(),
                 entries: 12_345,
                 skipped: 0,
+                modified: None,
             }],
             ipv4_prefixes: 12_000,
             ipv6_prefixes: 345,
             ipv4_engine: Some("ranges".to_owned()),
             ipv6_engine: Some("trie".to_owned()),
+            warnings: Vec::new(),
             runtime_entries: 3,
             enforcement: vec![ClassEnforcement {
                 class: "blocked_ip".to_owned(),

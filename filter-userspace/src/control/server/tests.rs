@@ -76,8 +76,9 @@ fn answer(incoming: Incoming) {
         })),
         request => {
             let text = format!("{request:?}");
-            assert_eq!(incoming.peer.uid, nix::unistd::getuid().as_raw());
-            assert_eq!(incoming.peer.pid, Some(std::process::id().cast_signed()));
+            let uid = nix::unistd::getuid().as_raw();
+            let pid = Some(std::process::id().cast_signed());
+            assert_eq!(incoming.peer, Peer::Socket { uid, pid });
             incoming.answer(Ok(text));
         }
     }

@@ -27,5 +27,5 @@ pub use events::{Recording, Sink};
 pub use generation::Generation;
 pub use listener::{Listeners, bind};
 pub use memory::Peek;
-pub use tls::ServerTls;
+pub use tls::{ServerTls, with_certificate};
 pub use zones::ZoneHealth;

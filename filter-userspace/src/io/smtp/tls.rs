@@ -114,6 +114,20 @@ impl ServerTls {
     }
 }
 
+/// TLS with one certificate, for what is no SMTP.
+///
+/// # Errors
+///
+/// What is wrong with the certificate.
+pub fn with_certificate(certificate: &Certificate) -> Result<Arc<ServerConfig>, String> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(|error| format!("TLS: {error}"))?;
+    let key = Arc::new(load_key(certificate)?);
+    let resolver = Arc::new(ByName(vec![key]));
+    Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver)))
+}
+
 fn load_key(certificate: &Certificate) -> Result<CertifiedKey, String> {
     let chain = certificates(&certificate.chain)?;
     let name = certificate.key.display();

@@ -1,0 +1,118 @@
+//! The page and the interface: where they are served, and to whom.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::section::{Section, clean};
+use super::smtp::Certificate;
+use super::smtp_keys::sockets;
+
+/// Where the page is, unless the configuration says otherwise.
+const DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
+
+/// The page and the interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// TLS; without it HTTP is plain.
+    pub certificate: Option<Certificate>,
+    /// What clients on this host may do without a token.
+    pub loopback: Rights,
+    /// Who may do what.
+    pub tokens: Vec<Token>,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rights {
+    /// Nothing but asking for health.
+    #[default]
+    None,
+    /// To look.
+    Read,
+    /// To change lists too.
+    Write,
+}
+
+/// A token: a secret that a client shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Whose it is, for the record of changes.
+    pub name: String,
+    /// What it permits.
+    pub rights: Rights,
+    /// The SHA-256 of the secret; the secret itself is nowhere.
+    pub sha256: [u8; 32],
+}
+
+/// Reads `[web]`; none without it.
+pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
+    let wanted = section.is_there();
+    let mut listen = sockets(&section, "listen");
+    if listen.is_empty() {
+        listen.push(DEFAULT);
+    }
+    let path = |key: &'static str| section.string(key).map(|text| folder.join(text.value));
+    let certificate = match (path("chain"), path("key")) {
+        (Some(chain), Some(key)) => Some(Certificate { chain, key }),
+        (None, None) => None,
+        _ => {
+            section.error(&section.span(), "chain", "and `web.key` go together");
+            None
+        }
+    };
+    let rights = [("none", Rights::None), ("read", Rights::Read), ("write", Rights::Write)];
+    let loopback = section.choice("loopback", &rights, Rights::Read);
+    let tokens: Vec<_> =
+        section.sections("tokens").into_iter().filter_map(|one| token(one, &rights)).collect();
+    let plain = section.boolean("plain", false);
+    if let Some(outside) = listen.iter().find(|address| !address.ip().is_loopback()) {
+        let span = section.span();
+        if tokens.is_empty() {
+            let message = format!(
+                "{outside} is not on loopback, where nobody is let in without a token: \
+                 `mxdp token NAME` makes one for [[web.tokens]]"
+            );
+            section.error(&span, "listen", message);
+        }
+        if certificate.is_none() && !plain {
+            let message = format!(
+                "{outside} is not on loopback, and tokens would be sent in the clear: set \
+                 `web.chain` and `web.key`, or `web.plain = true` behind a proxy that does TLS"
+            );
+            section.error(&span, "listen", message);
+        }
+    }
+    section.finish();
+    wanted.then_some(Web { listen, certificate, loopback, tokens })
+}
+
+fn token(section: Section<'_>, rights: &[(&'static str, Rights)]) -> Option<Token> {
+    let name = section.string("name").map(|text| clean(text.value).to_owned());
+    let name = name.filter(|name| !name.is_empty());
+    if name.is_none() {
+        section.error(&section.span(), "name", "says whose token it is, such as \"anna\"");
+    }
+    let rights = section.choice("rights", rights, Rights::Read);
+    let hash = section.string("sha256");
+    let sha256 = hash.as_ref().and_then(|text| hex(text.value));
+    if sha256.is_none() {
+        let message = "is 64 hexadecimal digits, as `mxdp token NAME` prints them";
+        section.error(&hash.map_or(section.span(), |text| text.span), "sha256", message);
+    }
+    section.finish();
+    Some(Token { name: name?, rights, sha256: sha256? })
+}
+
+fn hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

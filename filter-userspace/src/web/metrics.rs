@@ -1,0 +1,195 @@
+//! What Prometheus reads (text format 0.0.4), and whether mxdp is ready.
+//!
+//! Labels are reasons, families, backends and DNS lists: as many as the configuration
+//! names, and never what clients send.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Site;
+use super::access::Caller;
+use super::error::ApiError;
+use crate::control::protocol::{Request, Status};
+
+/// Whether the filter is in force, and backends answer: 200, or 503.
+pub(super) async fn ready(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
+    let status: Result<Status, _> = site.ask(Request::Status, caller.peer()).await;
+    let is_ready = status.is_ok_and(|status| {
+        let backend = status.smtp.is_none_or(|smtp| {
+            smtp.servers.is_empty() || smtp.servers.iter().any(|server| server.error.is_none())
+        });
+        !status.interfaces.is_empty() && backend
+    });
+    if is_ready {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+pub(super) async fn metrics(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, ApiError> {
+    let status: Status = site.ask(Request::Status, caller.peer()).await?;
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, text(&status)).into_response())
+}
+
+/// One metric after the other, each with its help and type.
+#[derive(Default)]
+struct Metrics(String);
+
+impl Metrics {
+    fn add(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (String, u64)>,
+    ) {
+        _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            _ = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
+
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (String, u64)>,
+    ) {
+        self.add(name, "counter", help, samples);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (String, u64)>) {
+        self.add(name, "gauge", help, samples);
+    }
+}
+
+/// Labels, escaped as the format wants it.
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            format!("{name}=\"{value}\"")
+        })
+        .collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
+fn one(value: u64) -> [(String, u64); 1] {
+    [(String::new(), value)]
+}
+
+fn text(status: &Status) -> String {
+    let mut all = Metrics::default();
+    let version = [(labels(&[("version", &status.version)]), 1)];
+    all.gauge("mxdp_build_info", "The version of mxdp.", version);
+    all.gauge("mxdp_uptime_seconds", "Since the daemon started.", one(status.uptime_s));
+    all.gauge("mxdp_alarms", "What needs an operator.", one(status.alarms.len() as u64));
+    all.counter(
+        "mxdp_frames_total",
+        "Frames by what became of them, since the maps were made.",
+        status.counters.iter().map(|counter| {
+            let (reason, family) = (counter.reason.as_str(), counter.family.as_str());
+            let pairs = [("action", &*counter.action), ("reason", reason), ("family", family)];
+            (labels(&pairs), counter.frames)
+        }),
+    );
+    let events = &status.events;
+    all.counter("mxdp_events_read_total", "Sampled SYNs read.", one(events.read));
+    all.counter("mxdp_events_lost_total", "SYNs whose events found no room.", one(events.lost));
+    let temporary = &status.temporary;
+    all.gauge("mxdp_temporary_blocks", "Temporary blocks held.", one(temporary.held));
+    all.gauge("mxdp_temporary_blocks_capacity", "The most of them.", one(temporary.capacity));
+    let generation = &status.generation;
+    all.gauge("mxdp_generation", "The generation in force.", one(generation.number));
+    let since = one(generation.since);
+    all.gauge("mxdp_generation_timestamp_seconds", "When it came into force.", since);
+    let prefixes = [("ipv4", generation.ipv4_prefixes), ("ipv6", generation.ipv6_prefixes)];
+    let prefixes = prefixes.map(|(family, count)| (labels(&[("family", family)]), count));
+    all.gauge("mxdp_prefixes", "Prefixes of the compiled tables.", prefixes);
+    all.gauge("mxdp_runtime_entries", "Entries added at runtime.", one(generation.runtime_entries));
+    let failed = u64::from(status.failed_reload.is_some());
+    all.gauge("mxdp_reload_failed", "Whether the last reload failed.", one(failed));
+    let record = &status.record;
+    all.gauge("mxdp_records", "Records kept.", one(record.records));
+    all.gauge("mxdp_records_bytes", "The bytes that they take.", one(record.bytes));
+    all.counter("mxdp_records_lost_total", "Records that found no room.", one(record.lost));
+    let is_writable = u64::from(record.error.is_none());
+    all.gauge("mxdp_records_writable", "Whether records can be written.", one(is_writable));
+    if let Some(smtp) = &status.smtp {
+        all.gauge("mxdp_smtp_connections", "Connections open.", one(smtp.open));
+        all.counter("mxdp_smtp_connections_total", "Connections.", one(smtp.connections));
+        let accepted = (labels(&[("outcome", "accepted"), ("reason", "accepted")]), smtp.accepted);
+        let refused = smtp.refused.iter().map(|refused| {
+            (labels(&[("outcome", "refused"), ("reason", &refused.reason)]), refused.recipients)
+        });
+        let recipients = std::iter::once(accepted).chain(refused);
+        all.counter("mxdp_smtp_recipients_total", "Recipients by outcome and reason.", recipients);
+        let servers = smtp.servers.iter().map(|server| {
+            let pairs = [("backend", server.backend.as_str()), ("server", &server.server)];
+            (labels(&pairs), u64::from(server.error.is_none()))
+        });
+        all.gauge("mxdp_backend_up", "Whether a backend's server answers.", servers);
+        let zone = |name: &str| labels(&[("zone", name)]);
+        let up = smtp.zones.iter().map(|one| (zone(&one.zone), u64::from(one.disabled.is_none())));
+        all.gauge("mxdp_zone_up", "Whether a DNS list is used.", up);
+        let counts = |count: fn(&crate::control::protocol::ZoneState) -> u64| {
+            smtp.zones.iter().map(move |one| (zone(&one.zone), count(one)))
+        };
+        all.counter("mxdp_zone_queries_total", "Addresses asked about.", counts(|one| one.asked));
+        all.counter("mxdp_zone_listed_total", "Addresses listed.", counts(|one| one.listed));
+        all.counter(
+            "mxdp_zone_errors_total",
+            "Questions without answer.",
+            counts(|one| one.errors),
+        );
+    }
+    all.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(labels(&[("a", "x\"\\\ny"), ("b", "z")]), r#"{a="x\"\\\ny",b="z"}"#);
+    }
+
+    #[test]
+    fn each_metric_has_its_help_and_type_once() {
+        let text = text(&crate::cli::busy_status());
+        let mut names = std::collections::HashSet::new();
+        for line in text.lines() {
+            match line.strip_prefix("# TYPE ") {
+                Some(rest) => {
+                    let (name, kind) = rest.split_once(' ').unwrap();
+                    assert!(names.insert(name.to_owned()), "{name} twice");
+                    assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+                }
+                None if line.starts_with('#') => {}
+                None => {
+                    let name = line.split(['{', ' ']).next().unwrap();
+                    assert!(names.contains(name), "{line}");
+                    line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+                }
+            }
+        }
+        assert!(text.contains(
+            "mxdp_frames_total{action=\"drop\",reason=\"blocked_ip\",family=\"ipv4\"} 1234567\n"
+        ));
+    }
+}

@@ -1,0 +1,50 @@
+//! The page and the interface: HTTP for people and scripts.
+//!
+//! [`server`] takes connections and bounds them; [`access`] says who may do what;
+//! [`api`] answers scripts and [`pages`] people, both by asking the daemon as the
+//! command line does ([`Desk`]); [`metrics`] is for Prometheus. Nothing here decides
+//! anything, and no answer needs another host.
+
+mod access;
+mod api;
+mod assets;
+mod chart;
+mod error;
+mod metrics;
+mod openapi;
+mod pages;
+mod server;
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+pub use self::access::{new_token, sha256_hex};
+pub use self::server::{Listeners, bind};
+use crate::config::web::Web;
+use crate::control::protocol::{Failure, FailureKind, Reply, Request};
+use crate::control::server::{Desk, Peer};
+use crate::store::Store;
+
+/// What answers.
+pub struct Site {
+    /// Where the daemon is asked.
+    pub desk: Desk,
+    /// The record.
+    pub store: Arc<dyn Store>,
+    /// Who may do what.
+    pub web: Web,
+}
+
+impl Site {
+    /// Asks the daemon.
+    async fn ask<T: DeserializeOwned>(&self, request: Request, peer: Peer) -> Result<T, Failure> {
+        match self.desk.ask(request, peer).await {
+            Reply::Ok(value) => serde_json::from_value(value).map_err(|error| Failure {
+                kind: FailureKind::System,
+                message: format!("the daemon's answer is not as expected: {error}"),
+            }),
+            Reply::Error(failure) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What the interface is, for programs: OpenAPI 3.1.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+/// A path of the interface.
+struct Endpoint {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    /// Parts of the query: name, schema, whether it is needed, meaning.
+    query: &'static [(&'static str, Schema, bool, &'static str)],
+    /// The body, if there is one.
+    body: Option<fn() -> Value>,
+}
+
+#[derive(Clone, Copy)]
+enum Schema {
+    Text,
+    Ip,
+    Number,
+    Flag,
+    Choice(&'static [&'static str]),
+}
+
+impl Schema {
+    fn json(self) -> Value {
+        match self {
+            Self::Text => json!({"type": "string", "maxLength": 500}),
+            Self::Ip => json!({"type": "string", "maxLength": 60, "example": "192.0.2.7"}),
+            Self::Number => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+            Self::Flag => json!({"type": "boolean"}),
+            Self::Choice(names) => json!({"type": "string", "enum": names}),
+        }
+    }
+}
+
+use Schema::{Choice, Flag, Ip, Number, Text};
+
+/// The parts of a search.
+const SEARCH: &[(&str, Schema, bool, &str)] = &[
+    ("type", Choice(&["blocked", "accepted"]), false, "One view only"),
+    ("since", Text, false, "From then on: 24h, 7d, 2026-11-23, 2026-11-23T04:14:07Z"),
+    ("until", Text, false, "Before then"),
+    ("direction", Choice(&["inbound", "outgoing"]), false, "One direction only"),
+    ("status", Text, false, "Of temporary, permanent, dropped and delivered, by commas"),
+    ("stage", Text, false, "Stages, by commas"),
+    ("reason", Text, false, "Reasons, by commas"),
+    ("ip", Ip, false, "A client or network"),
+    ("country", Text, false, "Country codes, by commas; `none` are addresses without one"),
+    ("sender", Text, false, "The envelope sender, `*` for any text; `<>` is the null sender"),
+    ("recipient", Text, false, "The envelope recipient, `*` for any text"),
+    ("reference", Text, false, "A reference or session"),
+    ("text", Text, false, "Words that are in Subject or Message-ID"),
+    ("before", Text, false, "Older than this `id`; `next` of the page before"),
+    ("after", Text, false, "Newer than this `id`"),
+    ("limit", Number, false, "The most records of a page; 50 where nothing is said"),
+];
+
+const NONE: &[(&str, Schema, bool, &str)] = &[];
+
+const ENDPOINTS: [Endpoint; 18] = [
+    of("get", "/status", "The state of everything", NONE),
+    of("get", "/traffic", "The newest records of a search, a page at a time", SEARCH),
+    of("get", "/traffic.csv", "The records of a search as CSV, at most 100,000", SEARCH),
+    of(
+        "get",
+        "/summary",
+        "What happened in a time, summed up in steps",
+        &[
+            ("since", Text, false, "The beginning; 24h where nothing is said"),
+            ("until", Text, false, "The end; now where nothing is said"),
+        ],
+    ),
+    of(
+        "get",
+        "/changes",
+        "What operators changed, the newest first",
+        &[("limit", Number, false, "The most changes; 50 where nothing is said")],
+    ),
+    of("get", "/lookup", "What lists and kernel say of an address", &[("ip", Ip, true, "Which")]),
+    of(
+        "get",
+        "/explain",
+        "What would become of a message, stage by stage",
+        &[
+            ("ip", Ip, true, "The client"),
+            ("rcpt", Text, true, "The envelope recipient"),
+            ("from", Text, false, "The envelope sender; nothing is the null sender"),
+            ("helo", Text, false, "What the client calls itself"),
+            ("size", Number, false, "The octets that MAIL declares"),
+            ("tls", Choice(&["none", "1.2", "1.3"]), false, "The version of TLS"),
+            ("certificate", Flag, false, "Whether it shows a valid certificate"),
+            ("relay", Flag, false, "Whether it is sent out"),
+        ],
+    ),
+    of("get", "/entries/{list}", "The runtime entries of a list", NONE),
+    Endpoint {
+        body: Some(addition),
+        ..of("post", "/entries/{list}", "Adds or replaces a runtime entry", NONE)
+    },
+    of(
+        "delete",
+        "/entries/{list}",
+        "Removes a runtime entry",
+        &[("prefix", Text, true, "The network, as it is listed")],
+    ),
+    of("get", "/temporary", "The temporary blocks", NONE),
+    Endpoint {
+        body: Some(block),
+        ..of("post", "/temporary", "Blocks an address for a time", NONE)
+    },
+    of("delete", "/temporary", "Lifts a temporary block", &[("address", Ip, true, "Which")]),
+    of("get", "/relay", "The hosts that may not send out for a time", NONE),
+    Endpoint {
+        body: Some(resumed),
+        ..of("post", "/relay/resume", "Lets hosts send out again", NONE)
+    },
+    of("post", "/reload", "Reads configuration and lists again", NONE),
+    of("get", "/../../healthz", "Whether mxdp runs; needs no token", NONE),
+    of("get", "/../../readyz", "Whether the filter and a backend are up; needs no token", NONE),
+];
+
+const fn of(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [(&'static str, Schema, bool, &'static str)],
+) -> Endpoint {
+    Endpoint { method, path, summary, query, body: None }
+}
+
+fn addition() -> Value {
+    json!({
+        "type": "object", "required": ["prefix"], "additionalProperties": false,
+        "properties": {
+            "prefix": {"type": "string", "example": "192.0.2.0/24"},
+            "note": {"type": ["string", "null"], "maxLength": 200},
+            "expires_in_s": {"type": ["integer", "null"], "minimum": 1, "maximum": 3_153_600_000_u64},
+            "force": {"type": "boolean"},
+        },
+    })
+}
+
+fn block() -> Value {
+    json!({
+        "type": "object", "required": ["address", "seconds"], "additionalProperties": false,
+        "properties": {
+            "address": {"type": "string", "example": "192.0.2.7"},
+            "seconds": {"type": "integer", "minimum": 1, "maximum": 3_153_600_000_u64},
+        },
+    })
+}
+
+fn resumed() -> Value {
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "address": {"type": ["string", "null"], "example": "192.0.2.7"},
+            "customer": {"type": ["string", "null"]},
+        },
+    })
+}
+
+pub(super) async fn document() -> Json<Value> {
+    Json(whole())
+}
+
+fn whole() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in &ENDPOINTS {
+        let outside = endpoint.path.strip_prefix("/../..");
+        let path = outside.map_or(format!("/api/v1{}", endpoint.path), str::to_owned);
+        let methods = paths.entry(path).or_insert_with(|| json!({}));
+        if let Some(methods) = methods.as_object_mut() {
+            methods.insert(endpoint.method.to_owned(), operation(endpoint, outside.is_some()));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "mxdp", "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT"},
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Error": {
+                "type": "object", "required": ["error"],
+                "properties": {"error": {
+                    "type": "object", "required": ["kind", "message"],
+                    "properties": {"kind": {"type": "string"}, "message": {"type": "string"}},
+                }},
+            }},
+        },
+        "security": [{"token": []}, {}],
+    })
+}
+
+fn operation(endpoint: &Endpoint, is_open: bool) -> Value {
+    let mut parameters: Vec<_> = endpoint
+        .query
+        .iter()
+        .map(|(name, schema, required, meaning)| {
+            json!({
+                "name": name, "in": "query", "required": required,
+                "description": meaning, "schema": schema.json(),
+            })
+        })
+        .collect();
+    if endpoint.path.contains("{list}") {
+        let schema = Choice(&["approved", "blocked"]).json();
+        parameters.push(json!({"name": "list", "in": "path", "required": true, "schema": schema}));
+    }
+    let kind = match endpoint.path {
+        _ if is_open => "text/plain",
+        "/traffic.csv" => "text/csv",
+        _ => "application/json",
+    };
+    let schema = if kind == "application/json" { json!({}) } else { json!({"type": "string"}) };
+    let error = json!({
+        "description": "Why not",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    });
+    let mut responses = json!({
+        "200": {"description": "Done", "content": {kind: {"schema": schema}}},
+    });
+    if is_open {
+        responses["503"] = json!({"description": "Not now"});
+    } else {
+        for status in ["400", "401", "403", "404", "405", "409", "413", "429", "503"] {
+            responses[status] = error.clone();
+        }
+    }
+    let mut operation = json!({
+        "summary": endpoint.summary, "parameters": parameters, "responses": responses,
+        "operationId": format!("{}{}", endpoint.method, endpoint.path.replace(['/', '{', '}', '.'], "_")),
+    });
+    if let Some(body) = endpoint.body {
+        let content = json!({"application/json": {"schema": body()}});
+        operation["requestBody"] = json!({"required": true, "content": content});
+    }
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_has_the_parts_of_a_query() {
+        let named: Vec<_> = SEARCH.iter().map(|part| part.0).collect();
+        assert_eq!(named.len(), crate::record::PARTS.len());
+        assert!(crate::record::PARTS.iter().all(|part| named.contains(part)));
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document = whole();
+        let paths = document["paths"].as_object().unwrap();
+        let names: Vec<_> = paths
+            .values()
+            .flat_map(|methods| methods.as_object().unwrap().values())
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
+        let unique: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!((names.len(), unique.len()), (ENDPOINTS.len(), ENDPOINTS.len()));
+        assert!(paths.contains_key("/healthz") && paths.contains_key("/api/v1/traffic"));
+    }
+}

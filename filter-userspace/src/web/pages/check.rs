@@ -1,0 +1,171 @@
+//! Check an address: what the lists say, and what would become of a message.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use maud::{Markup, html};
+
+use super::layout::{self, Place, or_dash};
+use super::{PageError, Shown, act};
+use crate::control::protocol::{ExplainedEnvelope, Explanation, LiveAnswer, Request};
+use crate::record::Record;
+use crate::web::Site;
+use crate::web::access::Caller;
+use crate::web::api::Parts;
+
+const FIELDS: [(&str, &str, &str); 5] = [
+    ("ip", "Sender IP", "192.0.2.7"),
+    ("from", "Sender", "a@example.com (empty: the null sender)"),
+    ("rcpt", "Recipient", "bob@example.org"),
+    ("helo", "HELO", "mail.example.com"),
+    ("size", "Size in octets", "4096"),
+];
+
+pub(super) async fn page(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Shown {
+    let parts = Parts::of(query.as_deref());
+    let parts = parts.map_err(|error| PageError::of(Place::Check, error))?;
+    let answer = match (parts.get("ip"), parts.get("rcpt")) {
+        (None, _) => html! {},
+        (Some(_), None) => looked_up(&site, &caller, parts.get("ip").unwrap_or_default()).await,
+        (Some(_), Some(_)) => match parts.envelope() {
+            Ok(envelope) => explained(&site, &caller, envelope).await,
+            Err(error) => html! { p.alarm role="alert" { (error.0.message) } },
+        },
+    };
+    let offers = match parts.get("ip").and_then(|ip| ip.trim().parse().ok()) {
+        Some(ip) => act::offers(&site, &caller, ip, &format!("/check?ip={ip}")).await,
+        None => html! {},
+    };
+    let tls = parts.get("tls").unwrap_or("none");
+    let body = html! {
+        h1 { "Check an address" }
+        form.filters method="get" action="/check" {
+            @for (name, label, example) in FIELDS {
+                label { span { (label) }
+                    input name=(name) value=[parts.get(name)] placeholder=(example)
+                        autocomplete="off" spellcheck="false" maxlength="500" required[name == "ip"];
+                }
+            }
+            label { span { "TLS" }
+                select name="tls" {
+                    @for version in ["none", "1.2", "1.3"] {
+                        option value=(version) selected[version == tls] { (version) }
+                    }
+                }
+            }
+            label.tick {
+                input type="checkbox" name="relay" value="true" checked[parts.get("relay").is_some()];
+                span { "sent out through the relay" }
+            }
+            p.buttons { button type="submit" { "Check" } }
+            p.quiet { "Without a recipient, the lists alone are asked." }
+        }
+        (answer)
+        (offers)
+    };
+    Ok(layout::page(Place::Check, "Check an address", &body))
+}
+
+/// What would become of a record's message now.
+pub(super) async fn now(site: &Site, caller: &Caller, record: &Record) -> Markup {
+    match (&record.sender, &record.recipient) {
+        (Some(sender), Some(recipient)) => {
+            let envelope = ExplainedEnvelope {
+                ip: record.ip,
+                helo: record.helo.clone(),
+                from: sender.clone(),
+                rcpt: recipient.clone(),
+                size: (record.size > 0).then_some(record.size),
+                tls: record.tls.as_ref().map(|tls| if tls.contains("1.3") { 13 } else { 12 }),
+                certificate: false,
+                relay: record.direction == "outgoing",
+            };
+            explained(site, caller, envelope).await
+        }
+        _ => looked_up(site, caller, &record.ip.to_string()).await,
+    }
+}
+
+async fn looked_up(site: &Site, caller: &Caller, ip: &str) -> Markup {
+    let Ok(ip) = ip.trim().parse() else {
+        return html! { p.alarm role="alert" { "`" (ip) "` is no address." } };
+    };
+    let request = Request::Lookup { addresses: vec![ip] };
+    let found: Result<Vec<LiveAnswer>, _> = site.ask(request, caller.peer()).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => return html! { p.alarm role="alert" { (failure.message) } },
+    };
+    html! {
+        @for live in &found {
+            @let answer = &live.answer;
+            p.verdict {
+                "A SYN from " b { (answer.ip) } " would be "
+                b { @if live.kernel.action == "drop" { "dropped" } @else { "let in" } }
+                ": " (live.kernel.reason) "."
+                @if answer.action == "reject" { " SMTP would answer 550." }
+            }
+            dl.facts {
+                dt { "Class" } dd { (answer.class) }
+                dt { "Prefix" }
+                dd { (or_dash(answer.prefix.map(|prefix| prefix.to_string()).as_deref())) }
+                dt { "Listed in" } dd { code { (or_dash(answer.source.as_deref())) } }
+                dt { "Note" } dd { (or_dash(answer.note.as_deref())) }
+                dt { "Country" } dd { (or_dash(answer.country.as_deref())) }
+                dt { "All classes" } dd { (or_dash(Some(answer.listed.join(", ")).filter(|all| !all.is_empty()).as_deref())) }
+                @if let Some(block) = &live.temporary {
+                    dt { "Temporary block" }
+                    dd { (block.reason) ", " (layout::ago(block.remaining_s)) " left" }
+                }
+            }
+            @if !live.agree {
+                p.alarm role="alert" { "The kernel does otherwise than the lists say." }
+            }
+        }
+    }
+}
+
+async fn explained(site: &Site, caller: &Caller, envelope: ExplainedEnvelope) -> Markup {
+    let found = site.ask(Request::Explain(envelope), caller.peer()).await;
+    let explanation: Explanation = match found {
+        Ok(explanation) => explanation,
+        Err(failure) => return html! { p.alarm role="alert" { (failure.message) } },
+    };
+    html! {
+        p.verdict {
+            @match &explanation.decided_by {
+                None => { "It would be passed to the backend, which has the last word." },
+                Some(stage) => { "It would be stopped by the stage " b { (stage) } "." },
+            }
+        }
+        div.scroll tabindex="0" role="region" aria-label="Stages" {
+            table.records {
+                thead { tr {
+                    th scope="col" { "Stage" } th scope="col" { "Finding" } th scope="col" { "Rule or note" }
+                    th scope="col" { "Reply" }
+                } }
+                tbody {
+                    @for stage in &explanation.stages {
+                        tr.stop[!stage.passes] {
+                            th scope="row" { (stage.stage) }
+                            td {
+                                @match (&stage.reason, stage.passes) {
+                                    (Some(reason), _) => (reason),
+                                    (None, true) => "passes",
+                                    (None, false) => "stops",
+                                }
+                            }
+                            td { (stage.note) }
+                            td { (or_dash(stage.reply.as_deref())) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The overview: what comes, what is stopped, and what needs attention.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use maud::{Markup, html};
+
+use super::layout::{self, Place, ago};
+use super::{PageError, Shown};
+use crate::control::protocol::{Request, Status};
+use crate::io::clock;
+use crate::record::{Kind, Status as Fate, Summary};
+use crate::web::Site;
+use crate::web::access::Caller;
+use crate::web::api::Parts;
+use crate::web::chart::{self, Series, bar, grouped};
+
+/// The times that one click shows.
+const TIMES: [(&str, &str); 5] = [
+    ("1h", "1 hour"),
+    ("6h", "6 hours"),
+    ("24h", "24 hours"),
+    ("7d", "7 days"),
+    ("30d", "30 days"),
+];
+
+/// How often the page is loaded again.
+const AGAIN_S: u32 = 30;
+
+pub(super) async fn page(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Shown {
+    let wrong = PageError::at(Place::Overview);
+    let parts = Parts::of(query.as_deref());
+    let parts = parts.map_err(|error| PageError::of(Place::Overview, error))?;
+    let since = parts.get("since").unwrap_or("24h").to_owned();
+    let asked = Request::Summary { since: Some(since.clone()), until: None };
+    let status: Status = site.ask(Request::Status, caller.peer()).await.map_err(&wrong)?;
+    let summary: Summary = site.ask(asked, caller.peer()).await.map_err(&wrong)?;
+    let body = html! {
+        h1 { "Overview" }
+        @for alarm in &status.alarms { p.alarm role="alert" { (alarm) } }
+        @if let Some(failed) = &status.failed_reload {
+            p.alarm role="alert" { "The last reload failed; what was in force still is." }
+            pre.alarm { (failed.message) }
+        }
+        p.times {
+            "The last "
+            @for (value, name) in TIMES {
+                a href=(format!("/?since={value}")) aria-current=[(value == since).then_some("true")] {
+                    (name)
+                }
+            }
+        }
+        (funnel(&summary))
+        (plots(&summary))
+        div.columns {
+            (sources(&summary, &since))
+            (countries(&summary, &since))
+            (standing(&status))
+            (mail(&status))
+        }
+    };
+    Ok(layout::reloading(Place::Overview, "Overview", &body, AGAIN_S))
+}
+
+/// From SYNs to delivered recipients.
+fn funnel(summary: &Summary) -> Markup {
+    let dropped = |reason: &str| {
+        use filter_common::{Disposition, Reason};
+        let found = Reason::ALL.into_iter().find(|known| known.name() == reason);
+        found.is_some_and(|known| known.disposition() == Disposition::Drop)
+    };
+    // What is only monitored is counted beside the verdict.
+    let judged = summary.frames.iter().filter(|counted| !counted.reason.ends_with("_monitor"));
+    let syns: u64 = judged.clone().map(|counted| counted.frames).sum();
+    let passed: u64 = judged.filter(|counted| !dropped(&counted.reason)).map(|c| c.frames).sum();
+    let smtp = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
+    let attempts: u64 = smtp.clone().map(|decided| decided.count).sum();
+    let accepted = smtp.clone().filter(|decided| decided.kind == Kind::Accepted);
+    let accepted: u64 = accepted.map(|decided| decided.count).sum();
+    let delivered = smtp.filter(|decided| decided.status == Fate::Delivered);
+    let delivered: u64 = delivered.map(|decided| decided.count).sum();
+    let rows = [
+        ("SYNs to protected ports", syns, None),
+        ("let in by the packet filter", passed, Some("/blocked?status=dropped")),
+        ("recipients attempted", attempts, Some("/blocked?status=temporary,permanent")),
+        ("passed to the backend", accepted, Some("/accepted")),
+        ("delivered", delivered, Some("/accepted?status=delivered")),
+    ];
+    let most = rows.iter().map(|row| row.1).max().unwrap_or(0);
+    html! {
+        section aria-labelledby="funnel" {
+            h2 #funnel { "From SYN to delivered" }
+            table.bars {
+                @for (index, (name, count, link)) in rows.into_iter().enumerate() {
+                    tr {
+                        th scope="row" {
+                            @match link { Some(link) => a href=(link) { (name) }, None => (name) }
+                        }
+                        td.number { (grouped(count)) }
+                        td { (bar(count, most, if index < 2 { 1 } else { 0 })) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn plots(summary: &Summary) -> Markup {
+    let steps = usize::try_from(summary.steps()).unwrap_or(0);
+    let series = |values: &mut dyn Iterator<Item = (u64, String, u64)>| {
+        let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for (step, name, count) in values {
+            let values = all.entry(name).or_insert_with(|| vec![0; steps]);
+            if let Some(value) = usize::try_from(step).ok().and_then(|step| values.get_mut(step)) {
+                *value += count;
+            }
+        }
+        let all = all.into_iter().map(|(name, values)| Series { name, values });
+        chart::largest(all.collect())
+    };
+    let frames = summary.frames.iter();
+    let syns =
+        series(&mut frames.map(|counted| (counted.step, counted.reason.clone(), counted.frames)));
+    let decided = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
+    let decided =
+        series(&mut decided.map(|decided| (decided.step, decided.reason.clone(), decided.count)));
+    let step = summary.step_minutes * 60_000;
+    html! {
+        (chart::stacked("SYNs by verdict", summary.since, step, &syns))
+        (chart::stacked("Recipients by decision", summary.since, step, &decided))
+    }
+}
+
+fn sources(summary: &Summary, since: &str) -> Markup {
+    let most = summary.sources.iter().map(|source| source.blocked).max().unwrap_or(0);
+    html! {
+        section aria-labelledby="sources" {
+            h2 #sources { "Sources of most that was blocked lately" }
+            @if summary.sources.is_empty() { p.quiet { "Nothing was blocked." } }
+            table.bars {
+                @for source in summary.sources.iter().take(10) {
+                    tr {
+                        th scope="row" {
+                            a href=(format!("/blocked?since={since}&ip={}", source.ip)) { (source.ip) }
+                            @if let Some(country) = &source.country { " " span.quiet { (country) } }
+                        }
+                        td.number { (grouped(source.blocked)) }
+                        td { (bar(source.blocked, most, 1)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn countries(summary: &Summary, since: &str) -> Markup {
+    let total = |country: &crate::record::Country| country.blocked + country.accepted;
+    let most = summary.countries.iter().map(total).max().unwrap_or(0);
+    html! {
+        section aria-labelledby="countries" {
+            h2 #countries { "Countries" }
+            @if summary.countries.is_empty() { p.quiet { "Nothing came." } }
+            table.bars {
+                thead { tr { th { "" } th.number { "blocked" } th.number { "accepted" } th { "" } } }
+                @for country in summary.countries.iter().take(12) {
+                    @let code = country.country.as_deref().unwrap_or("none");
+                    tr {
+                        th scope="row" {
+                            a href=(format!("/blocked?since={since}&country={code}")) { (code) }
+                        }
+                        td.number { (grouped(country.blocked)) }
+                        td.number { (grouped(country.accepted)) }
+                        td { (bar(total(country), most, 2)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The filter, its lists and the record.
+fn standing(status: &Status) -> Markup {
+    let generation = &status.generation;
+    let age = clock::unix_seconds().saturating_sub(generation.since);
+    html! {
+        section aria-labelledby="filter" {
+            h2 #filter { "Packet filter" }
+            dl {
+                @for interface in &status.interfaces {
+                    dt { (interface.name) }
+                    dd { (interface.mode) @if interface.pinned { ", stays without the daemon" } }
+                }
+                dt { "Generation" } dd { (generation.number) ", " (ago(age)) " old" }
+                dt { "Prefixes" }
+                dd {
+                    (grouped(generation.ipv4_prefixes)) " IPv4, "
+                    (grouped(generation.ipv6_prefixes)) " IPv6"
+                }
+                dt { "Temporary blocks" } dd { (grouped(status.temporary.held)) }
+                dt { "Record" }
+                dd {
+                    (grouped(status.record.records)) " in " (status.record.bytes / 1_000_000) " MB"
+                    @if status.record.lost > 0 { ", " b { (grouped(status.record.lost)) " lost" } }
+                }
+            }
+            p { a href="/lists" { "All lists" } }
+        }
+    }
+}
+
+/// Backends and DNS lists.
+fn mail(status: &Status) -> Markup {
+    let Some(smtp) = &status.smtp else { return html! {} };
+    html! {
+        section aria-labelledby="mail" {
+            h2 #mail { "Backends and DNS lists" }
+            dl {
+                dt { "Connections" }
+                dd { (grouped(smtp.open)) " open, " (grouped(smtp.connections)) " since the start" }
+                @for server in &smtp.servers {
+                    dt { (server.backend) " " span.quiet { (server.server) } }
+                    dd { @match &server.error { None => "up", Some(error) => b.bad { "down: " (error) } } }
+                }
+                @for zone in &smtp.zones {
+                    dt { (zone.zone) }
+                    dd {
+                        @match (&zone.disabled, &zone.error) {
+                            (Some(why), _) => b.bad { "not used: it " (why) },
+                            (None, Some(error)) => b.bad { (error) },
+                            (None, None) => "up",
+                        }
+                        ", " (grouped(zone.listed)) " of " (grouped(zone.asked)) " listed"
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Blocked traffic, accepted traffic, and one record with all that is known of it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use maud::{Markup, html};
+
+use super::layout::{self, Place, or_dash, time};
+use super::{PageError, Shown, act, check};
+use crate::control::protocol::{Failure, FailureKind, Request};
+use crate::record::{Kind, Page, Record, Status, Stored};
+use crate::web::Site;
+use crate::web::access::Caller;
+use crate::web::api::Parts;
+use crate::web::chart::grouped;
+
+/// The filters of the form: the part of the query, its label, and an example.
+const FILTERS: [(&str, &str, &str); 12] = [
+    ("since", "From (UTC)", "24h or 2026-11-23 04:14"),
+    ("until", "Until (UTC)", "now"),
+    ("sender", "Sender", "*@example.com"),
+    ("recipient", "Recipient", "bob@example.org"),
+    ("ip", "Sender IP", "192.0.2.0/24"),
+    ("country", "Country", "DE,AT or none"),
+    ("reason", "Reason", "blocked_ip,spf_refused"),
+    ("stage", "Stage", "syn,reputation"),
+    ("status", "Status", "temporary,permanent"),
+    ("direction", "Direction", "inbound or outgoing"),
+    ("reference", "Reference or session", "1KZ2ABCDEF0GH-1"),
+    ("text", "Subject or Message-ID", "invoice"),
+];
+
+pub(super) async fn blocked(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Shown {
+    search(&site, &caller, Kind::Blocked, query.as_deref()).await
+}
+
+pub(super) async fn accepted(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Shown {
+    search(&site, &caller, Kind::Accepted, query.as_deref()).await
+}
+
+async fn search(site: &Site, caller: &Caller, kind: Kind, query: Option<&str>) -> Shown {
+    let (place, title, path) = match kind {
+        Kind::Blocked => (Place::Blocked, "Blocked traffic", "/blocked"),
+        Kind::Accepted => (Place::Accepted, "Accepted traffic", "/accepted"),
+    };
+    let parts = Parts::of(query).map_err(|error| PageError::of(place, error))?;
+    let mut query = parts.clone().into_inner();
+    query.retain(|(name, _)| name != "type");
+    query.push(("type".to_owned(), kind.name().to_owned()));
+    let found: Result<Page, Failure> = site.ask(Request::Traffic { query }, caller.peer()).await;
+    let body = html! {
+        h1 { (title) }
+        (form(path, &parts))
+        @match &found {
+            Ok(page) => {
+                (results(page, path, &parts))
+            }
+            Err(failure) => {
+                @for line in failure.message.lines() { p.alarm role="alert" { (line) } }
+            }
+        }
+    };
+    Ok(layout::page(place, title, &body))
+}
+
+fn form(path: &str, parts: &Parts) -> Markup {
+    html! {
+        form.filters method="get" action=(path) role="search" {
+            @for (name, label, example) in FILTERS {
+                label { span { (label) }
+                    input name=(name) value=[parts.get(name)] placeholder=(example)
+                        autocomplete="off" spellcheck="false" maxlength="500";
+                }
+            }
+            p.buttons {
+                button type="submit" { "Search" }
+                a href=(path) { "All" }
+                a href=(link(&format!("/api/v1/traffic.csv?type={}", &path[1..]), parts, None)) download {
+                    "Export as CSV"
+                }
+            }
+        }
+    }
+}
+
+/// The same search elsewhere, or its next page.
+fn link(path: &str, parts: &Parts, before: Option<u64>) -> String {
+    let mut link = path.to_owned();
+    let named = parts.iter().filter(|(name, value)| {
+        !value.is_empty() && !["before", "after", "type"].contains(&name.as_str())
+    });
+    let before = before.map(|before| ("before".to_owned(), before.to_string()));
+    for (name, value) in named.cloned().chain(before) {
+        link.push(if link.contains('?') { '&' } else { '?' });
+        link.push_str(&encoded(&name));
+        link.push('=');
+        link.push_str(&encoded(&value));
+    }
+    link
+}
+
+/// As part of a URL (RFC 3986 section 2.3).
+pub(super) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
+    html! {
+        @if page.records.is_empty() && page.next.is_none() {
+            p.quiet role="status" { "Nothing was found." }
+        }
+        @if !page.records.is_empty() {
+            div.scroll tabindex="0" role="region" aria-label="Records" {
+                table.records {
+                    thead { tr {
+                        th scope="col" { "Timestamp (UTC)" }
+                        th scope="col" { "Sender" }
+                        th scope="col" { "Recipient" }
+                        th scope="col" { @if path == "/blocked" { "Blocking reason" } @else { "Result" } }
+                        th scope="col" { "Sender IP" }
+                        th scope="col" { "Country" }
+                        th scope="col" { @if path == "/blocked" { "SYNs" } @else { "Subject" } }
+                    } }
+                    tbody {
+                        @for Stored { id, record } in &page.records {
+                            tr {
+                                td { a href=(format!("/record/{id}")) { (time(record.time)) } }
+                                td { (address(record.sender.as_deref())) }
+                                td { (address(record.recipient.as_deref())) }
+                                td {
+                                    @if record.status != Status::Delivered { (record.reason) ", " }
+                                    span.status { (record.status_text()) }
+                                }
+                                td { (record.ip) }
+                                td { (or_dash(record.country.as_deref())) }
+                                @if record.status == Status::Dropped {
+                                    td.number { (grouped(record.count)) }
+                                } @else {
+                                    td { (or_dash(record.subject.as_deref())) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        nav.pages aria-label="Result pages" {
+            @if parts.get("before").is_some() { a href=(link(path, parts, None)) { "Newest" } }
+            @if let Some(next) = page.next {
+                a rel="next" href=(link(path, parts, Some(next))) {
+                    @if page.partial { "Search on: there was much to look at" } @else { "Older" }
+                }
+            }
+        }
+    }
+}
+
+/// An envelope address: `<>` is the null sender.
+fn address(address: Option<&str>) -> Markup {
+    or_dash(address.map(|address| if address.is_empty() { "<>" } else { address }))
+}
+
+pub(super) async fn record(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Shown {
+    let missing = || PageError {
+        place: Place::None,
+        failure: Failure {
+            kind: FailureKind::NotFound,
+            message: "There is no such record, or no longer.".to_owned(),
+        },
+    };
+    let id: u64 = id.parse().map_err(|_| missing())?;
+    let (Some(after), Some(before)) = (id.checked_sub(1), id.checked_add(1)) else {
+        return Err(missing());
+    };
+    let part = |name: &str, value: u64| (name.to_owned(), value.to_string());
+    let query = vec![part("after", after), part("before", before)];
+    let found: Page = site
+        .ask(Request::Traffic { query }, caller.peer())
+        .await
+        .map_err(PageError::at(Place::None))?;
+    let Stored { record, .. } = found.records.into_iter().next().ok_or_else(missing)?;
+    let place = match record.kind {
+        Kind::Blocked => Place::Blocked,
+        Kind::Accepted => Place::Accepted,
+    };
+    let now = check::now(&site, &caller, &record).await;
+    let body = html! {
+        h1 { (record.status_text()) ": " (record.reason) }
+        (facts(&record))
+        (act::offers(&site, &caller, record.ip, &format!("/record/{id}")).await)
+        section aria-labelledby="now" {
+            h2 #now { "What would happen now" }
+            (now)
+        }
+    };
+    Ok(layout::page(place, record.status_text(), &body))
+}
+
+fn facts(record: &Record) -> Markup {
+    let is_dropped = record.status == Status::Dropped;
+    let text = |value: &Option<String>| value.as_ref().map(|value| html! { (value) });
+    let facts: [(&str, Option<Markup>); 24] = [
+        ("Timestamp (UTC)", Some(time(record.time))),
+        ("Sender", record.sender.as_deref().map(|sender| address(Some(sender)))),
+        ("Recipient", text(&record.recipient)),
+        ("Reason", Some(html! { (record.reason) })),
+        ("Status", Some(html! { (record.status_text()) })),
+        ("Stage", Some(html! { (record.stage) })),
+        ("Rule", record.rule.as_ref().map(|rule| html! { code { (rule) } })),
+        ("Reply as sent", record.reply.as_ref().map(|reply| html! { pre { (reply) } })),
+        ("Sender IP", Some(html! { (record.ip) })),
+        ("Country", text(&record.country)),
+        ("SYNs (estimate)", is_dropped.then(|| html! { (grouped(record.count)) })),
+        ("HELO", text(&record.helo)),
+        ("TLS", text(&record.tls)),
+        ("SPF", text(&record.spf)),
+        ("Reputation", text(&record.reputation)),
+        ("Direction", Some(html! { (record.direction) })),
+        ("Customer", text(&record.customer)),
+        ("Backend", text(&record.backend)),
+        ("Size", (record.size > 0).then(|| html! { (grouped(record.size)) " octets" })),
+        ("Duration", (!is_dropped).then(|| html! { (grouped(record.duration_ms)) " ms" })),
+        ("From", text(&record.from)),
+        ("Subject", text(&record.subject)),
+        ("Message-ID", text(&record.message_id)),
+        (
+            "Reference",
+            record.reference.as_ref().map(|reference| {
+                let view = record.kind.name();
+                let session = record.session.as_deref().unwrap_or(reference);
+                html! { a href=(format!("/{view}?reference={}", encoded(session))) { (reference) } }
+            }),
+        ),
+    ];
+    html! {
+        dl.facts {
+            @for (name, value) in facts {
+                @if let Some(value) = value { dt { (name) } dd { (value) } }
+            }
+        }
+    }
+}
