@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod dialogue;
 pub mod frames;
 pub mod fuzz;
+pub mod http;
 pub mod mail;
 pub mod netns;
 pub mod peers;

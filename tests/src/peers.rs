@@ -1,6 +1,7 @@
 //! The real programs that the tests talk to. `cargo xtask test` fetches them and
 //! names the folder in `MXDP_PEERS`.
 
+pub mod chromium;
 pub mod clients;
 pub mod dns;
 pub mod dns_relay;
@@ -73,7 +74,12 @@ pub fn environment() -> Vec<(String, PathBuf)> {
     let Some(root) = peers() else {
         return Vec::new();
     };
-    let folders = ["usr/lib/postfix", "usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+    let folders = [
+        "usr/lib/postfix",
+        "usr/lib/x86_64-linux-gnu",
+        "lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu/pulseaudio",
+    ];
     let paths: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
     let joined = env::join_paths(paths).expect("no colon in the paths");
     vec![("LD_LIBRARY_PATH".to_owned(), joined.into())]

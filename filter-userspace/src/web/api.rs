@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Path, RawQuery, Request as HttpRequest, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request as HttpRequest, State};
+use axum::http::request::Parts as HttpParts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -262,20 +263,27 @@ async fn explain(
 }
 
 /// A list by its name in a path.
-pub(super) fn list_of(name: &str) -> Result<RuntimeList, ApiError> {
-    match name {
-        "approved" => Ok(RuntimeList::Approved),
-        "blocked" => Ok(RuntimeList::Blocked),
-        _ => Err(ApiError::bad_request("the lists are `approved` and `blocked`")),
+struct List(RuntimeList);
+
+impl<S: Send + Sync> FromRequestParts<S> for List {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut HttpParts, state: &S) -> Result<Self, ApiError> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        match name.as_ref().map(|Path(name)| name.as_str()) {
+            Ok("approved") => Ok(Self(RuntimeList::Approved)),
+            Ok("blocked") => Ok(Self(RuntimeList::Blocked)),
+            _ => Err(ApiError::bad_request("the lists are `approved` and `blocked`")),
+        }
     }
 }
 
 async fn entries(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(list): Path<String>,
+    List(list): List,
 ) -> Answer {
-    ask(&site, &caller, Request::RuntimeList { list: list_of(&list)? }).await
+    ask(&site, &caller, Request::RuntimeList { list }).await
 }
 
 /// What is to be listed.
@@ -294,23 +302,21 @@ struct Addition {
 async fn add_entry(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(list): Path<String>,
+    List(list): List,
     JsonBody(addition): JsonBody<Addition>,
 ) -> Answer {
     let Addition { prefix, note, expires_in_s, force } = addition;
-    let list = list_of(&list)?;
     ask(&site, &caller, Request::RuntimeAdd { list, prefix, note, expires_in_s, force }).await
 }
 
 async fn remove_entry(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(list): Path<String>,
+    List(list): List,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let parts = Parts::of(query.as_deref())?;
     parts.only(&["prefix"])?;
-    let list = list_of(&list)?;
     ask(&site, &caller, Request::RuntimeRemove { list, prefix: parts.need("prefix")? }).await
 }
 

@@ -60,6 +60,12 @@ const PEERS: &[Peer] = &[
     Peer::with("python3-spf", &["usr/lib/python3/dist-packages/spf.py"]),
     Peer::with("python3-dns", &["usr/lib/python3/dist-packages/DNS/__init__.py"]),
     Peer::with("python3-yaml", &["usr/lib/python3/dist-packages/yaml/__init__.py"]),
+    // What reads metrics as Prometheus does.
+    Peer::with(
+        "python3-prometheus-client",
+        &["usr/lib/python3/dist-packages/prometheus_client/parser.py"],
+    ),
+    Peer::with("python3-decorator", &["usr/lib/python3/dist-packages/decorator.py"]),
     Peer::with("libmail-spf-perl", &["usr/share/perl5/Mail/SPF.pm"]),
     Peer::with("libnet-dns-perl", &["usr/share/perl5/Net/DNS.pm"]),
     Peer::with("libnetaddr-ip-perl", &["usr/lib/x86_64-linux-gnu/perl5/5.36/NetAddr/IP.pm"]),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use maud::{Markup, html};
 
@@ -179,7 +180,7 @@ fn address(address: Option<&str>) -> Markup {
 pub(super) async fn record(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<u64>, PathRejection>,
 ) -> Shown {
     let missing = || PageError {
         place: Place::None,
@@ -188,7 +189,7 @@ pub(super) async fn record(
             message: "There is no such record, or no longer.".to_owned(),
         },
     };
-    let id: u64 = id.parse().map_err(|_| missing())?;
+    let Path(id) = id.map_err(|_| missing())?;
     let (Some(after), Some(before)) = (id.checked_sub(1), id.checked_add(1)) else {
         return Err(missing());
     };
