@@ -8,10 +8,13 @@ use crate::record::when;
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) values: Vec<u64>,
+    /// Whether it is of what passes, which has colours of its own.
+    pub(super) passes: bool,
 }
 
-/// The colours that there are; the last one is for all others.
-pub(super) const COLOURS: usize = 8;
+/// The colours of what passes, and of what is stopped; the last of each is for all
+/// others.
+const COLOURS: [&[usize]; 2] = [&[0, 2, 5], &[1, 3, 4, 6, 7]];
 
 const WIDTH: f64 = 920.0;
 const HEIGHT: f64 = 240.0;
@@ -19,23 +22,32 @@ const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 28.0;
 const TOP: f64 = 10.0;
 
-/// Adds the series with the smallest sums up to one, so that each has a colour.
-pub(super) fn largest(mut all: Vec<Series>) -> Vec<Series> {
-    all.sort_by_key(|series| std::cmp::Reverse(series.values.iter().sum::<u64>()));
-    if all.len() > COLOURS {
-        let rest = all.split_off(COLOURS - 1);
-        let steps = rest.first().map_or(0, |series| series.values.len());
-        let sum = |step: usize| rest.iter().filter_map(|series| series.values.get(step)).sum();
-        all.push(Series { name: "others".to_owned(), values: (0..steps).map(sum).collect() });
+/// Series with their colours: what passes first, the largest first of each, and the
+/// smallest added up to one where there are more than colours.
+fn coloured(all: Vec<Series>) -> Vec<(usize, Series)> {
+    let (passing, stopped): (Vec<_>, Vec<_>) = all.into_iter().partition(|series| series.passes);
+    let mut coloured = Vec::new();
+    for (mut some, colours) in [passing, stopped].into_iter().zip(COLOURS) {
+        some.sort_by_key(|series| std::cmp::Reverse(series.values.iter().sum::<u64>()));
+        if some.len() > colours.len() {
+            let rest = some.split_off(colours.len() - 1);
+            let steps = rest.first().map_or(0, |series| series.values.len());
+            let sum = |step: usize| rest.iter().filter_map(|one| one.values.get(step)).sum();
+            let passes = rest.iter().any(|one| one.passes);
+            let name = if passes { "others that pass" } else { "others" }.to_owned();
+            some.push(Series { name, values: (0..steps).map(sum).collect(), passes });
+        }
+        coloured.extend(colours.iter().copied().zip(some));
     }
-    all
+    coloured
 }
 
 /// Stacked bars over time; `since` and `step` are in milliseconds.
-pub(super) fn stacked(title: &str, since: u64, step: u64, series: &[Series]) -> Markup {
-    let steps = series.iter().map(|series| series.values.len()).max().unwrap_or(0).max(1);
+pub(super) fn stacked(title: &str, since: u64, step: u64, series: Vec<Series>) -> Markup {
+    let series = &*coloured(series);
+    let steps = series.iter().map(|(_, series)| series.values.len()).max().unwrap_or(0).max(1);
     let at = |series: &Series, step: usize| series.values.get(step).copied().unwrap_or(0);
-    let total = |step: usize| series.iter().map(|series| at(series, step)).sum::<u64>();
+    let total = |step: usize| series.iter().map(|(_, series)| at(series, step)).sum::<u64>();
     let most = (0..steps).map(total).max().unwrap_or(0);
     let scale = Scale::of(most);
     let wide = (WIDTH - LEFT) / float(steps as u64);
@@ -70,9 +82,9 @@ pub(super) fn stacked(title: &str, since: u64, step: u64, series: &[Series]) -> 
                 }
             }
             ul.legend {
-                @for (index, one) in series.iter().enumerate() {
+                @for (colour, one) in series {
                     @let sum = one.values.iter().sum::<u64>();
-                    li { span class=(format!("key c{index}")) {} (one.name) " " b { (grouped(sum)) } }
+                    li { span class=(format!("key c{colour}")) {} (one.name) " " b { (grouped(sum)) } }
                 }
             }
         }
@@ -80,23 +92,23 @@ pub(super) fn stacked(title: &str, since: u64, step: u64, series: &[Series]) -> 
 }
 
 /// Where each colour of a step begins and ends.
-fn tops(series: &[Series], step: usize) -> Vec<(usize, u64, u64)> {
+fn tops(series: &[(usize, Series)], step: usize) -> Vec<(usize, u64, u64)> {
     let mut from = 0;
     let mut tops = Vec::new();
-    for (colour, one) in series.iter().enumerate() {
+    for (colour, one) in series {
         let value = one.values.get(step).copied().unwrap_or(0);
         if value > 0 {
-            tops.push((colour, from, from + value));
+            tops.push((*colour, from, from + value));
             from += value;
         }
     }
     tops
 }
 
-fn described(time: u64, series: &[Series], step: usize) -> String {
+fn described(time: u64, series: &[(usize, Series)], step: usize) -> String {
     let shown = when::show(time);
     let mut text = shown.get(..16).unwrap_or(&shown).replace('T', " ");
-    for one in series {
+    for (_, one) in series {
         let value = one.values.get(step).copied().unwrap_or(0);
         if value > 0 {
             text.push_str(&format!("\n{}: {}", one.name, grouped(value)));
@@ -171,8 +183,8 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// A number of an axis: `2.5k`.
-fn short(number: u64) -> String {
+/// A number as an axis has it: `2.5k`.
+pub(super) fn short(number: u64) -> String {
     let units = [(1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
     match units.into_iter().find(|(factor, _)| number >= *factor) {
         None => number.to_string(),
@@ -211,22 +223,26 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_series_become_one() {
-        let series = |n: u64| Series { name: format!("s{n}"), values: vec![n, 2 * n] };
-        let all = largest((0..12).map(series).collect());
-        assert_eq!(all.len(), COLOURS);
-        assert_eq!(all[0].name, "s11");
-        assert_eq!(all[7].values, [(0..=4).sum::<u64>(), 2 * (0..=4).sum::<u64>()]);
+    fn the_smallest_series_become_one_and_what_passes_is_told_apart() {
+        let series =
+            |n: u64| Series { name: format!("s{n}"), values: vec![n, 2 * n], passes: n == 3 };
+        let all = coloured((0..12).map(series).collect());
+        let colours: Vec<_> = all.iter().map(|(colour, _)| *colour).collect();
+        assert_eq!(colours, [0, 1, 3, 4, 6, 7]);
+        assert_eq!((&*all[0].1.name, &*all[1].1.name, &*all[5].1.name), ("s3", "s11", "others"));
+        let rest = (0..=7).sum::<u64>() - 3;
+        assert_eq!(all[5].1.values, [rest, 2 * rest]);
     }
 
     #[test]
     fn a_plot_shows_every_value_and_escapes_names() {
-        let series = [Series { name: "<b>".to_owned(), values: vec![0, 3, 7] }];
-        let svg = stacked("A & B", 1_795_407_240_000, 60_000, &series).into_string();
+        let values = vec![0, 3, 7];
+        let series = vec![Series { name: "<b>".to_owned(), values, passes: true }];
+        let svg = stacked("A & B", 1_795_407_240_000, 60_000, series).into_string();
         assert!(svg.contains("2026-11-23 04:15\n&lt;b&gt;: 3"), "{svg}");
         assert!(svg.contains("A &amp; B") && !svg.contains("<b>:"), "{svg}");
         assert_eq!(svg.matches("class=\"c0\"").count(), 2);
-        stacked("empty", 0, 60_000, &[]);
+        stacked("empty", 0, 60_000, Vec::new());
     }
 
     #[test]

@@ -222,6 +222,7 @@ fn capabilities(folder: &Path) -> Value {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        "--hide-scrollbars",
         "--lang=en",
     ];
     arguments.push(&profile);

@@ -56,8 +56,8 @@ fn files(status: &Status) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="Files" {
                 table.records {
                     thead { tr {
-                        th scope="col" { "File" } th scope="col" { "Class" } th scope="col" { "Entries" }
-                        th scope="col" { "Bad lines skipped" } th scope="col" { "Age" }
+                        th scope="col" { "File" } th scope="col" { "Class" } th.number scope="col" { "Entries" }
+                        th.number scope="col" { "Bad lines skipped" } th scope="col" { "Age" }
                     } }
                     tbody {
                         @for list in &status.generation.lists {

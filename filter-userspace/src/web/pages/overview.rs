@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
+use filter_common::{Disposition, Reason};
 use maud::{Markup, html};
 
 use super::layout::{self, Place, ago};
@@ -68,17 +69,18 @@ pub(super) async fn page(
     Ok(layout::reloading(Place::Overview, "Overview", &body, AGAIN_S))
 }
 
+/// Whether the packet filter lets a SYN pass for this reason.
+fn passes(reason: &str) -> bool {
+    let found = Reason::ALL.into_iter().find(|known| known.name() == reason);
+    found.is_some_and(|known| known.disposition() == Disposition::Pass)
+}
+
 /// From SYNs to delivered recipients.
 fn funnel(summary: &Summary) -> Markup {
-    let dropped = |reason: &str| {
-        use filter_common::{Disposition, Reason};
-        let found = Reason::ALL.into_iter().find(|known| known.name() == reason);
-        found.is_some_and(|known| known.disposition() == Disposition::Drop)
-    };
     // What is only monitored is counted beside the verdict.
     let judged = summary.frames.iter().filter(|counted| !counted.reason.ends_with("_monitor"));
     let syns: u64 = judged.clone().map(|counted| counted.frames).sum();
-    let passed: u64 = judged.filter(|counted| !dropped(&counted.reason)).map(|c| c.frames).sum();
+    let passed: u64 = judged.filter(|counted| passes(&counted.reason)).map(|c| c.frames).sum();
     let smtp = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
     let attempts: u64 = smtp.clone().map(|decided| decided.count).sum();
     let accepted = smtp.clone().filter(|decided| decided.kind == Kind::Accepted);
@@ -97,13 +99,13 @@ fn funnel(summary: &Summary) -> Markup {
         section aria-labelledby="funnel" {
             h2 #funnel { "From SYN to delivered" }
             table.bars {
-                @for (index, (name, count, link)) in rows.into_iter().enumerate() {
+                @for (name, count, link) in rows {
                     tr {
                         th scope="row" {
                             @match link { Some(link) => a href=(link) { (name) }, None => (name) }
                         }
                         td.number { (grouped(count)) }
-                        td { (bar(count, most, if index < 2 { 1 } else { 0 })) }
+                        td { (bar(count, most, 0)) }
                     }
                 }
             }
@@ -113,27 +115,29 @@ fn funnel(summary: &Summary) -> Markup {
 
 fn plots(summary: &Summary) -> Markup {
     let steps = usize::try_from(summary.steps()).unwrap_or(0);
-    let series = |values: &mut dyn Iterator<Item = (u64, String, u64)>| {
-        let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for (step, name, count) in values {
-            let values = all.entry(name).or_insert_with(|| vec![0; steps]);
+    let series = |values: &mut dyn Iterator<Item = (u64, &str, bool, u64)>| {
+        let mut all: BTreeMap<&str, Series> = BTreeMap::new();
+        for (step, name, passes, count) in values {
+            let new = || Series { name: name.to_owned(), values: vec![0; steps], passes };
+            let values = &mut all.entry(name).or_insert_with(new).values;
             if let Some(value) = usize::try_from(step).ok().and_then(|step| values.get_mut(step)) {
                 *value += count;
             }
         }
-        let all = all.into_iter().map(|(name, values)| Series { name, values });
-        chart::largest(all.collect())
+        all.into_values().collect()
     };
-    let frames = summary.frames.iter();
     let syns =
-        series(&mut frames.map(|counted| (counted.step, counted.reason.clone(), counted.frames)));
+        series(&mut summary.frames.iter().map(|counted| {
+            (counted.step, &*counted.reason, passes(&counted.reason), counted.frames)
+        }));
     let decided = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
-    let decided =
-        series(&mut decided.map(|decided| (decided.step, decided.reason.clone(), decided.count)));
+    let decided = series(&mut decided.map(|decided| {
+        (decided.step, &*decided.reason, decided.status == Fate::Delivered, decided.count)
+    }));
     let step = summary.step_minutes * 60_000;
     html! {
-        (chart::stacked("SYNs by verdict", summary.since, step, &syns))
-        (chart::stacked("Recipients by decision", summary.since, step, &decided))
+        (chart::stacked("SYNs by verdict", summary.since, step, syns))
+        (chart::stacked("Recipients by decision", summary.since, step, decided))
     }
 }
 
@@ -205,7 +209,7 @@ fn standing(status: &Status) -> Markup {
                 dt { "Temporary blocks" } dd { (grouped(status.temporary.held)) }
                 dt { "Record" }
                 dd {
-                    (grouped(status.record.records)) " in " (status.record.bytes / 1_000_000) " MB"
+                    (grouped(status.record.records)) " in " (chart::short(status.record.bytes)) "B"
                     @if status.record.lost > 0 { ", " b { (grouped(status.record.lost)) " lost" } }
                 }
             }

@@ -136,7 +136,7 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
                         th scope="col" { @if path == "/blocked" { "Blocking reason" } @else { "Result" } }
                         th scope="col" { "Sender IP" }
                         th scope="col" { "Country" }
-                        th scope="col" { @if path == "/blocked" { "SYNs" } @else { "Subject" } }
+                        th scope="col" { @if path == "/blocked" { "Subject, or SYNs" } @else { "Subject" } }
                     } }
                     tbody {
                         @for Stored { id, record } in &page.records {
@@ -151,7 +151,7 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
                                 td { (record.ip) }
                                 td { (or_dash(record.country.as_deref())) }
                                 @if record.status == Status::Dropped {
-                                    td.number { (grouped(record.count)) }
+                                    td { (grouped(record.count)) " SYNs" }
                                 } @else {
                                     td { (or_dash(record.subject.as_deref())) }
                                 }
