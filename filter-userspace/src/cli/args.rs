@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 pub(super) use self::mail::{Envelope, RelayVerb, SpfArguments};
-pub(super) use self::traffic::{Search, TrafficVerb};
+pub(super) use self::traffic::{Search, TopArguments, TrafficVerb};
 use super::error::CliError;
 use super::time::parse_duration;
 
@@ -191,6 +191,13 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: TrafficVerb,
     },
+
+    /// Watch it live: verdicts, sessions, decisions, sources
+    ///
+    /// A view of the whole terminal, redrawn as things happen: `q` ends it, the space
+    /// bar holds it. Where there is no terminal, --json prints an object each time,
+    /// with the `status` and the `summary` of the window.
+    Top(TopArguments),
 
     /// Show what operators changed, by whom and when
     Audit {

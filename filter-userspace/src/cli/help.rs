@@ -229,6 +229,14 @@ pub(super) const PAGES: &[Page] = &[
         examples: &[("What a sender quotes of our reply", "mxdp traffic show 1KZ2ABCDEF0GH-1")],
         exits: ASKS,
     },
+    Page {
+        verb: "top",
+        examples: &[
+            ("What is going on?", "mxdp top"),
+            ("For a script, once", "mxdp top --json --count 1 --window 15m"),
+        ],
+        exits: ASKS,
+    },
     Page { verb: "audit", examples: &[("Who changed what?", "mxdp audit")], exits: ASKS },
     Page {
         verb: "detach",

@@ -19,6 +19,7 @@ mod spf;
 mod status;
 mod table;
 mod time;
+mod top;
 mod traffic;
 mod watch;
 
@@ -162,6 +163,7 @@ fn ask(
             }
             TrafficVerb::Show { reference } => traffic::show(socket, reference, output),
         },
+        Verb::Top(arguments) => top::run(socket, arguments, output),
         Verb::Audit { limit } => traffic::audit(socket, *limit, output),
         Verb::Detach => detach(socket, config, output),
         Verb::Run

@@ -169,7 +169,9 @@ async fn export(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let mut query = Parts::of(query.as_deref())?.into_inner();
-    query.retain(|(name, _)| name != "limit" && name != "before");
+    if query.iter().any(|(name, _)| name == "limit" || name == "before") {
+        return Err(ApiError::bad_request("an export has all pages: neither `limit` nor `before`"));
+    }
     query.push(("limit".to_owned(), PAGE_LIMIT.to_string()));
     // What is wrong with the search is said before the answer begins.
     let (first, before) = export_page(&site, &caller, &query, None).await?;
@@ -239,6 +241,9 @@ async fn changes(
     let parts = Parts::of(query.as_deref())?;
     parts.only(&["limit"])?;
     let limit = parts.parse("limit")?.unwrap_or(50);
+    if !(1..=PAGE_LIMIT).contains(&limit) {
+        return Err(ApiError::bad_request(format!("limit: 1 to {PAGE_LIMIT}")));
+    }
     ask(&site, &caller, Request::Changes { limit }).await
 }
 

@@ -17,7 +17,10 @@ struct Endpoint {
 #[derive(Clone, Copy)]
 enum Schema {
     Text,
+    /// Text that is not empty.
+    Filled,
     Ip,
+    Network,
     Number,
     Flag,
     Choice(&'static [&'static str]),
@@ -27,7 +30,12 @@ impl Schema {
     fn json(self) -> Value {
         match self {
             Self::Text => json!({"type": "string", "maxLength": 500}),
-            Self::Ip => json!({"type": "string", "maxLength": 60, "example": "192.0.2.7"}),
+            Self::Filled => json!({"type": "string", "minLength": 1, "maxLength": 500}),
+            Self::Ip => ip(),
+            Self::Network => json!({
+                "type": "string", "example": "192.0.2.0/24",
+                "pattern": r"^[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?$",
+            }),
             Self::Number => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Choice(names) => json!({"type": "string", "enum": names}),
@@ -35,7 +43,14 @@ impl Schema {
     }
 }
 
-use Schema::{Choice, Flag, Ip, Number, Text};
+fn ip() -> Value {
+    json!({
+        "type": "string", "example": "192.0.2.7",
+        "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}],
+    })
+}
+
+use Schema::{Choice, Filled, Flag, Ip, Network, Number, Text};
 
 /// The parts of a search.
 const SEARCH: &[(&str, Schema, bool, &str)] = &[
@@ -46,23 +61,26 @@ const SEARCH: &[(&str, Schema, bool, &str)] = &[
     ("status", Text, false, "Of temporary, permanent, dropped and delivered, by commas"),
     ("stage", Text, false, "Stages, by commas"),
     ("reason", Text, false, "Reasons, by commas"),
-    ("ip", Ip, false, "A client or network"),
+    ("ip", Network, false, "A client or network"),
     ("country", Text, false, "Country codes, by commas; `none` are addresses without one"),
     ("sender", Text, false, "The envelope sender, `*` for any text; `<>` is the null sender"),
     ("recipient", Text, false, "The envelope recipient, `*` for any text"),
     ("reference", Text, false, "A reference or session"),
     ("text", Text, false, "Words that are in Subject or Message-ID"),
-    ("before", Text, false, "Older than this `id`; `next` of the page before"),
     ("after", Text, false, "Newer than this `id`"),
+    ("before", Text, false, "Older than this `id`; `next` of the page before"),
     ("limit", Number, false, "The most records of a page; 50 where nothing is said"),
 ];
+
+/// The parts of an export, which has all pages.
+const EXPORT: &[(&str, Schema, bool, &str)] = SEARCH.split_at(SEARCH.len() - 2).0;
 
 const NONE: &[(&str, Schema, bool, &str)] = &[];
 
 const ENDPOINTS: [Endpoint; 18] = [
     of("get", "/status", "The state of everything", NONE),
     of("get", "/traffic", "The newest records of a search, a page at a time", SEARCH),
-    of("get", "/traffic.csv", "The records of a search as CSV, at most 100,000", SEARCH),
+    of("get", "/traffic.csv", "The records of a search as CSV, at most 100,000", EXPORT),
     of(
         "get",
         "/summary",
@@ -85,7 +103,7 @@ const ENDPOINTS: [Endpoint; 18] = [
         "What would become of a message, stage by stage",
         &[
             ("ip", Ip, true, "The client"),
-            ("rcpt", Text, true, "The envelope recipient"),
+            ("rcpt", Filled, true, "The envelope recipient"),
             ("from", Text, false, "The envelope sender; nothing is the null sender"),
             ("helo", Text, false, "What the client calls itself"),
             ("size", Number, false, "The octets that MAIL declares"),
@@ -103,7 +121,7 @@ const ENDPOINTS: [Endpoint; 18] = [
         "delete",
         "/entries/{list}",
         "Removes a runtime entry",
-        &[("prefix", Text, true, "The network, as it is listed")],
+        &[("prefix", Network, true, "The network, as it is listed")],
     ),
     of("get", "/temporary", "The temporary blocks", NONE),
     Endpoint {
@@ -134,7 +152,7 @@ fn addition() -> Value {
     json!({
         "type": "object", "required": ["prefix"], "additionalProperties": false,
         "properties": {
-            "prefix": {"type": "string", "example": "192.0.2.0/24"},
+            "prefix": Network.json(),
             "note": {"type": ["string", "null"], "maxLength": 200},
             "expires_in_s": {"type": ["integer", "null"], "minimum": 1, "maximum": 3_153_600_000_u64},
             "force": {"type": "boolean"},
@@ -146,8 +164,8 @@ fn block() -> Value {
     json!({
         "type": "object", "required": ["address", "seconds"], "additionalProperties": false,
         "properties": {
-            "address": {"type": "string", "example": "192.0.2.7"},
-            "seconds": {"type": "integer", "minimum": 1, "maximum": 3_153_600_000_u64},
+            "address": ip(),
+            "seconds": {"type": "integer", "minimum": 1, "maximum": 2_592_000},
         },
     })
 }
@@ -156,7 +174,7 @@ fn resumed() -> Value {
     json!({
         "type": "object", "additionalProperties": false,
         "properties": {
-            "address": {"type": ["string", "null"], "example": "192.0.2.7"},
+            "address": {"anyOf": [ip(), {"type": "null"}]},
             "customer": {"type": ["string", "null"]},
         },
     })

@@ -106,3 +106,20 @@ impl Search {
         parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
+
+/// How the live view looks.
+#[derive(Debug, Args)]
+pub(in super::super) struct TopArguments {
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(in super::super) every: u64,
+
+    /// The time that decisions, sources and countries are summed up over
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(in super::super) window: String,
+
+    /// End after so many looks
+    #[arg(long, value_name = "NUMBER")]
+    pub(in super::super) count: Option<u64>,
+}

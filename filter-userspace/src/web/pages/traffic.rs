@@ -93,11 +93,13 @@ fn form(path: &str, parts: &Parts) -> Markup {
     }
 }
 
-/// The same search elsewhere, or its next page.
+/// The same search elsewhere, or its next page. An export has all pages.
 fn link(path: &str, parts: &Parts, before: Option<u64>) -> String {
     let mut link = path.to_owned();
     let named = parts.iter().filter(|(name, value)| {
-        !value.is_empty() && !["before", "after", "type"].contains(&name.as_str())
+        !value.is_empty()
+            && !["before", "after", "type"].contains(&name.as_str())
+            && (name != "limit" || !path.starts_with("/api/"))
     });
     let before = before.map(|before| ("before".to_owned(), before.to_string()));
     for (name, value) in named.cloned().chain(before) {
