@@ -221,6 +221,50 @@ fn what_is_old_or_too_much_goes() {
 }
 
 #[test]
+fn a_summary_is_what_adding_up_all_records_gives() {
+    const MINUTE: u64 = 60_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::start(options(folder.path()));
+    let until = clock::unix_ms() / MINUTE * MINUTE;
+    let records: Vec<_> = (0..300).map(|n| record(n, until - (300 - n) * MINUTE)).collect();
+    for record in &records {
+        add(&store, record);
+        let frames = Frames { reason: "unlisted".into(), family: "ipv4".into(), frames: 3 };
+        store.add(Entry::Frames(record.time, vec![frames]));
+    }
+    settle(&store);
+    let summary = store.summary(until - 180 * MINUTE, until).unwrap();
+    let within = || records.iter().filter(|one| (summary.since..summary.until).contains(&one.time));
+    assert_eq!(within().count(), 180);
+    let step = summary.step_minutes * MINUTE;
+    for n in 0..summary.steps() {
+        let starts = summary.since + n * step;
+        for reason in ["accepted", "blocked_ip", "dynamic_reputation", "too_large"] {
+            let alike =
+                |one: &&Record| one.reason == reason && (starts..starts + step).contains(&one.time);
+            let sum = summary.decisions.iter().filter(|d| d.step == n && d.reason == reason);
+            let sum: u64 = sum.map(|decided| decided.count).sum();
+            assert_eq!(sum, within().filter(alike).count() as u64, "{reason} of step {n}");
+        }
+    }
+    assert_eq!(summary.frames.iter().map(|counted| counted.frames).sum::<u64>(), 3 * 180);
+    let count = |country: Option<&str>, kind: Kind| {
+        let alike = |one: &&Record| one.country.as_deref() == country && one.kind == kind;
+        within().filter(alike).count() as u64
+    };
+    assert_eq!(summary.countries.len(), 3);
+    for country in &summary.countries {
+        let code = country.country.as_deref();
+        let expected = (count(code, Kind::Blocked), count(code, Kind::Accepted));
+        assert_eq!((country.blocked, country.accepted), expected, "{code:?}");
+    }
+    let of = |ip| within().filter(|one| one.ip == ip && one.kind == Kind::Blocked).count() as u64;
+    assert_eq!(summary.sources.len(), 20);
+    assert!(summary.sources.iter().all(|source| source.blocked == of(source.ip)));
+    assert!(summary.sources.is_sorted_by_key(|source| std::cmp::Reverse(source.blocked)));
+}
+
+#[test]
 fn a_damaged_file_is_put_aside() {
     let folder = tempfile::tempdir().unwrap();
     let now = clock::unix_ms();

@@ -308,6 +308,17 @@ fn search_all(store: &SqliteStore, records: u64) -> Result<Vec<(&'static str, Ti
         }
         all.push((kind.0, times));
     }
+    let now = NOW.load(Ordering::Relaxed);
+    for (name, days) in [("sums of a day", 1), ("sums of 30 days", 30)] {
+        let mut times = Times::default();
+        for _ in 0..5 {
+            let start = Instant::now();
+            let summary = store.summary(now - days * 86_400_000, now)?;
+            times.ms.push(start.elapsed().as_secs_f64() * 1e3);
+            times.found += summary.decisions.len();
+        }
+        all.push((name, times));
+    }
     Ok(all)
 }
 
