@@ -361,6 +361,17 @@ fn whatever_goes_wrong_nothing_acknowledged_is_lost() {
         let home = home();
         let daemon = home.start(&namespace);
         wait_for("the listener", || Client::connect(mxdp()).is_ok());
+        let good = Plan {
+            script: Script::default(),
+            warm: true,
+            chunks: false,
+            pipelined: false,
+            gone: false,
+            stop: None,
+        };
+        // The record's file is opened for the first message, and stays open.
+        let first = send(&good, 999_999, "w0.example");
+        assert!(first.iter().all(|one| one.sent.is_taken()), "{first:?}");
         thread::sleep(Duration::from_secs(1));
         let (before, memory) = (descriptors(&daemon), resident(&daemon));
 
@@ -398,18 +409,10 @@ fn whatever_goes_wrong_nothing_acknowledged_is_lost() {
         wait_for("all connections to be closed", || descriptors(&daemon) <= before + 1);
         let after = resident(&daemon);
         assert!(after < memory + 96, "{memory} MiB became {after} MiB");
-        let good = Plan {
-            script: Script::default(),
-            warm: true,
-            chunks: false,
-            pipelined: false,
-            gone: false,
-            stop: None,
-        };
         let last = send(&good, 1_000_000, "w0.example");
         assert!(last.iter().all(|one| one.sent.is_taken()), "{last:?}");
         assert!(home.json(&["status"])["interfaces"].is_array());
-        let tries = [tries, last].concat();
+        let tries = [first, tries, last].concat();
         daemon.end(Signal::SIGTERM);
         let ended: Vec<_> = backends.into_iter().flat_map(Backend::finish).collect();
 
