@@ -45,7 +45,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// If the files cannot be read.
+    /// If the files cannot be read, or that takes too long.
     fn changes(&self, limit: usize) -> Result<Vec<Change>, StoreError>;
 
     /// What happened from a time to another (milliseconds of the Unix epoch), summed
@@ -53,7 +53,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// If the files cannot be read.
+    /// If the files cannot be read, or that takes too long.
     fn summary(&self, since: u64, until: u64) -> Result<Summary, StoreError>;
 
     /// How it is.
@@ -126,6 +126,8 @@ pub struct Options {
     pub file_rows: u64,
     /// The entries that may wait to be written.
     pub queue: usize,
+    /// How long a search, or any other look at what is kept, may take.
+    pub patience: Duration,
     /// The time: milliseconds of the Unix epoch.
     pub clock: fn() -> u64,
 }
@@ -140,6 +142,7 @@ impl Options {
             bytes: 10 << 30,
             file_rows: 500_000,
             queue: 65_536,
+            patience: Duration::from_secs(10),
             clock: clock::unix_ms,
         }
     }

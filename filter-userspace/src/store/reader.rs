@@ -15,9 +15,6 @@ use crate::record::{Change, Page, Query, Stored, terms};
 /// The records that one search may look at before it gives the page that it has.
 const LOOKS: usize = 100_000;
 
-/// How long a search may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The files that stay open between searches.
 const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 
@@ -26,12 +23,10 @@ const CLOCK: i32 = 10_000;
 
 pub(super) struct Reader {
     open: LruCache<PathBuf, Connection>,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { open: LruCache::new(OPEN_FILES) }
-    }
+    /// How long one look may take, whatever is looked for.
+    patience: Duration,
+    /// When the one that is going on must be over.
+    deadline: Instant,
 }
 
 impl fmt::Debug for Reader {
@@ -67,22 +62,27 @@ impl Filling<'_> {
 }
 
 impl Reader {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { open: LruCache::new(OPEN_FILES), patience, deadline: Instant::now() }
+    }
+
+    /// Begins a look: what it opens from here on ends with it.
+    pub(super) fn begin(&mut self) {
+        self.deadline = Instant::now() + self.patience;
+    }
+
     /// The newest records of a query.
     pub(super) fn search(
         &mut self,
         files: &[RecordFile],
         query: &Query,
     ) -> Result<Page, StoreError> {
-        let deadline = Instant::now() + PATIENCE;
         let found_by = expression(query);
         let mut page = Filling { query, records: Vec::new(), looks: 0, place: 0 };
         for file in files.iter().rev() {
             let Some((from, to)) = bounds(file, query) else { continue };
             let connection = self.open(file)?;
             let (from, to) = (signed(from), signed(to));
-            connection
-                .progress_handler(CLOCK, Some(move || Instant::now() >= deadline))
-                .map_err(|error| StoreError::sqlite(&file.path, &error))?;
             let searched = match &found_by {
                 Some(expression) => find(connection, expression, from, to, &mut page),
                 None => scan(connection, from, to, &mut page),
@@ -93,12 +93,7 @@ impl Reader {
                     let partial = page.records.len() < query.limit;
                     return Ok(Page { next: Some(page.place), records: page.records, partial });
                 }
-                Err(error)
-                    if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) =>
-                {
-                    return Err(StoreError::TooLong(PATIENCE));
-                }
-                Err(error) => return Err(StoreError::sqlite(&file.path, &error)),
+                Err(error) => return Err(self.failure(file, &error)),
             }
         }
         Ok(Page { records: page.records, next: None, partial: false })
@@ -121,7 +116,8 @@ impl Reader {
                     .query_map([missing], schema::read_change)?
                     .collect()
             };
-            changes.extend(read().map_err(|error| StoreError::sqlite(&file.path, &error))?);
+            let read = read();
+            changes.extend(read.map_err(|error| self.failure(file, &error))?);
             if changes.len() >= limit {
                 break;
             }
@@ -130,7 +126,21 @@ impl Reader {
     }
 
     pub(super) fn open(&mut self, file: &RecordFile) -> Result<&mut Connection, StoreError> {
-        self.open.try_get_or_insert_mut_ref(&file.path, || schema::open_to_read(&file.path))
+        let deadline = self.deadline;
+        let open = || schema::open_to_read(&file.path);
+        let connection = self.open.try_get_or_insert_mut_ref(&file.path, open)?;
+        // Connections stay open between looks, each of which has a time of its own.
+        connection
+            .progress_handler(CLOCK, Some(move || Instant::now() >= deadline))
+            .map_err(|error| StoreError::sqlite(&file.path, &error))?;
+        Ok(connection)
+    }
+
+    pub(super) fn failure(&self, file: &RecordFile, error: &rusqlite::Error) -> StoreError {
+        if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+            return StoreError::TooLong(self.patience);
+        }
+        StoreError::sqlite(&file.path, error)
     }
 }
 

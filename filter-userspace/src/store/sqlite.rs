@@ -65,7 +65,8 @@ impl SqliteStore {
         read: impl FnOnce(&mut Reader, &[RecordFile]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let readers = || self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reader = readers().pop().unwrap_or_default();
+        let mut reader = readers().pop().unwrap_or_else(|| Reader::new(self.options.patience));
+        reader.begin();
         let files = self.shared.files();
         let result = read(&mut reader, &files);
         // After a failure its connections are not trusted any more.

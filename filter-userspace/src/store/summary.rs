@@ -60,8 +60,8 @@ impl Reader {
                 continue;
             }
             let connection = self.open(file)?;
-            add(connection, file, &summary, &mut sums)
-                .map_err(|error| StoreError::sqlite(&file.path, &error))?;
+            let added = add(connection, file, &summary, &mut sums);
+            added.map_err(|error| self.failure(file, &error))?;
         }
         for ((step, kind, status, stage, reason), count) in sums.decisions {
             let (Some(kind), Some(status)) = (schema::kind(&kind), schema::status(&status)) else {

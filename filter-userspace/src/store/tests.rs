@@ -17,6 +17,8 @@ use crate::record::{Kind, Status, Stored};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const DAY: u64 = 86_400_000;
+
 fn options(folder: &Path) -> Options {
     Options { file_rows: 40, ..Options::new(folder.to_owned()) }
 }
@@ -189,7 +191,6 @@ fn dropped_syns_of_a_minute_are_one_record() {
 #[test]
 fn what_is_old_or_too_much_goes() {
     static NOW: AtomicU64 = AtomicU64::new(1_795_000_000_000);
-    const DAY: u64 = 86_400_000;
     let clock = || NOW.load(Ordering::Relaxed);
     let folder = tempfile::tempdir().unwrap();
     let options = Options { clock, ..options(folder.path()) };
@@ -262,6 +263,46 @@ fn a_summary_is_what_adding_up_all_records_gives() {
     assert_eq!(summary.sources.len(), 20);
     assert!(summary.sources.iter().all(|source| source.blocked == of(source.ip)));
     assert!(summary.sources.is_sorted_by_key(|source| std::cmp::Reverse(source.blocked)));
+}
+
+/// Files stay open between looks; the time of one look is not that of the next.
+#[test]
+fn each_look_has_a_time_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_millis(500);
+    let options = Options { patience, file_rows: 10_000, ..options(folder.path()) };
+    let store = SqliteStore::start(options);
+    let now = clock::unix_ms();
+    for n in 0..3_000 {
+        add(&store, &record(n, now));
+        let (who, what) = ("anna".to_owned(), format!("change {n}"));
+        store.add(Entry::Change(Change { time: now, who, what, outcome: "done".to_owned() }));
+    }
+    settle(&store);
+    assert_eq!(
+        store.search(&Query { limit: 1_000, ..Query::default() }).unwrap().records.len(),
+        1_000
+    );
+    thread::sleep(patience * 2);
+    assert_eq!(store.changes(3_000).unwrap().len(), 3_000);
+    thread::sleep(patience * 2);
+    let summary = store.summary(now - DAY, now + 60_000).unwrap();
+    assert_eq!(summary.decisions.iter().map(|decided| decided.count).sum::<u64>(), 3_000);
+}
+
+#[test]
+fn a_look_that_takes_too_long_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { patience: Duration::ZERO, file_rows: 10_000, ..options(folder.path()) };
+    let store = SqliteStore::start(options);
+    for n in 0..3_000 {
+        add(&store, &record(n, clock::unix_ms()));
+    }
+    settle(&store);
+    let found = store.search(&Query { limit: 1_000, ..Query::default() });
+    assert!(matches!(found, Err(StoreError::TooLong(_))), "{found:?}");
+    let summary = store.summary(clock::unix_ms() - DAY, clock::unix_ms() + 60_000);
+    assert!(matches!(summary, Err(StoreError::TooLong(_))), "{summary:?}");
 }
 
 #[test]
