@@ -47,8 +47,9 @@ for folder in dev/shm run tmp etc/systemd/system var/log/journal; do
     mkdir -p "$root/$folder"
     mount -t tmpfs tmpfs "$root/$folder"
 done
-# Nothing that the host would mount or start.
+# Nothing that the host would mount, and no ban of an image on starting services.
 : > "$root/etc/fstab"
+rm -f "$root/usr/sbin/policy-rc.d"
 cp -a "$1/files/." "$root/"
 cd "$root"
 mkdir -p old-root
