@@ -48,6 +48,28 @@ fn run(program: &str, arguments: &[&str]) -> String {
     good(&peers::command(program).args(arguments).output().expect("it starts"))
 }
 
+/// Where there is no dpkg, the same files go below a prefix.
+#[test]
+fn an_installation_below_a_prefix_runs_from_there_and_keeps_the_configuration() {
+    let folder = TempDir::with_prefix("mxdp-installed-").expect("a folder");
+    let at = |path: &str| folder.path().join(path);
+    let install = || {
+        let mut command = Command::new(peers::mxdp().with_file_name("xtask"));
+        command.args(["install", "--dev", "--prefix", "/opt/mxdp", "--destdir"]).arg(folder.path());
+        good(&command.env("MXDP_BIN", peers::mxdp()).output().expect("xtask starts"));
+    };
+    install();
+    let unit = fs::read_to_string(at("opt/mxdp/lib/systemd/system/mxdp.service")).expect("a unit");
+    assert!(unit.contains("\nExecStart=/opt/mxdp/bin/mxdp run\n"), "{unit}");
+    assert!(unit.contains("\nExecReload=/opt/mxdp/bin/mxdp reload\n"), "{unit}");
+    assert!(at("opt/mxdp/share/man/man1/mxdp.1.gz").exists());
+    let version = run(at("opt/mxdp/bin/mxdp").to_str().expect("UTF-8"), &["--version"]);
+    assert!(version.starts_with("mxdp "), "{version}");
+    fs::write(at("etc/mxdp/mxdp.toml"), "mine").expect("written");
+    install();
+    assert_eq!(fs::read_to_string(at("etc/mxdp/mxdp.toml")).expect("there"), "mine");
+}
+
 /// The package's files, unpacked.
 fn unpacked() -> TempDir {
     let folder = TempDir::with_prefix("mxdp-unpacked-").expect("a folder");
@@ -130,7 +152,7 @@ fn what_is_installed_can_be_used() {
 fn systemd_finds_no_fault_with_the_units_and_little_exposure() {
     let pair = Pair::new();
     let machine = machine(&pair);
-    machine.run(&["dpkg", "--install", "/srv/mxdp.deb"]);
+    install(&machine);
     machine.run(&["systemd-analyze", "verify", "--man=no", "mxdp.service", "mxdp.socket"]);
     let exposure = ["systemd-analyze", "security", "--offline=true", "--no-pager", "mxdp.service"];
     let text = machine.run(&exposure);
@@ -149,6 +171,12 @@ fn machine(pair: &Pair) -> Machine {
     Machine::boot(&pair.edge, &[("/srv/mxdp.deb", &package)])
 }
 
+/// Installs the package, or upgrades to it, without the index of all manual pages.
+fn install(machine: &Machine) {
+    let how = ["dpkg", "--install", "--no-triggers", "--force-confold", "--force-unsafe-io"];
+    machine.run(&[&how[..], &["/srv/mxdp.deb"]].concat());
+}
+
 /// A machine with mxdp installed, configured and started, and its client.
 struct Scene {
     machine: Machine,
@@ -163,7 +191,7 @@ impl Scene {
         pair.add_client_address("10.77.0.66");
         pair.add_client_address("10.77.0.67");
         let machine = machine(&pair);
-        machine.run(&["dpkg", "--install", "/srv/mxdp.deb"]);
+        install(&machine);
         let scene = Self { machine, pair };
         assert_eq!(scene.state("is-enabled"), "enabled");
         assert_eq!(scene.state("is-active"), "inactive", "the sample was started");
@@ -354,22 +382,22 @@ fn the_socket_keeps_the_port_open_while_daemons_change() {
 fn an_upgrade_keeps_the_filter_and_a_removal_takes_it_off() {
     let scene = Scene::new();
     let first = scene.main_pid();
-    scene.machine.run(&["dpkg", "--install", "--force-confold", "/srv/mxdp.deb"]);
+    install(&scene.machine);
     assert_ne!(scene.main_pid(), first, "the upgrade left the old daemon");
     // The maps went on: no moment without the filter.
     assert!(scene.summary().starts_with("Filtering on e0: generation 2"), "{}", scene.summary());
     scene.assert_serves("after the upgrade");
     scene.systemctl("stop mxdp");
-    scene.machine.run(&["dpkg", "--install", "--force-confold", "/srv/mxdp.deb"]);
+    install(&scene.machine);
     assert_eq!(scene.state("is-active"), "inactive", "an upgrade started what was stopped");
     scene.systemctl("start mxdp");
 
-    scene.machine.run(&["dpkg", "--remove", "mxdp"]);
+    scene.machine.run(&["dpkg", "--remove", "--no-triggers", "mxdp"]);
     assert_eq!(scene.program(), None, "the filter stays without anything to remove it");
     assert!(!scene.machine.path("/sys/fs/bpf/mxdp").exists());
     assert!(scene.machine.path("/etc/mxdp/mxdp.toml").exists());
     assert!(scene.machine.path("/var/lib/mxdp/record").exists());
-    scene.machine.run(&["dpkg", "--purge", "mxdp"]);
+    scene.machine.run(&["dpkg", "--purge", "--no-triggers", "mxdp"]);
     for path in
         ["/etc/mxdp", "/var/lib/mxdp", "/etc/systemd/system/multi-user.target.wants/mxdp.service"]
     {
