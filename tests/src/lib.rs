@@ -15,6 +15,7 @@ pub mod netns;
 pub mod peers;
 pub mod random;
 pub mod spf_suite;
+pub mod systemd;
 pub mod tables;
 pub mod tls;
 pub mod transcript;

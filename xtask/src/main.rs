@@ -5,6 +5,7 @@
 
 mod bench;
 mod ebpf;
+mod package;
 mod run;
 mod setup;
 mod sh;
@@ -35,6 +36,18 @@ const VERBS: &[Verb] = &[
     ),
     ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
     ("tidy", "", "the house rules that no compiler checks", tidy::verb),
+    (
+        "package",
+        "[--dev]",
+        "make a Debian package in target/package; --dev: of the development build",
+        package::verb,
+    ),
+    (
+        "install",
+        "[--prefix DIR] [--destdir DIR] [--dev]",
+        "put the same files under /usr/local, or another prefix (root)",
+        package::install,
+    ),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),
 ];

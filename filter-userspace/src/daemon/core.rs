@@ -22,6 +22,7 @@ use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock;
 use crate::io::kernel::{Change, Filter, Layouts, Tries};
+use crate::io::service_manager;
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -108,27 +109,6 @@ pub(super) struct Channels {
 }
 
 impl Daemon {
-    /// Says what is in force, for the log.
-    pub(super) fn announce(&self) {
-        for attachment in self.filter.attachments() {
-            tracing::info!(
-                interface = attachment.interface,
-                mode = attachment.mode.name(),
-                adopted = attachment.adopted,
-                pinned = attachment.is_pinned(),
-                "filtering"
-            );
-        }
-        tracing::info!(
-            generation = self.generation,
-            ipv4 = self.lists.table.v4.len(),
-            ipv6 = self.lists.table.v6.len(),
-            runtime = self.entries.len(),
-            milliseconds = self.build_ms,
-            "in force"
-        );
-    }
-
     /// Puts the first generation in force and attaches the filter.
     pub(super) fn start(
         path: PathBuf,
@@ -204,6 +184,7 @@ impl Daemon {
     /// Takes messages until it is told to stop; then takes the filter off, if it
     /// is not to outlive the daemon.
     pub(super) fn run(mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<()> {
+        service_manager::ready(&self.summary());
         while let Some(message) = inbox.blocking_recv() {
             match message {
                 Message::Request(incoming) => {
@@ -226,6 +207,7 @@ impl Daemon {
                 Message::Stop(why) => {
                     let stays = self.config.filter.persist;
                     tracing::info!(why, filter_stays = stays, "stopping");
+                    service_manager::stopping();
                     break;
                 }
             }
@@ -240,6 +222,7 @@ impl Daemon {
     }
 
     fn detach(mut self, asked: Incoming) -> Result<()> {
+        service_manager::stopping();
         self.save_blocks(true);
         let result = self.filter.detach();
         let outcome = result.as_ref().map(|_| ()).map_err(|error| anyhow!("{error:#}"));
@@ -255,6 +238,7 @@ impl Daemon {
             return;
         }
         tracing::info!(why, "reloading");
+        service_manager::reloading();
         self.building = true;
         let path = self.path.clone();
         let in_force = InForce { lists: self.lists.clone(), layouts: self.layouts };
@@ -292,6 +276,7 @@ impl Daemon {
             self.build_again = false;
             return self.reload("files changed while the last reload was built");
         }
+        service_manager::ready(&self.summary());
         for waiting in self.waiting.drain(..) {
             waiting.answer(answer.clone());
         }
@@ -409,6 +394,7 @@ impl Daemon {
     }
 
     fn tick(&mut self) {
+        service_manager::alive();
         let now = clock::unix_seconds();
         if self.entries.next_expiry().is_some_and(|expiry| expiry <= now) {
             let expired = self.change_entries(|entries| Ok(entries.expire(now)));

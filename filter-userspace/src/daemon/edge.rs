@@ -24,10 +24,10 @@ use crate::config::record::RecordKeeping;
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
-use crate::io::kernel::{Capacities, Filter, Options, read_event};
+use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
-use crate::io::smtp::{self, Edge, Listeners, Recording};
+use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
 use crate::io::temporary_file;
 use crate::io::watch::Watch;
 use crate::policy::pipeline::Policy;
@@ -76,6 +76,8 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
         )]));
     }
     privilege::require().map_err(|error| refused(&error))?;
+    // While there is one thread: those that come inherit what this one holds.
+    privilege::restrain().map_err(|error| refused(&error))?;
     crate::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -207,13 +209,18 @@ async fn open_smtp(
     policy: Option<Policy>,
     outside: &Outside,
 ) -> Result<Option<(Arc<Edge>, Listeners)>, Failure> {
-    let (Some(smtp), Some(policy)) = (&config.smtp, policy) else { return Ok(None) };
-    let Some(generation) =
-        mail::generation(config, policy, None).map_err(|errors| misconfigured(&errors))?
-    else {
+    let inherited = inherited_sockets().context("LISTEN_FDS").and_then(Inherited::new);
+    let inherited = inherited.map_err(|error| refused(&error))?;
+    let generation = match policy {
+        Some(policy) => mail::generation(config, policy, None),
+        None => Ok(None),
+    };
+    let generation = generation.map_err(|errors| misconfigured(&errors))?;
+    let (Some(smtp), Some(generation)) = (&config.smtp, generation) else {
+        inherited.finish().map_err(|error| refused(&error))?;
         return Ok(None);
     };
-    let listeners = smtp::bind(smtp).map_err(|error| refused(&error))?;
+    let listeners = smtp::bind(smtp, inherited).map_err(|error| refused(&error))?;
     if outside.mode == Mode::Trial {
         for server in smtp.backends.iter().flat_map(|backend| &backend.servers) {
             let sink = trial::bind(server).await.map_err(|error| refused(&error))?;

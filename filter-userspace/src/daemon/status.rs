@@ -19,6 +19,40 @@ use crate::store::Health;
 const TOP_SOURCES: usize = 10;
 
 impl Daemon {
+    /// Says what is in force, for the log.
+    pub(super) fn announce(&self) {
+        for attachment in self.filter.attachments() {
+            tracing::info!(
+                interface = attachment.interface,
+                mode = attachment.mode.name(),
+                adopted = attachment.adopted,
+                pinned = attachment.is_pinned(),
+                "filtering"
+            );
+        }
+        tracing::info!(
+            generation = self.generation,
+            ipv4 = self.lists.table.v4.len(),
+            ipv6 = self.lists.table.v6.len(),
+            runtime = self.entries.len(),
+            milliseconds = self.build_ms,
+            "in force"
+        );
+    }
+
+    /// The same in a line, for the service manager.
+    pub(super) fn summary(&self) -> String {
+        let interfaces: Vec<_> =
+            self.filter.attachments().iter().map(|one| one.interface.as_str()).collect();
+        let prefixes = self.lists.table.v4.len() + self.lists.table.v6.len();
+        let failed = if self.failed_reload.is_some() { "; the last reload failed" } else { "" };
+        format!(
+            "Filtering on {}: generation {}, {prefixes} prefixes{failed}",
+            interfaces.join(", "),
+            self.generation
+        )
+    }
+
     /// The state of everything.
     pub(super) fn status(&mut self) -> Result<Status> {
         let now = self.started.elapsed().as_secs();

@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod ldap;
 pub mod privilege;
 pub mod runtime_file;
+pub mod service_manager;
 pub mod smtp;
 pub mod spf;
 pub mod temporary_file;

@@ -4,6 +4,24 @@ use std::fs;
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, bail};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl;
+
+/// What the daemon holds on to as long as it runs.
+const KEPT: [Capability; 6] = [
+    // Programs, maps and links.
+    Capability::CAP_BPF,
+    // Interfaces that a reload adds.
+    Capability::CAP_NET_ADMIN,
+    // The verifier asks for it where tables are ranges; a reload may bring the first.
+    Capability::CAP_PERFMON,
+    // Maps and programs by their numbers: a map in a map, what an interface has.
+    Capability::CAP_SYS_ADMIN,
+    // Ports below 1024.
+    Capability::CAP_NET_BIND_SERVICE,
+    // Lists and keys that only another user may read.
+    Capability::CAP_DAC_READ_SEARCH,
+];
 
 const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
@@ -29,6 +47,35 @@ pub fn require() -> Result<()> {
             missing.join(" and ")
         );
     }
+    Ok(())
+}
+
+/// Gives up every capability but those of [`KEPT`], for this thread and those that it
+/// starts, and with them the way to get any back.
+///
+/// # Errors
+///
+/// When the kernel refuses to take them.
+pub fn restrain() -> Result<()> {
+    restrain_to(&KEPT.into_iter().collect()).context("giving up capabilities")
+}
+
+fn restrain_to(kept: &CapsHashSet) -> Result<()> {
+    prctl::set_no_new_privs().context("no_new_privs")?;
+    // The bounding set first: that takes CAP_SETPCAP, which goes next. Without it,
+    // no_new_privs still keeps what has gone from coming back.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        for capability in caps::read(None, CapSet::Bounding)?.difference(kept) {
+            caps::drop(None, CapSet::Bounding, *capability)?;
+        }
+    }
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let left = permitted.intersection(kept).copied().collect();
+    caps::set(None, CapSet::Ambient, &CapsHashSet::new())?;
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
+    // Effective first: it must not hold what is not permitted.
+    caps::set(None, CapSet::Effective, &left)?;
+    caps::set(None, CapSet::Permitted, &left)?;
     Ok(())
 }
 

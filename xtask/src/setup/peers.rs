@@ -35,6 +35,13 @@ const PEERS: &[Peer] = &[
         host_will_do: false,
     },
     Peer { package: "iproute2", programs: &["bin/ip"], libraries: &[], host_will_do: true },
+    // The machine that the units are started on.
+    Peer {
+        package: "systemd",
+        programs: &["bin/systemctl", "usr/bin/systemd-analyze", "lib/systemd/systemd"],
+        libraries: &["lib/systemd", "usr/lib/x86_64-linux-gnu/systemd"],
+        host_will_do: true,
+    },
     Peer::with("swaks", &["usr/bin/swaks"]),
     Peer::with("perl-base", &["usr/bin/perl"]),
     Peer::with("perl-modules-5.36", &[]),

@@ -6,6 +6,7 @@
 
 mod attach;
 mod dry_run;
+mod inherited;
 mod netlink;
 mod object;
 mod pins;
@@ -24,6 +25,7 @@ use filter_common::abi::{COUNTERS, Event, SourceKey, TemporaryBlock, counter_ind
 use filter_common::{ClassSet, Family, Reason};
 
 pub use attach::Attachment;
+pub use inherited::inherited_sockets;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::connection::{self, Accepted};
 use super::edge::{Edge, is_in, network, now};
 use super::generation::Generation;
+use super::inherited::Inherited;
 use super::proxy;
 use crate::config::smtp::{Listen, Smtp};
 use crate::policy::relay::Direction;
@@ -35,12 +36,14 @@ struct Kind {
     implicit: bool,
 }
 
-/// Listens on every address.
+/// Listens on every address, by the socket that the service manager opened for it
+/// where there is one.
 ///
 /// # Errors
 ///
-/// When one cannot be had; then none is.
-pub fn bind(smtp: &Smtp) -> Result<Listeners> {
+/// When one cannot be had, or a socket was handed over for no address; then there is
+/// none.
+pub fn bind(smtp: &Smtp, mut inherited: Inherited) -> Result<Listeners> {
     let Listen { smtp: plain, smtps, .. } = &smtp.listen;
     let relay = smtp.relay.as_ref();
     let none = Vec::new();
@@ -54,10 +57,15 @@ pub fn bind(smtp: &Smtp) -> Result<Listeners> {
         addresses.iter().map(move |address| (*address, Kind { direction, implicit }))
     });
     let listeners = sockets.map(|(address, kind)| {
-        let listener = listen_on(address).with_context(|| format!("cannot listen on {address}"))?;
-        Ok((listener, kind))
+        let listener = match inherited.take(address)? {
+            Some(socket) => TcpListener::from_std(socket),
+            None => listen_on(address),
+        };
+        Ok((listener.with_context(|| format!("cannot listen on {address}"))?, kind))
     });
-    listeners.collect::<Result<_>>().map(Listeners)
+    let listeners = listeners.collect::<Result<_>>().map(Listeners)?;
+    inherited.finish()?;
+    Ok(listeners)
 }
 
 fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -1,0 +1,103 @@
+//! `package` and `install`: one tree of files, as a Debian package or put in place.
+//!
+//! [`tree`] says which files there are and where; [`deb`] wraps them, [`notices`]
+//! tells whose work is in the binary.
+
+mod deb;
+mod notices;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::setup;
+use crate::sh::{self, Workspace, say};
+
+use tree::{Places, Tree};
+
+/// `cargo xtask package [--dev]`.
+pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    let development = match arguments {
+        [] => false,
+        [flag] if flag == "--dev" => true,
+        _ => bail!("package takes --dev or nothing"),
+    };
+    // Told before anything is built.
+    deb::require()?;
+    let binary = binary(workspace, development)?;
+    let stage = workspace.target().join("package/tree");
+    let tree = Tree::lay_out(workspace, &binary, &Places::of_a_package(), &stage)?;
+    let file = deb::build(workspace, &tree, development)?;
+    sh::remove(&stage)?;
+    say(format_args!("install it: apt-get install {}", file.display()));
+    println!("{}", file.display());
+    Ok(())
+}
+
+/// `cargo xtask install [--prefix DIR] [--destdir DIR] [--dev]`.
+pub(crate) fn install(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    let mut prefix = PathBuf::from("/usr/local");
+    let mut destination = PathBuf::from("/");
+    let mut development = false;
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let mut folder = || words.next().map(PathBuf::from).context(format!("{word} DIR"));
+        match word.as_str() {
+            "--prefix" => prefix = folder()?,
+            "--destdir" => destination = folder()?,
+            "--dev" => development = true,
+            _ => bail!("install takes --prefix DIR, --destdir DIR and --dev"),
+        }
+    }
+    ensure!(prefix.is_absolute(), "--prefix {}: not an absolute path", prefix.display());
+    let binary = binary(workspace, development)?;
+    let stage = workspace.target().join("package/install");
+    let tree = Tree::lay_out(workspace, &binary, &Places::below(&prefix), &stage)?;
+    let kept = tree.copy_to(&destination)?;
+    sh::remove(&stage)?;
+    for file in kept {
+        say(format_args!("{}: is there and stays as it is", file.display()));
+    }
+    say(format_args!("installed below {}; `systemctl daemon-reload` next", prefix.display()));
+    Ok(())
+}
+
+/// The binary to ship: built now, or the one that `MXDP_BIN` names, as for tests.
+fn binary(workspace: &Workspace, development: bool) -> Result<PathBuf> {
+    if development && let Some(path) = std::env::var_os("MXDP_BIN") {
+        return Ok(path.into());
+    }
+    setup::ensure_toolchain(workspace)?;
+    let mut cargo = workspace.cargo(["build", "--locked", "--package", "filter-userspace"]);
+    cargo.args(["--bin", "mxdp"]);
+    if !development {
+        cargo.arg("--release");
+    }
+    sh::run(&mut cargo)?;
+    let profile = if development { "debug" } else { "release" };
+    Ok(workspace.target().join(profile).join("mxdp"))
+}
+
+/// Seconds since 1970 that stand for the time of everything that is made, so that the
+/// same sources make the same package: `SOURCE_DATE_EPOCH`, or that of the last commit.
+fn source_date(workspace: &Workspace) -> Result<String> {
+    if let Ok(date) = std::env::var("SOURCE_DATE_EPOCH") {
+        ensure!(date.parse::<u64>().is_ok(), "SOURCE_DATE_EPOCH={date}: not a number of seconds");
+        return Ok(date);
+    }
+    let mut git = Command::new("git");
+    git.arg("-C").arg(&workspace.root).args(["log", "-1", "--format=%ct"]);
+    let date = sh::capture(&mut git)
+        .context("the time of the last commit; without git, set SOURCE_DATE_EPOCH")?;
+    Ok(date.trim().to_owned())
+}
+
+/// Writes a file, and the folders above it.
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let folder = path.parent().context("a file without a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
