@@ -5,6 +5,7 @@
 
 mod bench;
 mod ebpf;
+mod kernels;
 mod run;
 mod setup;
 mod sh;
@@ -35,6 +36,12 @@ const VERBS: &[Verb] = &[
     ),
     ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
     ("tidy", "", "the house rules that no compiler checks", tidy::verb),
+    (
+        "kernels",
+        "[RELEASE...]",
+        "the packet filter on the kernels of Debian 11 (refused), 12 and 13, emulated",
+        kernels::verb,
+    ),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),
 ];
