@@ -80,7 +80,8 @@ fn documentation(workspace: &Workspace) -> Result<()> {
     sh::run(cargo.env("RUSTDOCFLAGS", flags))
 }
 
-fn build(workspace: &Workspace) -> Result<()> {
+/// Builds all that runs on this host.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     sh::run(workspace.cargo(["build"]).args(HOST_CRATES))
 }
 

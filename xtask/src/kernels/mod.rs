@@ -207,7 +207,8 @@ fn base(emulator: &Emulator, workspace: &Workspace, tests: &[PathBuf]) -> Result
 
 /// Builds mxdp and the test programs; where those are, cargo says.
 fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    sh::run(&mut workspace.cargo(["build", "--locked", "--package", "filter-userspace"]))?;
+    // Both as `cargo xtask test` does, so that what one has built the other has.
+    crate::test::build(workspace)?;
     let mut cargo = workspace.cargo(["test", "--locked", "--package", "mxdp-tests", "--no-run"]);
     cargo.arg("--message-format=json-render-diagnostics");
     cargo.args(RUNS.iter().flat_map(|(name, ..)| ["--test", name]));
