@@ -3,9 +3,8 @@
 use anyhow::{Result, bail};
 use nix::sys::utsname::uname;
 
-/// The floor. What needs it: links of XDP programs that can be taken over (5.9), ring
-/// buffers (5.8), XDP on frames in fragments (5.18), and a verifier that follows the
-/// program, which older ones do not.
+/// The floor: the oldest kernel whose verifier is seen to take the program. What the
+/// filter is made of needs 5.18 (XDP on frames in fragments, `bpf_xdp_load_bytes`).
 pub const FLOOR: Version = Version { major: 6, minor: 1 };
 
 /// A kernel's version, as far as it counts here.

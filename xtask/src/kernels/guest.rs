@@ -101,11 +101,11 @@ impl Report {
     }
 }
 
-/// Runs the emulator to its end and shows what the machine prints.
+/// Runs the emulator to its end and shows what the machine prints, with its name.
 ///
 /// # Errors
 /// It does not start, or not end within `limit`.
-pub(super) fn run(emulator: &mut Command, limit: Duration) -> Result<Report> {
+pub(super) fn run(emulator: &mut Command, name: &str, limit: Duration) -> Result<Report> {
     let mut child = Ended(
         emulator
             .stdin(Stdio::null())
@@ -129,8 +129,8 @@ pub(super) fn run(emulator: &mut Command, limit: Duration) -> Result<Report> {
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                if let Some(line) = report.take(&line) {
-                    println!("    {line}");
+                if let Some(line) = report.take(&line).filter(|line| !line.is_empty()) {
+                    println!("{name} | {line}");
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -194,8 +194,11 @@ mod tests {
 
     #[test]
     fn an_emulator_that_hangs_is_ended() {
-        let error = run(Command::new("sleep").arg("600"), Duration::from_millis(50)).unwrap_err();
+        let error =
+            run(Command::new("sleep").arg("600"), "x", Duration::from_millis(50)).unwrap_err();
         assert!(error.to_string().contains("not done within"), "{error:#}");
-        assert!(run(Command::new("sh").args(["-c", "exit 3"]), Duration::from_secs(60)).is_err());
+        assert!(
+            run(Command::new("sh").args(["-c", "exit 3"]), "x", Duration::from_secs(60)).is_err()
+        );
     }
 }
