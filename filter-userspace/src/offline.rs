@@ -14,6 +14,7 @@ use crate::daemon::build::{self, Lists};
 use crate::daemon::mail;
 use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::dns::Resolver;
+use crate::io::floor;
 use crate::io::smtp::Asker;
 use crate::io::{self, clock};
 use crate::policy::pipeline::Policy;
@@ -46,7 +47,7 @@ pub fn check(config: &Path) -> CheckReport {
             // Certificates are read, as the daemon would.
             mail::generation(&config, policy, None)?;
         }
-        loaded.warnings.splice(0..0, config.warnings());
+        loaded.warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
         Ok(loaded)
     });
     match loaded {

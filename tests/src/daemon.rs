@@ -14,21 +14,23 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::netns::Namespace;
+use crate::pace::lasting;
 use crate::peers::{self, Process};
 use crate::tables;
 
-/// How long anything that should happen soon may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything that should happen soon may take on a busy machine, if it is not a
+/// slow one.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `done` holds.
 ///
 /// # Panics
 ///
-/// When it does not within [`PATIENCE`].
+/// When it does not within 20 seconds, or what they are on a slow machine.
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for: {what}");
+        assert!(start.elapsed() < lasting(PATIENCE), "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -172,7 +174,8 @@ impl Home {
         while !self.run(&["status", "--json"]).status.success() {
             let ended = daemon.process.0.try_wait().expect("the daemon's state");
             assert!(ended.is_none(), "the daemon ended: {}", self.log());
-            assert!(start.elapsed() < PATIENCE, "the daemon does not answer: {}", self.log());
+            let patient = start.elapsed() < lasting(PATIENCE);
+            assert!(patient, "the daemon does not answer: {}", self.log());
             thread::sleep(Duration::from_millis(20));
         }
         daemon

@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod http;
 pub mod mail;
 pub mod netns;
+pub mod pace;
 pub mod peers;
 pub mod random;
 pub mod spf_suite;

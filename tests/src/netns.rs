@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, setns};
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender};
 use socket2::{Domain, Socket, Type};
 
+use crate::pace::lasting;
 use crate::peers;
 
 /// A name that no other test, process or run has.
@@ -164,7 +165,7 @@ impl Wire {
     pub fn new(device: &str) -> Self {
         let interfaces = pnet_datalink::interfaces();
         let found = interfaces.iter().find(|interface| interface.name == device);
-        let patience = Some(Duration::from_millis(200));
+        let patience = Some(lasting(Duration::from_millis(200)));
         let config = Config { read_timeout: patience, ..Config::default() };
         match pnet_datalink::channel(found.expect("the device"), config) {
             Ok(Channel::Ethernet(sender, receiver)) => Self { sender, receiver },
@@ -183,7 +184,7 @@ impl Wire {
     }
 
     /// Whether a frame with `bytes` somewhere in it is seen within 200 ms of the
-    /// last one.
+    /// last one (more on a slow machine).
     pub fn sees(&mut self, bytes: &[u8]) -> bool {
         while let Ok(frame) = self.receiver.next() {
             if frame.windows(bytes.len()).any(|window| window == bytes) {
@@ -194,7 +195,7 @@ impl Wire {
     }
 }
 
-/// Connects from `source` to `target` within `patience`.
+/// Connects from `source` to `target` within `patience`, which is more on a slow machine.
 ///
 /// # Errors
 ///
@@ -203,7 +204,7 @@ pub fn connect(source: IpAddr, target: SocketAddr, patience: Duration) -> io::Re
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
-    socket.connect_timeout(&target.into(), patience)?;
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.connect_timeout(&target.into(), lasting(patience))?;
+    socket.set_read_timeout(Some(lasting(Duration::from_secs(10))))?;
     Ok(socket)
 }

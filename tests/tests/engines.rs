@@ -16,6 +16,7 @@ use mxdp::lists::Table;
 use mxdp::lists::ranges::Ranges;
 use mxdp_tests::daemon::Home;
 use mxdp_tests::netns::{Namespace, connect};
+use mxdp_tests::pace::share;
 use mxdp_tests::random::SplitMix;
 use mxdp_tests::tables::{ENGINES, Lists};
 
@@ -98,7 +99,7 @@ fn without_perfmon_the_filter_stays_on_tries_and_says_so() {
 fn large_tables_agree() {
     let mut random = SplitMix::new(1);
     let mut nets: Vec<IpNet> = Vec::new();
-    while nets.len() < 200_000 {
+    while nets.len() < share(200_000) {
         let wide = random.wide();
         let net = match nets.len() % 20 {
             0..8 => IpNet::new(IpAddr::V4((wide as u32).into()), 24),
@@ -147,7 +148,7 @@ fn large_tables_agree() {
         assert_eq!(classes, expected, "kernel: {address}");
         answers += 1;
     }
-    assert!(answers > 1_500_000, "{answers} answers");
+    assert!(answers > share(1_500_000), "{answers} answers");
 }
 
 /// Addresses of a table and random ones, each asked of every engine.
@@ -175,12 +176,12 @@ fn engines_say_what_the_lists_say() {
                 }
             }
         });
-        for address in near.into_iter().chain(far.take(20_000)) {
+        for address in near.into_iter().chain(far.take(share(20_000))) {
             let expected = lists.classes(address);
             assert_eq!(ranges.lookup(address), expected, "slices: {address} of {lists:?}");
             engines.assert(address, expected, &|| format!("{lists:?}"));
             answers += 1;
         }
     }
-    assert!(answers > 1_000_000, "{answers} answers");
+    assert!(answers > share(1_000_000), "{answers} answers");
 }

@@ -15,6 +15,7 @@ use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared, Tries};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
 use mxdp_tests::netns::{Pair, Wire};
+use mxdp_tests::pace::{lasting, share};
 use mxdp_tests::tables::engine;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -85,7 +86,10 @@ fn the_kernels_tables_answer_as_the_compiled_table() {
     let mut filter = open();
     filter.publish(&Change { settings: Some(settings()), ..Change::default() }).expect("settings");
     let mut answers = 0;
-    let mut runner = TestRunner::new(Config { cases: 60, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: u32::try_from(share(60)).expect("few"),
+        ..Config::default()
+    });
     let strategy = (lists(), lists(), prop::collection::vec(any::<u32>(), 20));
     let filter = std::cell::RefCell::new(&mut filter);
     let answers = std::cell::RefCell::new(&mut answers);
@@ -114,7 +118,7 @@ fn the_kernels_tables_answer_as_the_compiled_table() {
     });
     outcome.expect("the kernel agrees");
     let answers = answers.into_inner();
-    assert!(*answers > 5000, "{answers} answers");
+    assert!(*answers > share(5000), "{answers} answers");
 }
 
 /// A policy that names every address of both families in one class, and settings
@@ -157,7 +161,7 @@ impl Policy {
     }
 }
 
-const FLIPS: u64 = 1000;
+const FLIPS: usize = 1000;
 
 #[test]
 fn a_thousand_flips_under_a_flood_give_no_packet_a_third_answer() {
@@ -166,10 +170,11 @@ fn a_thousand_flips_under_a_flood_give_no_packet_a_third_answer() {
     filter.publish(&POLICIES[0].change(0)).expect("a generation");
     pair.edge.run(|| filter.attach(&["e0".to_owned()], Mode::Native)).expect("attached");
 
+    let flips = share(FLIPS) as u64;
     let done = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
         let flood = scope.spawn(|| pair.client.run(|| flood(&done)));
-        for generation in 1..=FLIPS {
+        for generation in 1..=flips {
             let policy = &POLICIES[usize::try_from(generation % 2).expect("0 or 1")];
             filter.publish(&policy.change(generation)).expect("a generation");
         }
@@ -183,21 +188,22 @@ fn a_thousand_flips_under_a_flood_give_no_packet_a_third_answer() {
         let syn = |reason: &Reason| POLICIES.iter().any(|policy| policy.answer == *reason);
         counters.iter().filter(|(reason, ..)| syn(reason)).map(|(.., frames)| frames).sum()
     };
+    let least = share(1000) as u64;
     let start = Instant::now();
-    while judged(&filter) < sent && start.elapsed() < Duration::from_secs(5) {
+    while judged(&filter) < sent && start.elapsed() < lasting(Duration::from_secs(5)) {
         thread::sleep(Duration::from_millis(10));
     }
     for (reason, family, frames) in filter.counters().expect("counters") {
         let is_an_answer = POLICIES.iter().any(|policy| policy.answer == reason);
         if is_an_answer && family != Family::Other {
-            assert!(frames > 1000, "{} of {}: {frames}", reason.name(), family.name());
+            assert!(frames > least, "{} of {}: {frames}", reason.name(), family.name());
         } else if reason != Reason::NotIp && reason != Reason::NotTcp {
             // Neighbour discovery of the namespaces is neither TCP nor judged.
             assert_eq!(frames, 0, "{} of {}", reason.name(), family.name());
         }
     }
     assert_eq!(judged(&filter), sent, "frames judged of frames sent");
-    assert_eq!(filter.generation().expect("a generation"), FLIPS);
+    assert_eq!(filter.generation().expect("a generation"), flips);
 }
 
 /// Sends SYNs from changing addresses of both families until `done`, and says

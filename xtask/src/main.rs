@@ -5,6 +5,7 @@
 
 mod bench;
 mod ebpf;
+mod kernels;
 mod package;
 mod run;
 mod setup;
@@ -47,6 +48,12 @@ const VERBS: &[Verb] = &[
         "[--prefix DIR] [--destdir DIR] [--dev]",
         "put the same files under /usr/local, or another prefix (root)",
         package::install,
+    ),
+    (
+        "kernels",
+        "[RELEASE...]",
+        "the packet filter on the kernels of Debian 11 (refused), 12 and 13, emulated",
+        kernels::verb,
     ),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),

@@ -80,7 +80,8 @@ fn documentation(workspace: &Workspace) -> Result<()> {
     sh::run(cargo.env("RUSTDOCFLAGS", flags))
 }
 
-fn build(workspace: &Workspace) -> Result<()> {
+/// Builds all that runs on this host.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     sh::run(workspace.cargo(["build"]).args(HOST_CRATES))
 }
 
@@ -132,15 +133,15 @@ fn count(cargo: &mut Command, out: &mut impl Write) -> Result<Tally> {
 
 /// The sum of what test programs report.
 #[derive(Default, Debug, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) ignored: u64,
 }
 
 impl Tally {
     /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; …`, if it is that.
-    fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some((_, counts)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
@@ -160,13 +161,13 @@ impl Tally {
         }
     }
 
-    fn add_all(&mut self, other: &Self) {
+    pub(crate) fn add_all(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.ignored += other.ignored;
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let skipped =
             if self.ignored == 0 { String::new() } else { format!(", {} skipped", self.ignored) };
         format!("{} passed, {} failed{skipped}", self.passed, self.failed)

@@ -24,6 +24,7 @@ use crate::config::record::RecordKeeping;
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
+use crate::io::floor;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
@@ -75,6 +76,8 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
             path.display()
         )]));
     }
+    // Before privileges, which an old kernel has other names for.
+    floor::require().map_err(|error| refused(&error))?;
     privilege::require().map_err(|error| refused(&error))?;
     // While there is one thread: those that come inherit what this one holds.
     privilege::restrain().map_err(|error| refused(&error))?;

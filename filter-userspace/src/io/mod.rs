@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod dns;
 pub mod files;
+pub mod floor;
 pub mod kernel;
 pub mod ldap;
 pub mod privilege;

@@ -15,6 +15,9 @@ use crate::sh::{self, megabytes, say};
 
 use super::Scratch;
 
+/// Where Debian has the keys of its archive.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// A package as the lists describe it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Package {
@@ -42,12 +45,58 @@ pub(super) struct Apt {
     private_lists: bool,
     /// Those lists were fetched by this very set-up: there are none newer.
     fresh: bool,
+    /// Says where packages come from, instead of the host's own sources.
+    sources: Option<PathBuf>,
 }
 
 impl Apt {
     /// # Errors
     /// This is not a Debian or a relative of it.
     pub(super) fn new(scratch: &Scratch) -> Result<Self> {
+        Self::at(scratch, scratch.folder.join("apt"), None)
+    }
+
+    /// The packages of another release of Debian, from the archive that the host has its
+    /// own from. Its lists are fetched, and to be removed by [`Apt::forget`].
+    ///
+    /// # Errors
+    /// This is not a Debian, or the archive does not have the release.
+    pub(super) fn of_release(scratch: &Scratch, release: &str) -> Result<Self> {
+        let mut host = Self::new(scratch)?;
+        let archive = match host.archive()? {
+            Some(archive) => archive,
+            None => {
+                host.refresh("the host has no package lists")?;
+                host.archive()?.context("no package of this host comes from Debian's archive")?
+            }
+        };
+        let folder = scratch.folder.join(format!("apt-{release}"));
+        let sources = folder.join("release.sources");
+        let mut apt = Self::at(scratch, folder, Some(sources.clone()))?;
+        let text = format!(
+            "Types: deb\nURIs: {archive}\nSuites: {release}\nComponents: main\n\
+             Signed-By: {KEYRING}\n"
+        );
+        fs::write(&sources, text).with_context(|| format!("cannot write {}", sources.display()))?;
+        apt.refresh(&format!("wanted is a package of Debian's {release}"))?;
+        Ok(apt)
+    }
+
+    /// Removes the lists.
+    pub(super) fn forget(self) -> Result<()> {
+        sh::remove(&self.folder)
+    }
+
+    /// Where the host has the packages of its own release from, if that is Debian.
+    fn archive(&self) -> Result<Option<String>> {
+        let format = "$(ORIGIN) $(LABEL) $(REPO_URI)";
+        let mut client = self.client("apt-get");
+        client.args(["indextargets", "--format", format, "Created-By: Packages"]);
+        let answer = sh::capture(&mut client)?;
+        Ok(answer.lines().find_map(|line| line.strip_prefix("Debian Debian ")).map(str::to_owned))
+    }
+
+    fn at(scratch: &Scratch, folder: PathBuf, sources: Option<PathBuf>) -> Result<Self> {
         for name in ["apt-get", "apt-cache", "dpkg", "sha256sum"] {
             if sh::program(name).is_none() {
                 bail!(
@@ -55,7 +104,6 @@ impl Apt {
                 );
             }
         }
-        let folder = scratch.folder.join("apt");
         let downloads = scratch.downloads();
         for needed in
             [&folder.join("cache/archives/partial"), &folder.join("lists/partial"), &downloads]
@@ -65,7 +113,7 @@ impl Apt {
         }
         // Where the host's lists did not do for an earlier set-up, they will not now.
         let private_lists = folder.join("lists/complete").exists();
-        Ok(Self { folder, downloads, private_lists, fresh: false })
+        Ok(Self { folder, downloads, private_lists, fresh: false, sources })
     }
 
     /// The candidates of those of `names` that the lists have.
@@ -177,6 +225,13 @@ impl Apt {
         option("Dir::Cache::srcpkgcache", "srcpkgcache.bin");
         // apt's own user may not enter the checkout: a home folder often is 0700.
         option("APT::Sandbox::User", "root");
+        if let Some(sources) = &self.sources {
+            option("Dir::Etc::SourceList", &sources.to_string_lossy());
+            option("Dir::Etc::SourceParts", "/dev/null");
+            // Package lists alone: neither descriptions nor icons.
+            option("Acquire::Languages", "none");
+            option("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false");
+        }
         if self.private_lists {
             option("Dir::State::Lists", &self.folder.join("lists").to_string_lossy());
         }

@@ -1,13 +1,14 @@
 //! Fetches what the host lacks into `target/`, and nothing outside it.
 //!
 //! Comes in: what is already there, the active rustc, Debian's packages. Goes
-//! out: `target/ebpf-toolchain/env`, which `filter-userspace/build.rs` reads, and
-//! `target/peers/`. Each of the two is put together in a working folder and
+//! out: `target/ebpf-toolchain/env`, which `filter-userspace/build.rs` reads,
+//! `target/peers/`, and `target/emulator/` with `target/kernels/`. Each is put together in a working folder and
 //! renamed into place at the end, so what is there is whole; packages that were
 //! downloaded before an interruption are not downloaded again.
 
 mod apt;
 mod compiler;
+mod kernels;
 mod libraries;
 mod linker;
 mod peers;
@@ -17,6 +18,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+pub(crate) use kernels::{Emulator, Kernel};
 
 use crate::sh::{self, Workspace, say};
 
@@ -52,11 +55,33 @@ pub(crate) fn ensure_peers(workspace: &Workspace) -> Result<bool> {
     ensure(workspace, &workspace.target().join("peers"), peers::is_ready, peers::assemble)
 }
 
+/// Where programs of the test peers find their libraries.
+pub(crate) fn peer_libraries(workspace: &Workspace) -> Vec<PathBuf> {
+    peers::library_folders(&workspace.target().join("peers"))
+}
+
+/// Makes sure that the emulator is there and says how to start it.
+pub(crate) fn ensure_emulator(workspace: &Workspace) -> Result<Emulator> {
+    let place = workspace.target().join("emulator");
+    ensure(workspace, &place, kernels::has_emulator, kernels::assemble_emulator)?;
+    Emulator::at(&place)
+}
+
+/// Makes sure that a kernel of a release of Debian is there.
+pub(crate) fn ensure_kernel(workspace: &Workspace, release: &str) -> Result<Kernel> {
+    let place = workspace.target().join("kernels").join(release);
+    let assemble = |_: &Workspace, scratch: &Scratch, stage: &Path| {
+        kernels::assemble_kernel(scratch, release, stage)
+    };
+    ensure(workspace, &place, kernels::has_kernel, assemble)?;
+    Kernel::at(&place)
+}
+
 fn ensure(
     workspace: &Workspace,
     place: &Path,
     is_ready: fn(&Path) -> bool,
-    assemble: fn(&Workspace, &Scratch, &Path) -> Result<()>,
+    assemble: impl Fn(&Workspace, &Scratch, &Path) -> Result<()>,
 ) -> Result<bool> {
     if is_ready(place) {
         return Ok(true);
@@ -66,11 +91,13 @@ fn ensure(
     if is_ready(place) {
         return Ok(true);
     }
-    let name = place.file_name().context("a place without a name")?.to_string_lossy();
+    let target = workspace.target();
+    let name = place.strip_prefix(&target).context("a place outside target/")?.to_string_lossy();
     say(format_args!("setting up target/{name}; nothing outside target/ is changed"));
-    let stage = scratch.stage(&name)?;
+    let stage = scratch.stage(&name.replace('/', "-"))?;
     assemble(workspace, &scratch, &stage)?;
     sh::remove(place)?;
+    fs::create_dir_all(place.parent().unwrap_or(&target))?;
     fs::rename(&stage, place)
         .with_context(|| format!("cannot rename {} into place", stage.display()))?;
     scratch.clear();

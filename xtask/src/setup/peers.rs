@@ -140,7 +140,6 @@ pub(super) fn assemble(workspace: &Workspace, scratch: &Scratch, stage: &Path) -
 
 /// The search paths of the tree at `tree`, as they will be at `place`.
 fn description(tree: &Path, place: &Path) -> String {
-    let private: Vec<_> = PEERS.iter().flat_map(|peer| peer.libraries).copied().collect();
     let join = |folders: Vec<PathBuf>| {
         let at_place = folders.iter().filter_map(|folder| folder.strip_prefix(tree).ok());
         at_place
@@ -150,11 +149,13 @@ fn description(tree: &Path, place: &Path) -> String {
     };
     let programs = ["usr/sbin", "usr/bin", "sbin", "bin"].map(|folder| tree.join(folder));
     let programs = programs.into_iter().filter(|folder| folder.is_dir()).collect();
-    format!(
-        "PATH={}\nLD_LIBRARY_PATH={}\n",
-        join(programs),
-        join(libraries::folders(tree, &private))
-    )
+    format!("PATH={}\nLD_LIBRARY_PATH={}\n", join(programs), join(library_folders(tree)))
+}
+
+/// The folders of libraries of the tree.
+pub(super) fn library_folders(tree: &Path) -> Vec<PathBuf> {
+    let private: Vec<_> = PEERS.iter().flat_map(|peer| peer.libraries).copied().collect();
+    libraries::folders(tree, &private)
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ fn explain(error: aya::EbpfError) -> anyhow::Error {
     } else if text.contains("Cannot allocate memory") || text.contains("OutOfMemory") {
         "the kernel has no memory for the maps; see temporary.capacity and syn_rate.capacity"
     } else {
-        "the kernel refused the XDP program; mxdp needs Linux 6.1 or newer"
+        "the kernel refused the XDP program"
     };
     anyhow::Error::new(error).context(hint)
 }
