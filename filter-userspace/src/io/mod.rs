@@ -4,10 +4,12 @@
 //! the cores' values into system calls. No decision is made here.
 
 pub mod clock;
+pub mod descriptors;
 pub mod dns;
 pub mod files;
 pub mod kernel;
 pub mod ldap;
+pub mod memory;
 pub mod privilege;
 pub mod runtime_file;
 pub mod smtp;
