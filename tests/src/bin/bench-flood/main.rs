@@ -189,6 +189,7 @@ impl Row {
         for sample in taken {
             sum.sent += sample.sent;
             sum.dropped += sample.dropped;
+            sum.lost += sample.lost;
             sum.admitted += sample.admitted;
             sum.connections += sample.connections;
             sum.restarts += sample.restarts;
@@ -218,9 +219,9 @@ fn print_table(rows: &[Row], arguments: &Arguments) {
     }
     if let Some(Row { sum, .. }) = rows.iter().find(|row| row.case == Case::Listed) {
         println!(
-            "\nfrom listed sources: {} frames made, {} counted as dropped; {} SYNs admitted for {} \
-             connections",
-            sum.sent, sum.dropped, sum.admitted, sum.connections
+            "\nfrom listed sources: {} frames made, {} counted as dropped, {} found the device's \
+             queue full; {} SYNs admitted for {} connections",
+            sum.sent, sum.dropped, sum.lost, sum.admitted, sum.connections
         );
     }
     for row in rows.iter().filter(|row| row.sum.restarts > 0) {
@@ -237,7 +238,7 @@ fn print_json(rows: &[Row], arguments: &Arguments) {
                 "mail_a_second": row.mail, "lowest": row.lowest, "highest": row.highest,
                 "kept": row.kept[0], "kept_lowest": row.kept[1], "kept_highest": row.kept[2],
                 "frames_a_second": row.frames, "frames": row.sum.sent,
-                "dropped": row.sum.dropped, "admitted": row.sum.admitted,
+                "dropped": row.sum.dropped, "lost": row.sum.lost, "admitted": row.sum.admitted,
                 "connections": row.sum.connections, "restarts": row.sum.restarts,
             })
         })

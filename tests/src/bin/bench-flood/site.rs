@@ -1,6 +1,7 @@
 //! A mail host behind a veth pair, the mail that is sent to it, and the flood.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,6 +54,8 @@ pub(crate) struct Sample {
     pub(crate) sent: u64,
     /// Frames that the filter dropped as listed meanwhile.
     pub(crate) dropped: u64,
+    /// Frames that found the device's queue full.
+    pub(crate) lost: u64,
     /// SYNs that the filter let pass as unlisted meanwhile.
     pub(crate) admitted: u64,
     /// Connections to mxdp meanwhile.
@@ -134,7 +137,7 @@ impl Site {
         first: Option<Ipv4Addr>,
         time: Duration,
     ) -> Result<Sample> {
-        let before = self.counted(daemon);
+        let before = self.counted(daemon)?;
         let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
         let mut sample = thread::scope(|scope| -> Result<Sample> {
             let stop_it = Stop(&stop);
@@ -151,16 +154,26 @@ impl Site {
         })?;
         // What is still on its way is taken in at once.
         thread::sleep(Duration::from_millis(100));
-        let after = self.counted(daemon);
+        let after = self.counted(daemon)?;
         sample.sent = sent.into_inner();
-        let [dropped, admitted, connections] = [0, 1, 2].map(|at| after[at] - before[at]);
-        Ok(Sample { dropped, admitted, connections, ..sample })
+        let [dropped, admitted, connections, lost] = [0, 1, 2, 3].map(|at| after[at] - before[at]);
+        Ok(Sample { dropped, admitted, connections, lost, ..sample })
     }
 
-    /// Frames dropped as listed and admitted as unlisted, and connections.
-    fn counted(&self, daemon: &Daemon<'_>) -> [u64; 3] {
+    /// Frames dropped as listed, and admitted as unlisted; connections; and frames that
+    /// the device had no room for.
+    fn counted(&self, daemon: &Daemon<'_>) -> Result<[u64; 4]> {
         let connections = self.home.json(&["status"])["smtp"]["connections"].as_u64();
-        [daemon.frames("blocked_ip"), daemon.frames("unlisted"), connections.unwrap_or(0)]
+        let text = self.pair.edge.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("e0:"));
+        // Bytes, packets, errors, dropped.
+        let lost = line.and_then(|line| line.split_whitespace().nth(3)).context("no device")?;
+        Ok([
+            daemon.frames("blocked_ip"),
+            daemon.frames("unlisted"),
+            connections.context("no count of connections")?,
+            lost.parse()?,
+        ])
     }
 
     fn flood(
