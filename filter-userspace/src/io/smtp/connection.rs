@@ -16,9 +16,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::ClientFacts;
 use super::edge::{Edge, now};
-use super::room::Room;
 use super::generation::Generation;
 use super::judge::{Judge, Learning};
+use super::room::Room;
 use super::stream::Stream;
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;

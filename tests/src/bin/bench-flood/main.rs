@@ -139,8 +139,13 @@ fn main() -> Result<()> {
             taken.push(sample);
         }
     }
-    let rows: Vec<_> = samples.iter().map(|(case, taken)| Row::of(*case, taken, &samples)).collect();
-    if arguments.json { print_json(&rows, &arguments) } else { print_table(&rows, &arguments) }
+    let rows: Vec<_> =
+        samples.iter().map(|(case, taken)| Row::of(*case, taken, &samples)).collect();
+    if arguments.json {
+        print_json(&rows, &arguments)
+    } else {
+        print_table(&rows, &arguments)
+    }
     Ok(())
 }
 
@@ -206,7 +211,9 @@ fn print_table(rows: &[Row], arguments: &Arguments) {
         arguments.rounds,
         arguments.time.as_secs()
     );
-    println!("| | mail a second (lowest to highest) | flood, million frames a second | mail keeps |");
+    println!(
+        "| | mail a second (lowest to highest) | flood, million frames a second | mail keeps |"
+    );
     println!("|---|---|---|---|");
     for Row { case, mail, lowest, highest, kept: [kept, least, most], frames, .. } in rows {
         let title = case.title();

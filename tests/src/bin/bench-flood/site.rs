@@ -115,10 +115,10 @@ impl Site {
     /// Drops the listed sources by nftables at the interface, or does so no more.
     pub(crate) fn drop_by_nftables(&self, drops: bool) -> Result<()> {
         let script = if drops {
-            "table netdev flood { set listed { type ipv4_addr; flags interval; \
-             elements = { 100.64.0.0/10 } }\nchain ingress { \
-             type filter hook ingress device \"e0\" priority 0; policy accept;\n\
-             ip saddr @listed drop\n} }"
+            "table netdev flood {\n\
+             set listed {\ntype ipv4_addr\nflags interval\nelements = { 100.64.0.0/10 }\n}\n\
+             chain ingress {\ntype filter hook ingress device \"e0\" priority 0; policy accept;\n\
+             ip saddr @listed drop\n}\n}"
         } else {
             "delete table netdev flood"
         };
