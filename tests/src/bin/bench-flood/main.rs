@@ -142,9 +142,9 @@ fn main() -> Result<()> {
     let rows: Vec<_> =
         samples.iter().map(|(case, taken)| Row::of(*case, taken, &samples)).collect();
     if arguments.json {
-        print_json(&rows, &arguments)
+        print_json(&rows, &arguments);
     } else {
-        print_table(&rows, &arguments)
+        print_table(&rows, &arguments);
     }
     Ok(())
 }
