@@ -153,10 +153,19 @@ impl Home {
     #[must_use]
     pub fn start_without(&self, capabilities: &[&str], namespace: &Namespace) -> Daemon<'_> {
         let dropped: Vec<_> = capabilities.iter().map(|name| format!("-{name}")).collect();
-        let mut command = namespace.command("setpriv");
-        command.arg(format!("--bounding-set={}", dropped.join(",")));
-        command.arg(format!("--inh-caps={}", dropped.join(",")));
-        command.arg("--").arg(peers::mxdp()).arg("run").arg("-c").arg(self.path("mxdp.toml"));
+        let dropped = dropped.join(",");
+        let (bounding, inherited) =
+            (format!("--bounding-set={dropped}"), format!("--inh-caps={dropped}"));
+        self.start_under(&["setpriv", &bounding, &inherited, "--"], namespace)
+    }
+
+    /// Starts the daemon by a program that executes another, such as prlimit(1), with
+    /// its arguments, and waits until it answers.
+    #[must_use]
+    pub fn start_under(&self, program: &[&str], namespace: &Namespace) -> Daemon<'_> {
+        let mut command = namespace.command(program[0]);
+        command.args(&program[1..]);
+        command.arg(peers::mxdp()).arg("run").arg("-c").arg(self.path("mxdp.toml"));
         self.start_command(command)
     }
 

@@ -60,6 +60,22 @@ impl Dialogue {
         };
     }
 
+    /// Sends as much of it as is taken at once, and gives how much that is.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is not a plain one.
+    pub fn send_what_fits(&mut self, bytes: &[u8]) -> usize {
+        let Wire::Plain(stream) = &mut self.wire else { panic!("no plain connection") };
+        stream.set_nonblocking(true).expect("an option");
+        let mut sent = 0;
+        while let Ok(count @ 1..) = stream.write(&bytes[sent..]) {
+            sent += count;
+        }
+        stream.set_nonblocking(false).expect("an option");
+        sent
+    }
+
     /// Sends a line, and gives the last line of the reply.
     ///
     /// # Errors

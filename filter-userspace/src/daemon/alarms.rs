@@ -24,6 +24,7 @@ impl Daemon {
         });
         alarms.extend(self.approval_failures.values().cloned());
         alarms.extend(self.suspended_alarms());
+        alarms.extend(self.edge.iter().flat_map(|edge| edge.shortages()));
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
             alarms.extend(status.servers.into_iter().filter_map(|server| {
                 let error = server.error?;

@@ -192,6 +192,7 @@ async fn start(
         _ = tokio::time::timeout(FIRST_PROBE, first).await;
         listeners.serve(&edge);
         tokio::spawn(edge.clone().watch_backends());
+        tokio::spawn(edge.clone().watch_memory());
         tokio::spawn(edge.watch_zones());
         for directory in &smtp.directories {
             tokio::spawn(directories::follow(

@@ -22,12 +22,10 @@ use tokio::sync::watch;
 
 use crate::config::Dns;
 use crate::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
+use crate::io::descriptors;
 
 /// The name server of a host that names none.
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
-
-/// Questions that are under way at once; more are not asked.
-const IN_FLIGHT: usize = 4096;
 
 /// For how long "there is none" holds at least: name servers that say no TTL with
 /// it are spared as well.
@@ -46,6 +44,8 @@ pub struct Resolver {
     config: Dns,
     resolver: TokioResolver,
     in_flight: Mutex<HashMap<Query, Waiting>>,
+    /// Questions that are under way at once; more are not asked.
+    most: usize,
 }
 
 impl fmt::Debug for Resolver {
@@ -64,6 +64,7 @@ impl Resolver {
         if let Some(before) = before.filter(|before| before.config == *config) {
             return Ok(before.clone());
         }
+        let most = descriptors::budget().questions;
         let provider = TokioRuntimeProvider::default();
         let by = |servers: &[SocketAddr]| {
             let servers = servers.iter().map(|server| name_server(*server)).collect();
@@ -77,11 +78,11 @@ impl Resolver {
             by(&config.servers)
         };
         let resolver = builder
-            .with_options(options(config))
+            .with_options(options(config, most))
             .build()
             .map_err(|error| format!("dns: {error}"))?;
         let in_flight = Mutex::default();
-        Ok(Arc::new(Self { config: config.clone(), resolver, in_flight }))
+        Ok(Arc::new(Self { config: config.clone(), resolver, in_flight, most }))
     }
 
     /// Asks, and waits for the answer.
@@ -90,7 +91,7 @@ impl Resolver {
     ///
     /// Why there is none. Never longer than the configured time for all attempts.
     pub async fn ask(self: &Arc<Self>, query: &Query) -> Lookup {
-        self.ask_within(query, IN_FLIGHT).await
+        self.ask_within(query, self.most).await
     }
 
     /// Asks a server, whatever is remembered and however many questions are under
@@ -219,7 +220,7 @@ fn name_server(server: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(server.ip(), true, connections)
 }
 
-fn options(config: &Dns) -> ResolverOpts {
+fn options(config: &Dns, most: usize) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = config.timeout;
     options.attempts = config.attempts;
@@ -228,7 +229,7 @@ fn options(config: &Dns) -> ResolverOpts {
     options.negative_min_ttl = Some(NEGATIVE);
     options.negative_max_ttl = Some(LONGEST);
     options.positive_max_ttl = Some(LONGEST);
-    options.max_active_requests = IN_FLIGHT;
+    options.max_active_requests = most;
     options.ndots = 0;
     options
 }

@@ -4,11 +4,13 @@
 //! the cores' values into system calls. No decision is made here.
 
 pub mod clock;
+pub mod descriptors;
 pub mod dns;
 pub mod files;
 pub mod floor;
 pub mod kernel;
 pub mod ldap;
+pub mod memory;
 pub mod privilege;
 pub mod runtime_file;
 pub mod service_manager;

@@ -201,6 +201,8 @@ reasons! {
     TooManyHops "too_many_hops" Data 554 5 . 4 . 6 "too many hops, this message is in a loop";
     /// The message came too slowly.
     TooSlow "too_slow" Data 421 4 . 4 . 2 "the message comes too slowly";
+    /// There is no memory for one more message.
+    NoRoom "no_room" Data 451 4 . 3 . 1 "there is no room for one more message now, try again later";
     /// The mail system cannot be reached.
     BackendDown "backend_down" Backend 451 4 . 4 . 1 "the mail system cannot be reached, try again later";
     /// The connection to the mail system broke.

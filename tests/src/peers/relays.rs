@@ -11,7 +11,7 @@ use crate::daemon::wait_for;
 use crate::netns::Namespace;
 
 /// A running smtp-sink, which takes everything and keeps nothing.
-pub struct Sink(#[expect(dead_code, reason = "it ends when it is dropped")] Process);
+pub struct Sink(Process);
 
 impl Sink {
     /// Starts one on 127.0.0.1 of a namespace, with further options.
@@ -27,6 +27,12 @@ impl Sink {
         let sink = Self(Process(command.spawn().expect("smtp-sink starts")));
         wait_for("smtp-sink", || greets(namespace, port));
         sink
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.0.id()
     }
 }
 

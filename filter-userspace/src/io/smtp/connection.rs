@@ -18,6 +18,7 @@ use super::backend::ClientFacts;
 use super::edge::{Edge, now};
 use super::generation::Generation;
 use super::judge::{Judge, Learning};
+use super::room::Room;
 use super::stream::Stream;
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
@@ -49,6 +50,8 @@ pub(super) struct Accepted {
     pub(super) settings: Arc<Settings>,
     /// Why it is refused at once.
     pub(super) refusal: Option<Refusal>,
+    /// Whether it is given time to read why.
+    pub(super) patient: bool,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<(Stream, Opened), OpenFailure>> + Send>>;
@@ -65,6 +68,8 @@ struct Connection {
     /// Whether it takes no more bytes.
     backend_is_deaf: bool,
     opening: Option<Opening>,
+    /// The memory that is kept for a message, while there is a backend.
+    room: Option<Room>,
     /// A question whose answer waits for the network.
     learning: Option<(Question, Learning)>,
     start_tls: bool,
@@ -86,8 +91,12 @@ pub(super) async fn serve(accepted: Accepted) {
         mut client,
         settings,
         refusal,
+        patient,
     } = accepted;
     let mut stream = Stream::Plain(stream);
+    if implicit && !patient {
+        return;
+    }
     if implicit {
         let shaken = Box::pin(handshake(stream, &generation)).await;
         let Some((encrypted, tls)) = shaken else { return };
@@ -113,12 +122,16 @@ pub(super) async fn serve(accepted: Accepted) {
         backend_unflushed: false,
         backend_is_deaf: false,
         opening: None,
+        room: None,
         learning: None,
         start_tls: false,
         timer,
         address,
         local,
     });
+    if !patient {
+        return connection.refuse_at_once();
+    }
     let mut ending = edge.ending();
     let mut told = false;
     loop {
@@ -168,6 +181,7 @@ impl Connection {
                 Action::Open(backend) => self.open(&backend),
                 Action::CloseBackend { politely } => {
                     self.opening = None;
+                    self.room = None;
                     if let Some(stream) = self.backend.take()
                         && politely
                     {
@@ -201,6 +215,12 @@ impl Connection {
         let Some(pool) = generation.pool(backend).cloned() else {
             return self.session.opened(Err(OpenFailure::Down), now());
         };
+        // A message may take all that a session may have; so none begins for which
+        // there is no room.
+        self.room = self.judge.edge().room();
+        if self.room.is_none() {
+            return self.session.opened(Err(OpenFailure::NoRoom), now());
+        }
         self.opening =
             Some(Box::pin(
                 async move { pool.open(&generation.settings.hostname, Some(&facts)).await },
@@ -247,6 +267,9 @@ impl Connection {
         let Some(opening) = &mut self.opening else { return false };
         let Poll::Ready(result) = opening.as_mut().poll(cx) else { return false };
         self.opening = None;
+        if result.is_err() {
+            self.room = None;
+        }
         let result = result.map(|(stream, opened)| {
             self.backend = Some(stream);
             self.backend_unflushed = false;
@@ -363,6 +386,14 @@ impl Connection {
         }
         self.timer.as_mut().reset(Instant::from_std(self.session.deadline()));
         true
+    }
+
+    /// Says what there is to say, if that needs no waiting, and records it.
+    fn refuse_at_once(&mut self) {
+        self.act();
+        if let Some(client) = &self.client {
+            client.say_at_once(self.session.to_client().bytes());
+        }
     }
 
     /// Closes the client's connection so that it can read the last reply.

@@ -14,6 +14,7 @@ use super::asker::Asker;
 use super::backend::ServerHealth;
 use super::events::{Events, Recording};
 use super::generation::Generation;
+use super::room::{Memory, Room};
 use super::zones::{ZoneHealth, Zones};
 use crate::io::clock;
 use crate::policy::escalation::{Offence, Offenders};
@@ -25,6 +26,9 @@ use crate::smtp::session::Now;
 
 /// How long the backend's word on a recipient is remembered.
 const NEGATIVE: Duration = Duration::from_secs(60);
+
+/// How often memory is looked at.
+const MEMORY: Duration = Duration::from_millis(200);
 
 /// What the packet filter's lists say of an address, and its country.
 pub type Classify = Arc<dyn Fn(IpAddr) -> Standing + Send + Sync>;
@@ -69,6 +73,9 @@ pub struct Edge {
     counts: Mutex<Counts>,
     pub(super) events: Events,
     pub(super) zones: Arc<Zones>,
+    memory: Arc<Memory>,
+    /// Why no connection can be accepted for now.
+    deaf: Mutex<Option<String>>,
     blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
     serial: AtomicU64,
@@ -127,6 +134,8 @@ impl Edge {
             counts: Mutex::new(counts),
             events: Events::start(recording),
             zones: Arc::default(),
+            memory: Memory::new(),
+            deaf: Mutex::default(),
             blocks,
             ending: watch::Sender::new(false),
             serial: AtomicU64::new(0),
@@ -275,6 +284,41 @@ impl Edge {
             }
             self.look_at_zones().await;
         }
+    }
+
+    /// Looks at the memory that there is, until the edge ends.
+    pub async fn watch_memory(self: Arc<Self>) {
+        let mut ending = self.ending();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(MEMORY) => {}
+                _ = ending.wait_for(|ended| *ended) => return,
+            }
+            self.memory.look();
+        }
+    }
+
+    /// Whether memory is so short that no session may begin.
+    pub(super) fn is_short(&self) -> bool {
+        self.memory.is_short()
+    }
+
+    /// Room in memory for a message.
+    pub(super) fn room(&self) -> Option<Room> {
+        self.memory.room()
+    }
+
+    /// That no connection can be accepted for now, and why; or that they can.
+    pub(super) fn set_deaf(&self, why: Option<String>) {
+        *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// What the edge is short of, for people.
+    #[must_use]
+    pub fn shortages(&self) -> Vec<String> {
+        let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let deaf = deaf.map(|why| format!("connections cannot be accepted: {why}"));
+        deaf.into_iter().chain(self.memory.shortage()).collect()
     }
 
     /// Looks at the servers that are down once, or at all.

@@ -86,6 +86,11 @@ impl Judge {
         }
     }
 
+    /// What all connections share.
+    pub(super) const fn edge(&self) -> &Arc<Edge> {
+        &self.edge
+    }
+
     /// The generation of the message that is open.
     pub(super) const fn generation(&self) -> &Arc<Generation> {
         &self.generation

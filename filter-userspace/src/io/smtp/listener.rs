@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::connection::{self, Accepted};
 use super::edge::{Edge, is_in, network, now};
@@ -16,13 +15,18 @@ use super::generation::Generation;
 use super::inherited::Inherited;
 use super::proxy;
 use crate::config::smtp::{Listen, Smtp};
+use crate::io::descriptors;
 use crate::policy::relay::Direction;
 use crate::policy::tls::Mode;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::session::{Client, Settings};
 
-/// Connections that are told 421 beside the permitted ones; those beyond wait.
+/// Connections beside the permitted ones that are told 421 and given time to read it.
+/// Those beyond are told and closed at once.
 const TOLD: usize = 64;
+
+/// How long accepting rests after it failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Sockets that are listened on.
 #[derive(Debug)]
@@ -86,38 +90,46 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
 impl Listeners {
     /// Serves all of them, until the edge ends.
     pub fn serve(self, edge: &Arc<Edge>) {
-        let places = places(&edge.generation().smtp);
-        // Each listener that waits holds a place, and the one that asks its own.
-        let all = Arc::new(Semaphore::new(places + TOLD + self.0.len().saturating_sub(1)));
+        let places = places(edge.generation().smtp.limits.connections);
+        let places = Places {
+            served: Arc::new(Semaphore::new(places)),
+            told: Arc::new(Semaphore::new(TOLD)),
+        };
         for (listener, kind) in self.0 {
-            tokio::spawn(accept(listener, kind, edge.clone(), all.clone()));
+            tokio::spawn(accept(listener, kind, edge.clone(), places.clone()));
         }
     }
 }
 
-/// As many connections as are configured, and as file descriptors permit: each
-/// may need two.
-fn places(smtp: &Smtp) -> usize {
-    let wanted = smtp.limits.connections;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
-    if soft < hard {
-        _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-    let possible = usize::try_from(hard.saturating_sub(200) / 2).unwrap_or(usize::MAX).max(1);
+/// How many connections there may be.
+#[derive(Clone)]
+struct Places {
+    /// Those that are served.
+    served: Arc<Semaphore>,
+    /// Those that are refused, and given time to read it. What is refused holds no place
+    /// of what is served: else one address could take all by what it is refused.
+    told: Arc<Semaphore>,
+}
+
+/// As many connections as are configured, and as file descriptors permit.
+fn places(wanted: usize) -> usize {
+    let budget = descriptors::budget();
+    let possible = budget.sessions.saturating_sub(TOLD / 2).max(1);
     if possible < wanted {
         tracing::warn!(
             wanted,
             possible,
+            open_files = budget.all,
             "the limit of open files permits fewer connections (LimitNOFILE= in the unit)"
         );
     }
     wanted.min(possible)
 }
 
-async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, all: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, places: Places) {
     let mut ending = edge.ending();
+    let mut failures = 0_u64;
     loop {
-        let Ok(place) = all.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             // New connections are the next daemon's.
@@ -125,15 +137,23 @@ async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, all: Arc<Sem
         };
         match accepted {
             Ok((stream, address)) => {
+                if failures > 0 {
+                    tracing::info!(failures, "accepts connections again");
+                    edge.set_deaf(None);
+                    failures = 0;
+                }
                 _ = stream.set_nodelay(true);
-                let full = all.available_permits() < TOLD;
-                tokio::spawn(begin(edge.clone(), stream, address, kind, full, place));
+                tokio::spawn(begin(edge.clone(), stream, address, kind, places.clone()));
             }
             Err(error) => {
-                // Out of descriptors, mostly: those that are open must end first.
-                tracing::error!("cannot accept: {error}");
-                drop(place);
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                // Out of descriptors or memory, mostly: what is open must end first, and
+                // who comes waits in the kernel's queue. Said once, or it would fill logs.
+                if failures == 0 {
+                    tracing::error!("cannot accept connections for now: {error}");
+                    edge.set_deaf(Some(error.to_string()));
+                }
+                failures += 1;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -178,12 +198,18 @@ async fn begin(
     mut stream: TcpStream,
     mut address: SocketAddr,
     kind: Kind,
-    full: bool,
-    place: OwnedSemaphorePermit,
+    places: Places,
 ) {
     let generation = edge.generation();
     let Ok(local) = stream.local_addr() else { return };
-    if is_in(&generation.smtp.listen.proxy_networks, address.ip()) {
+    let mut place = places.served.clone().try_acquire_owned().ok();
+    let mut told = None;
+    if place.is_none() {
+        told = places.told.clone().try_acquire_owned().ok();
+    }
+    let mut patient = place.is_some() || told.is_some();
+    // Without time for it, whoever stands before the client is told.
+    if patient && is_in(&generation.smtp.listen.proxy_networks, address.ip()) {
         match proxy::read(&mut stream).await {
             Ok(Some(source)) => address = source,
             Ok(None) => {}
@@ -195,13 +221,17 @@ async fn begin(
     }
     let limits = &generation.smtp.limits;
     let (counted, has_room) = Counted::new(&edge, address.ip(), limits.connections_per_address);
-    let refusal = if full {
+    let refusal = if place.is_none() || edge.is_short() {
         Some(Refusal::new(Reason::TooManyConnections, ""))
     } else if has_room {
         None
     } else {
         Some(Refusal::new(Reason::TooManyFromAddress, address.ip().to_canonical()))
     };
+    if refusal.is_some() && place.take().is_some() {
+        told = places.told.clone().try_acquire_owned().ok();
+        patient = told.is_some();
+    }
     let client = client(&edge, &generation, address);
     let settings = settings(&generation, address.ip());
     let Kind { direction, implicit } = kind;
@@ -216,10 +246,11 @@ async fn begin(
         client,
         settings,
         refusal,
+        patient,
     };
     connection::serve(accepted).await;
     drop(counted);
-    drop(place);
+    drop((place, told));
 }
 
 fn client(edge: &Edge, generation: &Generation, address: SocketAddr) -> Client {

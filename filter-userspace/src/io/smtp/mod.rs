@@ -4,7 +4,7 @@
 //! decides for them, [`memory`] what the stages see of either. [`listener`] accepts, [`connection`]
 //! moves bytes between a session, its client and its backend, [`judge`] answers
 //! the session's questions by the policy, [`backend`] opens and watches backends,
-//! [`asker`] asks the network, [`zones`] the DNS lists, [`events`] says what became of every recipient.
+//! [`asker`] asks the network, [`room`] says whether there is memory for more, [`zones`] the DNS lists, [`events`] says what became of every recipient.
 
 mod asker;
 mod backend;
@@ -17,6 +17,7 @@ mod judge;
 mod listener;
 mod memory;
 mod proxy;
+mod room;
 mod stream;
 mod tls;
 mod zones;

@@ -173,6 +173,7 @@ impl Session {
                         let subject = format!("<{}>", rcpt.path);
                         let refusal = match result {
                             Err(OpenFailure::Refused(reply)) => Refusal::passed(reply),
+                            Err(OpenFailure::NoRoom) => Refusal::new(Reason::NoRoom, ""),
                             Err(OpenFailure::Unfit) => Refusal::new(Reason::BackendUnfit, subject),
                             _ => Refusal::new(Reason::BackendDown, subject),
                         };

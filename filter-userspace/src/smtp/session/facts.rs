@@ -147,6 +147,8 @@ pub struct Opened {
 pub enum OpenFailure {
     /// No server of it answers.
     Down,
+    /// There is no memory for one more message.
+    NoRoom,
     /// A server answers, and is not as configured.
     Unfit,
     /// A server that was told who the client is refuses it, with this reply.

@@ -1,109 +1,41 @@
-//! The generator: an XDP program that is run on live frames and sends them into a
-//! device.
+//! The generator, with a host of its own to make frames on.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, MapData};
-use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader};
+use anyhow::Result;
 use filter_common::Family;
-use mxdp_tests::frames::{SYN, TCP, V4, tcp, v6_frame};
+use mxdp_tests::generator::{self, Way};
 use mxdp_tests::netns::Namespace;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
 use crate::lane::Lane;
 
-/// The benchmark's own programs, built with mxdp's.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("MXDP_BENCH_OBJECT"));
+pub(crate) use generator::{PREPARED, Pauses, Sources};
 
-/// The most addresses that are prepared, as the program has it.
-pub(crate) const PREPARED: usize = 1 << 20;
-
-/// Frames that are made before the device's queue, of 256, is served: as many as
-/// its poll takes at once, so that none finds the queue full.
-const BATCH: u32 = 64;
-
-/// Where the SYNs come from.
-pub(crate) enum Sources<'a> {
-    /// Uniformly random addresses.
-    Random,
-    /// These, round and round; their number is a power of two.
-    Walk(&'a [IpAddr]),
-}
-
-/// The generator, and the floor's program beside it.
+/// The generator, and its host.
 pub(crate) struct Generator {
-    ebpf: Ebpf,
+    generator: generator::Generator,
     /// Where the frames are made: the devices that they go into are there.
     pub(crate) home: Namespace,
-    cpu: usize,
-    target: Array<MapData, u32>,
-    next: Array<MapData, u64>,
-    walk: Array<MapData, u32>,
-    sources: Array<MapData, [u8; 16]>,
-    sums: Array<MapData, u32>,
-    pause: Array<MapData, [u64; 3]>,
-}
-
-/// The times between two frames that were sent one after the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pauses {
-    pub(crate) longest: Duration,
-    /// How many were over a millisecond.
-    pub(crate) long: u64,
 }
 
 impl Generator {
     /// Loads the programs; `cpu` is the one on which all happens.
     pub(crate) fn new(cpu: usize) -> Result<Self> {
-        let mut ebpf = EbpfLoader::new().load(OBJECT).context("the generator")?;
-        for name in ["load", "floor"] {
-            program(&mut ebpf, name)?.load().with_context(|| format!("the program {name}"))?;
-        }
-        let home = Namespace::new("mxl");
-        Ok(Self {
-            home,
-            cpu,
-            target: take(&mut ebpf, "TARGET")?.try_into()?,
-            next: take(&mut ebpf, "NEXT")?.try_into()?,
-            walk: take(&mut ebpf, "WALK")?.try_into()?,
-            sources: take(&mut ebpf, "SOURCES")?.try_into()?,
-            sums: take(&mut ebpf, "SUMS")?.try_into()?,
-            pause: take(&mut ebpf, "PAUSE")?.try_into()?,
-            ebpf,
-        })
+        let generator = generator::Generator::new(cpu)?;
+        Ok(Self { generator, home: Namespace::new("mxl") })
     }
 
     /// Attaches the program that drops everything.
     pub(crate) fn attach_floor(&mut self, lane: &Lane) -> Result<()> {
-        let floor = program(&mut self.ebpf, "floor")?;
-        lane.host.run(|| floor.attach(Lane::DEVICE, XdpMode::Driver)).context("the floor")?;
-        Ok(())
+        self.generator.attach_floor(&lane.host, Lane::DEVICE)
     }
 
     /// Prepares the sources of the next frames.
     pub(crate) fn prepare(&mut self, sources: &Sources<'_>) -> Result<()> {
-        let Sources::Walk(addresses) = sources else {
-            return Ok(self.walk.set(0, 0, 0)?);
-        };
-        let count = addresses.len();
-        ensure!(count.is_power_of_two() && count <= PREPARED, "{count} sources");
-        for (index, address) in (0..).zip(*addresses) {
-            let mut bytes = [0; 16];
-            match address {
-                IpAddr::V4(address) => bytes[..4].copy_from_slice(&address.octets()),
-                IpAddr::V6(address) => bytes = address.octets(),
-            }
-            self.sources.set(index, bytes, 0)?;
-        }
-        Ok(self.walk.set(0, u32::try_from(count)?, 0)?)
+        self.generator.prepare(sources)
     }
 
-    /// Sends `frames` SYNs, from the source of number `first` on, and returns the
-    /// mean time of one, from its making to its drop.
+    /// Sends SYNs into a lane, and returns the mean time of one.
     pub(crate) fn send(
         &mut self,
         lane: &Lane,
@@ -111,36 +43,11 @@ impl Generator {
         first: u64,
         frames: u32,
     ) -> Result<Duration> {
-        let (frame, sums) = syn(family);
-        for (index, sum) in (0..).zip(sums) {
-            self.sums.set(index, sum, 0)?;
-        }
-        self.target.set(0, lane.index, 0)?;
-        self.next.set(0, first, 0)?;
-        let load = program(&mut self.ebpf, "load")?;
-        let cpu = self.cpu;
-        let time = self.home.run(|| -> Result<Duration> {
-            // What the frames set off, the kernel does on the core that sent them.
-            let mut cpus = CpuSet::new();
-            cpus.set(cpu)?;
-            sched_setaffinity(Pid::from_raw(0), &cpus).context("sched_setaffinity")?;
-            // The kernel's own clock leaves out its preparations and the time in
-            // which it lets others have the core.
-            let result = load.test_run(TestRunOptions {
-                data_in: Some(&frame),
-                repeat: frames,
-                attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
-                ..TestRunOptions::new()
-            });
-            Ok(result.context("a test run with live frames (kernel 5.18)")?.duration)
-        })?;
-        let sent = self.next.get(&0, 0)? - first;
-        ensure!(sent == u64::from(frames), "{sent} frames were made instead of {frames}");
-        Ok(time)
+        let way = Way { home: &self.home, index: lane.index };
+        self.generator.send(&way, family, first, frames)
     }
 
-    /// The same, and says what pauses there were. To look at the clock for each frame
-    /// takes time of its own.
+    /// The same, and says what pauses there were.
     pub(crate) fn send_and_watch(
         &mut self,
         lane: &Lane,
@@ -148,36 +55,7 @@ impl Generator {
         first: u64,
         frames: u32,
     ) -> Result<Pauses> {
-        self.pause.set(0, [1, 0, 0], 0)?;
-        self.send(lane, family, first, frames)?;
-        let [_, longest, long] = self.pause.get(&0, 0)?;
-        self.pause.set(0, [0, 0, 0], 0)?;
-        Ok(Pauses { longest: Duration::from_nanos(longest), long })
+        let way = Way { home: &self.home, index: lane.index };
+        self.generator.send_and_watch(&way, family, first, frames)
     }
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
-    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
-    ebpf.take_map(name).with_context(|| format!("no map {name}"))
-}
-
-/// A SYN from nowhere, and the sums of what its IPv4 and its TCP checksum are over.
-fn syn(family: Family) -> (Vec<u8>, [u32; 2]) {
-    let segment = tcp(25, SYN);
-    let (frame, addresses) = if family == Family::V6 {
-        (v6_frame("::", TCP, &segment), 22)
-    } else {
-        (V4::from("0.0.0.0").frame(&segment), 26)
-    };
-    let header = if family == Family::V6 { 0 } else { sum(&frame[14..34]) };
-    let length = u32::try_from(segment.len()).expect("a segment's length");
-    let pseudo = sum(&frame[addresses..]) + u32::from(TCP) + length;
-    (frame, [header, pseudo])
-}
-
-fn sum(bytes: &[u8]) -> u32 {
-    bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
 }

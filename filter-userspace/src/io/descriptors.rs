@@ -1,0 +1,61 @@
+//! How the file descriptors that this process may have are shared out, so that none of
+//! its parts takes what another needs to go on.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Files, rings, control, page and what else there is of a fixed number.
+const FIXED: usize = 200;
+
+/// The most questions to name servers under way at once.
+const QUESTIONS: usize = 4096;
+
+/// Sockets of a question: it may be put to two servers at once.
+const OF_QUESTION: usize = 2;
+
+/// Sockets of a session: the client's and the backend's.
+const OF_SESSION: usize = 2;
+
+/// What each part may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Descriptors in all.
+    pub all: usize,
+    /// Questions to name servers.
+    pub questions: usize,
+    /// Sessions.
+    pub sessions: usize,
+}
+
+/// The budget of this process, whose soft limit is raised to its hard one first.
+#[must_use]
+pub fn budget() -> Budget {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return share(usize::MAX) };
+    if soft < hard {
+        // Where that fails the soft limit is what there is.
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        return share(usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX));
+    }
+    share(usize::try_from(hard).unwrap_or(usize::MAX))
+}
+
+fn share(all: usize) -> Budget {
+    let questions = (all / 8 / OF_QUESTION).clamp(1, QUESTIONS);
+    let rest = all.saturating_sub(FIXED + questions * OF_QUESTION);
+    Budget { all, questions, sessions: (rest / OF_SESSION).max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_fit_into_the_whole() {
+        for all in [400, 1024, 4096, 20_000, 65_536, 524_288, 1 << 30] {
+            let Budget { questions, sessions, .. } = share(all);
+            assert!(questions * OF_QUESTION + sessions * OF_SESSION + FIXED <= all, "{all}");
+            assert!(sessions * OF_SESSION > all / 3 - FIXED / 2, "{all}: {sessions}");
+        }
+        assert_eq!(share(0), Budget { all: 0, questions: 1, sessions: 1 });
+        assert_eq!(share(usize::MAX).questions, QUESTIONS);
+    }
+}
