@@ -3,6 +3,7 @@
 //! People and continuous integration call the same verbs. What a verb needs and
 //! the host lacks is fetched into `target/` first; the host itself is left alone.
 
+mod audit;
 mod bench;
 mod ebpf;
 mod run;
@@ -35,6 +36,12 @@ const VERBS: &[Verb] = &[
     ),
     ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
     ("tidy", "", "the house rules that no compiler checks", tidy::verb),
+    (
+        "audit",
+        "[--advisories]",
+        "licences and sources of all dependencies, and known vulnerabilities if they can be had",
+        audit::verb,
+    ),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),
 ];
