@@ -3,6 +3,7 @@
 //! People and continuous integration call the same verbs. What a verb needs and
 //! the host lacks is fetched into `target/` first; the host itself is left alone.
 
+mod audit;
 mod bench;
 mod ebpf;
 mod kernels;
@@ -54,6 +55,12 @@ const VERBS: &[Verb] = &[
         "[RELEASE...]",
         "the packet filter on the kernels of Debian 11 (refused), 12 and 13, emulated",
         kernels::verb,
+    ),
+    (
+        "audit",
+        "[--advisories]",
+        "licences and sources of all dependencies, and known vulnerabilities if they can be had",
+        audit::verb,
     ),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::sh::{self, Workspace, say};
-use crate::{ebpf, setup, tidy};
+use crate::{audit, ebpf, setup, tidy};
 
 /// Its name and its code; the stages run in this order.
 type Stage = (&'static str, fn(&Workspace) -> Result<()>);
@@ -15,6 +15,7 @@ type Stage = (&'static str, fn(&Workspace) -> Result<()>);
 const STAGES: &[Stage] = &[
     ("format", format),
     ("tidy", tidy::check),
+    ("dependencies", audit::check),
     ("lints", lints),
     ("lints of the eBPF program", ebpf::clippy),
     ("documentation", documentation),

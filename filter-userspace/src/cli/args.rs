@@ -235,9 +235,14 @@ pub(super) enum Verb {
     Man {
         /// Write the pages of mxdp and of every verb into this folder
         ///
-        /// The folder is made if it is missing. Without it mxdp(1) is printed.
+        /// The folder is made if it is missing. Without it mxdp(1) is printed. The
+        /// page of the configuration, mxdp.toml(5), is written too.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
+
+        /// Print the reference of the configuration instead, as Markdown
+        #[arg(long, conflicts_with = "dir")]
+        reference: bool,
     },
 }
 

@@ -7,13 +7,14 @@ use std::path::Path;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::args::{Arguments, TokenRights};
 use super::error::{CliError, Exit};
 use super::help::page;
 use super::output::Output;
-use crate::web;
+use crate::config::reference::Block;
+use crate::{config, web};
 
 /// Prints the completion script of a shell.
 pub(super) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, CliError> {
@@ -34,8 +35,15 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Result<Exit, Cl
     };
     let failed = |error| CliError::system(format!("{}: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(failed)?;
-    let written = write_all(&command, "", folder).map_err(failed)?;
+    let written = write_all(&command, "", folder).map_err(failed)? + 1;
+    fs::write(folder.join("mxdp.toml.5"), configuration_page()).map_err(failed)?;
     output.line(&format!("wrote {written} pages to {}", folder.display()))?;
+    Ok(Exit::Done)
+}
+
+/// Prints the reference of the configuration.
+pub(super) fn reference(output: &mut Output) -> Result<Exit, CliError> {
+    output.bytes(config::reference::markdown().as_bytes())?;
     Ok(Exit::Done)
 }
 
@@ -77,6 +85,33 @@ fn write_all(command: &Command, verb: &str, folder: &Path) -> io::Result<usize> 
         written += write_all(inner, words.trim_start(), folder)?;
     }
     Ok(written)
+}
+
+/// mxdp.toml(5).
+fn configuration_page() -> String {
+    let mut roff = Roff::new();
+    let version = format!("mxdp {}", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", ["mxdp.toml", "5", "", version.as_str(), "mxdp"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman("mxdp.toml - the configuration of mxdp(1)")]);
+    roff.control("SH", ["DESCRIPTION"]);
+    for block in config::reference::manual() {
+        match block {
+            Block::Section(title) => _ = roff.control("SH", [title.as_str()]),
+            Block::Text(text) => {
+                roff.control("PP", []);
+                roff.text([roman(text)]);
+            }
+            Block::Key { name, values, meaning } => {
+                roff.control("TP", []);
+                roff.text([bold(name)]);
+                roff.text([italic(values)]);
+                roff.control("br", []);
+                roff.text([roman(meaning)]);
+            }
+        }
+    }
+    roff.to_roff()
 }
 
 fn render(command: &Command, verb: &str) -> io::Result<Vec<u8>> {
@@ -121,7 +156,7 @@ mod tests {
         let pages = folder.path().join("man1");
         let mut output = Output::captured(false);
         man(Some(&pages), &mut output).unwrap();
-        let expected = format!("wrote {} pages to {}\n", PAGES.len(), pages.display());
+        let expected = format!("wrote {} pages to {}\n", PAGES.len() + 1, pages.display());
         assert_eq!(output.captured_text(), expected);
         for page in PAGES {
             let name = format!("mxdp {}.1", page.verb).replace(" .", ".").replace(' ', "-");
@@ -136,6 +171,15 @@ mod tests {
                 assert_eq!(text.matches(heading).count(), 1, "{name}: {heading}\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_configuration_has_a_manual_page() {
+        let text = configuration_page();
+        for part in [".SH DESCRIPTION", ".SH \"THE OUTGOING RELAY\"", "\\fBfilter.mode\\fR"] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains('`'), "{text}");
     }
 
     #[test]

@@ -264,6 +264,7 @@ pub(super) const PAGES: &[Page] = &[
         examples: &[
             ("Read it", "mxdp man | man -l -"),
             ("Install all pages", "mxdp man --dir /usr/local/share/man/man1"),
+            ("Which keys are there, and what do they do?", "mxdp man --reference"),
         ],
         exits: &[Done, Failed, Usage],
     },

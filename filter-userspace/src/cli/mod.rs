@@ -111,7 +111,8 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
         Verb::Token { name, rights } => generate::token(name, *rights, output),
         Verb::Spf(arguments) => spf::evaluate(config, arguments, output),
         Verb::Completions { shell } => generate::completions(*shell, output),
-        Verb::Man { dir } => generate::man(dir.as_deref(), output),
+        Verb::Man { reference: true, .. } => generate::reference(output),
+        Verb::Man { dir, .. } => generate::man(dir.as_deref(), output),
         asks_the_daemon => {
             let socket = socket_of(arguments)?;
             ask(asks_the_daemon, &socket, config, output)

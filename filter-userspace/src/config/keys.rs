@@ -8,7 +8,8 @@ use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-use super::section::{At, Document, Section, TextOrSection, clean};
+use super::reference::Descriptions;
+use super::section::{At, Document, Section, TextOrSection, clean, code};
 use super::smtp_keys;
 use super::{
     Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Engine,
@@ -25,6 +26,9 @@ const INTERFACE_NAME: usize = 15;
 /// The longest path of a unix socket, in bytes (unix(7), less its zero).
 const SOCKET_PATH: usize = 107;
 
+/// The ports that are protected unless the configuration says otherwise.
+const PORTS: [u16; 3] = [25, 465, 587];
+
 /// Checks the text of a configuration file. Relative paths in it are taken from
 /// the folder of `path`.
 ///
@@ -32,22 +36,27 @@ const SOCKET_PATH: usize = 107;
 ///
 /// Everything that is wrong, in the order of the file.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigErrors> {
-    read(text, path).0
-}
-
-/// The configuration, and the keys that were asked for.
-pub(super) fn read(text: &str, path: &Path) -> (Result<Config, ConfigErrors>, Vec<String>) {
     let file = path.display().to_string();
     let document = Document::new(text, &file);
+    let config = read(&document, text, path);
+    let errors = document.into_errors();
+    if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+}
+
+/// What reading a configuration says of its keys.
+pub(super) fn describe(text: &str, path: &Path) -> Descriptions {
+    let file = path.display().to_string();
+    let document = Document::described(text, &file);
+    _ = read(&document, text, path);
+    document.into_descriptions()
+}
+
+fn read(document: &Document<'_>, text: &str, path: &Path) -> Config {
     let (table, syntax) = DeTable::parse_recoverable(text);
     for error in syntax {
         document.error(&error.span().unwrap_or(0..0), "", error.message());
     }
-    let config = config(Section::root(&document, &table), path);
-    let asked = document.asked();
-    let errors = document.into_errors();
-    let result = if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) };
-    (result, asked)
+    config(Section::root(document, &table), path)
 }
 
 fn config(root: Section<'_>, path: &Path) -> Config {
@@ -92,6 +101,7 @@ fn config(root: Section<'_>, path: &Path) -> Config {
 }
 
 fn filter(section: Section<'_>) -> Filter {
+    section.describe("interfaces", "list of 1 to 64 names", "required");
     let interfaces = section.strings("interfaces");
     for name in &interfaces {
         let wrong = name.value.is_empty()
@@ -109,6 +119,7 @@ fn filter(section: Section<'_>) -> Filter {
     if let Some(surplus) = interfaces.get(64) {
         section.error(&surplus.span, "interfaces", "at most 64");
     }
+    section.describe("ports", "", &code(format_args!("{PORTS:?}")));
     let ports = section.integers::<u16>("ports", &(1..=65_535));
     duplicates(&section, "ports", &ports);
     if section.has("ports") && ports.is_empty() {
@@ -122,7 +133,7 @@ fn filter(section: Section<'_>) -> Filter {
             &[("auto", Mode::Auto), ("native", Mode::Native), ("generic", Mode::Generic)],
             Mode::Auto,
         ),
-        ports: if ports.is_empty() { vec![25, 465, 587] } else { ports },
+        ports: if ports.is_empty() { PORTS.to_vec() } else { ports },
         engine: section.choice(
             "engine",
             &[("auto", Engine::Auto), ("trie", Engine::Trie), ("ranges", Engine::Ranges)],
@@ -173,6 +184,7 @@ impl<'a> Lists<'a> {
     /// Reads the lists of a class, and its countries.
     fn read(&mut self, section: Section<'a>, class: Class) -> CountryList {
         let folder = self.folder;
+        section.describe("files", "list of paths or tables", "");
         for element in section.strings_or_sections("files") {
             let source = match element {
                 TextOrSection::Text(path) => Some(ListSource {
@@ -194,6 +206,7 @@ impl<'a> Lists<'a> {
             }
         }
         let force = !class.approves() && section.boolean("force", false);
+        section.describe("addresses", "list of addresses and CIDRs", "");
         for text in section.strings("addresses") {
             match parse_net(text.value) {
                 Some(net) if net.prefix_len() == 0 && !class.approves() && !force => {
@@ -211,6 +224,7 @@ impl<'a> Lists<'a> {
             }
         }
         if class == Class::ApprovedIp {
+            section.describe("spf", "list of domains", "");
             for text in section.strings("spf") {
                 let Some(domain) = Domain::parse(text.value) else {
                     let message = format!("`{}` is no domain", clean(text.value));
@@ -222,6 +236,7 @@ impl<'a> Lists<'a> {
         }
         let mut countries = BTreeSet::new();
         if class != Class::KnownSpamSource {
+            section.describe("countries", "list of ISO 3166-1 alpha-2 codes", "");
             for text in section.strings("countries") {
                 match text.value.parse::<CountryCode>() {
                     Ok(code) if !countries.insert(code) => {
@@ -240,6 +255,7 @@ impl<'a> Lists<'a> {
 type CountryList = BTreeSet<CountryCode>;
 
 fn list_source(table: Section<'_>, class: Class, folder: &Path) -> Option<ListSource> {
+    table.describe("path", "path", "required in a table");
     let path = table.string("path");
     if path.is_none() && !table.has("path") {
         table.error(&table.span(), "path", "is missing: the list's file");
@@ -264,6 +280,9 @@ fn countries(
     approved: CountryList,
     blocked: CountryList,
 ) -> Countries {
+    for key in ["database", "folder"] {
+        section.describe(key, "path", "");
+    }
     let database = section.string("database");
     let files = section.string("folder");
     let registered_country = section.boolean("registered_country", false);
@@ -307,6 +326,9 @@ fn temporary(section: Section<'_>) -> Temporary {
 }
 
 fn syn_rate(section: Section<'_>) -> SynRates {
+    for family in ["ipv4", "ipv6"] {
+        section.describe(family, "table", "off");
+    }
     let rates = SynRates {
         ipv4: rate(section.section("ipv4")),
         ipv6: rate(section.section("ipv6")),
@@ -321,6 +343,8 @@ fn rate(section: Section<'_>) -> SynRate {
     if section.is_there() && !section.has("per_second") {
         section.error(&section.span(), "per_second", "is missing: SYNs a second");
     }
+    section.describe("per_second", "", "required in the table");
+    section.describe("burst", "", "as `per_second`");
     let per_second: u64 = section.integer("per_second", 1..=1_000_000, 0);
     let burst = section.integer("burst", 1..=1_000_000, per_second.max(1));
     section.finish();
@@ -332,6 +356,8 @@ fn rate(section: Section<'_>) -> SynRate {
 }
 
 fn control(section: Section<'_>) -> Control {
+    let kind = format!("absolute path of at most {SOCKET_PATH} bytes");
+    section.describe("socket", &kind, "");
     let socket = absolute(&section, "socket", "/run/mxdp/mxdp.sock");
     if socket.as_os_str().len() > SOCKET_PATH {
         let message = format!("is longer than {SOCKET_PATH} bytes, which no socket may be");
@@ -390,8 +416,10 @@ pub(super) fn absolute(
     key: &'static str,
     default: impl Into<PathBuf>,
 ) -> PathBuf {
+    let default = default.into();
+    section.describe(key, "absolute path", &code(default.display()));
     let Some(text) = section.string(key) else {
-        return default.into();
+        return default;
     };
     if !text.value.starts_with('/') {
         let message = format!("`{}` is not an absolute path", clean(text.value));

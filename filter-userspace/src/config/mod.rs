@@ -4,8 +4,10 @@
 //! once, each with file, line, column and key. Pure: the text comes in, and the
 //! files that it names are not opened here.
 
+mod error;
 mod keys;
 pub mod record;
+pub mod reference;
 mod relay_keys;
 mod reputation_keys;
 mod section;
@@ -16,7 +18,6 @@ mod tests;
 pub mod web;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,8 +29,8 @@ use ipnet::IpNet;
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
 use crate::smtp::address::Domain;
 
+pub use error::{ConfigError, ConfigErrors};
 pub use keys::parse;
-pub use section::ConfigError;
 
 /// Where the configuration is, unless the command line says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mxdp/mxdp.toml";
@@ -362,24 +363,6 @@ pub enum Format {
     /// A JSON object a line.
     Json,
 }
-
-/// Everything that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
 
 /// Checks the bytes of a configuration file. Relative paths in it are taken from
 /// the folder of `path`.

@@ -22,6 +22,7 @@ pub struct RecordKeeping {
 /// Reads `[record]`; without a folder it is one in that of the state.
 pub(super) fn record(section: Section<'_>, state: &Path) -> RecordKeeping {
     let default = state.join("record");
+    section.describe("folder", "", "`record` in `state.folder`");
     let days: u64 = section.integer("days", 1..=3650, 90);
     let keeping = RecordKeeping {
         folder: absolute(&section, "folder", &default),

@@ -28,6 +28,7 @@ pub(super) fn relay(root: &Section<'_>, tls: &TlsSettings) -> Option<RelaySettin
         sender_domains: section.integer("sender_domains", 0..=100_000, 20),
         suspension: seconds(&section, "suspension", 3600),
     };
+    section.describe("backend", "name", "required");
     let backend: Arc<str> =
         if is_there { required(&section, "backend").into() } else { Arc::default() };
     section.finish();
@@ -91,6 +92,8 @@ fn check(root: &Section<'_>, customers: &[Customer], tls: &TlsSettings) {
 }
 
 fn customer(section: Section<'_>) -> Customer {
+    section.describe("certificates", "list of SHA-256 fingerprints", "");
+    section.describe("domains", "", "required");
     let mut certificates = Vec::new();
     for text in section.strings("certificates") {
         // As `openssl x509 -fingerprint -sha256` prints it, with colons or without.

@@ -21,6 +21,7 @@ const TEXT: usize = 200;
 
 pub(super) fn dns(section: Section<'_>) -> Dns {
     let default = Dns::default();
+    section.describe("servers", "", "the system's");
     let timeout = section.integer("timeout_ms", 50..=60_000, 2000);
     let dns = Dns {
         servers: sockets(&section, "servers"),
@@ -67,7 +68,8 @@ fn service(
         &[("refuse", Action::Refuse), ("close", Action::Close), ("log", Action::Log)],
         Action::Refuse,
     );
-    let own = Own { code: code(&section), text: text(&section), more: None };
+    let default = if kind == Kind::Standard { "`550`" } else { "`450`" };
+    let own = Own { code: code(&section, default), text: text(&section), more: None };
     let zones: Vec<_> = section.sections("zones");
     if let Some(surplus) = zones.get(ZONES) {
         surplus.error(&surplus.span(), "name", format!("at most {ZONES} zones"));
@@ -83,20 +85,23 @@ fn service(
     Service { zones, threshold, action, own: (own != Own::default()).then_some(own) }
 }
 
-fn code(section: &Section<'_>) -> Option<u16> {
+fn code(section: &Section<'_>, default: &str) -> Option<u16> {
     const CODES: [u16; 8] = [421, 450, 451, 452, 521, 550, 553, 554];
+    let codes = CODES.map(|code| code.to_string()).join(", ");
+    section.describe("code", &codes, default);
     if !section.has("code") {
         return None;
     }
     let code: u16 = section.integer("code", 400..=599, 550);
     if !CODES.contains(&code) {
-        let message = format!("{code} is none of 421, 450, 451, 452, 521, 550, 553, 554");
+        let message = format!("{code} is none of {codes}");
         section.error(&section.span(), "code", message);
     }
     Some(code)
 }
 
 fn text(section: &Section<'_>) -> Option<String> {
+    section.describe("text", "text", "mxdp's own");
     let text = section.string("text")?;
     let printable = text.value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if text.value.trim().is_empty() || text.value.len() > TEXT || !printable {
@@ -107,6 +112,9 @@ fn text(section: &Section<'_>) -> Option<String> {
 }
 
 fn zone(section: Section<'_>) -> Zone {
+    section.describe("name", "domain", "");
+    section.describe("codes", "", "required");
+    section.describe("families", "list of `ipv4`, `ipv6`", "both");
     let name = required(&section, "name");
     let domain = Domain::parse(&name);
     if domain.is_none() && !name.is_empty() {
@@ -143,6 +151,7 @@ fn zone(section: Section<'_>) -> Zone {
 }
 
 fn codes(section: &Section<'_>, key: &'static str) -> Vec<Codes> {
+    section.describe(key, "list of answers", "");
     let parse = |text: &super::section::At<&str>| {
         let codes = Codes::parse(text.value);
         if codes.is_none() {
@@ -176,6 +185,9 @@ pub(super) fn spf(section: Section<'_>) -> Option<Spf> {
 pub(super) fn domain_spf(section: Section<'_>, all: Option<&Spf>) -> Option<Actions> {
     if section.is_there() && all.is_none() {
         section.error(&section.span(), "check", "needs a section [spf]");
+    }
+    for result in ["none", "neutral", "softfail", "fail", "temperror", "permerror"] {
+        section.describe(result, "", &format!("as `spf.{result}`"));
     }
     let checked = section.boolean("check", true);
     let actions = actions(&section, all.map(|all| all.actions).unwrap_or_default());

@@ -11,43 +11,26 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What is wrong with a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConfigError {
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
-    /// The key, with its sections; empty for what has none.
-    pub key: String,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, key, message } = self;
-        if key.is_empty() {
-            write!(f, "{file}:{line}:{column}: {message}")
-        } else {
-            write!(f, "{file}:{line}:{column}: {key}: {message}")
-        }
-    }
-}
+use super::error::ConfigError;
+use super::reference::Descriptions;
 
 /// A document, and what was found wrong with it.
 pub(super) struct Document<'a> {
     text: &'a str,
     file: &'a str,
     errors: RefCell<Vec<ConfigError>>,
-    asked: RefCell<Vec<String>>,
+    /// What is said of the keys, where somebody wants to know.
+    descriptions: Option<RefCell<Descriptions>>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(text: &'a str, file: &'a str) -> Self {
-        Self { text, file, errors: RefCell::default(), asked: RefCell::default() }
+        Self { text, file, errors: RefCell::default(), descriptions: None }
+    }
+
+    /// One of which [`Self::into_descriptions`] says what is read of it.
+    pub(super) fn described(text: &'a str, file: &'a str) -> Self {
+        Self { descriptions: Some(RefCell::default()), ..Self::new(text, file) }
     }
 
     /// Every error, in the order of the file.
@@ -58,9 +41,9 @@ impl<'a> Document<'a> {
         errors
     }
 
-    /// The keys that were asked for, with their sections.
-    pub(super) fn asked(&self) -> Vec<String> {
-        self.asked.borrow().clone()
+    /// What the reader said of each key that it asked for.
+    pub(super) fn into_descriptions(self) -> Descriptions {
+        self.descriptions.map(RefCell::into_inner).unwrap_or_default()
     }
 
     pub(super) fn error(&self, span: &Range<usize>, key: &str, message: impl fmt::Display) {
@@ -121,6 +104,7 @@ impl<'a> Section<'a> {
 
     /// The table at `key`.
     pub(super) fn section(&self, key: &'static str) -> Self {
+        self.describe(key, "table", "none");
         let value = self.get(key);
         let table = value.and_then(|value| self.typed(key, value, "a table", DeValue::as_table));
         Self {
@@ -153,11 +137,13 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn string(&self, key: &'static str) -> Option<At<&'a str>> {
+        self.describe(key, "text", "none");
         let value = self.get(key)?;
         self.string_of(key, value)
     }
 
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        self.describe(key, "boolean", &code(default));
         let value = self.get(key);
         value
             .and_then(|value| self.typed(key, value, "true or false", DeValue::as_bool))
@@ -165,22 +151,27 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number in `range`; `default` where it is missing or wrong.
-    pub(super) fn integer<T: TryFrom<i64> + Copy>(
+    pub(super) fn integer<T: TryFrom<i64> + Copy + fmt::Display>(
         &self,
         key: &'static str,
         range: RangeInclusive<i64>,
         default: T,
     ) -> T {
+        self.describe(key, &from_to(&range), &code(default));
         self.get(key).and_then(|value| self.integer_of(key, value, range)).unwrap_or(default)
     }
 
     /// One of `choices`.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy + PartialEq>(
         &self,
         key: &'static str,
         choices: &[(&str, T)],
         default: T,
     ) -> T {
+        let names: Vec<_> = choices.iter().map(|(name, _)| code(name)).collect();
+        let without = choices.iter().find(|(_, value)| *value == default);
+        let without = without.map_or_else(String::new, |(name, _)| code(name));
+        self.describe(key, &names.join(", "), &without);
         let Some(text) = self.string(key) else {
             return default;
         };
@@ -198,6 +189,7 @@ impl<'a> Section<'a> {
 
     /// The texts of a list.
     pub(super) fn strings(&self, key: &'static str) -> Vec<At<&'a str>> {
+        self.describe(key, "list of texts", NOTHING);
         self.list(key).iter().filter_map(|value| self.string_of(key, value)).collect()
     }
 
@@ -207,6 +199,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         range: &RangeInclusive<i64>,
     ) -> Vec<At<T>> {
+        self.describe(key, &format!("list of {}", from_to(range)), NOTHING);
         let values = self.list(key).iter();
         values
             .filter_map(|value| {
@@ -218,6 +211,7 @@ impl<'a> Section<'a> {
 
     /// The elements of a list, each a text or a table.
     pub(super) fn strings_or_sections(&self, key: &'static str) -> Vec<TextOrSection<'a>> {
+        self.describe(key, "list of texts or tables", NOTHING);
         let mut elements = Vec::new();
         for value in self.list(key) {
             match value.get_ref() {
@@ -239,6 +233,7 @@ impl<'a> Section<'a> {
 
     /// The tables of a list of tables, such as `[[domain]]`.
     pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
+        self.describe(key, "tables", NOTHING);
         let mut sections = Vec::new();
         for value in self.list(key) {
             match value.get_ref() {
@@ -271,6 +266,20 @@ impl<'a> Section<'a> {
         });
     }
 
+    /// Says which values a key takes and what holds without it, for the reference. What
+    /// was said first counts: who knows more than the type says it before reading.
+    pub(super) fn describe(&self, key: &str, kind: &str, default: &str) {
+        if let Some(descriptions) = &self.document.descriptions {
+            let mut descriptions = descriptions.borrow_mut();
+            let said = descriptions.entry(self.name(key)).or_default();
+            for (part, text) in [(&mut said.kind, kind), (&mut said.default, default)] {
+                if part.is_empty() {
+                    text.clone_into(part);
+                }
+            }
+        }
+    }
+
     /// Whether the key is there, whatever its value.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
@@ -297,7 +306,7 @@ impl<'a> Section<'a> {
         let mut known = self.known.borrow_mut();
         if !known.contains(&key) {
             known.push(key);
-            self.document.asked.borrow_mut().push(self.name(key));
+            self.describe(key, "", "");
         }
         self.table?.get(key)
     }
@@ -375,6 +384,18 @@ pub(super) enum TextOrSection<'a> {
     Text(At<&'a str>),
     /// The long form.
     Section(Section<'a>),
+}
+
+/// An empty list, in the reference.
+const NOTHING: &str = "`[]`";
+
+/// A value as the reference shows it.
+pub(super) fn code(value: impl fmt::Display) -> String {
+    format!("`{value}`")
+}
+
+fn from_to(range: &RangeInclusive<i64>) -> String {
+    format!("{} to {}", range.start(), range.end())
 }
 
 /// A text of the file for a terminal: short, and without control characters.

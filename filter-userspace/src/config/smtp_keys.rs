@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::relay_keys;
 use super::reputation_keys;
-use super::section::{At, Section, clean};
+use super::section::{At, Section, clean, code};
 use super::smtp::{
     Backend, BackendTls, Certificate, ClientAddress, Directory, DomainEntry, DomainName, Listen,
     PeerTls, Rate, Senders, Smtp, SmtpLimits, Spf, TlsPeer, TlsSettings,
@@ -16,6 +16,12 @@ use super::smtp::{
 use crate::lists::normalise;
 use crate::policy::tls::Mode as PeerMode;
 use crate::smtp::address::Domain;
+
+/// What is searched for in a directory unless the configuration says otherwise.
+const FILTER: &str = "(mail=*)";
+
+/// Where the addresses are in what was found.
+const ATTRIBUTE: &str = "mail";
 
 /// Reads every section of the SMTP side; none without `[listen]`.
 pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
@@ -127,6 +133,7 @@ fn references(root: &Section<'_>, smtp: &Smtp, span: &std::ops::Range<usize>) {
 }
 
 fn read_listen(section: Section<'_>) -> Listen {
+    section.describe("hostname", "domain", "the host's name");
     let listen = Listen {
         smtp: sockets(&section, "smtp"),
         smtps: sockets(&section, "smtps"),
@@ -163,6 +170,11 @@ fn limits(section: Section<'_>) -> SmtpLimits {
 }
 
 fn domain(section: Section<'_>, folder: &Path, spf: Option<&Spf>) -> DomainEntry {
+    section.describe("names", "", "required");
+    section.describe("subaddress", "`+`, `-`, `=`, `_`", "");
+    section.describe("backend", "name", "");
+    section.describe("ldap", "name", "");
+    section.describe("spf", "", "as `[spf]`");
     let names = domain_names(&section, "names");
     if names.is_empty() {
         section.error(&section.span(), "names", "name at least one, such as [\"example.org\"]");
@@ -189,6 +201,8 @@ fn domain(section: Section<'_>, folder: &Path, spf: Option<&Spf>) -> DomainEntry
 }
 
 fn backend(section: Section<'_>, folder: &Path) -> Backend {
+    section.describe("servers", "list of host:port", "required");
+    section.describe("ca", "", "the system's");
     let servers = section.strings("servers");
     for server in &servers {
         let port = server.value.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
@@ -233,6 +247,9 @@ fn backend(section: Section<'_>, folder: &Path) -> Backend {
 
 fn tls(section: Section<'_>, folder: &Path) -> TlsSettings {
     let certificates = section.sections("certificates").into_iter().map(|one| {
+        for key in ["chain", "key"] {
+            one.describe(key, "path", "required in a table");
+        }
         let certificate = Certificate {
             chain: folder.join(required(&one, "chain")),
             key: folder.join(required(&one, "key")),
@@ -245,6 +262,7 @@ fn tls(section: Section<'_>, folder: &Path) -> TlsSettings {
     let minimum = version(&section, 12);
     let default = peer_tls(&section, "default", minimum, client_ca.is_some());
     let peers = section.sections("peers").into_iter().map(|one| {
+        one.describe("minimum", "", "`tls.minimum`");
         let peer_minimum = version(&one, minimum);
         let peer = TlsPeer {
             domains: domain_names(&one, "domains"),
@@ -290,6 +308,7 @@ fn peer_tls(section: &Section<'_>, key: &'static str, minimum: u8, has_ca: bool)
 
 fn senders(section: Section<'_>, folder: &Path) -> Senders {
     let patterns = |key| {
+        section.describe(key, "list of patterns", "");
         let found = section.strings(key).into_iter();
         found.map(|text: At<&str>| (text.value.to_owned(), text.line)).collect()
     };
@@ -314,6 +333,12 @@ fn rate(section: Section<'_>) -> Rate {
 }
 
 fn ldap(section: Section<'_>, folder: &Path) -> Directory {
+    section.describe("url", "ldap:// or ldaps://", "");
+    section.describe("ca", "", "the system's");
+    section.describe("bind_dn", "DN", "anonymous");
+    section.describe("base", "DN", "");
+    section.describe("filter", "filter", &code(FILTER));
+    section.describe("attributes", "list of names", &code(format_args!("[\"{ATTRIBUTE}\"]")));
     let url = required(&section, "url");
     if !["ldap://", "ldaps://"].iter().any(|scheme| url.starts_with(scheme)) && !url.is_empty() {
         section.error(&section.span(), "url", "begins with ldap:// or ldaps://");
@@ -328,10 +353,8 @@ fn ldap(section: Section<'_>, folder: &Path) -> Directory {
         bind_dn: section.string("bind_dn").map(|text| text.value.to_owned()),
         password_file: path(&section, "password_file", folder),
         base: required(&section, "base"),
-        filter: section
-            .string("filter")
-            .map_or("(mail=*)".to_owned(), |text| text.value.to_owned()),
-        attributes: if attributes.is_empty() { vec!["mail".to_owned()] } else { attributes },
+        filter: section.string("filter").map_or(FILTER.to_owned(), |text| text.value.to_owned()),
+        attributes: if attributes.is_empty() { vec![ATTRIBUTE.to_owned()] } else { attributes },
         refresh: seconds(&section, "refresh", 900),
     };
     if directory.bind_dn.is_some() != directory.password_file.is_some() {
@@ -346,6 +369,7 @@ pub(super) fn seconds(section: &Section<'_>, key: &'static str, default: u64) ->
 }
 
 pub(super) fn required(section: &Section<'_>, key: &'static str) -> String {
+    section.describe(key, "", "required");
     let Some(text) = section.string(key).filter(|text| !text.value.is_empty()) else {
         if !section.has(key) {
             section.error(&section.span(), key, "is missing");
@@ -356,14 +380,17 @@ pub(super) fn required(section: &Section<'_>, key: &'static str) -> String {
 }
 
 pub(super) fn path(section: &Section<'_>, key: &'static str, folder: &Path) -> Option<PathBuf> {
+    section.describe(key, "path", "");
     section.string(key).map(|text| folder.join(text.value))
 }
 
 fn paths(section: &Section<'_>, key: &'static str, folder: &Path) -> Vec<PathBuf> {
+    section.describe(key, "list of paths", "");
     section.strings(key).iter().map(|text| folder.join(text.value)).collect()
 }
 
 pub(super) fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAddr> {
+    section.describe(key, "list of address:port", "");
     let parse = |text: &At<&str>| {
         let socket = text.value.parse().ok().filter(|socket: &SocketAddr| socket.port() != 0);
         if socket.is_none() {
@@ -376,6 +403,7 @@ pub(super) fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAdd
 }
 
 pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
+    section.describe(key, "list of addresses and CIDRs", "");
     let parse = |text: &At<&str>| {
         let address = || text.value.parse::<IpAddr>().map(IpNet::from).ok();
         let network = text.value.parse::<IpNet>().ok().or_else(address);
@@ -389,6 +417,7 @@ pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
 }
 
 pub(super) fn domain_names(section: &Section<'_>, key: &'static str) -> Vec<DomainName> {
+    section.describe(key, "list of domains", "");
     let parse = |text: &At<&str>| {
         let below = text.value.strip_prefix("*.");
         let domain = Domain::parse(below.unwrap_or(text.value));

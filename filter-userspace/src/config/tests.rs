@@ -415,26 +415,6 @@ fn the_sections_of_the_smtp_side_must_fit_together() {
     );
 }
 
-/// The reference and the code name the same keys.
-#[test]
-fn every_key_is_documented() {
-    let rates = "[syn_rate]\nipv4 = { per_second = 1 }\nipv6 = { per_second = 1 }\n";
-    let text = format!("{MINIMAL}[blocked]\nfiles = [{{ path = \"x\" }}]\n{rates}{SMTP}");
-    let (result, asked) = keys::read(&text, Path::new("mxdp.toml"));
-    assert!(result.is_ok());
-    let reference = include_str!("../../../docs/configuration.md");
-    let below = |key: &str| asked.iter().any(|other| other.starts_with(&format!("{key}.")));
-    for key in &asked {
-        let known = reference.contains(&format!("`{key}`")) || below(key);
-        assert!(known, "{key} is not in docs/configuration.md");
-    }
-    let documented =
-        reference.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    for key in documented {
-        assert!(asked.iter().any(|asked| asked == key), "{key} is documented, but unknown");
-    }
-}
-
 #[test]
 fn the_configurations_of_the_repository_are_right() {
     for (text, path) in [

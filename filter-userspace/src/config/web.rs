@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::section::{Section, clean};
+use super::section::{Section, clean, code};
 use super::smtp::Certificate;
-use super::smtp_keys::sockets;
+use super::smtp_keys::{self, sockets};
 
 /// Where the page is, unless the configuration says otherwise.
 const DEFAULT: SocketAddr =
@@ -50,11 +50,12 @@ pub struct Token {
 /// Reads `[web]`; none without it.
 pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
     let wanted = section.is_there();
+    section.describe("listen", "", &code(format_args!("[\"{DEFAULT}\"]")));
     let mut listen = sockets(&section, "listen");
     if listen.is_empty() {
         listen.push(DEFAULT);
     }
-    let path = |key: &'static str| section.string(key).map(|text| folder.join(text.value));
+    let path = |key| smtp_keys::path(&section, key, folder);
     let certificate = match (path("chain"), path("key")) {
         (Some(chain), Some(key)) => Some(Certificate { chain, key }),
         (None, None) => None,
@@ -90,6 +91,8 @@ pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
 }
 
 fn token(section: Section<'_>, rights: &[(&'static str, Rights)]) -> Option<Token> {
+    section.describe("name", "text", "required");
+    section.describe("sha256", "64 hexadecimal digits", "required");
     let name = section.string("name").map(|text| clean(text.value).to_owned());
     let name = name.filter(|name| !name.is_empty());
     if name.is_none() {

@@ -392,3 +392,47 @@ pub fn keep_until_restart(old: &Config, new: Config) -> Config {
         ..new
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the reference says needs a restart is what a reload says so of.
+    #[test]
+    fn the_reference_knows_what_needs_a_restart() {
+        let parse = |text: &str| {
+            config::parse(text, Path::new("mxdp.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let old = parse("[filter]\ninterfaces = [\"eth0\"]\n");
+        let new = parse(
+            "[filter]\ninterfaces = [\"eth1\"]\nmode = \"native\"\npin = \"/p\"\npersist = false\n\
+             debug = \"trace\"\n[temporary]\ncapacity = 2048\n[syn_rate]\ncapacity = 2048\n\
+             [control]\nsocket = \"/s\"\n[state]\nfolder = \"/f\"\n[record]\ndays = 1\n[web]\n\
+             [log]\nlevel = \"trace\"\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n[[domain]]\n\
+             names = [\"example.org\"]\nbackend = \"main\"\n[[backend]]\nname = \"main\"\n\
+             servers = [\"192.0.2.1:25\"]\n",
+        );
+        let said = needs_restart(&old, &new);
+        let said: Vec<_> = said.iter().filter_map(|text| text.split(' ').next()).collect();
+        let reference = config::reference::markdown();
+        let rows = reference.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let (marked, others): (Vec<_>, Vec<_>) =
+            rows.partition(|(_, rest)| rest.contains("*restart*"));
+        let of = |key: &str| match key {
+            "smtp.connections" | "relay.listen" | "relay.listen_tls" => "listen".to_owned(),
+            "listen.hostname" | "listen.proxy_networks" => String::new(),
+            key => key.to_owned(),
+        };
+        let is_said = |key: &str| {
+            let key = of(key);
+            said.iter().any(|label| key == *label || key.starts_with(&format!("{label}.")))
+        };
+        for (key, _) in marked {
+            assert!(is_said(key), "{key} is marked, and a reload does not say so: {said:?}");
+        }
+        for (key, _) in others {
+            assert!(!is_said(key), "{key} needs a restart, and is not marked");
+        }
+        assert!(needs_restart(&old, &old).is_empty());
+    }
+}

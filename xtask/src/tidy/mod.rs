@@ -4,6 +4,7 @@
 //! `file:line: message`. A rule stands here when ARCHITECTURE.md promises what it
 //! guards.
 
+mod links;
 mod rules;
 mod source;
 
@@ -51,15 +52,19 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         "--exclude-standard",
     ]);
     let listed = sh::capture(&mut git)?;
+    let paths: Vec<_> = listed.split_terminator('\0').collect();
+    let paths: Vec<_> =
+        paths.into_iter().filter(|path| workspace.root.join(path).exists()).collect();
     let mut errors = 0;
     let mut files = 0;
-    for path in listed.split_terminator('\0') {
+    for &path in &paths {
         // Binary files have no lines, and a removed one is not there any more.
         let Ok(text) = fs::read_to_string(workspace.root.join(path)) else {
             continue;
         };
         files += 1;
-        for finding in rules::check(path, &text) {
+        let found = rules::check(path, &text).into_iter();
+        for finding in found.chain(links::check(path, &text, &paths)) {
             eprintln!("{finding}");
             errors += usize::from(!finding.is_warning);
         }

@@ -1,0 +1,70 @@
+//! `audit`: what mxdp is built of, held against `deny.toml` by cargo-deny.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::sh::{self, Workspace, say};
+
+/// The release that is used; it needs no newer compiler than the workspace.
+const VERSION: &str = "0.20.2";
+
+/// What needs nothing but the lock file and the registry.
+const OFFLINE: [&str; 3] = ["licenses", "bans", "sources"];
+
+/// `cargo xtask audit [--advisories]`: licences, sources, banned and doubled crates, and
+/// known vulnerabilities where their database can be fetched; with `--advisories` it
+/// must be.
+pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    let required = match arguments {
+        [] => false,
+        [flag] if flag == "--advisories" => true,
+        _ => bail!("audit takes --advisories, or nothing"),
+    };
+    sh::run(deny(workspace)?.args(["check", "--hide-inclusion-graph"]).args(OFFLINE))?;
+    // A git host is asked for it.
+    if let Err(error) = sh::run(deny(workspace)?.args(["fetch", "db"])) {
+        ensure!(!required, "the database of advisories cannot be fetched: {error:#}");
+        say("== NOT CHECKED: known vulnerabilities, since their database cannot be fetched");
+        say("== run `cargo xtask audit --advisories` where it can be");
+        return Ok(());
+    }
+    sh::run(deny(workspace)?.args(["check", "--disable-fetch", "advisories"]))
+}
+
+/// All but the advisories, which change without us: a part of `test`. Doubled crates are
+/// the verb's to tell.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    sh::run(deny(workspace)?.args(["check", "--allow", "duplicate"]).args(OFFLINE))
+}
+
+/// cargo-deny on this workspace.
+fn deny(workspace: &Workspace) -> Result<std::process::Command> {
+    let program = ensure_installed(workspace)?;
+    let mut command = std::process::Command::new(program);
+    command.current_dir(&workspace.root).args(["--locked", "--workspace"]);
+    Ok(command)
+}
+
+/// Where cargo-deny is; built once, for a minute or two.
+fn ensure_installed(workspace: &Workspace) -> Result<PathBuf> {
+    let root = workspace.target().join("tools").join(format!("cargo-deny-{VERSION}"));
+    let program = root.join("bin/cargo-deny");
+    if program.is_file() {
+        return Ok(program);
+    }
+    say(format_args!("building cargo-deny {VERSION} (a minute or two)"));
+    let scratch = workspace.target().join("tools/build");
+    let mut cargo = workspace.cargo(["install", "cargo-deny", "--version", VERSION, "--locked"]);
+    cargo
+        .args(["--no-track", "--root"])
+        .arg(&root)
+        .env("CARGO_TARGET_DIR", &scratch)
+        // It runs for a second: what counts is how long it takes to build.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+    sh::run(&mut cargo).context("cargo-deny did not build")?;
+    sh::remove(&scratch)?;
+    Ok(program)
+}
