@@ -14,6 +14,8 @@ pub mod mail;
 pub mod netns;
 pub mod peers;
 pub mod random;
+pub mod resources;
+pub mod soak;
 pub mod spf_suite;
 pub mod tables;
 pub mod tls;

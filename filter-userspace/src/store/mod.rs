@@ -128,6 +128,8 @@ pub struct Options {
     pub queue: usize,
     /// The time: milliseconds of the Unix epoch.
     pub clock: fn() -> u64,
+    /// The time that nobody sets: nanoseconds of CLOCK_BOOTTIME.
+    pub steady: fn() -> u64,
 }
 
 impl Options {
@@ -141,6 +143,7 @@ impl Options {
             file_rows: 500_000,
             queue: 65_536,
             clock: clock::unix_ms,
+            steady: clock::boot_ns,
         }
     }
 }
