@@ -169,7 +169,9 @@ impl Home {
         self.start_command(command)
     }
 
-    fn start_command(&self, mut command: Command) -> Daemon<'_> {
+    /// Starts the daemon by a command that ends in it, and waits until it answers.
+    #[must_use]
+    pub fn start_command(&self, mut command: Command) -> Daemon<'_> {
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         let child = command
             .stdin(Stdio::null())

@@ -17,6 +17,8 @@ pub mod netns;
 pub mod pace;
 pub mod peers;
 pub mod random;
+pub mod resources;
+pub mod soak;
 pub mod spf_suite;
 pub mod systemd;
 pub mod tables;

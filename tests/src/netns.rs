@@ -128,14 +128,19 @@ impl Pair {
     #[must_use]
     pub fn new() -> Self {
         let pair = Self { edge: Namespace::new("mxe"), client: Namespace::new("mxc") };
-        let (edge, client) = (&pair.edge, &pair.client);
+        pair.link();
+        pair
+    }
+
+    /// Makes the veth pair, as it was, after one end was removed.
+    pub fn link(&self) {
+        let (edge, client) = (&self.edge, &self.client);
         client.ip(&format!("link add e1 type veth peer name e0 netns {}", edge.name()));
         for (host, device, number) in [(client, "e1", 2), (edge, "e0", 1)] {
             host.ip(&format!("link set {device} up"));
             host.ip(&format!("addr add 10.77.0.{number}/16 dev {device}"));
             host.ip(&format!("addr add fd77::{number}/64 dev {device} nodad"));
         }
-        pair
     }
 
     /// Gives the client one more address on `e1`.

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mxdp::config::Debug;
 use mxdp::io::kernel::{Capacities, Filter, Options};
-use mxdp_tests::daemon::{Daemon, Home, files_below, wait_for};
+use mxdp_tests::daemon::{Daemon, Home, PATIENCE, files_below, wait_for};
 use mxdp_tests::netns::{Pair, connect};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -43,9 +43,25 @@ impl Scene {
         assert!(self.is_admitted("10.77.0.2"), "an unlisted address is not admitted {when}");
     }
 
+    /// Waits until the daemon has exactly these alarms.
+    fn wait_for_alarms(&self, alarms: &[&str]) {
+        let mut last = Value::Null;
+        let wanted = serde_json::json!(alarms);
+        let start = Instant::now();
+        while last != wanted {
+            assert!(start.elapsed() < PATIENCE, "{last} and not {wanted}: {}", self.home.log());
+            std::thread::sleep(Duration::from_millis(50));
+            last = self.home.json(&["status"])["alarms"].clone();
+        }
+    }
+
     fn xdp_program(&self) -> Option<u64> {
+        self.xdp_program_on("e0")
+    }
+
+    fn xdp_program_on(&self, interface: &str) -> Option<u64> {
         let mut ip = self.pair.edge.command(mxdp_tests::peers::ip());
-        let output = ip.args(["-json", "link", "show", "dev", "e0"]).output().expect("ip(8)");
+        let output = ip.args(["-json", "link", "show", "dev", interface]).output().expect("ip(8)");
         let links: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         links[0]["xdp"]["prog"]["id"].as_u64()
     }
@@ -200,6 +216,31 @@ fn a_change_of_mode_replaces_the_link() {
     assert_eq!(mode(scene.home.start(&scene.pair.edge)), (native, Some(false)));
 }
 
+/// A start that cannot have what it asks for takes nothing off.
+#[test]
+fn a_mode_that_the_driver_lacks_leaves_the_filter_as_it_was() {
+    let scene = Scene::new();
+    // Dummies have no native XDP.
+    scene.pair.edge.ip("link add d0 type dummy");
+    scene.home.configure("interfaces = [\"d0\"]\nmode = \"generic\"", LISTS);
+    scene.home.start(&scene.pair.edge).end(Signal::SIGKILL);
+    assert!(scene.xdp_program_on("d0").is_some());
+    scene.home.configure("interfaces = [\"d0\"]\nmode = \"native\"", LISTS);
+    let config = scene.home.path("mxdp.toml");
+    let config = config.to_str().expect("UTF-8");
+    let mut command = scene.home.mxdp(Some(&scene.pair.edge), &["run", "-c", config]);
+    let output = command.output().expect("mxdp starts");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("the filter stays in generic mode"), "{words}");
+    assert!(words.contains("d0: the driver has no native XDP"), "{words}");
+    assert!(scene.xdp_program_on("d0").is_some(), "{words}");
+    scene.home.configure("interfaces = [\"d0\"]", LISTS);
+    let _daemon = scene.home.start(&scene.pair.edge);
+    let status = scene.home.json(&["status"]);
+    assert_eq!(status["interfaces"][0]["adopted"], true, "{status}");
+}
+
 #[test]
 fn detach_leaves_no_pin_no_link_and_no_map() {
     let scene = Scene::new();
@@ -275,6 +316,105 @@ fn interfaces_come_and_go_by_reload() {
     assert!(scene.is_admitted("10.77.0.66"));
 }
 
+/// The daemon puts the filter back by itself, with the tables in force, and says so.
+#[test]
+fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
+    let scene = Scene::new();
+    let _daemon = scene.home.start(&scene.pair.edge);
+    scene.home.json(&["temp", "add", "10.77.0.3", "--for", "1h"]);
+    scene.assert_filtered("at first");
+    for round in 0..2 {
+        scene.pair.edge.ip("link del e0");
+        scene.wait_for_alarms(&["filter.interfaces: there is no interface e0 (see `ip link`)"]);
+        // Other policies come into force meanwhile.
+        let lists = format!("[blocked]\naddresses = [\"10.77.0.66\", \"10.77.1.{round}\"]\n");
+        scene.home.configure("interfaces = [\"e0\"]\nmode = \"native\"", &lists);
+        scene.home.json(&["reload"]);
+        scene.pair.link();
+        scene.pair.add_client_address("10.77.0.66");
+        scene.pair.add_client_address("10.77.0.3");
+        scene.pair.add_client_address(&format!("10.77.1.{round}"));
+        wait_for("the filter on the new interface", || scene.xdp_program().is_some());
+        scene.wait_for_alarms(&[]);
+        scene.assert_filtered("on the new interface");
+        assert!(!scene.is_admitted(&format!("10.77.1.{round}")), "what was reloaded is in force");
+        assert!(!scene.is_admitted("10.77.0.3"), "temporary blocks are in force");
+        let status = scene.home.json(&["status"]);
+        assert_eq!(status["interfaces"][0]["mode"], "native", "{status}");
+        assert_eq!(status["interfaces"][0]["pinned"], true, "{status}");
+    }
+    let log = scene.home.log();
+    assert_eq!(log.matches("is attached again").count(), 2, "{log}");
+    assert!(log.contains("no longer: filter.interfaces: there is no interface e0"), "{log}");
+}
+
+/// Down and up again, the filter stays; renamed, it goes along, and the next
+/// configuration that says the new name finds it there, running or not.
+#[test]
+fn an_interface_that_is_renamed_stays_filtered() {
+    let scene = Scene::new();
+    let daemon = scene.home.start(&scene.pair.edge);
+    let first = scene.xdp_program();
+    let rename = |from: &str, to: &str| {
+        scene.pair.edge.ip(&format!("link set {from} down"));
+        scene.pair.edge.ip(&format!("link set {from} name {to}"));
+        scene.pair.edge.ip(&format!("link set {to} up"));
+        scene.assert_filtered("under another name");
+    };
+    let configure = |name: &str| {
+        let filter = format!("interfaces = [\"{name}\"]\nmode = \"native\"");
+        scene.home.configure(&filter, LISTS);
+    };
+    rename("e0", "e0.7");
+    scene.wait_for_alarms(&[
+        "e0 is called e0.7 now, and still filtered; say so in filter.interfaces",
+    ]);
+    configure("e0.7");
+    scene.home.json(&["reload"]);
+    scene.wait_for_alarms(&[]);
+    scene.assert_filtered("after the reload");
+    let status = scene.home.json(&["status"]);
+    assert_eq!(status["interfaces"][0]["name"], "e0.7", "{status}");
+    let links = || {
+        let names = files_below(&scene.home.pins()).into_iter().filter_map(|path| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            name.starts_with("link-").then_some(name)
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(links(), ["link-e0%2e7"]);
+
+    // Without a daemon: the next one takes it over by the interface, not by its name.
+    daemon.end(Signal::SIGKILL);
+    rename("e0.7", "e0");
+    configure("e0");
+    let daemon = scene.home.start(&scene.pair.edge);
+    let status = scene.home.json(&["status"]);
+    assert_eq!(status["interfaces"][0]["adopted"], true, "{status}");
+    assert_ne!(scene.xdp_program(), first);
+    assert_eq!(links(), ["link-e0"]);
+    scene.assert_filtered("after the restart");
+
+    // Two that change their names with one another keep a filter each.
+    scene.pair.edge.ip("link add x0 type veth peer name x1");
+    let both = "interfaces = [\"e0\", \"x0\"]";
+    scene.home.configure(both, LISTS);
+    scene.home.json(&["reload"]);
+    scene.pair.edge.ip("link set x0 name x2");
+    rename("e0", "x0");
+    scene.pair.edge.ip("link set x2 name e0");
+    scene.home.json(&["reload"]);
+    scene.wait_for_alarms(&[]);
+    daemon.end(Signal::SIGKILL);
+    scene.assert_filtered("by what is pinned");
+    let daemon = scene.home.start(&scene.pair.edge);
+    let status = scene.home.json(&["status"]);
+    for interface in status["interfaces"].as_array().expect("interfaces") {
+        assert_eq!(interface["adopted"], true, "{status}");
+    }
+    drop(daemon);
+}
+
 #[test]
 fn a_second_filter_on_the_interface_is_refused_by_name() {
     let scene = Scene::new();
@@ -288,6 +428,7 @@ fn a_second_filter_on_the_interface_is_refused_by_name() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("e0: another XDP program is attached: mxdp (id "), "{words}");
+    assert!(words.contains("take it off with `mxdp detach -c` and its"), "{words}");
     assert_eq!(files_below(&other.pins()), Vec::<std::path::PathBuf>::new(), "it left pins");
     scene.assert_filtered("after the refusal");
 }

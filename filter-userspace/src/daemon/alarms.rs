@@ -3,17 +3,31 @@
 use std::time::Duration;
 
 use super::core::Daemon;
+use crate::io::clock;
 
 /// For how long it is shown that a block could not be had.
 const SHOWN: Duration = Duration::from_secs(60);
 
 impl Daemon {
-    /// Looks for what needs an operator, and says it once.
+    /// Seconds of the Unix epoch, as far as they are believed.
+    pub(super) fn believed_seconds(&mut self) -> u64 {
+        self.time.update(clock::unix_ms(), clock::boot_ns()) / 1000
+    }
+
+    /// Mends what it can, looks for what needs an operator, and says it once.
     pub(super) fn check(&mut self) {
-        let mut alarms = match self.filter.check() {
+        let mut alarms = match self.filter.keep(self.config.filter.mode) {
             Ok(alarms) => alarms,
             Err(error) => vec![format!("{error:#}")],
         };
+        if let Some(ahead) = self.time.doubted() {
+            let way = if ahead < 0 { "back" } else { "ahead" };
+            alarms.push(format!(
+                "the host's clock was set {way} by about {} hours: it is believed when it has stood \
+                 so for an hour; until then entries lapse and records age by the time before",
+                ahead.unsigned_abs().div_ceil(3600)
+            ));
+        }
         if let Some((at, why)) = &self.temporary_refused
             && at.elapsed() < SHOWN
         {
@@ -40,6 +54,9 @@ impl Daemon {
         }
         for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
             tracing::error!("ALARM: {alarm}");
+        }
+        for alarm in self.alarms.iter().filter(|alarm| !alarms.contains(alarm)) {
+            tracing::info!("no longer: {alarm}");
         }
         self.alarms = alarms;
     }

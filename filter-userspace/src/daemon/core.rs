@@ -20,13 +20,16 @@ use super::{answer, mail, misconfigured, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
-use crate::io::clock;
+use crate::io::clock::{self, Settled};
 use crate::io::kernel::{Change, Filter, Layouts, Tries};
 use crate::io::service_manager;
 use crate::io::smtp::{Block, Edge, Generation};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{Entry, Store};
+
+/// How often lapsed blocks are collected, and the SMTP side told which there are.
+const COLLECT: Duration = Duration::from_secs(60);
 
 /// What the thread is told.
 pub(super) enum Message {
@@ -69,6 +72,8 @@ pub(super) struct Daemon {
     /// What the generation in force is warned of.
     pub(super) warnings: Vec<String>,
     pub(super) started: Instant,
+    /// The time by which entries lapse.
+    pub(super) time: Settled,
     pub(super) sources: Sources,
     pub(super) events_read: u64,
     pub(super) temporary_held: u64,
@@ -155,6 +160,7 @@ impl Daemon {
             alarms: Vec::new(),
             warnings,
             started: Instant::now(),
+            time: Settled::new(clock::unix_ms(), clock::boot_ns()),
             sources: Sources::default(),
             events_read: 0,
             temporary_held: 0,
@@ -395,7 +401,7 @@ impl Daemon {
 
     fn tick(&mut self) {
         service_manager::alive();
-        let now = clock::unix_seconds();
+        let now = self.believed_seconds();
         if self.entries.next_expiry().is_some_and(|expiry| expiry <= now) {
             let expired = self.change_entries(|entries| Ok(entries.expire(now)));
             match expired {
@@ -407,7 +413,7 @@ impl Daemon {
                 Err(failure) => tracing::error!("expiry of runtime entries: {}", failure.message),
             }
         }
-        if self.started.elapsed().as_secs().is_multiple_of(60)
+        if self.collected.elapsed() >= COLLECT
             && let Err(error) = self.collect()
         {
             tracing::error!("{error:#}");

@@ -36,7 +36,7 @@ impl Daemon {
             Request::Lookup { addresses } => asked.answer(self.look_up(&addresses)),
             Request::RuntimeAdd { list, prefix, note, expires_in_s, force } => {
                 let addition = Addition { list, prefix, note, expires_in_s, force };
-                let now = clock::unix_seconds();
+                let now = self.believed_seconds();
                 asked.answer(self.change_entries(|entries| {
                     entries.add(addition, now).map(|added| added.entry).map_err(Failure::from)
                 }));

@@ -1,19 +1,38 @@
-//! The clocks: the only place that reads them.
+//! The clocks: the only place that reads them; and how far the time of day is believed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fs;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of CLOCK_BOOTTIME, the clock of temporary blocks: it goes on while
-/// the host sleeps and knows no leap and no setting of the time.
+/// the host sleeps and knows no leap and no setting of the time. It is the one that the
+/// kernel's program reads, in a time namespace (`time_namespaces(7)`) too.
 #[must_use]
 pub fn boot_ns() -> u64 {
+    static NAMESPACE: LazyLock<i64> = LazyLock::new(|| {
+        // No file, no time namespaces: a kernel built without them.
+        boot_offset(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default())
+    });
     // CLOCK_BOOTTIME exists since Linux 2.6.39: the call cannot fail.
     let Ok(time) = clock_gettime(ClockId::CLOCK_BOOTTIME) else {
         return 0;
     };
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
+    let here = seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0);
+    here.saturating_add_signed(-*NAMESPACE)
+}
+
+/// By how many nanoseconds a time namespace's CLOCK_BOOTTIME is ahead: of the line
+/// `boottime SECONDS NANOSECONDS`.
+fn boot_offset(offsets: &str) -> i64 {
+    let line = offsets.lines().find_map(|line| line.strip_prefix("boottime"));
+    let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse::<i64>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(seconds)), Some(Ok(ns))) => seconds.saturating_mul(1_000_000_000) + ns,
+        _ => 0,
+    }
 }
 
 /// Seconds of the Unix epoch.
@@ -27,4 +46,134 @@ pub fn unix_seconds() -> u64 {
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A step of the time of day that is believed at once: more than a clock drifts, and than
+/// summer time where somebody sets it by hand.
+const STEP_MS: u64 = 2 * 3_600_000;
+
+/// For how long a greater one must stand until it is believed.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// The time of day by which entries lapse and records are too old: the host's, but for a
+/// great step, which is believed when it has stood for an hour. So a clock that is wrong
+/// for a while takes nothing away for good.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    unix_ms: u64,
+    boot_ns: u64,
+    /// How far the host's clock is ahead, and since when (CLOCK_BOOTTIME).
+    doubt: Option<(i64, u64)>,
+}
+
+impl Settled {
+    /// Begins with a time of day (milliseconds of the Unix epoch) that is believed at a
+    /// time of [`boot_ns`].
+    #[must_use]
+    pub const fn new(unix_ms: u64, boot_ns: u64) -> Self {
+        Self { unix_ms, boot_ns, doubt: None }
+    }
+
+    /// The time that is believed, where the clocks say these.
+    pub fn update(&mut self, unix_ms: u64, boot_ns: u64) -> u64 {
+        let expected = self.unix_ms + boot_ns.saturating_sub(self.boot_ns) / 1_000_000;
+        let ahead = signed(unix_ms) - signed(expected);
+        if ahead.unsigned_abs() <= STEP_MS {
+            *self = Self::new(unix_ms, boot_ns);
+            return unix_ms;
+        }
+        match self.doubt {
+            Some((before, since)) if before.abs_diff(ahead) <= STEP_MS => {
+                if u128::from(boot_ns.saturating_sub(since)) < PATIENCE.as_nanos() {
+                    return expected;
+                }
+                *self = Self::new(unix_ms, boot_ns);
+                unix_ms
+            }
+            _ => {
+                self.doubt = Some((ahead, boot_ns));
+                expected
+            }
+        }
+    }
+
+    /// By how many seconds the host's clock is ahead of what is believed, where it is not.
+    #[must_use]
+    pub fn doubted(&self) -> Option<i64> {
+        self.doubt.map(|(ahead, _)| ahead / 1000)
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400_000;
+    const NOW: u64 = 20_000 * DAY;
+
+    /// The believed time after `minutes` of the steady clock, where the host's clock is
+    /// off by `offset` milliseconds.
+    fn at(settled: &mut Settled, minutes: u64, offset: i64) -> u64 {
+        let unix = (NOW + minutes * 60_000).saturating_add_signed(offset);
+        settled.update(unix, minutes * 60_000_000_000) - NOW
+    }
+
+    #[test]
+    fn a_time_namespace_is_seen_through() {
+        let offsets = "monotonic           5         0\nboottime        86400       7\n";
+        assert_eq!(boot_offset(offsets), 86_400_000_000_007);
+        assert_eq!(boot_offset("monotonic 5 0\nboottime -3 999999999\n"), -2_000_000_001);
+        assert_eq!(boot_offset(""), 0);
+    }
+
+    #[test]
+    fn small_steps_are_believed_at_once() {
+        let mut settled = Settled::new(NOW, 0);
+        assert_eq!(at(&mut settled, 1, 0), 60_000);
+        assert_eq!(at(&mut settled, 2, -3_600_000) as i64, 120_000 - 3_600_000);
+        assert_eq!(at(&mut settled, 3, 3_600_000), 180_000 + 3_600_000);
+        assert_eq!(settled.doubted(), None);
+    }
+
+    #[test]
+    fn a_great_step_is_believed_after_an_hour() {
+        for offset in [365 * DAY as i64, -(DAY as i64), -(NOW as i64)] {
+            let mut settled = Settled::new(NOW, 0);
+            for minutes in 1..=60 {
+                assert_eq!(at(&mut settled, minutes, offset), minutes * 60_000, "{offset}");
+                assert!(settled.doubted().is_some());
+            }
+            let unix = (NOW + 61 * 60_000).saturating_add_signed(offset);
+            assert_eq!(settled.update(unix, 61 * 60_000_000_000), unix);
+            assert_eq!(settled.doubted(), None);
+        }
+    }
+
+    #[test]
+    fn one_that_is_taken_back_never_is() {
+        let mut settled = Settled::new(NOW, 0);
+        let year = 365 * DAY as i64;
+        for hour in 0..20_u64 {
+            assert_eq!(at(&mut settled, hour * 60 + 1, year), (hour * 60 + 1) * 60_000);
+            assert_eq!(at(&mut settled, hour * 60 + 50, year), (hour * 60 + 50) * 60_000);
+            assert_eq!(at(&mut settled, hour * 60 + 55, 0), (hour * 60 + 55) * 60_000);
+        }
+        // Nor one that is another each time.
+        for minute in 1300..1400_i64 {
+            let minutes = minute as u64;
+            assert_eq!(at(&mut settled, minutes, year * (minute % 2 + 1)), minutes * 60_000);
+        }
+    }
+
+    #[test]
+    fn a_host_that_slept_goes_by_both_clocks() {
+        let mut settled = Settled::new(NOW, 0);
+        // CLOCK_BOOTTIME goes on while the host sleeps.
+        assert_eq!(at(&mut settled, 30 * 24 * 60, 0), 30 * DAY);
+        assert_eq!(settled.doubted(), None);
+    }
 }

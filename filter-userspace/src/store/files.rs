@@ -21,6 +21,11 @@ pub(super) struct RecordFile {
 }
 
 impl RecordFile {
+    /// A time that its newest record is not before, in milliseconds.
+    pub(super) fn reaches(&self) -> u64 {
+        (self.last >> TIME_SHIFT).saturating_sub(self.skew)
+    }
+
     /// The number of the next record: newer ones have greater numbers, whatever the
     /// clock does.
     pub(super) fn next_id(&mut self, time: u64) -> u64 {

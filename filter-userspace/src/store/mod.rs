@@ -130,6 +130,8 @@ pub struct Options {
     pub patience: Duration,
     /// The time: milliseconds of the Unix epoch.
     pub clock: fn() -> u64,
+    /// The time that nobody sets: nanoseconds of CLOCK_BOOTTIME.
+    pub steady: fn() -> u64,
 }
 
 impl Options {
@@ -144,6 +146,7 @@ impl Options {
             queue: 65_536,
             patience: Duration::from_secs(10),
             clock: clock::unix_ms,
+            steady: clock::boot_ns,
         }
     }
 }

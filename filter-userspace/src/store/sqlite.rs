@@ -18,7 +18,6 @@ const READERS: usize = 4;
 /// Records in SQLite files.
 #[derive(Debug)]
 pub struct SqliteStore {
-    options: Options,
     shared: Arc<Shared>,
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -43,6 +42,8 @@ pub(super) struct Shared {
     pub(super) lost: AtomicU64,
     pub(super) written: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// From when on records are kept: milliseconds of the Unix epoch.
+    pub(super) oldest_kept: AtomicU64,
     error: Mutex<Option<String>>,
 }
 
@@ -53,11 +54,11 @@ impl SqliteStore {
     pub fn start(options: Options) -> Self {
         let (queue, jobs) = sync_channel(options.queue);
         let shared = Arc::new(Shared::default());
-        let mut writer = Writer::new(options.clone(), shared.clone());
+        let mut writer = Writer::new(options, shared.clone());
         // What is there is found by the first search.
         writer.take(&[]);
         let thread = Some(thread::spawn(move || writer.run(&jobs)));
-        Self { options, shared, queue: Some(queue), thread, readers: Mutex::default() }
+        Self { shared, queue: Some(queue), thread, readers: Mutex::default() }
     }
 
     fn read<T>(
@@ -91,8 +92,7 @@ impl Store for SqliteStore {
 
     fn search(&self, query: &Query) -> Result<Page, StoreError> {
         // A file is removed when all of it is too old; its old part is not shown.
-        let age = u64::try_from(self.options.age.as_millis()).unwrap_or(u64::MAX);
-        let oldest = (self.options.clock)().saturating_sub(age);
+        let oldest = self.shared.oldest_kept.load(Ordering::Relaxed);
         let since = Some(query.since.map_or(oldest, |since| since.max(oldest)));
         let query = Query { since, ..query.clone() };
         self.read(|reader, files| reader.search(files, &query))

@@ -192,11 +192,15 @@ fn dropped_syns_of_a_minute_are_one_record() {
 fn what_is_old_or_too_much_goes() {
     static NOW: AtomicU64 = AtomicU64::new(1_795_000_000_000);
     let clock = || NOW.load(Ordering::Relaxed);
+    // Days go by, and nobody sets the clock.
+    let steady = || NOW.load(Ordering::Relaxed) * 1_000_000;
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { clock, ..options(folder.path()) };
+    let options = Options { clock, steady, ..options(folder.path()) };
     let kept = |age: u64, bytes: u64| {
         let age = Duration::from_millis(age);
         let store = SqliteStore::start(Options { age, bytes, ..options.clone() });
+        // A start after a day is a step, which must have stood for a while.
+        NOW.fetch_add(2 * 3_600_000, Ordering::Relaxed);
         add(&store, &record(NOW.load(Ordering::Relaxed) / DAY, NOW.load(Ordering::Relaxed)));
         settle(&store);
         let found = all(&store, &Query::default()).0;
@@ -219,6 +223,56 @@ fn what_is_old_or_too_much_goes() {
     assert_eq!(kept(100 * DAY, 1).first(), Some(&(first + 11)));
     NOW.store((first + 11) * DAY + 2000, Ordering::Relaxed);
     assert_eq!(kept(100 * DAY, 1), [first + 11, first + 11]);
+}
+
+/// A clock that is set a year ahead, or a day back, and right again within the hour:
+/// what was recorded before, meanwhile and afterwards is all there.
+#[test]
+fn a_wrong_clock_costs_no_record() {
+    const DAY: u64 = 86_400_000;
+    const START: u64 = 1_795_000_000_000;
+    static STEADY: AtomicU64 = AtomicU64::new(START);
+    static AHEAD: AtomicU64 = AtomicU64::new(START);
+    // The sum is the time of day: AHEAD is more or less than START while it is wrong.
+    let clock = || STEADY.load(Ordering::Relaxed) + AHEAD.load(Ordering::Relaxed) - START;
+    let steady = || STEADY.load(Ordering::Relaxed) * 1_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { clock, steady, ..options(folder.path()) };
+    let mut store = SqliteStore::start(options.clone());
+    let mut n = 0;
+    let mut go_on = |store: &SqliteStore, minutes: u64| {
+        for _ in 0..10 {
+            STEADY.fetch_add(minutes * 6000, Ordering::Relaxed);
+            add(store, &record(n, clock()));
+            n += 1;
+            settle(store);
+        }
+        n
+    };
+    for _ in 0..20 {
+        go_on(&store, DAY / 60_000);
+    }
+    for (wrong, restarts) in
+        [(START + 365 * DAY, false), (START + 365 * DAY, true), (START - DAY, true)]
+    {
+        AHEAD.store(wrong, Ordering::Relaxed);
+        if restarts {
+            drop(store);
+            store = SqliteStore::start(options.clone());
+        }
+        let written = go_on(&store, 40);
+        assert_eq!(all(&store, &Query::default()).0.len() as u64, written, "while it is wrong");
+        AHEAD.store(START, Ordering::Relaxed);
+        let written = go_on(&store, 40);
+        assert_eq!(all(&store, &Query::default()).0.len() as u64, written, "afterwards");
+    }
+    // One that stays so is believed.
+    AHEAD.store(START + 365 * DAY, Ordering::Relaxed);
+    let written = go_on(&store, 90);
+    STEADY.fetch_add(60_000, Ordering::Relaxed);
+    add(&store, &record(0, clock()));
+    settle(&store);
+    assert!((all(&store, &Query::default()).0.len() as u64) < written);
 }
 
 #[test]

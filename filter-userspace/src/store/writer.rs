@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use super::files::{self, DAY, RecordFile, TIME_SHIFT};
 use super::sqlite::{Job, Shared};
 use super::{Entry, Options, StoreError, schema};
+use crate::io::clock::Settled;
 use crate::record::{Record, Status};
 
 /// How long entries wait for others to be written with.
@@ -38,7 +39,10 @@ pub(super) struct Writer {
     /// The number of the newest record.
     last: u64,
     folded: Folded,
-    kept_house: Option<Instant>,
+    /// When that was, by the steady clock.
+    kept_house: Option<u64>,
+    /// The time by which files are too old.
+    time: Option<Settled>,
 }
 
 /// The records of the minute that count dropped SYNs.
@@ -51,7 +55,7 @@ struct Folded {
 impl Writer {
     pub(super) fn new(options: Options, shared: Arc<Shared>) -> Self {
         let folded = Folded::default();
-        Self { options, shared, open: None, last: 0, folded, kept_house: None }
+        Self { options, shared, open: None, last: 0, folded, kept_house: None, time: None }
     }
 
     /// Takes jobs until nobody can send any.
@@ -186,7 +190,9 @@ impl Writer {
 
     /// Finds the files that are there, once; removes what is too old or too much.
     fn keep_house(&mut self) -> Result<(), StoreError> {
-        if self.kept_house.is_some_and(|when| when.elapsed() < HOUSEKEEPING) {
+        let (unix, steady) = ((self.options.clock)(), (self.options.steady)());
+        let waited = |when| Duration::from_nanos(steady.saturating_sub(when)) >= HOUSEKEEPING;
+        if !self.kept_house.is_none_or(waited) {
             return Ok(());
         }
         if !self.shared.is_known.load(Ordering::Acquire) {
@@ -198,10 +204,15 @@ impl Writer {
             self.last = found.last().map_or(0, |file| file.last);
             self.shared.know(found);
         }
-        self.kept_house = Some(Instant::now());
+        self.kept_house = Some(steady);
         let mut files = self.shared.files();
         let mut sizes: Vec<_> = files.iter().map(|file| files::bytes(&file.path)).collect();
-        let oldest_kept = (self.options.clock)().saturating_sub(millis(self.options.age));
+        // The newest record says how late it was at least; a clock that is far ahead of it
+        // is not believed at once, so that a wrong one does not cost the record.
+        let newest = files.last().map_or(unix, RecordFile::reaches).min(unix);
+        let time = self.time.get_or_insert(Settled::new(newest, steady));
+        let oldest_kept = time.update(unix, steady).saturating_sub(millis(self.options.age));
+        self.shared.oldest_kept.store(oldest_kept, Ordering::Relaxed);
         // The newest is being written.
         while files.len() > 1 {
             let is_old = files[0].last >> TIME_SHIFT < oldest_kept;

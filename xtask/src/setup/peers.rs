@@ -63,6 +63,8 @@ const PEERS: &[Peer] = &[
     Peer::with("xdp-tools", &["usr/sbin/xdp-filter"]),
     Peer::with("libxdp1", &["usr/lib/x86_64-linux-gnu/bpf/xdpfilt_alw_ip.o"]),
     Peer::with("ethtool", &["sbin/ethtool"]),
+    // Another time of day for one program.
+    Peer::with("libfaketime", &["usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"]),
     // The test suite of RFC 7208, and two other evaluators to compare with.
     Peer::with("python3-spf", &["usr/lib/python3/dist-packages/spf.py"]),
     Peer::with("python3-dns", &["usr/lib/python3/dist-packages/DNS/__init__.py"]),

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
-use nix::net::if_::if_nametoindex;
+use filter_common::abi;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::netlink::{AttachedMode, AttachedProgram, attached_program, is_ethernet};
 use super::pins::FoundLink;
@@ -35,29 +36,23 @@ pub struct Attachment {
     pub mode: AttachedMode,
     /// Whether it was found attached and taken over without a gap.
     pub adopted: bool,
+    /// Holds the filter there; none only after it could not be pinned.
     link: Option<FdLink>,
-    pinned: Option<PinnedLink>,
-    /// Where the link that was taken over is pinned.
-    found_at: Option<PathBuf>,
+    /// Where it is pinned.
+    pinned_at: Option<PathBuf>,
 }
 
 impl Attachment {
     /// Whether the filter outlives this process.
     #[must_use]
     pub const fn is_pinned(&self) -> bool {
-        self.pinned.is_some()
-    }
-
-    /// Whether this is the filter on the interface that bears the name now.
-    pub(super) fn is_on(&self, interface: &str) -> bool {
-        self.interface == interface && index_of(interface).is_ok_and(|index| index == self.ifindex)
+        self.pinned_at.is_some()
     }
 
     /// Pins the link at `path`, in the place of what is there.
     pub(super) fn pin(&mut self, path: PathBuf) -> Result<()> {
-        if self.found_at.as_ref() == Some(&path) {
+        if self.pinned_at.as_ref() == Some(&path) {
             // The very link is pinned there already: it is never without a pin.
-            self.pinned = Some(PinnedLink::from_pin(&path)?);
             return Ok(());
         }
         let Some(link) = self.link.take() else {
@@ -69,8 +64,9 @@ impl Attachment {
             }
             _ => {}
         }
-        let context = format!("pinning {}", path.display());
-        self.pinned = Some(link.pin(path).context(context)?);
+        let pinned = link.pin(&path).with_context(|| format!("pinning {}", path.display()))?;
+        self.link = Some(pinned.into());
+        self.pinned_at = Some(path);
         Ok(())
     }
 }
@@ -84,6 +80,11 @@ pub(super) fn index_of(interface: &str) -> Result<u32> {
     if_nametoindex(interface).map_err(|_| {
         anyhow!("filter.interfaces: there is no interface {interface} (see `ip link`)")
     })
+}
+
+/// The name of the interface of an index, if there is one.
+pub(super) fn name_of(ifindex: u32) -> Option<String> {
+    if_indextoname(ifindex).ok()?.into_string().ok()
 }
 
 /// Whether the filter can judge what comes in on an interface.
@@ -109,6 +110,8 @@ pub(super) fn attach(
     found: Option<FoundLink>,
 ) -> Result<Attachment> {
     let ifindex = index_of(interface)?;
+    // Where it was attached, and how, until a moment ago.
+    let mut former = None;
     if let Some(found) = found {
         let pin = found.path.clone();
         match adopt(program, interface, ifindex, request, found) {
@@ -120,9 +123,38 @@ pub(super) fn attach(
             ),
             Err(error) => tracing::warn!(interface, "the pinned link is unusable: {error:#}"),
         }
-        release(&pin, ifindex)?;
+        former = release(&pin, ifindex)?.map(|mode| (pin, mode));
     }
-    let link = match request {
+    let link = match (attach_as(program, interface, ifindex, request), former) {
+        (Err(error), Some((pin, mode))) => {
+            return Err(put_back(program, interface, ifindex, mode, pin, error));
+        }
+        (link, _) => link?,
+    };
+    attachment(interface, ifindex, link)
+}
+
+/// After the filter was taken off to be attached in another way, which failed: as it was,
+/// and pinned as it was, with this program. Says why it failed.
+fn put_back(
+    program: &mut Xdp,
+    interface: &str,
+    ifindex: u32,
+    mode: AttachedMode,
+    pin: PathBuf,
+    error: anyhow::Error,
+) -> anyhow::Error {
+    let flags = if mode == AttachedMode::Generic { XdpMode::Skb } else { XdpMode::Driver };
+    let again = attach_in(program, interface, ifindex, flags)
+        .and_then(|link| attachment(interface, ifindex, link)?.pin(pin));
+    match again {
+        Ok(()) => error.context(format!("the filter stays in {} mode", mode.name())),
+        Err(again) => error.context(format!("the filter is off {interface} now ({again:#})")),
+    }
+}
+
+fn attach_as(program: &mut Xdp, interface: &str, ifindex: u32, request: Mode) -> Result<XdpLink> {
+    Ok(match request {
         Mode::Native => attach_in(program, interface, ifindex, XdpMode::Driver)?,
         Mode::Generic => attach_in(program, interface, ifindex, XdpMode::Skb)?,
         Mode::Auto => match attach_in(program, interface, ifindex, XdpMode::Driver) {
@@ -138,7 +170,10 @@ pub(super) fn attach(
                 link
             }
         },
-    };
+    })
+}
+
+fn attachment(interface: &str, ifindex: u32, link: XdpLink) -> Result<Attachment> {
     let link: FdLink = link.try_into().map_err(|_| {
         anyhow!("{interface}: the kernel gave no link; mxdp needs Linux 5.9 or newer for that")
     })?;
@@ -149,20 +184,23 @@ pub(super) fn attach(
         mode,
         adopted: false,
         link: Some(link),
-        pinned: None,
-        found_at: None,
+        pinned_at: None,
     })
 }
 
 /// Lets go of a pinned link that cannot be taken over, and waits until it is off
-/// the interface.
-fn release(pin: &Path, ifindex: u32) -> Result<()> {
+/// the interface. Says how it was attached, if it was.
+fn release(pin: &Path, ifindex: u32) -> Result<Option<AttachedMode>> {
     let program = match PinnedLink::from_pin(pin) {
         Ok(link) => FdLink::from(link).info().map(|info| info.program_id()).ok(),
         Err(_) => None,
     };
+    let attached = attached_program(ifindex)?.filter(|attached| Some(attached.id) == program);
     fs::remove_file(pin).with_context(|| format!("removing {}", pin.display()))?;
-    program.map_or(Ok(()), |program| wait_until_off(ifindex, program))
+    if let Some(program) = program {
+        wait_until_off(ifindex, program)?;
+    }
+    Ok(attached.map(|attached| attached.mode))
 }
 
 /// Replaces the program of a link atomically: no packet goes unjudged. `None` if
@@ -190,23 +228,22 @@ fn adopt(
         mode: attached.mode,
         adopted: true,
         link: Some(link),
-        pinned: None,
-        found_at: Some(found.path),
+        pinned_at: Some(found.path),
     }))
 }
 
 /// Another program is on the interface.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{interface}: another XDP program is attached: {name} (id {id}, {mode} mode); take it off \
-     (`ip link set dev {interface} {flag} off`) or filter on another interface"
+    "{interface}: another XDP program is attached: {name} (id {id}, {mode} mode); {remedy}, or \
+     filter on another interface"
 )]
 struct Occupied {
     interface: String,
     name: String,
     id: u32,
     mode: &'static str,
-    flag: &'static str,
+    remedy: String,
 }
 
 fn attach_in(program: &mut Xdp, interface: &str, ifindex: u32, mode: XdpMode) -> Result<XdpLink> {
@@ -227,12 +264,24 @@ fn occupied(interface: &str, attached: AttachedProgram) -> Occupied {
         .find(|program| program.id() == attached.id)
         .and_then(|program| program.name_as_str().map(str::to_owned))
         .filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| "without a name".to_owned());
+    let flag = if attached.mode == AttachedMode::Generic { "xdpgeneric" } else { "xdp" };
+    let remedy = if name.starts_with(abi::PROGRAM) {
+        "that is the filter of another mxdp: take it off with `mxdp detach -c` and its \
+         configuration"
+            .to_owned()
+    } else {
+        format!(
+            "take it off (`ip link set dev {interface} {flag} off`; one that is pinned goes with \
+             its pin, see `bpftool link`)"
+        )
+    };
     Occupied {
         interface: interface.to_owned(),
-        name: name.unwrap_or_else(|| "without a name".to_owned()),
+        name,
         id: attached.id,
         mode: attached.mode.name(),
-        flag: if attached.mode == AttachedMode::Generic { "xdpgeneric" } else { "xdp" },
+        remedy,
     }
 }
 

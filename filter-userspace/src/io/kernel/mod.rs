@@ -7,6 +7,7 @@
 mod attach;
 mod dry_run;
 mod inherited;
+mod interfaces;
 mod netlink;
 mod object;
 mod pins;
@@ -36,7 +37,7 @@ use pins::{FoundLink, Lock};
 use pod::SamplerPod;
 use tables::Tables;
 
-use crate::config::{Debug, Mode};
+use crate::config::Debug;
 
 /// How a filter is to be opened.
 #[derive(Clone, Debug)]
@@ -149,80 +150,6 @@ impl Filter {
     /// When the kernel refuses.
     pub fn generation(&self) -> Result<u64> {
         Ok(self.tables.settings()?.map_or(0, |settings| settings.generation))
-    }
-
-    /// Whether these interfaces are there and carry Ethernet frames.
-    ///
-    /// # Errors
-    ///
-    /// Names the first that is not or does not.
-    pub fn require(&self, interfaces: &[String]) -> Result<()> {
-        interfaces.iter().try_for_each(|interface| attach::require(interface))
-    }
-
-    /// Attaches the filter to exactly these interfaces: where it is already, it
-    /// stays; links of a former daemon are taken over without a gap; from others
-    /// it is taken off.
-    ///
-    /// # Errors
-    ///
-    /// Names the interface. Where the filter was attached or pinned before, it
-    /// still is; no interface gains or loses it.
-    pub fn attach(&mut self, interfaces: &[String], request: Mode) -> Result<()> {
-        self.require(interfaces)?;
-        let mut added = Vec::new();
-        for interface in interfaces {
-            if self.attachments.iter().any(|attachment| attachment.is_on(interface)) {
-                continue;
-            }
-            let found = self.found.iter().position(|found| &found.interface == interface);
-            let found = found.map(|index| self.found.swap_remove(index));
-            let program = object::program(&mut self.ebpf)?;
-            added.push(attach::attach(program, interface, request, found)?);
-        }
-        // Nothing can fail any more but the bpf file system.
-        if let Some(pins) = &self.pins {
-            for attachment in &mut added {
-                attachment.pin(pins.link_path(&attachment.interface))?;
-            }
-            let paths: Vec<_> = interfaces.iter().map(|name| pins.link_path(name)).collect();
-            pins.keep_only(&paths)?;
-        }
-        for left in self.found.drain(..) {
-            tracing::info!(interface = left.interface, "no longer filtered");
-        }
-        self.attachments.retain(|attachment| {
-            let stays = interfaces.iter().any(|interface| attachment.is_on(interface));
-            if !stays {
-                tracing::info!(interface = attachment.interface, "no longer filtered");
-            }
-            stays
-        });
-        self.attachments.append(&mut added);
-        Ok(())
-    }
-
-    /// What is wrong with the filter's place in the kernel, a line each: another
-    /// program in its stead, an interface that is gone.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel cannot be asked.
-    pub fn check(&mut self) -> Result<Vec<String>> {
-        let own = self.program_id()?;
-        let mut alarms = Vec::new();
-        for attachment in &self.attachments {
-            let name = &attachment.interface;
-            match attach::program_on(name) {
-                Ok(Some(id)) if id == own => {}
-                Ok(Some(id)) => alarms.push(format!(
-                    "{name}: another XDP program (id {id}) is attached; nothing is filtered there"
-                )),
-                Ok(None) => alarms.push(format!("{name}: the filter is no longer attached")),
-                Err(error) => alarms.push(format!("{name}: {error:#}")),
-            }
-        }
-        Ok(alarms)
     }
 
     /// Where the filter is attached.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::MapInfo;
-use aya::programs::links::PinnedLink;
+use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::loaded_programs;
 use filter_common::abi::{self, maps};
 use nix::mount::{MsFlags, mount};
@@ -36,7 +36,10 @@ pub(super) struct Lock {
 
 /// A link that was found pinned.
 pub(super) struct FoundLink {
+    /// The name that the interface had.
     pub(super) interface: String,
+    /// The index of the interface that the link is on now; 0 where that is gone.
+    pub(super) ifindex: u32,
     pub(super) path: PathBuf,
     pub(super) link: PinnedLink,
 }
@@ -115,8 +118,10 @@ impl Pins {
                 let Some(interface) = name.strip_prefix(LINK_PREFIX).and_then(unescape) else {
                     continue;
                 };
-                match PinnedLink::from_pin(&path) {
-                    Ok(link) => links.push(FoundLink { interface, path, link }),
+                match open_link(&path) {
+                    Ok((link, ifindex)) => {
+                        links.push(FoundLink { interface, ifindex, path, link });
+                    }
                     Err(error) => tracing::warn!(path = %path.display(), %error, "unusable pin"),
                 }
             }
@@ -232,8 +237,30 @@ pub(super) fn attached_maps(found: &FoundLink) -> Result<Vec<u32>> {
 
 fn program_id(found: &FoundLink) -> Result<u32> {
     // The link's information needs an owned link, and the pin is opened again for it.
-    let link: aya::programs::links::FdLink = PinnedLink::from_pin(&found.path)?.into();
+    let link: FdLink = PinnedLink::from_pin(&found.path)?.into();
     Ok(link.info()?.program_id())
+}
+
+/// Opens a pinned link, and finds the index of the interface that it is on: 0 where
+/// that is gone.
+fn open_link(path: &Path) -> Result<(PinnedLink, u32)> {
+    let link = FdLink::from(PinnedLink::from_pin(path)?);
+    let ifindex = interface_of(link.info()?.id()).unwrap_or(0);
+    // The link's information needs an owned link, and the pin is opened again.
+    Ok((PinnedLink::from_pin(path)?, ifindex))
+}
+
+/// The index of the interface that an open XDP link is on, as the kernel's description
+/// of the open file has it; aya does not show it.
+fn interface_of(link_id: u32) -> Option<u32> {
+    entries(Path::new("/proc/self/fdinfo")).iter().find_map(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        let number = |name: &str| -> Option<u32> {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        (number("link_id:")? == link_id).then(|| number("ifindex:")).flatten()
+    })
 }
 
 fn is_bpf_file_system(path: &Path) -> Result<bool> {

@@ -1,0 +1,153 @@
+//! Which interfaces the filter is on, and that it stays there.
+
+use anyhow::Result;
+
+use super::pins::FoundLink;
+use super::{Attachment, Filter, attach, object};
+use crate::config::Mode;
+
+impl Filter {
+    /// Whether these interfaces are there and carry Ethernet frames.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that is not or does not.
+    pub fn require(&self, interfaces: &[String]) -> Result<()> {
+        interfaces.iter().try_for_each(|interface| attach::require(interface))
+    }
+
+    /// Attaches the filter to exactly these interfaces: where it is already, under
+    /// whatever name, it stays; links of a former daemon are taken over without a gap;
+    /// from others it is taken off. An interface that was filtered and is gone is
+    /// waited for ([`Self::keep`]).
+    ///
+    /// # Errors
+    ///
+    /// Names the interface. Where the filter was attached or pinned before, it
+    /// still is; no interface gains or loses it.
+    pub fn attach(&mut self, interfaces: &[String], request: Mode) -> Result<()> {
+        let mut stays = vec![None; self.attachments.len()];
+        let mut missing = Vec::new();
+        let mut new = Vec::new();
+        for interface in interfaces {
+            let Ok(ifindex) = attach::index_of(interface) else {
+                missing.push(interface);
+                continue;
+            };
+            let is_on = |attachment: &Attachment| attachment.ifindex == ifindex;
+            match self.attachments.iter().position(is_on) {
+                Some(position) => stays[position] = Some(interface.clone()),
+                None => new.push((interface, ifindex)),
+            }
+        }
+        for interface in missing {
+            let mut positions = 0..stays.len();
+            let is_held =
+                |&i: &usize| stays[i].is_none() && &self.attachments[i].interface == interface;
+            match positions.find(is_held) {
+                Some(position) => stays[position] = Some(interface.clone()),
+                None => attach::require(interface)?,
+            }
+        }
+        new.iter().try_for_each(|(interface, _)| attach::require(interface))?;
+        let mut added = Vec::new();
+        for (interface, ifindex) in new {
+            let found = self.take_found(interface, ifindex);
+            let program = object::program(&mut self.ebpf)?;
+            added.push(attach::attach(program, interface, request, found)?);
+        }
+        // Nothing can fail any more but the bpf file system.
+        let former = std::mem::take(&mut self.attachments);
+        for (mut attachment, stays) in former.into_iter().zip(stays) {
+            let Some(name) = stays else {
+                tracing::info!(interface = attachment.interface, "no longer filtered");
+                continue;
+            };
+            if attachment.interface != name {
+                tracing::info!(was = attachment.interface, now = name, "renamed");
+                attachment.interface = name;
+            }
+            self.attachments.push(attachment);
+        }
+        self.attachments.append(&mut added);
+        if let Some(pins) = &self.pins {
+            for attachment in &mut self.attachments {
+                attachment.pin(pins.link_path(&attachment.interface))?;
+            }
+            let paths: Vec<_> = interfaces.iter().map(|name| pins.link_path(name)).collect();
+            pins.keep_only(&paths)?;
+        }
+        for left in self.found.drain(..) {
+            tracing::info!(interface = left.interface, "no longer filtered");
+        }
+        Ok(())
+    }
+
+    /// The link of a former daemon that is on an interface, or was on one of its name
+    /// that is gone.
+    fn take_found(&mut self, interface: &str, ifindex: u32) -> Option<FoundLink> {
+        let is_on = |found: &FoundLink| found.ifindex == ifindex;
+        let was_on = |found: &FoundLink| found.ifindex == 0 && found.interface == interface;
+        let position = self.found.iter().position(is_on);
+        let position = position.or_else(|| self.found.iter().position(was_on))?;
+        Some(self.found.swap_remove(position))
+    }
+
+    /// Puts the filter back where it is missing, as on an interface that was removed
+    /// and made anew, and says what cannot be mended, a line each: another program in
+    /// its stead, an interface that is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be asked.
+    pub fn keep(&mut self, request: Mode) -> Result<Vec<String>> {
+        let own = self.program_id()?;
+        let mut alarms = Vec::new();
+        for position in 0..self.attachments.len() {
+            let name = self.attachments[position].interface.clone();
+            match attach::program_on(&name) {
+                Ok(Some(id)) if id == own => {}
+                Ok(Some(id)) => alarms.push(format!(
+                    "{name}: another XDP program (id {id}) is attached; nothing is filtered there"
+                )),
+                Ok(None) => match self.attach_again(position, request) {
+                    Ok(()) => tracing::warn!(
+                        interface = name,
+                        mode = self.attachments[position].mode.name(),
+                        "the filter was gone from the interface, and is attached again"
+                    ),
+                    Err(error) => alarms.push(format!(
+                        "{name}: the filter is no longer attached, and cannot be again: {error:#}"
+                    )),
+                },
+                Err(error) => alarms.push(self.missing(position, &error)),
+            }
+        }
+        Ok(alarms)
+    }
+
+    /// Attaches the filter to the interface that bears the name of an attachment now,
+    /// with the tables in force.
+    fn attach_again(&mut self, position: usize, request: Mode) -> Result<()> {
+        let name = self.attachments[position].interface.clone();
+        attach::require(&name)?;
+        let program = object::program(&mut self.ebpf)?;
+        let mut attachment = attach::attach(program, &name, request, None)?;
+        if let Some(pins) = &self.pins {
+            attachment.pin(pins.link_path(&name))?;
+        }
+        self.attachments[position] = attachment;
+        Ok(())
+    }
+
+    /// What to say of an interface whose name is no interface's.
+    fn missing(&self, position: usize, error: &anyhow::Error) -> String {
+        let Attachment { interface, ifindex, .. } = &self.attachments[position];
+        match attach::name_of(*ifindex) {
+            Some(now) => format!(
+                "{interface} is called {now} now, and still filtered; say so in filter.interfaces"
+            ),
+            None => format!("{error:#}"),
+        }
+    }
+}

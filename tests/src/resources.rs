@@ -1,0 +1,63 @@
+//! What a process holds of the kernel: memory, descriptors, maps, programs, links.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// What a process holds at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Resident memory, in bytes.
+    pub resident: u64,
+    /// Open descriptors of every kind.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
+    /// The ids of the BPF maps that descriptors are open to.
+    pub maps: BTreeSet<u32>,
+    /// Descriptors of BPF programs.
+    pub programs: usize,
+    /// Descriptors of BPF links.
+    pub links: usize,
+}
+
+impl Held {
+    /// What the process of an id holds now.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such process.
+    #[must_use]
+    pub fn by(pid: u32) -> Self {
+        let folder = format!("/proc/{pid}");
+        let status = fs::read_to_string(format!("{folder}/status")).expect("the process runs");
+        let mut held = Self {
+            resident: number(&status, "VmRSS:").expect("its memory") * 1024,
+            threads: usize::try_from(number(&status, "Threads:").expect("threads")).unwrap_or(0),
+            ..Self::default()
+        };
+        for entry in fs::read_dir(format!("{folder}/fd")).expect("its descriptors").flatten() {
+            // One that was closed meanwhile is none.
+            let Ok(target) = fs::read_link(entry.path()) else { continue };
+            held.descriptors += 1;
+            match target.to_string_lossy().trim_start_matches("anon_inode:") {
+                "bpf-map" => {
+                    let info = Path::new(&folder).join("fdinfo").join(entry.file_name());
+                    let text = fs::read_to_string(info).unwrap_or_default();
+                    let id = number(&text, "map_id:").and_then(|id| u32::try_from(id).ok());
+                    held.maps.extend(id);
+                }
+                "bpf-prog" => held.programs += 1,
+                "bpf_link" => held.links += 1,
+                _ => {}
+            }
+        }
+        held
+    }
+}
+
+/// The number behind a name at the beginning of a line.
+fn number(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
