@@ -61,7 +61,7 @@ fn a_daemon_holds_what_it_needs_and_no_more() {
     );
     home.json(&["reload"]);
     let answer = daemon.look_up("10.99.3.3".parse().expect("an address"));
-    assert_eq!(answer["reason"], "blocked_ip", "{answer}");
+    assert_eq!(answer["kernel"]["reason"], "blocked_ip", "{answer}");
     home.json(&["temp", "add", "10.77.0.9", "--for", "1h"]);
 
     // a take-over by the next, and the end of it.
