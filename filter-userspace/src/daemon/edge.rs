@@ -84,6 +84,7 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     crate::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_start(privilege::restrain_worker)
         .build()
         .context("the asynchronous runtime")
         .map_err(|error| refused(&error))?;

@@ -60,6 +60,14 @@ pub fn restrain() -> Result<()> {
     restrain_to(&KEPT.into_iter().collect()).context("giving up capabilities")
 }
 
+/// For the threads that talk with clients: what they hold of files. The filter and the
+/// ports are the business of the threads that were there before.
+pub fn restrain_worker() {
+    if let Err(error) = restrain_to(&CapsHashSet::from([Capability::CAP_DAC_READ_SEARCH])) {
+        tracing::error!("a thread holds more than it needs: {error:#}");
+    }
+}
+
 fn restrain_to(kept: &CapsHashSet) -> Result<()> {
     prctl::set_no_new_privs().context("no_new_privs")?;
     // The bounding set first: that takes CAP_SETPCAP, which goes next. Without it,
