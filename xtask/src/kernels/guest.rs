@@ -40,7 +40,7 @@ insmod /veth.ko || reboot -f
 "
     .to_owned();
     for (name, value) in environment {
-        _ = writeln!(script, "export {name}={value}");
+        _ = writeln!(script, "export {name}='{value}'");
     }
     _ = writeln!(script, "echo {MARK} kernel $(uname -r)");
     for Run { name, command } in runs {
