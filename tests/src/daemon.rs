@@ -20,7 +20,7 @@ use crate::tables;
 
 /// How long anything that should happen soon may take on a busy machine, if it is not a
 /// slow one.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `done` holds.
 ///

@@ -8,6 +8,7 @@ use mxdp::config::Debug;
 use mxdp::io::kernel::{Capacities, Filter, Options};
 use mxdp_tests::daemon::{Daemon, Home, PATIENCE, files_below, wait_for};
 use mxdp_tests::netns::{Pair, connect};
+use mxdp_tests::pace::lasting;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -49,7 +50,11 @@ impl Scene {
         let wanted = serde_json::json!(alarms);
         let start = Instant::now();
         while last != wanted {
-            assert!(start.elapsed() < PATIENCE, "{last} and not {wanted}: {}", self.home.log());
+            assert!(
+                start.elapsed() < lasting(PATIENCE),
+                "{last} and not {wanted}: {}",
+                self.home.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
             last = self.home.json(&["status"])["alarms"].clone();
         }

@@ -22,6 +22,7 @@ pub struct SqliteStore {
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     readers: Mutex<Vec<Reader>>,
+    patience: Duration,
 }
 
 /// What the writer is told.
@@ -54,11 +55,12 @@ impl SqliteStore {
     pub fn start(options: Options) -> Self {
         let (queue, jobs) = sync_channel(options.queue);
         let shared = Arc::new(Shared::default());
+        let patience = options.patience;
         let mut writer = Writer::new(options, shared.clone());
         // What is there is found by the first search.
         writer.take(&[]);
         let thread = Some(thread::spawn(move || writer.run(&jobs)));
-        Self { shared, queue: Some(queue), thread, readers: Mutex::default() }
+        Self { shared, queue: Some(queue), thread, readers: Mutex::default(), patience }
     }
 
     fn read<T>(
@@ -66,7 +68,7 @@ impl SqliteStore {
         read: impl FnOnce(&mut Reader, &[RecordFile]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let readers = || self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reader = readers().pop().unwrap_or_else(|| Reader::new(self.options.patience));
+        let mut reader = readers().pop().unwrap_or_else(|| Reader::new(self.patience));
         reader.begin();
         let files = self.shared.files();
         let result = read(&mut reader, &files);

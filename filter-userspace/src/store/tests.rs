@@ -229,7 +229,6 @@ fn what_is_old_or_too_much_goes() {
 /// what was recorded before, meanwhile and afterwards is all there.
 #[test]
 fn a_wrong_clock_costs_no_record() {
-    const DAY: u64 = 86_400_000;
     const START: u64 = 1_795_000_000_000;
     static STEADY: AtomicU64 = AtomicU64::new(START);
     static AHEAD: AtomicU64 = AtomicU64::new(START);

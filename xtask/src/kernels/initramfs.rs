@@ -151,7 +151,7 @@ mod tests {
         let expected = sizes.map(|(name, content): (&str, usize)| {
             (110 + name.len() + 1).next_multiple_of(4) + content.next_multiple_of(4)
         });
-        assert_eq!(bytes.len(), expected.iter().sum());
+        assert_eq!(bytes.len(), expected.iter().sum::<usize>());
     }
 
     #[test]
