@@ -70,7 +70,7 @@ impl Scene {
 
     /// The records of dropped SYNs of the address that the list blocks.
     fn records(&self) -> Vec<Value> {
-        self.home.json_lines(&["traffic", "--ip", "10.77.0.66"])
+        self.home.json_lines(&["traffic", "blocked", "--ip", "10.77.0.66"])
     }
 }
 

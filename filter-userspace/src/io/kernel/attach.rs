@@ -84,7 +84,8 @@ pub(super) fn index_of(interface: &str) -> Result<u32> {
 
 /// The name of the interface of an index, if there is one.
 pub(super) fn name_of(ifindex: u32) -> Option<String> {
-    if_indextoname(ifindex).ok()?.into_string().ok()
+    // Of an index that is gone, an empty one comes.
+    if_indextoname(ifindex).ok()?.into_string().ok().filter(|name| !name.is_empty())
 }
 
 /// Whether the filter can judge what comes in on an interface.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use filter_common::abi::{COUNTERS, Event, SourceKey, TemporaryBlock, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
 
@@ -79,6 +79,7 @@ impl Filter {
         let pins = options.pin.as_deref().map(Pins::new);
         let mut found = Vec::new();
         let mut carried = Vec::new();
+        let mut counted = Vec::new();
         let mut take_over = false;
         let mut lock = None;
         if let Some(pins) = &pins {
@@ -87,6 +88,7 @@ impl Filter {
             take_over = pins.maps_match(&found, options.capacities);
             if !take_over {
                 carried = found.iter().flat_map(carried_blocks).collect();
+                counted = found.first().map(carried_counters).unwrap_or_default();
             }
         }
         let folder = pins.as_ref().filter(|_| take_over).map(Pins::folder);
@@ -103,10 +105,17 @@ impl Filter {
                 break;
             }
         }
+        let mut counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
+        for (index, frames) in (0..).zip(counted) {
+            // No program counts here yet. What the old one counts from now on is lost.
+            let mut values = vec![0; counters.get(&index, 0)?.len()];
+            values[0] = frames;
+            counters.set(index, PerCpuValues::try_from(values)?, 0)?;
+        }
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             temporary,
-            counters: take(&mut ebpf, maps::COUNTERS)?.try_into()?,
+            counters,
             sampler: take(&mut ebpf, maps::SAMPLER)?.try_into()?,
             pins,
             lock,
@@ -306,19 +315,44 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
 /// their layout is this one's.
 fn carried_blocks(found: &FoundLink) -> Vec<(SourceKey, TemporaryBlock)> {
     let read = || -> Result<Vec<_>> {
-        for id in pins::attached_maps(found)? {
-            let map = MapData::from_id(id)?;
-            let info = map.info()?;
-            let fits = info.key_size() as usize == size_of::<SourceKey>()
-                && info.value_size() as usize == size_of::<TemporaryBlock>();
-            if info.name_as_str() == Some(maps::TEMPORARY) && fits {
-                return temporary::read_all(&HashMap::try_from(aya::maps::Map::HashMap(map))?);
-            }
-        }
-        Ok(Vec::new())
+        let sizes = (size_of::<SourceKey>(), size_of::<TemporaryBlock>());
+        let Some(map) = map_behind(found, maps::TEMPORARY, sizes)? else { return Ok(Vec::new()) };
+        temporary::read_all(&HashMap::try_from(aya::maps::Map::HashMap(map))?)
     };
     read().unwrap_or_else(|error| {
         tracing::warn!(interface = found.interface, "temporary blocks are lost: {error:#}");
         Vec::new()
     })
+}
+
+/// What the program behind a link has counted, by [`counter_index`], if it counts what
+/// this one does.
+fn carried_counters(found: &FoundLink) -> Vec<u64> {
+    let read = || -> Result<Vec<_>> {
+        let Some(map) = map_behind(found, maps::COUNTERS, (4, 8))? else { return Ok(Vec::new()) };
+        if map.info()?.max_entries() as usize != COUNTERS {
+            return Ok(Vec::new());
+        }
+        let counters = PerCpuArray::<_, u64>::try_from(aya::maps::Map::PerCpuArray(map))?;
+        let sums = (0..).take(COUNTERS).map(|index| Ok(counters.get(&index, 0)?.iter().sum()));
+        sums.collect()
+    };
+    read().unwrap_or_else(|error| {
+        tracing::warn!(interface = found.interface, "counters begin anew: {error:#}");
+        Vec::new()
+    })
+}
+
+/// The map of a name that the program behind a link uses, if its keys and values have
+/// these sizes.
+fn map_behind(found: &FoundLink, name: &str, sizes: (usize, usize)) -> Result<Option<MapData>> {
+    for id in pins::attached_maps(found)? {
+        let map = MapData::from_id(id)?;
+        let info = map.info()?;
+        let fits = (info.key_size() as usize, info.value_size() as usize) == sizes;
+        if info.name_as_str() == Some(name) && fits {
+            return Ok(Some(map));
+        }
+    }
+    Ok(None)
 }
