@@ -17,4 +17,5 @@ pub mod runtime;
 pub mod smtp;
 pub mod spf;
 pub mod store;
+pub mod text;
 pub mod web;

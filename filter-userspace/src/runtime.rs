@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::control::protocol::{Failure, FailureKind, RuntimeEntry, RuntimeList};
 use crate::lists::normalise;
+use crate::text;
 
 /// The most entries of both lists together. What is longer belongs in a file.
 pub const ENTRY_LIMIT: usize = 100_000;
@@ -226,8 +227,7 @@ fn check_note(note: &str) -> Result<(), RuntimeError> {
     if characters > NOTE_LIMIT {
         return Err(RuntimeError::NoteTooLong(characters));
     }
-    // Line and paragraph separators break lines as control characters do.
-    if note.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+    if note.contains(text::acts) {
         return Err(RuntimeError::NoteControl);
     }
     Ok(())

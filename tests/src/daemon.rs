@@ -169,6 +169,16 @@ impl Home {
         self.start_command(command)
     }
 
+    /// Starts the daemon with more in its environment and waits until it answers.
+    #[must_use]
+    pub fn start_with(&self, namespace: &Namespace, environment: &[(&str, &str)]) -> Daemon<'_> {
+        let config = self.path("mxdp.toml");
+        let config = config.to_str().expect("a path in UTF-8");
+        let mut command = self.mxdp(Some(namespace), &["run", "-c", config]);
+        command.envs(environment.iter().copied());
+        self.start_command(command)
+    }
+
     /// Starts the daemon by a command that ends in it, and waits until it answers.
     #[must_use]
     pub fn start_command(&self, mut command: Command) -> Daemon<'_> {

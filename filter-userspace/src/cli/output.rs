@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::text;
+
 /// Standard output and how to write to it.
 ///
 /// It is buffered; who waits for more input flushes it first.
@@ -166,19 +168,7 @@ impl Style {
 /// The text without what a terminal would obey: file names and list lines come
 /// from others. Line breaks stay.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && c != '\n';
-    if !text.contains(obeyed) {
-        return Cow::Borrowed(text);
-    }
-    let mut cleaned = String::with_capacity(text.len());
-    for c in text.chars() {
-        if obeyed(c) {
-            cleaned.extend(c.escape_default());
-        } else {
-            cleaned.push(c);
-        }
-    }
-    Cow::Owned(cleaned)
+    text::harmless(text, |letter| letter == '\n')
 }
 
 #[cfg(test)]
@@ -188,7 +178,7 @@ mod tests {
     #[test]
     fn nothing_a_terminal_obeys_is_printed() {
         assert_eq!(clean("plain\nlines"), "plain\nlines");
-        assert_eq!(clean("a\x1b[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
+        assert_eq!(clean("a\x1b[2Jb\r\u{9b}\u{202e}c"), "a\\u{1b}[2Jb\\r\\u{9b}\\u{202e}c");
     }
 
     #[test]

@@ -343,6 +343,10 @@ fn ldap(section: Section<'_>, folder: &Path) -> Directory {
     if !["ldap://", "ldaps://"].iter().any(|scheme| url.starts_with(scheme)) && !url.is_empty() {
         section.error(&section.span(), "url", "begins with ldap:// or ldaps://");
     }
+    if url.contains('@') {
+        let message = "is shown in errors, and must have no password: see bind_dn, password_file";
+        section.error(&section.span(), "url", message);
+    }
     let attributes: Vec<_> =
         section.strings("attributes").iter().map(|text| text.value.to_owned()).collect();
     let directory = Directory {

@@ -15,7 +15,7 @@ use crate::lists::{Classification, OnBadLine};
 use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
 use crate::policy::pipeline::{Connection, Policy};
 use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
-use crate::policy::reputation::{Kind, Reputation};
+use crate::policy::reputation::{Kind, Reputation, ZoneKey};
 use crate::policy::senders::{SenderClass, SenderLists};
 use crate::policy::spf::SpfPolicy;
 use crate::policy::tls::{Requirement, TlsPolicy};
@@ -135,7 +135,7 @@ fn reputation(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> Reputat
             Kind::Dynamic => &mut reputation.dynamic,
         };
         match (read, service.zones.get_mut(key.zone)) {
-            (Ok(label), Some(zone)) => zone.key = Some(label),
+            (Ok(label), Some(zone)) => zone.key = Some(ZoneKey(label)),
             (Err(error), _) => errors.push(format!("{error} {place}")),
             (Ok(_), None) => {}
         }

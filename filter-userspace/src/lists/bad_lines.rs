@@ -1,5 +1,7 @@
 //! The lines of a file that could not be read, kept to be shown.
 
+use crate::text;
+
 /// How many bad lines are kept to be shown.
 const KEPT: usize = 20;
 
@@ -49,14 +51,7 @@ impl BadLines {
     }
 }
 
-/// The text with control characters escaped: it goes to terminals and logs.
+/// The text with what acts escaped: it goes to terminals and logs.
 pub(crate) fn sanitise(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut clean, character| {
-        if character.is_control() {
-            clean.extend(character.escape_default());
-        } else {
-            clean.push(character);
-        }
-        clean
-    })
+    text::harmless(text, |_| false).into_owned()
 }

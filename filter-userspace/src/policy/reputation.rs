@@ -90,13 +90,24 @@ pub enum Action {
     Log,
 }
 
+/// The key of an account at a DNS list: a label of the names that it is asked for by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ZoneKey(pub Arc<str>);
+
+impl fmt::Debug for ZoneKey {
+    /// It is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ZoneKey(…)")
+    }
+}
+
 /// A DNS list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
     /// Its name, without the key.
     pub name: Arc<str>,
     /// The account's key, a label before the name; never shown.
-    pub key: Option<Arc<str>>,
+    pub key: Option<ZoneKey>,
     /// The answers that are listings.
     pub codes: Vec<Codes>,
     /// The answers that are none, and no errors either.
@@ -193,7 +204,7 @@ impl Zone {
 
     fn named(&self, reversed: &str, kind: RecordType) -> Query {
         let name = match &self.key {
-            Some(key) => format!("{reversed}.{key}.{}", self.name),
+            Some(ZoneKey(key)) => format!("{reversed}.{key}.{}", self.name),
             None => format!("{reversed}.{}", self.name),
         };
         Query::new(&name, kind)
@@ -464,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_key_is_asked_with_and_not_shown() {
-        let zone = Zone { key: Some("secret".into()), ..zone(&["127.0.0.2"]) };
+        let zone = Zone { key: Some(ZoneKey("secret".into())), ..zone(&["127.0.0.2"]) };
         let query = zone.query([192, 0, 2, 1].into()).unwrap();
         assert_eq!(query.to_string(), "1.2.0.192.secret.bl.example A");
         assert_eq!(&*zone.name, "bl.example");

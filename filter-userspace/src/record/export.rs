@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::{Record, Stored, when};
+use crate::text;
 
 /// The columns of the CSV: the five of the view first.
 pub const COLUMNS: [&str; 26] = [
@@ -124,21 +125,8 @@ fn cells(record: &Record) -> [String; 26] {
 fn harmless(text: &str) -> Cow<'_, str> {
     let is_formula =
         text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    if !is_formula && !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut cell = String::with_capacity(text.len() + 1);
-    if is_formula {
-        cell.push('\'');
-    }
-    for c in text.chars() {
-        if c.is_control() {
-            cell.extend(c.escape_default());
-        } else {
-            cell.push(c);
-        }
-    }
-    Cow::Owned(cell)
+    let shown = text::harmless(text, |_| false);
+    if is_formula { Cow::Owned(format!("'{shown}")) } else { shown }
 }
 
 #[cfg(test)]
