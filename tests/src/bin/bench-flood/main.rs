@@ -3,7 +3,9 @@
 //!
 //! One core makes the flood and takes it in, in the soft interrupt that follows; the
 //! other has all that mail needs: the client, mxdp and the mail system behind. Without a
-//! flood they have no more than that core either. The turns are interleaved, and each is
+//! flood they have no more than that core either. The device has a queue for each core, as
+//! those of network cards; for contrast, both go through one as well, which the flood then
+//! fills: what is lost there no filter has seen. The turns are interleaved, and each is
 //! compared with the quiet one of its round.
 
 mod site;
@@ -16,7 +18,7 @@ use mxdp_tests::generator::Generator;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use site::{LISTED, Sample, Site, UNLISTED};
+use site::{Cores, LISTED, Sample, Site, UNLISTED};
 
 /// A turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +29,22 @@ enum Case {
     OpenQuiet,
     Open,
     Nftables,
+    OneQueueQuiet,
+    OneQueue,
 }
 
 impl Case {
     /// In the order of a round; every other goes backwards.
-    const ALL: [Self; 6] =
-        [Self::Quiet, Self::Listed, Self::Unlisted, Self::OpenQuiet, Self::Open, Self::Nftables];
+    const ALL: [Self; 8] = [
+        Self::Quiet,
+        Self::Listed,
+        Self::Unlisted,
+        Self::OpenQuiet,
+        Self::Open,
+        Self::Nftables,
+        Self::OneQueueQuiet,
+        Self::OneQueue,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -42,6 +54,8 @@ impl Case {
             Self::OpenQuiet => "open-quiet",
             Self::Open => "open",
             Self::Nftables => "nftables",
+            Self::OneQueueQuiet => "one-queue-quiet",
+            Self::OneQueue => "one-queue",
         }
     }
 
@@ -53,6 +67,8 @@ impl Case {
             Self::OpenQuiet => "no filter, no flood",
             Self::Open => "no filter, flood",
             Self::Nftables => "nftables at ingress, flood from listed sources",
+            Self::OneQueueQuiet => "mxdp, one queue for both, no flood",
+            Self::OneQueue => "mxdp, one queue for both, flood from listed sources",
         }
     }
 
@@ -61,6 +77,7 @@ impl Case {
         match self {
             Self::Quiet | Self::Listed | Self::Unlisted => Self::Quiet,
             Self::OpenQuiet | Self::Open | Self::Nftables => Self::OpenQuiet,
+            Self::OneQueueQuiet | Self::OneQueue => Self::OneQueueQuiet,
         }
     }
 }
@@ -109,11 +126,13 @@ impl Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::take()?;
-    let flood = leave_a_core()?;
-    let mut generator = Generator::new(flood)?;
-    let filtered = Site::new(true)?;
-    let open = Site::new(false)?;
-    let (filtered_daemon, open_daemon) = (filtered.start(), open.start());
+    let cores = leave_a_core()?;
+    let mut generator = Generator::new(cores.flood)?;
+    let filtered = Site::new(true, Some(cores))?;
+    let open = Site::new(false, Some(cores))?;
+    let narrow = Site::new(true, None)?;
+    let [filtered_daemon, open_daemon, narrow_daemon] =
+        [&filtered, &open, &narrow].map(|site| site.start());
     let mut samples: Vec<(Case, Vec<Sample>)> =
         arguments.cases.iter().map(|case| (*case, Vec::new())).collect();
     for round in 0..arguments.rounds {
@@ -128,6 +147,8 @@ fn main() -> Result<()> {
                 Case::Unlisted => (&filtered, &filtered_daemon, Some(UNLISTED)),
                 Case::OpenQuiet => (&open, &open_daemon, None),
                 Case::Open | Case::Nftables => (&open, &open_daemon, Some(LISTED)),
+                Case::OneQueueQuiet => (&narrow, &narrow_daemon, None),
+                Case::OneQueue => (&narrow, &narrow_daemon, Some(LISTED)),
             };
             if *case == Case::Nftables {
                 site.drop_by_nftables(true)?;
@@ -150,8 +171,8 @@ fn main() -> Result<()> {
 }
 
 /// Takes the last core for the flood, keeps this process and all that it starts off it,
-/// and gives its number.
-fn leave_a_core() -> Result<usize> {
+/// and gives both.
+fn leave_a_core() -> Result<Cores> {
     let this = Pid::from_raw(0);
     let allowed = sched_getaffinity(this).context("sched_getaffinity")?;
     let mut cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
@@ -161,7 +182,7 @@ fn leave_a_core() -> Result<usize> {
     let mut only = CpuSet::new();
     only.set(mail)?;
     sched_setaffinity(this, &only).context("sched_setaffinity")?;
-    Ok(flood)
+    Ok(Cores { flood, mail })
 }
 
 /// What the turns of a case come to: medians, and sums of counts.

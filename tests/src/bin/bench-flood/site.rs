@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use filter_common::Family;
 use mxdp_tests::daemon::{Daemon, Home};
 use mxdp_tests::generator::{Generator, Sources, Way};
 use mxdp_tests::mail::{backend, domain};
-use mxdp_tests::netns::Pair;
+use mxdp_tests::netns::{Namespace, Pair};
 use mxdp_tests::peers::relays::Sink;
 use mxdp_tests::peers::{self, Process};
 
@@ -26,8 +26,12 @@ const TARGET: &str = "203.0.113.25";
 /// Sources of a flood.
 const SOURCES: u32 = 1 << 16;
 
-/// Frames between two looks whether the flood is to end.
-const CHUNK: u32 = 1 << 16;
+/// Frames between two looks whether the flood is to end, at least and at most. To begin
+/// takes the kernel some milliseconds each time, so more where they are soon made.
+const CHUNK: std::ops::RangeInclusive<u32> = 1 << 14..=1 << 20;
+
+/// How long they should take.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How long mail and flood run before they are measured.
 const WARM: Duration = Duration::from_millis(700);
@@ -67,9 +71,36 @@ pub(crate) const LISTED: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 0);
 /// A source of a flood that is not.
 pub(crate) const UNLISTED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 
+/// The cores that make the flood, and that have the mail.
+#[derive(Clone, Copy)]
+pub(crate) struct Cores {
+    pub(crate) flood: usize,
+    pub(crate) mail: usize,
+}
+
+fn ethtool(host: &Namespace, arguments: &[&str]) -> Result<()> {
+    let mut command = host.command(peers::find("ethtool"));
+    let output = command.args(arguments).envs(peers::environment()).output().context("ethtool")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ethtool {arguments:?}: {said}");
+    Ok(())
+}
+
+/// Has what a core sends by the client's device go through a queue.
+fn steer(client: &Namespace, queue: usize, core: usize) -> Result<()> {
+    // `ip netns exec` shows the namespace's own devices in /sys.
+    let script = format!("echo {:x} > /sys/class/net/e1/queues/tx-{queue}/xps_cpus", 1_u64 << core);
+    let mut command = Command::new(peers::ip());
+    command.args(["netns", "exec", client.name(), "sh", "-c", &script]);
+    let output = command.output().context("ip netns exec")?;
+    ensure!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 impl Site {
-    /// A host whose interface has mxdp's filter, or none.
-    pub(crate) fn new(filtered: bool) -> Result<Self> {
+    /// A host whose interface has mxdp's filter, or none; with a queue for each of two
+    /// cores, or one for both.
+    pub(crate) fn new(filtered: bool, cores: Option<Cores>) -> Result<Self> {
         let pair = Pair::new();
         let (edge, client) = (&pair.edge, &pair.client);
         // The address that the frames are for, and a way back for whom they are from.
@@ -78,9 +109,15 @@ impl Site {
         edge.ip("route add default via 10.77.0.2");
         client.ip(&format!("route add {TARGET}/32 via 10.77.0.1"));
         // Without an XDP program a device takes frames in by NAPI only if told to.
-        let mut ethtool = edge.command(peers::find("ethtool"));
-        ethtool.args(["-K", "e0", "gro", "on"]).envs(peers::environment());
-        ensure!(ethtool.output().context("ethtool")?.status.success(), "ethtool");
+        ethtool(edge, &["-K", "e0", "gro", "on"])?;
+        if let Some(Cores { flood, mail }) = cores {
+            ethtool(edge, &["-L", "e0", "rx", "2", "tx", "2"])?;
+            ethtool(client, &["-L", "e1", "rx", "2", "tx", "2"])?;
+            // The device takes in what is redirected to it by the core's queue.
+            let queue = flood % 2;
+            steer(client, queue, flood)?;
+            steer(client, 1 - queue, mail)?;
+        }
         let index = client.run(|| nix::net::if_::if_nametoindex("e1")).context("the device")?;
         let sink = Sink::start(edge, SINK, &[]);
         let home = Home::new();
@@ -187,9 +224,16 @@ impl Site {
         let sources: Vec<_> = (0..SOURCES).map(source).collect();
         generator.prepare(&Sources::Walk(&sources))?;
         let way = Way { home: &self.pair.client, index: self.index };
+        let mut chunk = *CHUNK.start();
         while !stop.load(Ordering::Relaxed) {
-            generator.send(&way, Family::V4, sent.load(Ordering::Relaxed), CHUNK)?;
-            sent.fetch_add(CHUNK.into(), Ordering::Relaxed);
+            let start = Instant::now();
+            generator.send(&way, Family::V4, sent.load(Ordering::Relaxed), chunk)?;
+            sent.fetch_add(chunk.into(), Ordering::Relaxed);
+            if start.elapsed() < LOOK / 2 && chunk < *CHUNK.end() {
+                chunk *= 2;
+            } else if start.elapsed() > LOOK * 2 && chunk > *CHUNK.start() {
+                chunk /= 2;
+            }
         }
         Ok(())
     }
