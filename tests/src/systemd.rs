@@ -27,7 +27,7 @@ mkdir "$1/machine/upper" "$1/machine/work" "$1/machine/root"
 root="$1/machine/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/machine/upper,workdir=$1/machine/work" "$root"
 if ! [ -x "$root/lib/systemd/systemd" ]; then
-    tar -C "$2" -cf - lib/systemd usr/lib/systemd bin/systemctl bin/journalctl \
+    tar -C "$2" -cf - lib/systemd usr/lib/systemd bin/systemctl bin/journalctl usr/bin/systemd-analyze \
         lib/x86_64-linux-gnu usr/lib/x86_64-linux-gnu |
         tar -C "$root" -xf - --keep-directory-symlink --skip-old-files
     chroot "$root" ldconfig

@@ -39,7 +39,14 @@ const PEERS: &[Peer] = &[
     Peer {
         package: "systemd",
         programs: &["bin/systemctl", "usr/bin/systemd-analyze", "lib/systemd/systemd"],
-        libraries: &["lib/systemd", "usr/lib/x86_64-linux-gnu/systemd"],
+        libraries: &[],
+        host_will_do: true,
+    },
+    // Its libraries; wanted where its programs are.
+    Peer {
+        package: "libsystemd-shared",
+        programs: &["bin/systemctl"],
+        libraries: &["usr/lib/x86_64-linux-gnu/systemd"],
         host_will_do: true,
     },
     Peer::with("swaks", &["usr/bin/swaks"]),
