@@ -87,6 +87,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     setup::ensure_toolchain(workspace)?;
     setup::ensure_peers(workspace)?;
     let emulator = setup::ensure_emulator(workspace)?;
+    clear(workspace)?;
     let base = base(&emulator, workspace, &build(workspace)?)?;
     let wanted = RELEASES
         .iter()
@@ -176,6 +177,19 @@ fn try_kernel(
         if release.is_below_floor { format!("{counts}: refused as too old") } else { counts };
     let verdict = report.check(runs.len()).map(|()| counts);
     Ok(Outcome { taken: start.elapsed(), report, verdict })
+}
+
+/// Removes the files of [`scratch`] that processes which were ended have left.
+fn clear(workspace: &Workspace) -> Result<()> {
+    for entry in fs::read_dir(workspace.target().join("kernels")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.rsplit_once('-').map_or("", |(_, process)| process);
+        let is_left = !process.is_empty() && !Path::new("/proc").join(process).exists();
+        if is_left && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A file of this process alone, in `target/kernels`.
