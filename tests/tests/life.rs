@@ -263,12 +263,11 @@ fn a_change_of_mode_replaces_the_link() {
 #[test]
 fn a_mode_that_the_driver_lacks_leaves_the_filter_as_it_was() {
     let scene = Scene::new();
-    // Dummies have no native XDP.
-    scene.pair.edge.ip("link add d0 type dummy");
-    scene.home.configure("interfaces = [\"d0\"]\nmode = \"generic\"", LISTS);
+    // The loopback has no native XDP.
+    scene.home.configure("interfaces = [\"lo\"]\nmode = \"generic\"", LISTS);
     scene.home.start(&scene.pair.edge).end(Signal::SIGKILL);
-    assert!(scene.xdp_program_on("d0").is_some());
-    scene.home.configure("interfaces = [\"d0\"]\nmode = \"native\"", LISTS);
+    assert!(scene.xdp_program_on("lo").is_some());
+    scene.home.configure("interfaces = [\"lo\"]\nmode = \"native\"", LISTS);
     let config = scene.home.path("mxdp.toml");
     let config = config.to_str().expect("UTF-8");
     let mut command = scene.home.mxdp(Some(&scene.pair.edge), &["run", "-c", config]);
@@ -276,9 +275,9 @@ fn a_mode_that_the_driver_lacks_leaves_the_filter_as_it_was() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("the filter stays in generic mode"), "{words}");
-    assert!(words.contains("d0: the driver has no native XDP"), "{words}");
-    assert!(scene.xdp_program_on("d0").is_some(), "{words}");
-    scene.home.configure("interfaces = [\"d0\"]", LISTS);
+    assert!(words.contains("lo: the driver has no native XDP"), "{words}");
+    assert!(scene.xdp_program_on("lo").is_some(), "{words}");
+    scene.home.configure("interfaces = [\"lo\"]", LISTS);
     let _daemon = scene.home.start(&scene.pair.edge);
     let status = scene.home.json(&["status"]);
     assert_eq!(status["interfaces"][0]["adopted"], true, "{status}");
@@ -363,6 +362,9 @@ fn interfaces_come_and_go_by_reload() {
 #[test]
 fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
     let scene = Scene::new();
+    // By itself, and not by a reload.
+    let lists = format!("[reload]\nwatch = false\n{LISTS}");
+    scene.home.configure("interfaces = [\"e0\"]\nmode = \"native\"", &lists);
     let _daemon = scene.home.start(&scene.pair.edge);
     scene.home.json(&["temp", "add", "10.77.0.3", "--for", "1h"]);
     scene.assert_filtered("at first");
@@ -370,7 +372,9 @@ fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
         scene.pair.edge.ip("link del e0");
         scene.wait_for_alarms(&["filter.interfaces: there is no interface e0 (see `ip link`)"]);
         // Other policies come into force meanwhile.
-        let lists = format!("[blocked]\naddresses = [\"10.77.0.66\", \"10.77.1.{round}\"]\n");
+        let lists = format!(
+            "[reload]\nwatch = false\n[blocked]\naddresses = [\"10.77.0.66\", \"10.77.1.{round}\"]\n"
+        );
         scene.home.configure("interfaces = [\"e0\"]\nmode = \"native\"", &lists);
         scene.home.json(&["reload"]);
         scene.pair.link();

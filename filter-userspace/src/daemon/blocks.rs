@@ -30,9 +30,10 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 impl Daemon {
     /// Puts the blocks of the file in force that still have time left, unless the
-    /// kernel's map outlived the daemon that wrote it.
+    /// kernel's map outlived the daemon that wrote it: the file may have some that were
+    /// lifted since.
     pub(super) fn restore_blocks(&mut self) -> Result<()> {
-        if !self.filter.temporary().all()?.is_empty() {
+        if self.filter.blocks_outlived() {
             return Ok(());
         }
         let saved = match temporary_file::load(&self.config.state.folder) {

@@ -55,6 +55,8 @@ pub struct Filter {
     ebpf: Ebpf,
     tables: Tables,
     temporary: TemporaryBlocks,
+    /// Whether they are those of a former daemon's filter.
+    blocks_outlived: bool,
     counters: PerCpuArray<MapData, u64>,
     sampler: PerCpuArray<MapData, SamplerPod>,
     pins: Option<Pins>,
@@ -80,6 +82,7 @@ impl Filter {
         let mut found = Vec::new();
         let mut carried = Vec::new();
         let mut counted = Vec::new();
+        let mut blocks_outlived = false;
         let mut take_over = false;
         let mut lock = None;
         if let Some(pins) = &pins {
@@ -87,7 +90,9 @@ impl Filter {
             found = pins.links();
             take_over = pins.maps_match(&found, options.capacities);
             if !take_over {
-                carried = found.iter().flat_map(carried_blocks).collect();
+                let blocks: Vec<_> = found.iter().filter_map(carried_blocks).collect();
+                blocks_outlived = !blocks.is_empty();
+                carried = blocks.concat();
                 counted = found.first().map(carried_counters).unwrap_or_default();
             }
         }
@@ -115,6 +120,7 @@ impl Filter {
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             temporary,
+            blocks_outlived: take_over || blocks_outlived,
             counters,
             sampler: take(&mut ebpf, maps::SAMPLER)?.try_into()?,
             pins,
@@ -170,6 +176,13 @@ impl Filter {
     /// The temporary blocks.
     pub fn temporary(&mut self) -> &mut TemporaryBlocks {
         &mut self.temporary
+    }
+
+    /// Whether the temporary blocks are those of a former daemon's filter: they outlived
+    /// it, be there any or none.
+    #[must_use]
+    pub const fn blocks_outlived(&self) -> bool {
+        self.blocks_outlived
     }
 
     /// The frames of each reason and family, over all CPUs.
@@ -313,15 +326,15 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
 
 /// The temporary blocks of the program behind a link, whatever its version, if
 /// their layout is this one's.
-fn carried_blocks(found: &FoundLink) -> Vec<(SourceKey, TemporaryBlock)> {
-    let read = || -> Result<Vec<_>> {
+fn carried_blocks(found: &FoundLink) -> Option<Vec<(SourceKey, TemporaryBlock)>> {
+    let read = || -> Result<Option<_>> {
         let sizes = (size_of::<SourceKey>(), size_of::<TemporaryBlock>());
-        let Some(map) = map_behind(found, maps::TEMPORARY, sizes)? else { return Ok(Vec::new()) };
-        temporary::read_all(&HashMap::try_from(aya::maps::Map::HashMap(map))?)
+        let Some(map) = map_behind(found, maps::TEMPORARY, sizes)? else { return Ok(None) };
+        Ok(Some(temporary::read_all(&HashMap::try_from(aya::maps::Map::HashMap(map))?)?))
     };
     read().unwrap_or_else(|error| {
         tracing::warn!(interface = found.interface, "temporary blocks are lost: {error:#}");
-        Vec::new()
+        None
     })
 }
 
