@@ -167,8 +167,7 @@ impl Resolver {
         let asked = self.resolver.lookup(name, kind(query.kind));
         match tokio::time::timeout(self.config.longest(), asked).await {
             Ok(Ok(lookup)) => {
-                let records = lookup.answers().iter().filter_map(|one| record(&one.data));
-                let records: Vec<_> = records.filter(|one| kind_of(one) == query.kind).collect();
+                let records = records(lookup.answers(), query.kind);
                 let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
                 Ok(Answer { records, exists: true, ttl })
             }
@@ -266,6 +265,13 @@ const fn kind_of(record: &Record) -> RecordType {
         Record::Ptr(_) => RecordType::Ptr,
         Record::Txt(_) => RecordType::Txt,
     }
+}
+
+/// What is taken of an answer: the records of a type.
+#[must_use]
+pub fn records(answers: &[rr::Record], kind: RecordType) -> Vec<Record> {
+    let records = answers.iter().filter_map(|one| record(&one.data));
+    records.filter(|one| kind_of(one) == kind).collect()
 }
 
 fn record(data: &RData) -> Option<Record> {

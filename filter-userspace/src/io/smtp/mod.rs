@@ -15,7 +15,7 @@ mod generation;
 mod judge;
 mod listener;
 mod memory;
-mod proxy;
+pub mod proxy;
 mod stream;
 mod tls;
 mod zones;

@@ -24,28 +24,54 @@ async fn header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut buffer = vec![0; LONGEST];
     loop {
         let seen = stream.peek(&mut buffer).await?;
-        let parsed = HeaderResult::parse(&buffer[..seen]);
-        if parsed.is_incomplete() && seen < LONGEST {
-            if seen == 0 {
-                return Err(bad("the connection was closed"));
+        match parse(&buffer[..seen])? {
+            Begins::Header { length, source } => {
+                stream.read_exact(&mut buffer[..length]).await?;
+                return Ok(source);
             }
+            Begins::Unfinished if seen == 0 => return Err(bad("the connection was closed")),
+            Begins::Unfinished if seen == LONGEST => return Err(bad("too long")),
             // What was peeked at stays: there is nothing to wait for but time.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
+            Begins::Unfinished => tokio::time::sleep(Duration::from_millis(5)).await,
         }
-        let (length, source) = match parsed {
-            HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header.addresses)),
-            HeaderResult::V2(Ok(header)) => {
-                let speaks = header.command == v2::Command::Proxy;
-                let source = speaks.then(|| source_v2(&header.addresses)).flatten();
-                (header.as_bytes().len(), source)
-            }
-            HeaderResult::V1(Err(error)) => return Err(bad(&error.to_string())),
-            HeaderResult::V2(Err(error)) => return Err(bad(&error.to_string())),
-        };
-        stream.read_exact(&mut buffer[..length]).await?;
-        return Ok(source);
     }
+}
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// A header.
+    Header {
+        /// Its length in octets.
+        length: usize,
+        /// The sender; none when the balancer speaks for itself.
+        source: Option<SocketAddr>,
+    },
+    /// The beginning of one.
+    Unfinished,
+}
+
+/// Finds the header in the first bytes of a connection.
+///
+/// # Errors
+///
+/// They are no header, whatever follows.
+pub fn parse(bytes: &[u8]) -> io::Result<Begins> {
+    let parsed = HeaderResult::parse(bytes);
+    if parsed.is_incomplete() {
+        return Ok(Begins::Unfinished);
+    }
+    let (length, source) = match parsed {
+        HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header.addresses)),
+        HeaderResult::V2(Ok(header)) => {
+            let speaks = header.command == v2::Command::Proxy;
+            let source = speaks.then(|| source_v2(&header.addresses)).flatten();
+            (header.as_bytes().len(), source)
+        }
+        HeaderResult::V1(Err(error)) => return Err(bad(&error.to_string())),
+        HeaderResult::V2(Err(error)) => return Err(bad(&error.to_string())),
+    };
+    Ok(Begins::Header { length, source })
 }
 
 fn bad(text: &str) -> io::Error {
