@@ -11,6 +11,7 @@ pub mod frames;
 pub mod fuzz;
 pub mod http;
 pub mod mail;
+pub mod mmdb;
 pub mod netns;
 pub mod peers;
 pub mod random;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod ebpf;
+mod fuzz;
 mod run;
 mod setup;
 mod sh;
@@ -34,6 +35,12 @@ const VERBS: &[Verb] = &[
         run::verb,
     ),
     ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
+    (
+        "fuzz",
+        "[TARGET] [--seconds N]",
+        "run the fuzz targets, 5 seconds each or so long",
+        fuzz::verb,
+    ),
     ("tidy", "", "the house rules that no compiler checks", tidy::verb),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),
@@ -72,7 +79,7 @@ fn names() -> String {
 fn help(_: &Workspace, _: &[String]) -> Result<()> {
     println!("cargo xtask VERB\n");
     for (verb, arguments, meaning, _) in VERBS {
-        println!("  {:<20} {meaning}", format!("{verb} {arguments}"));
+        println!("  {:<27} {meaning}", format!("{verb} {arguments}"));
     }
     Ok(())
 }

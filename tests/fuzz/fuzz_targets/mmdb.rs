@@ -1,4 +1,4 @@
-//! Fuzz target: see `mxdp_tests::fuzz::mmdb`.
+//! Fuzz target: see `mxdp_fuzz::fuzz::mmdb`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_tests::fuzz::mmdb(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_fuzz::fuzz::mmdb(data));

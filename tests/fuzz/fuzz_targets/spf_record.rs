@@ -1,4 +1,4 @@
-//! Fuzz target: see `mxdp_tests::fuzz::spf_record`.
+//! Fuzz target: see `mxdp_fuzz::fuzz::spf_record`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_tests::fuzz::spf_record(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_fuzz::fuzz::spf_record(data));
