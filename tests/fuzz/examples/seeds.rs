@@ -19,11 +19,12 @@ type Seeds = Vec<(&'static str, Vec<u8>)>;
 
 fn main() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let all: [(&str, Seeds); 13] = [
+    let all: [(&str, Seeds); 14] = [
         ("api_query", api_query()),
         ("config", config()?),
         ("dns_answers", dns_answers()),
         ("frames", frames()),
+        ("kernel_events", kernel_events()),
         ("list_files", list_files()),
         ("mmdb", mmdb()),
         ("proxy_header", proxy_header()),
@@ -86,6 +87,21 @@ fn frames() -> Seeds {
             ethernet(DOT1AD, &vlan(1, DOT1Q, &vlan(2, DOT1Q, &vlan(3, IPV4, &v4.packet(&syn))))),
         ),
         ("arp", ethernet(0x0806, &[0; 28])),
+    ]
+}
+
+fn kernel_events() -> Seeds {
+    let event = |families: u8, source: &[u8; 16]| {
+        let head: [&[u8]; 3] = [&[1; 8], &[2, 0, 0, 0], &[3, 0, 0, 0]];
+        [&head.concat()[..], source, &[9; 16], &[0, 25, 4, families, 0, 0, 0, 0]].concat()
+    };
+    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1];
+    vec![
+        ("v4", event(0, &mapped)),
+        ("v6", event(3, &[7; 16])),
+        ("mapped", event(1, &mapped)),
+        ("long", [&[0][..], &event(2, &mapped)].concat()),
+        ("short", event(0, &mapped)[..55].to_vec()),
     ]
 }
 

@@ -29,6 +29,8 @@ pub mod spf;
 
 #[path = "../../../filter-userspace/src/io/dns/records.rs"]
 mod dns_records;
+#[path = "../../../filter-userspace/src/io/kernel/event.rs"]
+mod kernel_event;
 #[path = "../../../filter-userspace/src/io/smtp/proxy/header.rs"]
 mod proxy_header;
 
@@ -37,6 +39,10 @@ pub mod io {
     /// Answers of name servers.
     pub mod dns {
         pub use crate::dns_records::records;
+    }
+    /// Events of the packet filter.
+    pub mod kernel {
+        pub use crate::kernel_event::read_event;
     }
     /// What stands before a session.
     pub mod smtp {

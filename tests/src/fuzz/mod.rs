@@ -8,6 +8,7 @@
 mod config;
 mod dns;
 mod frames;
+mod kernel;
 mod lists;
 mod proxy;
 mod query;
@@ -18,6 +19,7 @@ mod spf;
 pub use config::config;
 pub use dns::dns_answers;
 pub use frames::frames;
+pub use kernel::kernel_events;
 pub use lists::{list_files, mmdb, ranges};
 pub use proxy::proxy_header;
 pub use query::api_query;
@@ -29,11 +31,12 @@ pub use spf::spf_record;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("api_query", api_query),
     ("config", config),
     ("dns_answers", dns_answers),
     ("frames", frames),
+    ("kernel_events", kernel_events),
     ("list_files", list_files),
     ("mmdb", mmdb),
     ("proxy_header", proxy_header),

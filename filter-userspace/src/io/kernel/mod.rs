@@ -6,6 +6,7 @@
 
 mod attach;
 mod dry_run;
+mod event;
 mod netlink;
 mod object;
 mod pins;
@@ -20,10 +21,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use filter_common::abi::{COUNTERS, Event, SourceKey, TemporaryBlock, counter_index, maps};
+use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
 
 pub use attach::Attachment;
+pub use event::read_event;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;
@@ -347,12 +349,6 @@ impl Drop for Filter {
             tracing::warn!("pins are left behind: {error:#}");
         }
     }
-}
-
-/// An event as it stands in the ring; `None` for what is none of this version's.
-#[must_use]
-pub fn read_event(bytes: &[u8]) -> Option<Event> {
-    pod::read_event(bytes)
 }
 
 /// Takes off whatever is pinned under `base`, without a daemon.
