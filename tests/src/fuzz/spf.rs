@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mxdp::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
+use mxdp::dns::{Answer, Failure, Lookup, Record, RecordType};
 use mxdp::spf::flatten::flatten;
 use mxdp::spf::{Evaluation, Input, Known, Outcome, Step, check};
 
@@ -129,6 +129,8 @@ fn sound(evaluation: &Evaluation, input: &Input<'_>) {
 /// A question is one: for whoever reads a failure.
 #[cfg(test)]
 mod tests {
+    use mxdp::dns::Query;
+
     use super::*;
 
     #[test]
