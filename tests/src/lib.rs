@@ -13,6 +13,7 @@ pub mod generator;
 pub mod http;
 pub mod limits;
 pub mod mail;
+pub mod mmdb;
 pub mod netns;
 pub mod pace;
 pub mod peers;

@@ -6,6 +6,7 @@
 mod audit;
 mod bench;
 mod ebpf;
+mod fuzz;
 mod kernels;
 mod package;
 mod run;
@@ -37,6 +38,12 @@ const VERBS: &[Verb] = &[
         run::verb,
     ),
     ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
+    (
+        "fuzz",
+        "[TARGET] [--seconds N]",
+        "run the fuzz targets, 5 seconds each or so long",
+        fuzz::verb,
+    ),
     ("tidy", "", "the house rules that no compiler checks", tidy::verb),
     (
         "package",
@@ -99,7 +106,7 @@ fn names() -> String {
 fn help(_: &Workspace, _: &[String]) -> Result<()> {
     println!("cargo xtask VERB\n");
     for (verb, arguments, meaning, _) in VERBS {
-        println!("  {:<20} {meaning}", format!("{verb} {arguments}"));
+        println!("  {:<27} {meaning}", format!("{verb} {arguments}"));
     }
     Ok(())
 }

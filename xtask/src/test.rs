@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::sh::{self, Workspace, say};
-use crate::{audit, ebpf, setup, tidy};
+use crate::{audit, ebpf, fuzz, setup, tidy};
 
 /// Its name and its code; the stages run in this order.
 type Stage = (&'static str, fn(&Workspace) -> Result<()>);
@@ -47,6 +47,9 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         let name = format!("tests of the packet filter, {engine}");
         let of_engine = timed(&name, || tests(workspace, filter, Some(engine)))?;
         tally.add_all(&of_engine);
+    }
+    if filter.is_none() {
+        timed("fuzz targets", || fuzz::stage(workspace))?;
     }
     say(format_args!("all checks passed in {:.0} s", start.elapsed().as_secs_f64()));
     // Test programs print their own counts one by one; this is their sum.

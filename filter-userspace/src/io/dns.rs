@@ -4,6 +4,8 @@
 //! what is being asked already waits for the same answer. A question goes on when
 //! nobody waits any more: its answer serves the next one.
 
+mod records;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,11 +19,13 @@ use hickory_resolver::config::{
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{self, Name, RData};
+use hickory_resolver::proto::rr::{self, Name};
 use tokio::sync::watch;
 
+pub use records::records;
+
 use crate::config::Dns;
-use crate::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
+use crate::dns::{Answer, Failure, Lookup, Query, RecordType};
 use crate::io::descriptors;
 
 /// The name server of a host that names none.
@@ -168,8 +172,7 @@ impl Resolver {
         let asked = self.resolver.lookup(name, kind(query.kind));
         match tokio::time::timeout(self.config.longest(), asked).await {
             Ok(Ok(lookup)) => {
-                let records = lookup.answers().iter().filter_map(|one| record(&one.data));
-                let records: Vec<_> = records.filter(|one| kind_of(one) == query.kind).collect();
+                let records = records(lookup.answers(), query.kind);
                 let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
                 Ok(Answer { records, exists: true, ttl })
             }
@@ -259,33 +262,6 @@ const fn kind(kind: RecordType) -> rr::RecordType {
     }
 }
 
-const fn kind_of(record: &Record) -> RecordType {
-    match record {
-        Record::A(_) => RecordType::A,
-        Record::Aaaa(_) => RecordType::Aaaa,
-        Record::Mx(..) => RecordType::Mx,
-        Record::Ptr(_) => RecordType::Ptr,
-        Record::Txt(_) => RecordType::Txt,
-    }
-}
-
-fn record(data: &RData) -> Option<Record> {
-    Some(match data {
-        RData::A(address) => Record::A(address.0),
-        RData::AAAA(address) => Record::Aaaa(address.0),
-        RData::MX(mx) => Record::Mx(mx.preference, text(&mx.exchange)),
-        RData::PTR(name) => Record::Ptr(text(&name.0)),
-        RData::TXT(txt) => Record::Txt(txt.txt_data.concat()),
-        _ => return None,
-    })
-}
-
-/// A name as text; one with labels that are no text has none that means anything.
-fn text(name: &Name) -> String {
-    let labels = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
-    labels.collect::<Vec<_>>().join(".")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +275,6 @@ mod tests {
         assert!(name(&format!("{}.org", "x".repeat(64))).is_none());
         assert!(name(&format!("{}.org", "x".repeat(63))).is_some());
         assert!(name(&["abcdefg"; 32].join(".")).is_none());
-        assert_eq!(text(&name("a b@c.org").unwrap()), "a b@c.org");
+        assert_eq!(records::text(&name("a b@c.org").unwrap()), "a b@c.org");
     }
 }

@@ -153,9 +153,7 @@ impl Countries {
             match parse(bytes, &options) {
                 Ok(list) => {
                     let file = u16::try_from(countries.files.len()).map_err(|_| too_large())?;
-                    let v4 = list.v4.iter().map(|entry| (IpNet::V4(entry.net), entry.line));
-                    let v6 = list.v6.iter().map(|entry| (IpNet::V6(entry.net), entry.line));
-                    for (net, line) in v4.chain(v6) {
+                    for (net, line) in list.entries() {
                         countries.push(net, code, file, line);
                     }
                     countries.files.push(path);

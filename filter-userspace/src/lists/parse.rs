@@ -75,6 +75,12 @@ impl ParsedList {
         self.len() == 0
     }
 
+    /// Every entry with its line, IPv4 first.
+    pub fn entries(&self) -> impl Iterator<Item = (IpNet, u32)> {
+        let v4 = self.v4.iter().map(|entry| (IpNet::V4(entry.net), entry.line));
+        v4.chain(self.v6.iter().map(|entry| (IpNet::V6(entry.net), entry.line)))
+    }
+
     /// The bad lines that were skipped.
     #[must_use]
     pub const fn skipped(&self) -> usize {

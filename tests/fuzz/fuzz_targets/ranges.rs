@@ -1,4 +1,4 @@
-//! Fuzz target: see `mxdp_tests::fuzz::ranges`.
+//! Fuzz target: see `mxdp_fuzz::fuzz::ranges`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_tests::fuzz::ranges(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_fuzz::fuzz::ranges(data));

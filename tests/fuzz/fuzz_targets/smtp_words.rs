@@ -1,4 +1,4 @@
-//! Fuzz target: see `mxdp_tests::fuzz::smtp_words`.
+//! Fuzz target: see `mxdp_fuzz::fuzz::smtp_words`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_tests::fuzz::smtp_words(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_fuzz::fuzz::smtp_words(data));

@@ -173,8 +173,7 @@ fn only_core(named: &[Named], findings: &mut Findings<'_>) {
 fn manifest(folder: &str, text: &str, findings: &mut Findings<'_>) {
     let mut section = "";
     // A workspace of its own, as cargo-fuzz wants it, has nothing to inherit.
-    let mut inherits =
-        text.contains("\n[workspace]\n") && text.contains("unsafe_code = \"forbid\"");
+    let mut inherits = text.contains("\n[workspace]\n") && text.contains("unsafe_code = \"deny\"");
     for (index, line) in text.lines().map(str::trim).enumerate() {
         if line.starts_with('[') {
             section = line;

@@ -6,6 +6,7 @@
 
 mod attach;
 mod dry_run;
+mod event;
 mod inherited;
 mod interfaces;
 mod netlink;
@@ -22,10 +23,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
-use filter_common::abi::{COUNTERS, Event, SourceKey, TemporaryBlock, counter_index, maps};
+use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
 
 pub use attach::Attachment;
+pub use event::read_event;
 pub use inherited::inherited_sockets;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
@@ -298,12 +300,6 @@ impl Drop for Filter {
             tracing::warn!("pins are left behind: {error:#}");
         }
     }
-}
-
-/// An event as it stands in the ring; `None` for what is none of this version's.
-#[must_use]
-pub fn read_event(bytes: &[u8]) -> Option<Event> {
-    pod::read_event(bytes)
 }
 
 /// Takes off whatever is pinned under `base`, without a daemon.

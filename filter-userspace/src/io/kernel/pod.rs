@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about the bytes of each type")]
 
 use aya::Pod;
-use filter_common::abi::{Event, Sampler, Settings, SourceKey, TemporaryBlock};
+use filter_common::abi::{Sampler, Settings, SourceKey, TemporaryBlock};
 
 macro_rules! pod {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {
@@ -29,14 +29,4 @@ pod! {
     SettingsPod(Settings);
     /// The sampling state of a CPU.
     SamplerPod(Sampler);
-}
-
-/// An event of the ring.
-pub(super) fn read_event(bytes: &[u8]) -> Option<Event> {
-    if bytes.len() != size_of::<Event>() {
-        return None;
-    }
-    // SAFETY: the length is checked; an event is integers and byte arrays without
-    // padding, so that every bit pattern is one; the read needs no alignment.
-    Some(unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() })
 }

@@ -16,7 +16,7 @@ mod inherited;
 mod judge;
 mod listener;
 mod memory;
-mod proxy;
+pub mod proxy;
 mod room;
 mod stream;
 mod tls;

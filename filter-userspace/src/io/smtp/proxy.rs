@@ -1,12 +1,16 @@
 //! PROXY headers, versions 1 and 2, of load balancers in front.
 
+mod header;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ppp::{HeaderResult, PartialResult as _, v1, v2};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+
+use header::bad;
+pub use header::{Begins, parse};
 
 /// How long a header may take to come.
 const TIME: Duration = Duration::from_secs(5);
@@ -24,46 +28,15 @@ async fn header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut buffer = vec![0; LONGEST];
     loop {
         let seen = stream.peek(&mut buffer).await?;
-        let parsed = HeaderResult::parse(&buffer[..seen]);
-        if parsed.is_incomplete() && seen < LONGEST {
-            if seen == 0 {
-                return Err(bad("the connection was closed"));
+        match parse(&buffer[..seen])? {
+            Begins::Header { length, source } => {
+                stream.read_exact(&mut buffer[..length]).await?;
+                return Ok(source);
             }
+            Begins::Unfinished if seen == 0 => return Err(bad("the connection was closed")),
+            Begins::Unfinished if seen == LONGEST => return Err(bad("too long")),
             // What was peeked at stays: there is nothing to wait for but time.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            continue;
+            Begins::Unfinished => tokio::time::sleep(Duration::from_millis(5)).await,
         }
-        let (length, source) = match parsed {
-            HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header.addresses)),
-            HeaderResult::V2(Ok(header)) => {
-                let speaks = header.command == v2::Command::Proxy;
-                let source = speaks.then(|| source_v2(&header.addresses)).flatten();
-                (header.as_bytes().len(), source)
-            }
-            HeaderResult::V1(Err(error)) => return Err(bad(&error.to_string())),
-            HeaderResult::V2(Err(error)) => return Err(bad(&error.to_string())),
-        };
-        stream.read_exact(&mut buffer[..length]).await?;
-        return Ok(source);
-    }
-}
-
-fn bad(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("PROXY header: {text}"))
-}
-
-fn source_v1(addresses: &v1::Addresses) -> Option<SocketAddr> {
-    match addresses {
-        v1::Addresses::Tcp4(tcp) => Some((tcp.source_address, tcp.source_port).into()),
-        v1::Addresses::Tcp6(tcp) => Some((tcp.source_address, tcp.source_port).into()),
-        v1::Addresses::Unknown => None,
-    }
-}
-
-fn source_v2(addresses: &v2::Addresses) -> Option<SocketAddr> {
-    match addresses {
-        v2::Addresses::IPv4(tcp) => Some((tcp.source_address, tcp.source_port).into()),
-        v2::Addresses::IPv6(tcp) => Some((tcp.source_address, tcp.source_port).into()),
-        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
     }
 }

@@ -1,12 +1,8 @@
-//! What the fuzz targets do with bytes; the tests do it with random ones.
-//!
-//! Each function panics where something is found. `tests/fuzz` has a target for
-//! each (`cargo fuzz run smtp_session --fuzz-dir tests/fuzz`).
+//! The SMTP side: sessions, messages, and words.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mxdp::lists::ranges::Ranges;
 use mxdp::smtp::address::Mailbox;
 use mxdp::smtp::command::Command;
 use mxdp::smtp::data::{BareNewlines, Decoder, Stuffer};
@@ -16,25 +12,6 @@ use mxdp::smtp::session::{
     Action, Answer, Capabilities, Client, Extensions, Now, OpenFailure, Opened, Permit, Question,
     Session, Settings, Times,
 };
-
-use crate::tables::Lists;
-
-/// Lists made of any bytes: the compiled table and the ranges say of each boundary
-/// what the lists say, entry by entry.
-///
-/// # Panics
-///
-/// When one does not.
-pub fn ranges(data: &[u8]) {
-    let lists = Lists::from_bytes(data);
-    let table = lists.table();
-    let ranges = Ranges::compile(&table).expect("not that large");
-    for address in lists.boundaries() {
-        let expected = lists.classes(address);
-        assert_eq!(table.lookup(address), expected, "table: {address} of {lists:?}");
-        assert_eq!(ranges.lookup(address), expected, "ranges: {address} of {lists:?}");
-    }
-}
 
 /// The most that a session may keep for either side, in octets.
 const BOUND: usize = 512 * 1024;
@@ -111,7 +88,7 @@ fn act(session: &mut Session, refuses: bool, now: Now) {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let time = Duration::from_secs(300);
     Settings {
         hostname: "mx.example.org".to_owned(),
@@ -133,7 +110,7 @@ fn settings() -> Settings {
     }
 }
 
-fn client() -> Client {
+pub(super) fn client() -> Client {
     Client {
         address: [192, 0, 2, 1].into(),
         port: 1025,

@@ -1,0 +1,4 @@
+//! Fuzz target: see `mxdp_fuzz::fuzz::smtp_model`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mxdp_fuzz::fuzz::smtp_model(data));
