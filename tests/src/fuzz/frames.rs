@@ -93,17 +93,19 @@ fn v6(packet: &[u8]) -> Found {
     let mut next = header[6];
     // A packet that is cut before its addresses has nothing behind them either.
     let behind = packet.get(40..).unwrap_or_default();
-    let length = match u16::from_be_bytes([header[4], header[5]]) {
-        0 if next == 0 => behind.len(),
-        length => usize::from(length).min(behind.len()),
+    let stated = match u16::from_be_bytes([header[4], header[5]]) {
+        0 if next == 0 => usize::MAX,
+        length => usize::from(length),
     };
-    let mut rest = Some(&behind[..length]);
+    let mut at = 0;
     let mut more = false;
     for _ in 0..EXTENSION_HEADERS {
         if !is_extension(next) {
             break;
         }
-        let Some(header) = rest.and_then(|rest| rest.first_chunk::<8>()) else {
+        // Four bytes say all; that the other four are there, the length says.
+        let header = behind.get(at..).and_then(|rest| rest.first_chunk::<4>());
+        let Some(header) = header.filter(|_| at + 8 <= stated) else {
             return Err(too_short(more));
         };
         let length = match next {
@@ -118,7 +120,7 @@ fn v6(packet: &[u8]) -> Found {
             51 => (usize::from(header[1]) + 2) * 4,
             _ => (usize::from(header[1]) + 1) * 8,
         };
-        rest = rest.and_then(|rest| rest.get(length..));
+        at += length;
         next = header[0];
     }
     match next {
@@ -126,7 +128,7 @@ fn v6(packet: &[u8]) -> Found {
         _ if is_extension(next) => return Err(Reason::ExtensionChain),
         _ => return Err(Reason::NotTcp),
     }
-    let port = port(rest, more)?;
+    let port = port(behind.get(at..stated.min(behind.len())), more)?;
     let address = |at: usize| {
         let octets: [u8; 16] = packet[at..at + 16].try_into().expect("16 bytes");
         Ipv6Addr::from(octets).to_canonical()

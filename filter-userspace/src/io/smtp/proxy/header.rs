@@ -43,6 +43,8 @@ pub fn parse(bytes: &[u8]) -> io::Result<Begins> {
 }
 
 pub(super) fn bad(text: &str) -> io::Error {
+    // The library's words have line ends in them, and a log line has one.
+    let text = text.replace('\r', "\\r").replace('\n', "\\n");
     io::Error::new(io::ErrorKind::InvalidData, format!("PROXY header: {text}"))
 }
 
