@@ -114,6 +114,7 @@ mod tests {
 
     const DAY: u64 = 86_400_000;
     const NOW: u64 = 20_000 * DAY;
+    const YEAR: i64 = 365 * 86_400_000;
 
     /// The believed time after `minutes` of the steady clock, where the host's clock is
     /// off by `offset` milliseconds.
@@ -134,14 +135,14 @@ mod tests {
     fn small_steps_are_believed_at_once() {
         let mut settled = Settled::new(NOW, 0);
         assert_eq!(at(&mut settled, 1, 0), 60_000);
-        assert_eq!(at(&mut settled, 2, -3_600_000) as i64, 120_000 - 3_600_000);
-        assert_eq!(at(&mut settled, 3, 3_600_000), 180_000 + 3_600_000);
+        assert_eq!(at(&mut settled, 200, -3_600_000), 200 * 60_000 - 3_600_000);
+        assert_eq!(at(&mut settled, 201, 3_600_000), 201 * 60_000 + 3_600_000);
         assert_eq!(settled.doubted(), None);
     }
 
     #[test]
     fn a_great_step_is_believed_after_an_hour() {
-        for offset in [365 * DAY as i64, -(DAY as i64), -(NOW as i64)] {
+        for offset in [YEAR, -86_400_000, -1_000 * 86_400_000] {
             let mut settled = Settled::new(NOW, 0);
             for minutes in 1..=60 {
                 assert_eq!(at(&mut settled, minutes, offset), minutes * 60_000, "{offset}");
@@ -156,16 +157,15 @@ mod tests {
     #[test]
     fn one_that_is_taken_back_never_is() {
         let mut settled = Settled::new(NOW, 0);
-        let year = 365 * DAY as i64;
         for hour in 0..20_u64 {
-            assert_eq!(at(&mut settled, hour * 60 + 1, year), (hour * 60 + 1) * 60_000);
-            assert_eq!(at(&mut settled, hour * 60 + 50, year), (hour * 60 + 50) * 60_000);
+            assert_eq!(at(&mut settled, hour * 60 + 1, YEAR), (hour * 60 + 1) * 60_000);
+            assert_eq!(at(&mut settled, hour * 60 + 50, YEAR), (hour * 60 + 50) * 60_000);
             assert_eq!(at(&mut settled, hour * 60 + 55, 0), (hour * 60 + 55) * 60_000);
         }
         // Nor one that is another each time.
-        for minute in 1300..1400_i64 {
-            let minutes = minute as u64;
-            assert_eq!(at(&mut settled, minutes, year * (minute % 2 + 1)), minutes * 60_000);
+        for minutes in 1300..1400_u64 {
+            let offset = if minutes.is_multiple_of(2) { YEAR } else { 2 * YEAR };
+            assert_eq!(at(&mut settled, minutes, offset), minutes * 60_000);
         }
     }
 
