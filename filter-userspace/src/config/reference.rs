@@ -233,7 +233,7 @@ mod tests {
             ("smtp.recipients", "1 to 100000", "`1000`"),
             ("enforcement.known_spam_source", "`drop`, `reject`, `monitor`", "`reject`"),
             ("record.folder", "absolute path", "`record` in `state.folder`"),
-            ("reputation.dynamic.code", "421, 450, 451, 452, 521, 550, 553, 554", "450"),
+            ("reputation.dynamic.code", "421, 450, 451, 452, 521, 550, 553, 554", "`450`"),
             ("web.listen", "list of address:port", "`[\"127.0.0.1:8025\"]`"),
         ] {
             let said = &known[key];
