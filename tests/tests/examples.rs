@@ -115,7 +115,7 @@ impl Scene {
         let output = self.home.run(&["check", "-c", &config]);
         assert!(said(&output).contains("mxdp.toml: good, no warnings"), "{}", said(&output));
         let daemon = self.home.start(&self.pair.edge);
-        wait_for("no alarms", || self.home.json(&["status"])["alarms"].to_string() == "[]");
+        wait_for("no alarms", || self.home.json(&["status"])["alarms"] == serde_json::json!([]));
         daemon
     }
 
