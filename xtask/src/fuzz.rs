@@ -2,7 +2,8 @@
 //! AddressSanitizer.
 //!
 //! The compiler at hand does it: `RUSTC_BOOTSTRAP` opens what cargo-fuzz wants a
-//! nightly for. libFuzzer itself comes as source with a crate, and needs a C++ compiler.
+//! nightly for. libFuzzer itself comes as source with a crate, and needs a C++ compiler,
+//! which is fetched where the host has none.
 //! All is built in a target folder of its own, for the target by name, so that build
 //! scripts and macros are not instrumented.
 
@@ -116,10 +117,9 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
 
 /// Builds all targets, or one, and returns the folder of the programs.
 fn build(workspace: &Workspace, fuzz: &Path, target: Option<&str>) -> Result<PathBuf> {
-    ensure!(
-        ["c++", "g++", "clang++"].iter().any(|name| sh::program(name).is_some()),
-        "fuzzing needs a C++ compiler for libFuzzer: install g++ or clang"
-    );
+    let cxx = setup::ensure_cxx(workspace)?;
+    let mut flags: Vec<_> = FLAGS.map(str::to_owned).into();
+    flags.extend(cxx.libraries.map(|folder| format!("-Lnative={}", folder.display())));
     let folder = workspace.target().join("fuzz");
     let mut cargo = workspace.cargo(["build", "--locked", "--quiet", "--target", TARGET]);
     cargo.arg("--manifest-path").arg(fuzz.join("Cargo.toml"));
@@ -129,7 +129,8 @@ fn build(workspace: &Workspace, fuzz: &Path, target: Option<&str>) -> Result<Pat
     };
     cargo
         .env("CARGO_TARGET_DIR", &folder)
-        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .envs(cxx.environment)
         .env("RUSTC_BOOTSTRAP", "1");
     sh::run(&mut cargo)?;
     Ok(folder.join(TARGET).join("debug"))

@@ -27,6 +27,9 @@ pub mod smtp;
 #[path = "../../../filter-userspace/src/spf/mod.rs"]
 pub mod spf;
 
+#[path = "../../../filter-userspace/src/text.rs"]
+pub mod text;
+
 #[path = "../../../filter-userspace/src/io/dns/records.rs"]
 mod dns_records;
 #[path = "../../../filter-userspace/src/io/kernel/event.rs"]

@@ -2,12 +2,13 @@
 //!
 //! Comes in: what is already there, the active rustc, Debian's packages. Goes
 //! out: `target/ebpf-toolchain/env`, which `filter-userspace/build.rs` reads,
-//! `target/peers/`, and `target/emulator/` with `target/kernels/`. Each is put together in a working folder and
-//! renamed into place at the end, so what is there is whole; packages that were
+//! `target/peers/`, `target/cxx`, and `target/emulator/` with `target/kernels/`. Each is put
+//! together in a working folder and renamed into place at the end, so what is there is whole; packages that were
 //! downloaded before an interruption are not downloaded again.
 
 mod apt;
 mod compiler;
+mod cxx;
 mod kernels;
 mod libraries;
 mod linker;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use cxx::Cxx;
 pub(crate) use kernels::{Emulator, Kernel};
 
 use crate::sh::{self, Workspace, say};
@@ -65,6 +67,16 @@ pub(crate) fn ensure_emulator(workspace: &Workspace) -> Result<Emulator> {
     let place = workspace.target().join("emulator");
     ensure(workspace, &place, kernels::has_emulator, kernels::assemble_emulator)?;
     Emulator::at(&place)
+}
+
+/// Makes sure that there is a C++ compiler and says how to use it.
+pub(crate) fn ensure_cxx(workspace: &Workspace) -> Result<Cxx> {
+    if cxx::is_on_host() {
+        return Ok(Cxx::of_host());
+    }
+    let place = workspace.target().join("cxx");
+    ensure(workspace, &place, cxx::is_ready, cxx::assemble)?;
+    Cxx::at(&place)
 }
 
 /// Makes sure that a kernel of a release of Debian is there.
