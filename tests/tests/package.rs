@@ -137,12 +137,20 @@ fn what_is_installed_can_be_used() {
     ] {
         assert!(run("cat", &[&at(file)]).contains(word), "{file}");
     }
-    let pages = fs::read_dir(root.path().join("usr/share/man/man1")).expect("pages");
-    let pages: Vec<_> = pages.map(|page| page.expect("a page").path()).collect();
-    assert!(pages.len() > 30, "{}", pages.len());
-    for page in pages {
-        let text = run("zcat", &[page.to_str().expect("UTF-8")]);
-        assert!(text.contains("\n.TH mxdp") && text.contains(".SH SYNOPSIS"), "{page:?}");
+    for (section, least, heading) in [("1", 30, ".SH SYNOPSIS"), ("5", 1, "filter.interfaces")] {
+        let pages = fs::read_dir(root.path().join("usr/share/man/man".to_owned() + section));
+        let pages: Vec<_> =
+            pages.expect("pages").map(|page| page.expect("a page").path()).collect();
+        assert!(pages.len() >= least, "{}", pages.len());
+        for page in pages {
+            let name = page.to_str().expect("UTF-8");
+            assert!(name.ends_with(&format!(".{section}.gz")), "{name}");
+            let text = run("zcat", &[name]);
+            assert!(text.contains(".TH mxdp") && text.contains(heading), "{name}");
+        }
+    }
+    for example in ["small-office.toml", "README.md", "lists/approved.txt"] {
+        assert!(root.path().join("usr/share/doc/mxdp/examples").join(example).is_file());
     }
     let notices = run("zcat", &[&at("usr/share/doc/mxdp/third-party-notices.gz")]);
     assert!(notices.contains("\naya ") && notices.contains("\nring "));

@@ -69,11 +69,7 @@ impl Tree {
         }
         write(&root.join(CONFIGURATION), read(&workspace.root.join("config/mxdp.toml"))?)?;
 
-        let pages = base.join("share/man/man1");
-        sh::capture(Command::new(binary).args(["man", "--dir"]).arg(&pages))?;
-        for page in files_below(&pages)? {
-            compress(&page)?;
-        }
+        manual(binary, &base.join("share/man"))?;
         for (shell, place) in [
             ("bash", "share/bash-completion/completions/mxdp"),
             ("zsh", &format!("{}/_mxdp", places.zsh)),
@@ -109,7 +105,28 @@ impl Tree {
     }
 }
 
+/// The pages, each in the folder of its section.
+fn manual(binary: &Path, folder: &Path) -> Result<()> {
+    let commands = folder.join("man1");
+    sh::capture(Command::new(binary).args(["man", "--dir"]).arg(&commands))?;
+    for page in files_below(&commands)? {
+        let name = page.file_name().context("a page without a name")?;
+        let section = page.extension().context("a page without a section")?;
+        let of_section = folder.join(format!("man{}", section.to_string_lossy()));
+        fs::create_dir_all(&of_section)?;
+        let place = of_section.join(name);
+        fs::rename(&page, &place)?;
+        compress(&place)?;
+    }
+    Ok(())
+}
+
 fn documents(workspace: &Workspace, folder: &Path) -> Result<()> {
+    let examples = workspace.root.join("config/examples");
+    for file in files_below(&examples)? {
+        let inside = file.strip_prefix(&examples).context("a file outside the examples")?;
+        write(&folder.join("examples").join(inside), read(&file)?)?;
+    }
     for (name, from) in [
         ("changelog", "CHANGELOG.md"),
         ("README.md", "README.md"),
