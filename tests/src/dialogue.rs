@@ -184,10 +184,16 @@ impl Dialogue {
 
     fn read(&mut self) -> Result<usize, String> {
         let mut buffer = [0; 4096];
-        let result = match &mut self.wire {
-            Wire::Plain(stream) => stream.read(&mut buffer),
-            Wire::Tls(stream) => stream.read(&mut buffer),
-            Wire::Gone => Ok(0),
+        let result = loop {
+            let result = match &mut self.wire {
+                Wire::Plain(stream) => stream.read(&mut buffer),
+                Wire::Tls(stream) => stream.read(&mut buffer),
+                Wire::Gone => Ok(0),
+            };
+            // A read with a time-out is interrupted where the machine was held up, too.
+            if !result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
+                break result;
+            }
         };
         match result {
             Ok(count) => {

@@ -22,6 +22,9 @@ const SHOWN: Duration = Duration::from_secs(60);
 /// How soon after an error a zone is looked at, at the earliest after the last look.
 const SOON: Duration = Duration::from_secs(5);
 
+/// How long an error stays at least: the daemon's thread looks for alarms once a second.
+const NOTICED: Duration = Duration::from_millis(2500);
+
 /// What is known of all zones, by name; it outlives generations.
 #[derive(Debug, Default)]
 pub(super) struct Zones {
@@ -162,11 +165,13 @@ impl Zones {
         let mut states = self.states();
         let state = states.entry(zone.name.clone()).or_default();
         state.looked_at = Some(Instant::now());
-        state.suspect = false;
+        // One of just now may not have been seen by anybody yet: it stays for another look.
+        let was_seen = state.error.as_ref().is_none_or(|(at, _)| at.elapsed() >= NOTICED);
+        state.suspect = !was_seen;
         if failure.is_none() && state.disabled.is_some() {
             tracing::info!(zone = &*zone.name, "the DNS list works again, and is used");
         }
-        if failure.is_none() {
+        if failure.is_none() && was_seen {
             state.error = None;
         }
         state.disabled = failure;
