@@ -30,6 +30,10 @@ pub fn parse(bytes: &[u8]) -> io::Result<Begins> {
         return Ok(Begins::Unfinished);
     }
     let (length, source) = match parsed {
+        // The library takes a bare LF behind UNKNOWN.
+        HeaderResult::V1(Ok(header)) if !header.header.ends_with("\r\n") => {
+            return Err(bad("version 1 ends with CR LF"));
+        }
         HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header.addresses)),
         HeaderResult::V2(Ok(header)) => {
             let speaks = header.command == v2::Command::Proxy;
