@@ -165,6 +165,10 @@ fn run_one(
         .args(["-print_final_stats=1", "-use_value_profile=1"])
         // The first folder is written to, the others are only read.
         .arg(&corpus);
+    if seconds <= SECONDS {
+        // A short run is a test, and begins the same way each time; a long one searches.
+        command.arg("-seed=1");
+    }
     for folder in ["corpus", "regressions"].map(|folder| fuzz.join(folder).join(target)) {
         if folder.is_dir() {
             command.arg(folder);
