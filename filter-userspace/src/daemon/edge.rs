@@ -114,8 +114,9 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     if mode == Mode::Trial {
         // What a trial that was killed has left.
         temporary_file::remove(&config.state.folder);
-        runtime_file::remove(&config.state.folder);
+        // The record may lie in the state folder, which goes last.
         store::remove(&config.record.folder);
+        runtime_file::remove(&config.state.folder);
     }
     let web = match &config.web {
         Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
@@ -152,8 +153,9 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     drop(store);
     if mode == Mode::Trial {
         temporary_file::remove(&config.state.folder);
-        runtime_file::remove(&config.state.folder);
+        // The record may lie in the state folder, which goes last.
         store::remove(&config.record.folder);
+        runtime_file::remove(&config.state.folder);
     }
     match ended.context("the daemon's thread").map_err(|error| refused(&error))? {
         Ok(outcome) => outcome.map_err(|error| refused(&error)),
