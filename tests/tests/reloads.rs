@@ -96,7 +96,7 @@ fn a_thousand_reloads_under_traffic_leave_nothing_behind() {
             };
             // Odd and even, so that each size has its turn.
             (0..BEFORE).for_each(|n| reload(n + n / LARGE));
-            let (before, (_, maps_before)) = (Held::by(daemon.pid()), maps());
+            let (before, (_, maps_before)) = (Held::at_rest(daemon.pid()), maps());
             let mut times = Vec::new();
             for n in 0..RELOADS {
                 let start = Instant::now();
@@ -106,7 +106,7 @@ fn a_thousand_reloads_under_traffic_leave_nothing_behind() {
             times.sort();
             // Two reloads of small lists: what large ones had is given back.
             (1..3).for_each(reload);
-            let after = Held::by(daemon.pid());
+            let after = Held::at_rest(daemon.pid());
             println!(
                 "{RELOADS} reloads: median {:?}, longest {:?}; {} KB, then {} KB; {} descriptors",
                 times[RELOADS / 2],
