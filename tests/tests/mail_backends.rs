@@ -198,9 +198,16 @@ fn recipients_come_from_a_directory_and_stay_when_it_goes() {
     let _daemon = host.start();
     assert!(refused());
     assert!(send(&host, &[]).0);
+    let alarms = || host.home.json(&["status"])["alarms"].to_string();
+    wait_for("an alarm", || {
+        let alarms = alarms();
+        alarms.contains("recipients of people: LDAP server ldap://127.0.0.1:3890: ")
+            && alarms.contains("its last answer stands meanwhile")
+    });
     // One more person.
     let people = ["bob@example.org", "carol@example.org"];
     let _slapd = Slapd::start(&host.namespace, 3890, &people);
+    wait_for("the end of the alarm", || alarms() == "[]");
     wait_for("the directory's change", || !refused());
     wait_for("alice's end", || !send_to(&host, "alice@example.org", &[]).0);
 }

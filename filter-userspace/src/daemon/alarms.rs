@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::core::Daemon;
+use super::core::{Daemon, Origin};
 use crate::io::clock;
 
 /// For how long it is shown that a block could not be had.
@@ -33,10 +33,13 @@ impl Daemon {
         {
             alarms.push(format!("an address was not blocked: {why}"));
         }
-        self.approval_failures.retain(|name, _| {
-            self.config.approved_spf.iter().any(|domain| domain.domain.as_str() == name)
+        let approved = &self.config.approved_spf;
+        self.failing.retain(|origin, _| match origin {
+            Origin::Spf(name) => approved.iter().any(|domain| domain.domain.as_str() == name),
+            // Directories are the same until a restart.
+            Origin::Directory(_) => true,
         });
-        alarms.extend(self.approval_failures.values().cloned());
+        alarms.extend(self.failing.values().cloned());
         alarms.extend(self.suspended_alarms());
         alarms.extend(self.edge.iter().flat_map(|edge| edge.shortages()));
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::core::Message;
+use super::core::{Message, Origin};
 use crate::config::{Config, Dns, SpfDomain};
 use crate::io::dns::Resolver;
 use crate::io::{files, spf};
@@ -112,7 +112,7 @@ async fn look_up(
         let known = if path.exists() { "its last networks stand" } else { "none is approved" };
         format!("approved.spf {name}: {error}; {known} meanwhile")
     });
-    _ = messages.send(Message::Approval(name, failure)).await;
+    _ = messages.send(Message::Asked(Origin::Spf(name), failure)).await;
     wait
 }
 

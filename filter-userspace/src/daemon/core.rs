@@ -43,8 +43,8 @@ pub(super) enum Message {
     Events(Vec<Event>),
     /// SMTP asks for a temporary block.
     Block(Block),
-    /// An approved domain was looked up, and what is wrong with it.
-    Approval(String, Option<String>),
+    /// What was asked for lists that others keep, and what failed of it.
+    Asked(Origin, Option<String>),
     /// A second has passed.
     Tick,
     /// The daemon is to end.
@@ -95,8 +95,17 @@ pub(super) struct Daemon {
     pub(super) waiting: Vec<Incoming>,
     watched: mpsc::UnboundedSender<Vec<PathBuf>>,
     approvals: watch::Sender<Wanted>,
-    /// What is wrong with approved domains.
-    pub(super) approval_failures: BTreeMap<String, String>,
+    /// Whose lists cannot be had, and why.
+    pub(super) failing: BTreeMap<Origin, String>,
+}
+
+/// Who is asked for lists that are not the operator's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// The SPF record of an approved domain.
+    Spf(String),
+    /// An LDAP directory of recipients, by its name.
+    Directory(String),
 }
 
 /// The channels by which the thread reaches the edge.
@@ -176,7 +185,7 @@ impl Daemon {
             waiting: Vec::new(),
             watched: channels.watched,
             approvals: channels.approvals,
-            approval_failures: BTreeMap::new(),
+            failing: BTreeMap::new(),
             config,
         };
         daemon.restore_blocks()?;
@@ -203,10 +212,10 @@ impl Daemon {
                 Message::Built(result) => self.install(*result),
                 Message::Events(events) => self.note(&events),
                 Message::Block(block) => self.block(block),
-                Message::Approval(domain, failure) => {
+                Message::Asked(origin, failure) => {
                     match failure {
-                        Some(failure) => self.approval_failures.insert(domain, failure),
-                        None => self.approval_failures.remove(&domain),
+                        Some(failure) => self.failing.insert(origin, failure),
+                        None => self.failing.remove(&origin),
                     };
                 }
                 Message::Tick => self.tick(),

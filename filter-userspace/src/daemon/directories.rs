@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 
-use super::core::Message;
+use super::core::{Message, Origin};
 use super::mail::directory_file;
 use crate::config::smtp::Directory;
 use crate::io::files;
@@ -35,31 +35,24 @@ pub(super) async fn follow(
 ) {
     let path = directory_file(&state, &directory.name);
     let name = &directory.name;
-    let mut failed = false;
     loop {
-        let wait = match refresh(&directory, &path, max_entries).await {
+        let (failure, wait) = match refresh(&directory, &path, max_entries).await {
             Ok(changed) => {
-                if failed {
-                    tracing::info!(directory = name, "answers again");
-                }
-                failed = false;
                 if changed && messages.send(Message::Reload("a directory changed")).await.is_err() {
                     return;
                 }
-                directory.refresh
+                (None, directory.refresh)
             }
             Err(error) => {
-                if !failed {
-                    let known = if path.exists() { "its last answer" } else { "no list" };
-                    tracing::error!(
-                        directory = name,
-                        "ALARM: recipients cannot be had: {error:#}; {known} stands meanwhile"
-                    );
-                }
-                failed = true;
-                RETRY.min(directory.refresh)
+                let known = if path.exists() { "its last answer stands" } else { "none is known" };
+                let failure = format!("recipients of {name}: {error:#}; {known} meanwhile");
+                (Some(failure), RETRY.min(directory.refresh))
             }
         };
+        let origin = Origin::Directory(name.clone());
+        if messages.send(Message::Asked(origin, failure)).await.is_err() {
+            return;
+        }
         tokio::time::sleep(wait).await;
     }
 }
