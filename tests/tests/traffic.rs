@@ -11,6 +11,7 @@ use mxdp_tests::daemon::{Home, wait_for};
 use mxdp_tests::frames::*;
 use mxdp_tests::netns::{Namespace, Pair, Wire, connect};
 use mxdp_tests::pace::lasting;
+use mxdp_tests::peers::clients::said;
 use mxdp_tests::peers::{self, Process};
 use nix::sys::signal::Signal;
 
@@ -251,6 +252,11 @@ fn entries_and_temporary_blocks_take_effect_at_once_and_lapse() {
     // Approved beats a temporary block.
     home.json(&["approve", "add", "10.77.0.0/24"]);
     assert!(admitted("10.77.0.2", LONG));
+    // And a block, whose operator is told.
+    let told = said(&home.run(&["block", "add", "10.77.0.2"]));
+    let warning = "10.77.0.2 is let in all the same: it is approved by 10.77.0.0/24 (runtime";
+    assert!(told.contains(warning), "{told}");
+    home.json(&["block", "remove", "10.77.0.2"]);
     home.json(&["approve", "remove", "10.77.0.0/24"]);
     assert!(!admitted("10.77.0.2", SHORT));
     home.json(&["temp", "remove", "10.77.0.2"]);

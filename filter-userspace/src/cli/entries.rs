@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use filter_common::Class;
 use ipnet::IpNet;
 
 use super::args::Addition;
@@ -11,7 +12,9 @@ use super::output::Output;
 use super::table::{Align, Table};
 use super::time::{human, now, utc};
 use crate::control::client::call;
-use crate::control::protocol::{Request, RuntimeEntry, RuntimeList, TemporaryEntry};
+use crate::control::protocol::{
+    Answer, LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry,
+};
 
 /// Adds or replaces a runtime entry.
 pub(super) fn add(
@@ -33,8 +36,27 @@ pub(super) fn add(
         output.object(&entry)?;
     } else {
         output.line(&added(&entry))?;
+        if list == RuntimeList::Blocked
+            && let Some(warning) = approved_before(socket, entry.prefix)
+        {
+            output.warning(&warning)?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// What lets the first address of a blocked prefix in all the same. The block stands, so
+/// an answer that cannot be had is no error.
+fn approved_before(socket: &Path, prefix: IpNet) -> Option<String> {
+    let addresses = vec![prefix.network()];
+    let answers: Vec<LiveAnswer> = call(socket, &Request::Lookup { addresses }).ok()?;
+    let Answer { ip, class, prefix, source, .. } = answers.into_iter().next()?.answer;
+    if class != Class::ApprovedIp.name() {
+        return None;
+    }
+    let prefix = prefix.map_or_else(String::new, |prefix| format!(" by {prefix}"));
+    let source = source.map_or_else(String::new, |source| format!(" ({source})"));
+    Some(format!("{ip} is let in all the same: it is approved{prefix}{source}, which goes first"))
 }
 
 fn added(entry: &RuntimeEntry) -> String {
