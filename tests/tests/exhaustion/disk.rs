@@ -1,0 +1,78 @@
+//! The disk.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use mxdp_tests::daemon::Daemon;
+use mxdp_tests::peers::clients::said;
+use mxdp_tests::peers::relays::Sink;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{PORT, deliver, host, source};
+
+/// A file system in a folder, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(folder: PathBuf, size: &str) -> Self {
+        fs::create_dir(&folder).expect("a folder");
+        let options = format!("size={size},mode=0700");
+        mount(Some("state"), &folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+            .expect("a file system (root)");
+        Self(folder)
+    }
+
+    /// Leaves no room on it, and gives the file that takes all.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut file = fs::File::create(&path).expect("a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_full_state_folder_refuses_changes_that_would_not_last() {
+    let host = host("", "", "");
+    let record = format!("[record]\nfolder = \"{}\"\n", host.home.path("record").display());
+    let text = fs::read_to_string(host.home.path("mxdp.toml")).expect("the configuration");
+    host.home.write("mxdp.toml", text + &record);
+    let disk = Disk::new(host.home.path("state"), "256k");
+    let _sink = Sink::start(&host.namespace, PORT, &[]);
+    let daemon = host.start();
+    let kernel = |address: &str, daemon: &Daemon<'_>| -> Value {
+        daemon.look_up(address.parse().expect("an address"))["kernel"]["action"].clone()
+    };
+    let kept = "198.51.100.1";
+    _ = host.home.json(&["block", "add", kept]);
+    let ballast = disk.fill();
+    let refused = host.home.run(&["block", "add", "198.51.100.2", "--note", &"x".repeat(200)]);
+    assert!(!refused.status.success());
+    let text = said(&refused);
+    assert!(text.contains("were not saved") && text.contains("No space left"), "{text}");
+    // As it was, and not half of it.
+    assert_eq!(kernel("198.51.100.2", &daemon), "pass");
+    assert_eq!(kernel(kept, &daemon), "drop");
+    assert_eq!(host.home.json(&["block", "list"]).as_array().map(Vec::len), Some(1));
+    // What lapses by itself needs no disk, nor do mail and lists.
+    _ = host.home.json(&["temp", "add", "198.51.100.3", "--for", "10m"]);
+    assert_eq!(kernel("198.51.100.3", &daemon), "drop");
+    deliver(&host, source(1, 0)).expect("delivered");
+    _ = host.home.json(&["reload"]);
+    fs::remove_file(ballast).expect("removed");
+    _ = host.home.json(&["block", "add", "198.51.100.2"]);
+    assert_eq!(kernel("198.51.100.2", &daemon), "drop");
+    daemon.end(Signal::SIGTERM);
+    let daemon = host.start();
+    assert_eq!(kernel("198.51.100.2", &daemon), "drop");
+    assert_eq!(kernel(kept, &daemon), "drop");
+}
