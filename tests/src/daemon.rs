@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 pub struct Home {
     folder: TempDir,
     bpf: PathBuf,
+    binary: Mutex<PathBuf>,
 }
 
 impl Home {
@@ -51,7 +53,16 @@ impl Home {
         let none: Option<&str> = None;
         mount(Some("bpf"), &bpf, Some("bpf"), MsFlags::empty(), none)
             .expect("the bpf file system (root is needed)");
-        Self { folder, bpf }
+        Self { folder, bpf, binary: Mutex::new(peers::mxdp()) }
+    }
+
+    /// The program that commands are from now on, the daemon among them.
+    pub fn use_binary(&self, path: &Path) {
+        path.clone_into(&mut self.binary.lock().expect("the program"));
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.binary.lock().expect("the program").clone()
     }
 
     /// A path in the folder.
@@ -89,8 +100,8 @@ impl Home {
     #[must_use]
     pub fn mxdp(&self, namespace: Option<&Namespace>, arguments: &[&str]) -> Command {
         let mut command = match namespace {
-            Some(namespace) => namespace.command(peers::mxdp()),
-            None => Command::new(peers::mxdp()),
+            Some(namespace) => namespace.command(self.binary()),
+            None => Command::new(self.binary()),
         };
         command.args(arguments).stdin(Stdio::null()).env("NO_COLOR", "1");
         let asks_the_daemon =
@@ -165,7 +176,7 @@ impl Home {
     pub fn start_under(&self, program: &[&str], namespace: &Namespace) -> Daemon<'_> {
         let mut command = namespace.command(program[0]);
         command.args(&program[1..]);
-        command.arg(peers::mxdp()).arg("run").arg("-c").arg(self.path("mxdp.toml"));
+        command.arg(self.binary()).arg("run").arg("-c").arg(self.path("mxdp.toml"));
         self.start_command(command)
     }
 

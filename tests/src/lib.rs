@@ -19,6 +19,7 @@ pub mod pace;
 pub mod peers;
 pub mod random;
 pub mod resources;
+pub mod scene;
 pub mod soak;
 pub mod spf_suite;
 pub mod systemd;

@@ -1,121 +1,40 @@
 //! The filter's life: it outlives its daemon, is taken over, replaced and removed.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mxdp::config::Debug;
 use mxdp::io::kernel::{Capacities, Filter, Options};
 use mxdp_tests::daemon::{Daemon, Home, PATIENCE, files_below, wait_for};
-use mxdp_tests::netns::{Pair, connect};
 use mxdp_tests::pace::lasting;
+use mxdp_tests::scene::{LISTS, Scene};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const LISTS: &str = "[blocked]\naddresses = [\"10.77.0.66\"]\n";
-
-const SHORT: Duration = Duration::from_millis(300);
-
-/// A host with a listener on port 25 and a client that is blocked.
-struct Scene {
-    pair: Pair,
-    home: Home,
-    listener: TcpListener,
+/// Waits until the daemon has exactly these alarms.
+fn wait_for_alarms(scene: &Scene, alarms: &[&str]) {
+    let mut last = Value::Null;
+    let wanted = serde_json::json!(alarms);
+    let start = Instant::now();
+    while last != wanted {
+        assert!(
+            start.elapsed() < lasting(PATIENCE),
+            "{last} and not {wanted}: {}",
+            scene.home.log()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+        last = scene.home.json(&["status"])["alarms"].clone();
+    }
 }
 
-impl Scene {
-    fn new() -> Self {
-        let pair = Pair::new();
-        pair.add_client_address("10.77.0.66");
-        let listener = pair.edge.run(|| TcpListener::bind("10.77.0.1:25").expect("a listener"));
-        let home = Home::new();
-        listener.set_nonblocking(true).expect("a listener");
-        home.configure("interfaces = [\"e0\"]\nmode = \"native\"", LISTS);
-        Self { pair, home, listener }
-    }
-
-    /// Does some work while both addresses connect: none of the blocked one's SYNs
-    /// passes and none of the other's is lost. Says how many were the blocked one's.
-    fn under_traffic(&self, work: impl FnOnce()) -> u64 {
-        self.under_traffic_of("10.77.0.2", work)
-    }
-
-    /// The same, where the other address is this.
-    fn under_traffic_of(&self, free: &str, work: impl FnOnce()) -> u64 {
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let knocking = scope.spawn(|| {
-                let [blocked, free] =
-                    ["10.77.0.66", free].map(|ip| ip.parse().expect("an address"));
-                let target: SocketAddr = "10.77.0.1:25".parse().expect("an address");
-                let (quick, patient) = (Duration::from_millis(5), Duration::from_secs(10));
-                self.pair.client.run(|| {
-                    let mut knocks = 0;
-                    while !done.load(Ordering::Relaxed) {
-                        for _ in 0..10 {
-                            let came = connect(blocked, target, quick);
-                            assert!(came.is_err(), "a SYN came through");
-                            knocks += 1;
-                        }
-                        // A SYN that is lost is sent again after a second.
-                        let start = Instant::now();
-                        connect(free, target, patient).expect("a SYN was lost");
-                        assert!(start.elapsed() < Duration::from_millis(900), "a SYN was lost");
-                        // A full backlog would lose some too.
-                        while self.listener.accept().is_ok() {}
-                    }
-                    knocks
-                })
-            });
-            let result = catch_unwind(AssertUnwindSafe(work));
-            done.store(true, Ordering::Relaxed);
-            let knocks = knocking.join();
-            match (result, knocks) {
-                (Ok(()), Ok(knocks)) => knocks,
-                (Err(panic), _) | (_, Err(panic)) => resume_unwind(panic),
-            }
-        })
-    }
-
-    fn is_admitted(&self, source: &str) -> bool {
-        let source: IpAddr = source.parse().expect("an address");
-        let target: SocketAddr = "10.77.0.1:25".parse().expect("an address");
-        self.pair.client.run(|| connect(source, target, SHORT).is_ok())
-    }
-
-    fn assert_filtered(&self, when: &str) {
-        assert!(!self.is_admitted("10.77.0.66"), "the blocked address is admitted {when}");
-        assert!(self.is_admitted("10.77.0.2"), "an unlisted address is not admitted {when}");
-    }
-
-    /// Waits until the daemon has exactly these alarms.
-    fn wait_for_alarms(&self, alarms: &[&str]) {
-        let mut last = Value::Null;
-        let wanted = serde_json::json!(alarms);
-        let start = Instant::now();
-        while last != wanted {
-            assert!(
-                start.elapsed() < lasting(PATIENCE),
-                "{last} and not {wanted}: {}",
-                self.home.log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-            last = self.home.json(&["status"])["alarms"].clone();
-        }
-    }
-
-    fn xdp_program(&self) -> Option<u64> {
-        self.xdp_program_on("e0")
-    }
-
-    fn xdp_program_on(&self, interface: &str) -> Option<u64> {
-        let mut ip = self.pair.edge.command(mxdp_tests::peers::ip());
-        let output = ip.args(["-json", "link", "show", "dev", interface]).output().expect("ip(8)");
-        let links: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        links[0]["xdp"]["prog"]["id"].as_u64()
-    }
+/// The ids of the maps that the attached program uses.
+fn maps_in_use(scene: &Scene) -> Vec<u32> {
+    let id = scene.xdp_program().expect("a program");
+    aya::programs::loaded_programs()
+        .flatten()
+        .find(|program| u64::from(program.id()) == id)
+        .and_then(|program| program.map_ids().ok().flatten())
+        .expect("its maps")
 }
 
 #[test]
@@ -289,7 +208,7 @@ fn detach_leaves_no_pin_no_link_and_no_map() {
     for with_daemon in [true, false] {
         let daemon = scene.home.start(&scene.pair.edge);
         scene.assert_filtered("before the detach");
-        let maps = scene.maps_in_use();
+        let maps = maps_in_use(&scene);
         assert!(maps.len() >= 9, "{maps:?}");
         let config = scene.home.path("mxdp.toml");
         let config = config.to_str().expect("UTF-8");
@@ -308,18 +227,6 @@ fn detach_leaves_no_pin_no_link_and_no_map() {
             let left: Vec<u32> = aya::maps::loaded_maps().flatten().map(|map| map.id()).collect();
             maps.iter().all(|id| !left.contains(id))
         });
-    }
-}
-
-impl Scene {
-    /// The ids of the maps that the attached program uses.
-    fn maps_in_use(&self) -> Vec<u32> {
-        let id = self.xdp_program().expect("a program");
-        aya::programs::loaded_programs()
-            .flatten()
-            .find(|program| u64::from(program.id()) == id)
-            .and_then(|program| program.map_ids().ok().flatten())
-            .expect("its maps")
     }
 }
 
@@ -370,7 +277,7 @@ fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
     scene.assert_filtered("at first");
     for round in 0..2 {
         scene.pair.edge.ip("link del e0");
-        scene.wait_for_alarms(&["filter.interfaces: there is no interface e0 (see `ip link`)"]);
+        wait_for_alarms(&scene, &["filter.interfaces: there is no interface e0 (see `ip link`)"]);
         // Other policies come into force meanwhile.
         let lists = format!(
             "[reload]\nwatch = false\n[blocked]\naddresses = [\"10.77.0.66\", \"10.77.1.{round}\"]\n"
@@ -382,7 +289,7 @@ fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
         scene.pair.add_client_address("10.77.0.3");
         scene.pair.add_client_address(&format!("10.77.1.{round}"));
         wait_for("the filter on the new interface", || scene.xdp_program().is_some());
-        scene.wait_for_alarms(&[]);
+        wait_for_alarms(&scene, &[]);
         scene.assert_filtered("on the new interface");
         assert!(!scene.is_admitted(&format!("10.77.1.{round}")), "what was reloaded is in force");
         assert!(!scene.is_admitted("10.77.0.3"), "temporary blocks are in force");
@@ -413,12 +320,13 @@ fn an_interface_that_is_renamed_stays_filtered() {
         scene.home.configure(&filter, LISTS);
     };
     rename("e0", "e0.7");
-    scene.wait_for_alarms(&[
-        "e0 is called e0.7 now, and still filtered; say so in filter.interfaces",
-    ]);
+    wait_for_alarms(
+        &scene,
+        &["e0 is called e0.7 now, and still filtered; say so in filter.interfaces"],
+    );
     configure("e0.7");
     scene.home.json(&["reload"]);
-    scene.wait_for_alarms(&[]);
+    wait_for_alarms(&scene, &[]);
     scene.assert_filtered("after the reload");
     let status = scene.home.json(&["status"]);
     assert_eq!(status["interfaces"][0]["name"], "e0.7", "{status}");
@@ -451,7 +359,7 @@ fn an_interface_that_is_renamed_stays_filtered() {
     rename("e0", "x0");
     scene.pair.edge.ip("link set x2 name e0");
     scene.home.json(&["reload"]);
-    scene.wait_for_alarms(&[]);
+    wait_for_alarms(&scene, &[]);
     daemon.end(Signal::SIGKILL);
     scene.assert_filtered("by what is pinned");
     let daemon = scene.home.start(&scene.pair.edge);

@@ -14,6 +14,7 @@ mod setup;
 mod sh;
 mod test;
 mod tidy;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,12 @@ const VERBS: &[Verb] = &[
         "[RELEASE...]",
         "the packet filter on the kernels of Debian 11 (refused), 12 and 13, emulated",
         kernels::verb,
+    ),
+    (
+        "upgrade",
+        "REV",
+        "from a daemon of another commit to this one and back, under traffic (root)",
+        upgrade::verb,
     ),
     (
         "audit",
