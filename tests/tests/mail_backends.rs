@@ -208,6 +208,13 @@ fn recipients_come_from_a_directory_and_stay_when_it_goes() {
     let people = ["bob@example.org", "carol@example.org"];
     let _slapd = Slapd::start(&host.namespace, 3890, &people);
     wait_for("the end of the alarm", || alarms() == "[]");
+    // Other keys are in force by a reload.
+    host.configure("", &format!("{rest}{}", ldap.replace(":3890", ":3891")));
+    host.home.json(&["reload"]);
+    wait_for("an alarm of the new address", || alarms().contains("ldap://127.0.0.1:3891"));
+    host.configure("", &format!("{rest}{ldap}"));
+    host.home.json(&["reload"]);
+    wait_for("the end of that alarm", || alarms() == "[]");
     wait_for("the directory's change", || !refused());
     wait_for("alice's end", || !send_to(&host, "alice@example.org", &[]).0);
 }

@@ -23,17 +23,18 @@ use super::time::parse_duration;
 /// country, known spam source, temporary block, SYN rate limit. Everything else
 /// passes untouched.
 ///
-/// `mxdp run` is the daemon. The other verbs ask it over a unix socket that only
-/// root can use; `check` and `lookup` without `--live` need neither the daemon
-/// nor root. The filter outlives the daemon: `mxdp detach` takes it off.
+/// `mxdp run` is the daemon. Verbs that show or change what it does ask it over a
+/// unix socket that only root can use; `check`, `spf`, `token`, and `lookup` and
+/// `explain` without `--live`, need neither the daemon nor root. The filter outlives
+/// the daemon: `mxdp detach` takes it off.
 #[derive(Debug, Parser)]
 #[command(name = "mxdp", version, max_term_width = 100, subcommand_required = true)]
 pub(super) struct Arguments {
     /// The configuration file
     ///
-    /// `run`, `trial`, `check`, `detach` and `lookup` without `--live` read
-    /// /etc/mxdp/mxdp.toml without it. The verbs that ask the daemon use it only
-    /// to find the daemon's socket.
+    /// `run`, `trial`, `check`, `detach`, and `lookup` and `explain` without
+    /// `--live`, read /etc/mxdp/mxdp.toml without it. The verbs that ask the daemon
+    /// use it only to find the daemon's socket.
     #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
 
@@ -47,7 +48,7 @@ pub(super) struct Arguments {
     /// Print JSON, for scripts
     ///
     /// What is printed for people as tables and sentences is printed as one JSON
-    /// object a line; the lists of `approve`, `block` and `temp` as one array.
+    /// object a line; the lists of `approve`, `block`, `temp` and `relay` as one array.
     /// Errors are printed on standard error as
     /// {"error":{"kind":"…","message":"…"}}, those of the command line too.
     #[arg(long, global = true, help_heading = "Global options")]
@@ -68,11 +69,12 @@ pub(super) enum Verb {
     /// SIGINT and SIGTERM end the daemon. Needs root.
     Run,
 
-    /// Try it out: as `run`, with a small listener behind the filter
+    /// Try it out: as `run`, with a mail system that keeps nothing behind it
     ///
-    /// Attaches to the interfaces of the configuration and answers on the
-    /// protected ports, so that a connection can be seen to be let through or
-    /// not. Ctrl-C leaves nothing behind. Needs root.
+    /// Does what the configuration says, but for its backends: in place of each
+    /// stands a small one that prints a line for each message. Ctrl-C leaves nothing
+    /// behind; so `filter.persist` must be false, and the folders of state and record
+    /// must lie under /run. Needs root.
     Trial,
 
     /// Check the configuration and every list it names
@@ -147,7 +149,7 @@ pub(super) enum Verb {
     /// Approve networks while the daemon runs
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
-    /// reloads. Approved beats blocked, wherever either is listed.
+    /// reloads. An approved address stays approved, wherever it is blocked.
     Approve {
         #[command(subcommand)]
         verb: ApproveVerb,
@@ -156,7 +158,8 @@ pub(super) enum Verb {
     /// Block networks while the daemon runs
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
-    /// reloads. An address that is approved anywhere stays approved.
+    /// reloads. An address that is approved itself, anywhere, stays so; one that
+    /// only its country approves does not.
     Block {
         #[command(subcommand)]
         verb: BlockVerb,
@@ -281,7 +284,7 @@ pub(super) enum BlockVerb {
         #[command(flatten)]
         addition: Addition,
 
-        /// Permit 0.0.0.0/0 and ::/0, which block everyone not approved
+        /// Permit 0.0.0.0/0 and ::/0, which block every address not itself approved
         #[arg(long)]
         force: bool,
     },

@@ -150,7 +150,7 @@ pub(super) const PAGES: &[Page] = &[
                 "A spam run, for some hours",
                 "mxdp block add 198.51.100.0/24 --note \"spam run\" --for 2h30m",
             ),
-            ("Everyone not approved", "mxdp block add 0.0.0.0/0 --force --for 10m"),
+            ("Every address not itself approved", "mxdp block add 0.0.0.0/0 --force --for 10m"),
         ],
         exits: ASKS,
     },
@@ -263,7 +263,10 @@ pub(super) const PAGES: &[Page] = &[
         verb: "man",
         examples: &[
             ("Read it", "mxdp man | man -l -"),
-            ("Install all pages", "mxdp man --dir /usr/local/share/man/man1"),
+            (
+                "Write all pages: mxdp.toml.5 belongs in man5, the others in man1",
+                "mxdp man --dir pages",
+            ),
             ("Which keys are there, and what do they do?", "mxdp man --reference"),
         ],
         exits: &[Done, Failed, Usage],

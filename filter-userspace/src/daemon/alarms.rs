@@ -34,10 +34,12 @@ impl Daemon {
             alarms.push(format!("an address was not blocked: {why}"));
         }
         let approved = &self.config.approved_spf;
+        let smtp = self.config.smtp.as_ref();
         self.failing.retain(|origin, _| match origin {
             Origin::Spf(name) => approved.iter().any(|domain| domain.domain.as_str() == name),
-            // Directories are the same until a restart.
-            Origin::Directory(_) => true,
+            Origin::Directory(name) => {
+                smtp.is_some_and(|smtp| smtp.directories.iter().any(|known| known.name == *name))
+            }
         });
         alarms.extend(self.failing.values().cloned());
         alarms.extend(self.suspended_alarms());

@@ -322,6 +322,8 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
         let certificates = smtp.tls.certificates.iter();
         paths.extend(certificates.flat_map(|one| [one.chain.clone(), one.key.clone()]));
         paths.extend(smtp.tls.client_ca.iter().cloned());
+        paths.extend(smtp.backends.iter().filter_map(|backend| backend.ca.clone()));
+        paths.extend(smtp.zone_keys.iter().map(|key| key.file.clone()));
     }
     paths
 }

@@ -12,11 +12,10 @@ use filter_common::abi::Event;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::approvals::Wanted;
 use super::build::{self, Built, InForce, Lists};
 use super::sources::Sources;
 use super::syns::{self, Counted, Dropped};
-use super::{answer, mail, misconfigured, refused};
+use super::{answer, approvals, directories, mail, misconfigured, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
@@ -94,7 +93,8 @@ pub(super) struct Daemon {
     build_again: bool,
     pub(super) waiting: Vec<Incoming>,
     watched: mpsc::UnboundedSender<Vec<PathBuf>>,
-    approvals: watch::Sender<Wanted>,
+    approvals: watch::Sender<approvals::Wanted>,
+    directories: watch::Sender<directories::Wanted>,
     /// Whose lists cannot be had, and why.
     pub(super) failing: BTreeMap<Origin, String>,
 }
@@ -119,7 +119,8 @@ pub(super) struct Channels {
     /// To the record.
     pub(super) store: Arc<dyn Store>,
     /// To who follows approved domains.
-    pub(super) approvals: watch::Sender<Wanted>,
+    pub(super) approvals: watch::Sender<approvals::Wanted>,
+    pub(super) directories: watch::Sender<directories::Wanted>,
 }
 
 impl Daemon {
@@ -185,6 +186,7 @@ impl Daemon {
             waiting: Vec::new(),
             watched: channels.watched,
             approvals: channels.approvals,
+            directories: channels.directories,
             failing: BTreeMap::new(),
             config,
         };
@@ -345,17 +347,13 @@ impl Daemon {
         }
     }
 
-    /// Tells the watch which files count now.
+    /// Tells the watch which files count now, and who asks others for lists, whom.
     fn watch(&self) {
-        let wanted = Wanted::of(&self.config);
-        self.approvals.send_if_modified(|old| {
-            let changed = *old != wanted;
-            *old = wanted;
-            changed
-        });
-        if self.config.reload.watch {
-            _ = self.watched.send(build::watched_paths(&self.path, &self.config));
-        }
+        tell(&self.approvals, approvals::Wanted::of(&self.config));
+        tell(&self.directories, directories::Wanted::of(&self.config));
+        let watches = self.config.reload.watch;
+        let paths = watches.then(|| build::watched_paths(&self.path, &self.config));
+        _ = self.watched.send(paths.unwrap_or_default());
     }
 
     /// After a failed reload: what the configuration names now counts too, so
@@ -439,4 +437,13 @@ impl Daemon {
         self.publish_blocks();
         Ok(())
     }
+}
+
+/// Tells a follower what is wanted, where that is news.
+fn tell<T: PartialEq>(follower: &watch::Sender<T>, wanted: T) {
+    follower.send_if_modified(|old| {
+        let changed = *old != wanted;
+        *old = wanted;
+        changed
+    });
 }

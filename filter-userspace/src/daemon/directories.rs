@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::core::{Message, Origin};
 use super::mail::directory_file;
+use crate::config::Config;
 use crate::config::smtp::Directory;
 use crate::io::files;
 use crate::io::ldap::{self, Query};
@@ -25,15 +27,59 @@ const RETRY: Duration = Duration::from_secs(60);
 /// The largest password file.
 const PASSWORD: u64 = 4096;
 
-/// Follows a directory, until the daemon ends. What it answers is written to its
-/// file; where that is news, a reload is asked for.
-pub(super) async fn follow(
-    directory: Directory,
+/// What is to be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    directories: Vec<Directory>,
     state: PathBuf,
+    max_entries: usize,
+}
+
+impl Wanted {
+    pub(super) fn of(config: &Config) -> Self {
+        let smtp = config.smtp.as_ref();
+        Self {
+            directories: smtp.map(|smtp| smtp.directories.clone()).unwrap_or_default(),
+            state: config.state.folder.clone(),
+            max_entries: config.limits.prefixes,
+        }
+    }
+}
+
+/// Follows the directories that are wanted, until the daemon ends. One whose keys
+/// change is asked anew.
+pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::Sender<Message>) {
+    let mut before: Option<Wanted> = None;
+    let mut tasks: Vec<(Directory, JoinSet<()>)> = Vec::new();
+    loop {
+        let now = wanted.borrow_and_update().clone();
+        let limit_stays = before.is_some_and(|before| before.max_entries == now.max_entries);
+        // A set that is dropped ends its task.
+        tasks.retain(|(known, _)| limit_stays && now.directories.contains(known));
+        for directory in &now.directories {
+            if tasks.iter().any(|(known, _)| known == directory) {
+                continue;
+            }
+            let mut set = JoinSet::new();
+            let path = directory_file(&now.state, &directory.name);
+            set.spawn(follow_one(directory.clone(), path, now.max_entries, messages.clone()));
+            tasks.push((directory.clone(), set));
+        }
+        before = Some(now);
+        if wanted.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Follows a directory. What it answers is written to its file; where that is news, a
+/// reload is asked for.
+async fn follow_one(
+    directory: Directory,
+    path: PathBuf,
     max_entries: usize,
     messages: mpsc::Sender<Message>,
 ) {
-    let path = directory_file(&state, &directory.name);
     let name = &directory.name;
     loop {
         let (failure, wait) = match refresh(&directory, &path, max_entries).await {

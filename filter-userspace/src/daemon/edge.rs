@@ -16,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::approvals::Wanted;
 use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
 use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
@@ -189,7 +188,7 @@ async fn start(
     let edge = smtp.as_ref().map(|(edge, _)| edge.clone());
     let daemon = start_filter(path, built, entries, outside, edge.clone())
         .map_err(|error| refused(&error))?;
-    if let (Some((edge, listeners)), Some(smtp)) = (smtp, &config.smtp) {
+    if let Some((edge, listeners)) = smtp {
         // The first EHLO should say what the backends offer.
         let first = async { tokio::join!(edge.probe(true), edge.look_at_zones()) };
         _ = tokio::time::timeout(FIRST_PROBE, first).await;
@@ -197,14 +196,6 @@ async fn start(
         tokio::spawn(edge.clone().watch_backends());
         tokio::spawn(edge.clone().watch_memory());
         tokio::spawn(edge.watch_zones());
-        for directory in &smtp.directories {
-            tokio::spawn(directories::follow(
-                directory.clone(),
-                config.state.folder.clone(),
-                config.limits.prefixes,
-                outside.messages.clone(),
-            ));
-        }
     }
     Ok((daemon, edge))
 }
@@ -266,9 +257,13 @@ fn start_filter(
     let has_log = config.filter.debug != Debug::Off;
     let log = has_log.then(|| filter.take_log()).transpose()?;
     let (watched, new_paths) = mpsc::unbounded_channel();
-    let (approvals, wanted) = watch::channel(Wanted::of(config));
+    let (approvals, wanted) = watch::channel(approvals::Wanted::of(config));
     tokio::spawn(approvals::follow(wanted, messages.clone()));
-    let channels = Channels { messages: messages.clone(), watched, edge, store, approvals };
+    let (directories, wanted) = watch::channel(directories::Wanted::of(config));
+    tokio::spawn(directories::follow(wanted, messages.clone()));
+    let messages_again = messages.clone();
+    let channels =
+        Channels { messages: messages_again, watched, edge, store, approvals, directories };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
     tokio::spawn(forward_changes(new_paths, messages.clone()));

@@ -51,8 +51,8 @@ impl Stage {
         Self::Greeting,
         Self::Protocol,
         Self::Tls,
-        Self::Sender,
         Self::Size,
+        Self::Sender,
         Self::Relay,
         Self::Recipient,
         Self::Connection,
@@ -169,6 +169,8 @@ reasons! {
     UnknownRecipient "unknown_recipient" Recipient 550 5 . 1 . 1 "no such recipient here";
     /// More invalid recipients than a session may name.
     TooManyInvalid "too_many_invalid" Recipient 421 4 . 7 . 0 "too many invalid recipients";
+    /// The same of the null sender: notices about mail that was sent in others' names.
+    Backscatter "backscatter" Recipient 421 4 . 7 . 0 "too many invalid recipients";
     /// The client is on a list of blocked addresses.
     BlockedIp "blocked_ip" Connection 550 5 . 7 . 1 "is on the list of blocked addresses";
     /// The client is in a blocked country.

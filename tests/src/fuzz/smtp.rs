@@ -9,8 +9,8 @@ use mxdp::smtp::data::{BareNewlines, Decoder, Stuffer};
 use mxdp::smtp::header::HeaderScan;
 use mxdp::smtp::reply::Replies;
 use mxdp::smtp::session::{
-    Action, Answer, Capabilities, Client, Extensions, Now, OpenFailure, Opened, Permit, Question,
-    Session, Settings, Times,
+    Action, Answer, BackendTimes, Capabilities, Client, Extensions, Now, OpenFailure, Opened,
+    Permit, Question, Session, Settings, Times,
 };
 
 /// The most that a session may keep for either side, in octets.
@@ -79,13 +79,19 @@ fn act(session: &mut Session, refuses: bool, now: Now) {
             }
             Action::Open(_) if refuses => session.opened(Err(OpenFailure::Down), now),
             Action::Open(_) => {
-                let capabilities = Capabilities { extensions: Extensions::ALL, pipelining: true };
-                let opened = Opened { capabilities, address: "192.0.2.2:25".to_owned() };
-                session.opened(Ok(opened), now);
+                session.opened(Ok(opened()), now);
             }
             Action::CloseBackend { .. } | Action::StartTls | Action::Record(_) => {}
         }
     }
+}
+
+/// A backend that offers everything.
+pub(super) fn opened() -> Opened {
+    let capabilities = Capabilities { extensions: Extensions::ALL, pipelining: true };
+    let time = Duration::from_secs(300);
+    let times = BackendTimes { reply: time, data: time, end: time };
+    Opened { capabilities, address: "192.0.2.2:25".to_owned(), times }
 }
 
 pub(super) fn settings() -> Settings {
@@ -99,14 +105,7 @@ pub(super) fn settings() -> Settings {
         invalid_recipients: 5,
         hops: 10,
         starttls: true,
-        times: Times {
-            command: time,
-            data: time,
-            data_rate: 64,
-            backend_reply: time,
-            backend_data: time,
-            backend_final: time,
-        },
+        times: Times { command: time, data: time, data_rate: 64 },
     }
 }
 

@@ -11,11 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mxdp::smtp::refusal::{Reason, Refusal};
-use mxdp::smtp::session::{
-    Action, Answer, Capabilities, Extensions, Now, Opened, Permit, Question, Session, Settings, Tls,
-};
+use mxdp::smtp::session::{Action, Answer, Now, Permit, Question, Session, Settings, Tls};
 
-use super::smtp::{client, settings};
+use super::smtp::{client, opened, settings};
 
 /// The most commands; the session counts those that carry no mail.
 const COMMANDS: usize = 90;
@@ -330,9 +328,7 @@ impl World {
             }
             Action::Open(_) => {
                 self.backend = Backend::default();
-                let capabilities = Capabilities { extensions: Extensions::ALL, pipelining: true };
-                let opened = Opened { capabilities, address: "192.0.2.2:25".to_owned() };
-                self.session.opened(Ok(opened), now);
+                self.session.opened(Ok(opened()), now);
             }
             Action::StartTls => {
                 let tls = Tls { version: 13, text: "TLSv1.3".to_owned(), certificate: None };

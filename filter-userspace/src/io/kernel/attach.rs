@@ -176,7 +176,7 @@ fn attach_as(program: &mut Xdp, interface: &str, ifindex: u32, request: Mode) ->
 
 fn attachment(interface: &str, ifindex: u32, link: XdpLink) -> Result<Attachment> {
     let link: FdLink = link.try_into().map_err(|_| {
-        anyhow!("{interface}: the kernel gave no link; mxdp needs Linux 5.9 or newer for that")
+        anyhow!("{interface}: the kernel gave no link; mxdp needs Linux 6.1 or newer")
     })?;
     let mode = attached_program(ifindex)?.context("the program is not on the interface")?.mode;
     Ok(Attachment {

@@ -16,7 +16,7 @@ use super::stream::Stream;
 use super::tls;
 use crate::config::smtp::{Backend, BackendTls, ClientAddress};
 use crate::smtp::reply::{Replies, Reply};
-use crate::smtp::session::{Capabilities, Extensions, OpenFailure, Opened};
+use crate::smtp::session::{BackendTimes, Capabilities, Extensions, OpenFailure, Opened};
 
 /// How often servers that are down are looked at.
 pub(super) const PROBE: Duration = Duration::from_secs(10);
@@ -119,7 +119,12 @@ impl Pool {
         for server in up.into_iter().chain(down) {
             match self.try_server(server, hostname, client).await {
                 Ok((stream, capabilities)) => {
-                    let opened = Opened { capabilities, address: server.name.clone() };
+                    let times = BackendTimes {
+                        reply: self.config.reply_timeout,
+                        data: self.config.data_timeout,
+                        end: self.config.final_timeout,
+                    };
+                    let opened = Opened { capabilities, address: server.name.clone(), times };
                     return Ok((stream, opened));
                 }
                 // 421 may be about the server: the next one may say otherwise.

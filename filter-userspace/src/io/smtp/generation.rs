@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::backend::Pool;
 use super::tls::ServerTls;
@@ -86,9 +85,6 @@ impl Generation {
 
 fn settings(smtp: &Smtp, hostname: &str, starttls: bool) -> Settings {
     let limits = &smtp.limits;
-    let longest = |time: fn(&crate::config::smtp::Backend) -> Duration| {
-        smtp.backends.iter().map(time).max().unwrap_or(Duration::from_secs(300))
-    };
     Settings {
         hostname: hostname.to_owned(),
         greeting_pause: limits.greeting_pause,
@@ -102,9 +98,6 @@ fn settings(smtp: &Smtp, hostname: &str, starttls: bool) -> Settings {
             command: limits.command_timeout,
             data: limits.data_timeout,
             data_rate: limits.data_rate,
-            backend_reply: longest(|backend| backend.reply_timeout),
-            backend_data: longest(|backend| backend.data_timeout),
-            backend_final: longest(|backend| backend.final_timeout),
         },
     }
 }

@@ -294,7 +294,9 @@ impl Judge {
 /// What a refusal counts as.
 fn offence(reason: Reason) -> Option<Offence> {
     match reason {
-        Reason::UnknownRecipient | Reason::TooManyInvalid => Some(Offence::Dictionary),
+        Reason::UnknownRecipient | Reason::TooManyInvalid | Reason::Backscatter => {
+            Some(Offence::Dictionary)
+        }
         Reason::EarlyTalker => Some(Offence::EarlyTalker),
         Reason::TooManyFromAddress => Some(Offence::Flood),
         // What is wrong within a message may be its author's doing.

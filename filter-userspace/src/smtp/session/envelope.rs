@@ -106,7 +106,10 @@ impl Session {
         };
         self.invalid += u32::from(unknown);
         let refusal = if unknown && self.invalid > self.settings.invalid_recipients {
-            Refusal::new(Reason::TooManyInvalid, format_args!("<{}>", rcpt.path))
+            let open = self.transaction.as_ref();
+            let bounces = open.is_some_and(|open| open.sender == ReversePath::Null);
+            let reason = if bounces { Reason::Backscatter } else { Reason::TooManyInvalid };
+            Refusal::new(reason, format_args!("<{}>", rcpt.path))
         } else {
             refusal
         };
@@ -216,7 +219,7 @@ impl Session {
 
     /// Sends what may be sent: all at once, or one by one without PIPELINING.
     fn send_steps(&mut self, now: Now) {
-        self.deadline = now.monotonic + self.settings.times.backend_reply;
+        self.deadline = self.backend_due(|times| times.reply, now);
         let State::Envelope(envelope) = &mut self.state else { return };
         let (Some(link), Some(transaction)) = (&mut self.link, &self.transaction) else { return };
         while envelope.unanswered.is_empty() || link.capabilities.pipelining {

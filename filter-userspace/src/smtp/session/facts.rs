@@ -52,12 +52,17 @@ pub struct Times {
     pub data: Duration,
     /// The octets a second that a message must come with, after a first minute.
     pub data_rate: u64,
-    /// For the backend's reply to MAIL, RCPT and DATA.
-    pub backend_reply: Duration,
-    /// For the backend to take bytes of a message.
-    pub backend_data: Duration,
-    /// For the backend's reply to a message.
-    pub backend_final: Duration,
+}
+
+/// Time-outs towards a backend (RFC 5321 section 4.5.3.2).
+#[derive(Clone, Copy, Debug)]
+pub struct BackendTimes {
+    /// For its reply to MAIL, RCPT and DATA.
+    pub reply: Duration,
+    /// For it to take bytes of a message.
+    pub data: Duration,
+    /// For its reply to a message.
+    pub end: Duration,
 }
 
 /// A client, as the session needs to know it.
@@ -140,6 +145,8 @@ pub struct Opened {
     pub capabilities: Capabilities,
     /// Its address, for the record.
     pub address: String,
+    /// How long it is waited for.
+    pub times: BackendTimes,
 }
 
 /// No connection to a backend.

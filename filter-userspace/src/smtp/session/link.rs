@@ -1,8 +1,8 @@
 //! The backend's side of a session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::facts::{Action, BackendName, Capabilities, Now, Opened};
+use super::facts::{Action, BackendName, BackendTimes, Capabilities, Now, Opened};
 use super::{BACKEND_HIGH, Session, State};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Replies, Reply};
@@ -68,6 +68,7 @@ pub(super) struct Link {
     pub(super) used: bool,
     /// When it last took bytes.
     pub(super) took: Instant,
+    pub(super) times: BackendTimes,
 }
 
 impl Link {
@@ -81,6 +82,7 @@ impl Link {
             dirty: false,
             used: false,
             took: now.monotonic,
+            times: opened.times,
         }
     }
 
@@ -109,6 +111,15 @@ impl Session {
         {
             message.resume(now);
         }
+    }
+
+    /// When the backend is waited for no longer; where there is none, at once.
+    pub(super) fn backend_due(
+        &self,
+        time: impl FnOnce(&BackendTimes) -> Duration,
+        now: Now,
+    ) -> Instant {
+        self.link.as_ref().map_or(now.monotonic, |link| now.monotonic + time(&link.times))
     }
 
     /// Whether more waits for the backend than should.

@@ -100,7 +100,7 @@ impl Session {
         let Some(link) = &mut self.link else { return self.begin_lost(&begin, now) };
         link.write("DATA\r\n", now);
         self.state = State::Begin(begin);
-        self.deadline = now.monotonic + self.settings.times.backend_reply;
+        self.deadline = self.backend_due(|times| times.reply, now);
     }
 
     pub(super) fn begin_reply(&mut self, begin: &Begin, reply: Reply, now: Now) {
@@ -356,7 +356,7 @@ impl Session {
             stuffer.end(link.out.buffer());
         }
         self.state = State::Ending(ending);
-        self.deadline = now.monotonic + self.settings.times.backend_final;
+        self.deadline = self.backend_due(|times| times.end, now);
     }
 
     /// The client is gone, or too slow: the backend never sees the end.

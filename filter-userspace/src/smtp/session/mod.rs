@@ -36,8 +36,8 @@ use link::Link;
 use message::{Message, Skip};
 
 pub use facts::{
-    Action, Answer, BackendName, Capabilities, Client, Extensions, Now, OpenFailure, Opened,
-    Permit, Question, Settings, Times, Tls,
+    Action, Answer, BackendName, BackendTimes, Capabilities, Client, Extensions, Now, OpenFailure,
+    Opened, Permit, Question, Settings, Times, Tls,
 };
 pub use link::Outgoing;
 pub use record::{Attempt, Outcome};
@@ -293,7 +293,7 @@ impl Session {
             State::Message(message) if !self.backend_blocks() => message.deadline(&self.settings),
             State::Message(_) => {
                 let link = self.link.as_ref();
-                link.map_or(self.deadline, |link| link.took + self.settings.times.backend_data)
+                link.map_or(self.deadline, |link| link.took + link.times.data)
             }
             _ => self.deadline,
         }

@@ -21,14 +21,7 @@ fn settings() -> Settings {
         invalid_recipients: 3,
         hops: 3,
         starttls: true,
-        times: Times {
-            command: 300 * second,
-            data: 180 * second,
-            data_rate: 64,
-            backend_reply: 60 * second,
-            backend_data: 180 * second,
-            backend_final: 600 * second,
-        },
+        times: Times { command: 300 * second, data: 180 * second, data_rate: 64 },
     }
 }
 
@@ -177,7 +170,10 @@ impl Outside {
             Action::Open(_) => {
                 let capabilities =
                     Capabilities { extensions: Extensions::ALL, pipelining: self.pipelining };
-                let opened = Opened { capabilities, address: "192.0.2.9:25".to_owned() };
+                let second = Duration::from_secs(1);
+                let times =
+                    BackendTimes { reply: 60 * second, data: 180 * second, end: 600 * second };
+                let opened = Opened { capabilities, address: "192.0.2.9:25".to_owned(), times };
                 let result = if self.up { Ok(opened) } else { Err(OpenFailure::Down) };
                 self.backends.push(Vec::new());
                 self.call(false, |session, now| session.opened(result, now));
