@@ -34,11 +34,14 @@ pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
     let mut errors = Vec::new();
     let source = config.path.display().to_string();
     let senders = senders(config, smtp, &mut errors);
-    let recipients = recipients(config, smtp, &mut errors);
     let reputation = reputation(config, smtp, &mut errors);
     let mut domains = Domains::default();
     for entry in &smtp.domains {
-        add_domain(&mut domains, entry, &recipients, &source, &mut errors);
+        add_domain(&mut domains, entry);
+    }
+    let recipients = recipients(config, smtp, &domains, &mut errors);
+    for entry in &smtp.domains {
+        must_be_known(entry, &recipients, &source, &mut errors);
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -151,9 +154,20 @@ fn zone_key(bytes: &[u8]) -> Option<Arc<str>> {
     is_label.then(|| text.into())
 }
 
-fn recipients(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> RecipientSet {
+/// The recipients of all files and directories.
+fn recipients(
+    config: &Config,
+    smtp: &Smtp,
+    domains: &Domains,
+    errors: &mut Vec<String>,
+) -> RecipientSet {
     let mut set = RecipientSet::default();
     let mut left = config.limits.prefixes;
+    let mut take = |import: Import, left: usize, names_it: &dyn Fn(&DomainEntry) -> bool| {
+        let left = left.saturating_sub(import.len());
+        set.import(of_its_domains(import, smtp, domains, names_it));
+        left
+    };
     let mut read: Vec<&Path> = Vec::new();
     for entry in &smtp.domains {
         for path in &entry.recipients {
@@ -163,10 +177,7 @@ fn recipients(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> Recipie
             }
             read.push(path);
             match import(path, config, left) {
-                Ok(import) => {
-                    left = left.saturating_sub(import.len());
-                    set.import(import);
-                }
+                Ok(import) => left = take(import, left, &|one| one.recipients.contains(path)),
                 Err(error) => {
                     errors.push(format!("{error} ({}:{})", config.path.display(), entry.line));
                 }
@@ -175,15 +186,37 @@ fn recipients(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> Recipie
     }
     for directory in &smtp.directories {
         let path = directory_file(&config.state.folder, &directory.name);
+        let names_it = |one: &DomainEntry| one.directory.as_ref() == Some(&directory.name);
         // Before the first answer there is none: then the backend decides.
         if path.exists() {
             match import(&path, config, left) {
-                Ok(import) => set.import(import),
+                Ok(import) => left = take(import, left, &names_it),
                 Err(error) => errors.push(error),
             }
         }
     }
     set
+}
+
+/// An import without the domains of those that do not name its source: what one tenant's
+/// directory says of another's domain is not heard.
+fn of_its_domains(
+    mut import: Import,
+    smtp: &Smtp,
+    domains: &Domains,
+    names_it: impl Fn(&DomainEntry) -> bool,
+) -> Import {
+    let lines: Vec<_> =
+        smtp.domains.iter().filter(|entry| names_it(entry)).map(|entry| entry.line).collect();
+    let others = import
+        .retain(|domain| domains.find(domain).is_none_or(|found| lines.contains(&found.line)));
+    if let Some(first) = others.first() {
+        let (source, count) = (import.name(), others.len());
+        tracing::warn!(
+            source, first = %first, count, "recipients of domains that do not name it: not heard"
+        );
+    }
+    import
 }
 
 /// Where the last answer of a directory is kept.
@@ -201,35 +234,43 @@ fn import(path: &Path, config: &Config, max_entries: usize) -> Result<Import, St
         .map_err(|error| error.to_string())
 }
 
-fn add_domain(
-    domains: &mut Domains,
-    entry: &DomainEntry,
-    recipients: &RecipientSet,
-    source: &str,
-    errors: &mut Vec<String>,
-) {
-    let known_from = match (&entry.directory, entry.recipients.is_empty()) {
-        (Some(_), _) => RecipientSource::Directory,
-        (None, false) => RecipientSource::Listed,
-        (None, true) => RecipientSource::Backend,
-    };
+fn add_domain(domains: &mut Domains, entry: &DomainEntry) {
     for name in &entry.names {
-        let must_know = known_from == RecipientSource::Listed && !name.below;
-        if must_know && !recipients.knows(&name.domain) {
-            errors.push(format!(
-                "{source}:{}: domain.recipients: no file lists a recipient of {}, so all of its \
-                 mail would be refused",
-                entry.line, name.domain
-            ));
-        }
         let policy = DomainPolicy {
             backend: entry.backend.clone(),
-            recipients: known_from,
+            recipients: recipients_of(entry),
             subaddress: entry.subaddress,
             spf: entry.spf,
             line: entry.line,
         };
         domains.add(&name.domain, name.below, policy);
+    }
+}
+
+/// A domain whose files have none of it would refuse all its mail.
+fn must_be_known(
+    entry: &DomainEntry,
+    recipients: &RecipientSet,
+    source: &str,
+    errors: &mut Vec<String>,
+) {
+    if recipients_of(entry) != RecipientSource::Listed {
+        return;
+    }
+    for name in entry.names.iter().filter(|name| !name.below && !recipients.knows(&name.domain)) {
+        errors.push(format!(
+            "{source}:{}: domain.recipients: no file lists a recipient of {}, so all of its mail \
+             would be refused",
+            entry.line, name.domain
+        ));
+    }
+}
+
+const fn recipients_of(entry: &DomainEntry) -> RecipientSource {
+    match (&entry.directory, entry.recipients.is_empty()) {
+        (Some(_), _) => RecipientSource::Directory,
+        (None, false) => RecipientSource::Listed,
+        (None, true) => RecipientSource::Backend,
     }
 }
 
@@ -303,5 +344,47 @@ const fn refusal(class: Class) -> Option<Reason> {
         Class::BlockedCountry => Some(Reason::BlockedCountry),
         Class::KnownSpamSource => Some(Reason::KnownSpamSource),
         Class::ApprovedIp | Class::ApprovedCountry => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::policy::recipients::Found;
+    use crate::smtp::address::Mailbox;
+
+    #[test]
+    fn a_source_speaks_for_the_domains_that_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        write("a.txt", "bob@a.example\nbob@sub.b.example\nx@nobody.example\n").unwrap();
+        write("ldap-people.txt", "eve@a.example\neve@b.example\neve@x.sub.b.example\n").unwrap();
+        let text = format!(
+            "[filter]\ninterfaces = [\"lo\"]\n[state]\nfolder = \"{}\"\n\
+             [listen]\nsmtp = [\"127.0.0.1:25\"]\n\
+             [[domain]]\nnames = [\"a.example\"]\nbackend = \"m\"\nrecipients = [\"a.txt\"]\n\
+             [[domain]]\nnames = [\"b.example\", \"*.b.example\"]\nbackend = \"m\"\nldap = \"people\"\n\
+             [[domain]]\nnames = [\"sub.b.example\"]\nbackend = \"m\"\n\
+             [[backend]]\nname = \"m\"\nservers = [\"127.0.0.1:2500\"]\n\
+             [[ldap]]\nname = \"people\"\nurl = \"ldap://127.0.0.1\"\nbase = \"dc=x\"\n",
+            folder.path().display()
+        );
+        let config = config::parse(&text, &folder.path().join("mxdp.toml")).unwrap();
+        let policy = policy(&config).unwrap().unwrap();
+        let found = |address: &str| {
+            let mailbox = Mailbox::parse(address).unwrap();
+            match policy.recipients.check(&mailbox, None) {
+                Found::Valid { .. } => "valid",
+                Found::Invalid => "invalid",
+                Found::UnknownDomain => "unknown",
+            }
+        };
+        assert_eq!(found("bob@a.example"), "valid");
+        assert_eq!(found("eve@a.example"), "invalid");
+        assert_eq!(found("eve@b.example"), "valid");
+        assert_eq!(found("eve@x.sub.b.example"), "valid");
+        // Its own table names no source: the backend decides.
+        assert_eq!(found("bob@sub.b.example"), "unknown");
     }
 }

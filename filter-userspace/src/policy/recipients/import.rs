@@ -63,6 +63,23 @@ impl Import {
         self.domains.is_empty()
     }
 
+    /// Where it is from.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Leaves the domains out that are not wanted, and gives them, in order.
+    pub fn retain(&mut self, wanted: impl Fn(&Domain) -> bool) -> Vec<Domain> {
+        let mut others: Vec<_> = self
+            .domains
+            .extract_if(|domain, _| !wanted(domain))
+            .map(|(domain, _)| domain)
+            .collect();
+        others.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        others
+    }
+
     /// The domains whose recipients it replaces, in no order.
     pub fn domains(&self) -> impl Iterator<Item = &Domain> {
         self.domains.keys()
