@@ -227,33 +227,46 @@ async fn read_line(
 impl Desk {
     /// Asks the daemon; what changes anything is logged and recorded.
     pub async fn ask(&self, request: Request, peer: Peer) -> Reply<Value> {
-        let change = request.change().map(|change| (change, describe(&request)));
-        if let Some((_, request)) = &change {
-            tracing::info!(%peer, request, "asked");
-        }
-        let (reply, answer) = oneshot::channel();
-        let who = peer.to_string();
-        let sent = self.requests.send(Incoming { request, peer, reply }).await;
-        let reply = match (sent, answer.await) {
-            (Ok(()), Ok(reply)) => reply,
-            _ => Reply::Error(Failure {
-                kind: FailureKind::System,
-                message: "the daemon is ending and did not carry it out".to_owned(),
-            }),
+        let Some(what) = request.change() else { return self.pass_on(request, peer).await };
+        // Whoever asked may go before it is done; it is done all the same, and recorded.
+        let desk = self.clone();
+        let asked = tokio::spawn(async move { desk.change(what, request, peer).await });
+        asked.await.unwrap_or_else(|_| ending())
+    }
+
+    async fn change(&self, what: String, request: Request, peer: Peer) -> Reply<Value> {
+        let (who, described) = (peer.to_string(), describe(&request));
+        tracing::info!(%peer, request = described, "asked");
+        let reply = self.pass_on(request, peer).await;
+        let outcome = match &reply {
+            Reply::Ok(_) => "done".to_owned(),
+            Reply::Error(failure) => {
+                // `?` escapes what could start a line of its own.
+                tracing::warn!(
+                    peer = who, request = described, message = ?failure.message, "refused"
+                );
+                format!("refused: {}", failure.message)
+            }
         };
-        if let Some((what, request)) = change {
-            let outcome = match &reply {
-                Reply::Ok(_) => "done".to_owned(),
-                Reply::Error(failure) => {
-                    // `?` escapes what could start a line of its own.
-                    tracing::warn!(peer = who, request, message = ?failure.message, "refused");
-                    format!("refused: {}", failure.message)
-                }
-            };
-            (self.audit)(Change { time: clock::unix_ms(), who, what, outcome });
-        }
+        (self.audit)(Change { time: clock::unix_ms(), who, what, outcome });
         reply
     }
+
+    async fn pass_on(&self, request: Request, peer: Peer) -> Reply<Value> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.send(Incoming { request, peer, reply }).await;
+        match (sent, answer.await) {
+            (Ok(()), Ok(reply)) => reply,
+            _ => ending(),
+        }
+    }
+}
+
+fn ending() -> Reply<Value> {
+    Reply::Error(Failure {
+        kind: FailureKind::System,
+        message: "the daemon is ending and did not carry it out".to_owned(),
+    })
 }
 
 /// A request as one line of the log: control characters are escaped, and a note

@@ -3,10 +3,10 @@
 //! Step by step, because `std` binds and listens in one call, and connects
 //! without a time-out.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -88,7 +88,7 @@ impl ControlSocket {
         make_folder(folder).map_err(failed("making its folder"))?;
         // From the look at the old socket to listening on the new one, nobody
         // else may do the same: both would take the other's for a dead one.
-        let _alone = lock(folder).map_err(failed("waiting for another start"))?;
+        let _alone = lock(path).map_err(failed("waiting for another start"))?;
         remove_stale(path)?;
         let listener = listen_privately(path).map_err(failed("binding"))?;
         let made = fs::symlink_metadata(path).map_err(failed("looking at it"))?;
@@ -127,17 +127,49 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
-/// Locks the folder itself: a lock file would have to stay behind.
-fn lock(folder: &Path) -> io::Result<Flock<File>> {
-    let mut handle = File::open(folder)?;
+/// Keeps others from starting meanwhile; goes when dropped.
+struct Alone {
+    _held: Flock<File>,
+    path: PathBuf,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // While it is held: whoever waits for it sees that the name has gone, and makes
+        // another. A file that cannot be removed is in nobody's way.
+        _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Locks a file beside the socket that only its owner can open: a lock on the folder is
+/// anybody's to take who can read it.
+fn lock(socket: &Path) -> io::Result<Alone> {
+    let mut name = socket.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    let path = socket.with_file_name(name);
     let deadline = Instant::now() + START_PATIENCE;
     loop {
-        match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => handle = back,
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => {
+                let locked = held.metadata()?;
+                let is_there = fs::symlink_metadata(&path)
+                    .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()));
+                if is_there {
+                    return Ok(Alone { _held: held, path });
+                }
+            }
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(20));
+            }
             Err((_, error)) => return Err(error.into()),
         }
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -327,3 +327,30 @@ fn the_log_gets_one_bounded_line_a_request() {
     assert_eq!(line.chars().count(), 501);
     assert!(request.change().unwrap().starts_with("block 192.0.2.0/24 (x\n"));
 }
+
+#[test]
+fn a_lock_that_anybody_may_take_keeps_nobody_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let handle = fs::File::open(folder.path()).unwrap();
+    let _held = nix::fcntl::Flock::lock(handle, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let _socket = ControlSocket::bind(&folder.path().join("mxdp.sock")).unwrap();
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["mxdp.sock"], "nothing of the lock stays");
+}
+
+#[tokio::test]
+async fn a_change_is_recorded_though_whoever_asked_for_it_has_gone() {
+    let (requests, mut incoming) = mpsc::channel(1);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let desk = Desk { requests, audit: Arc::new(move |change: Change| _ = tell.send(change)) };
+    let asking = tokio::spawn(async move {
+        desk.ask(Request::Reload, Peer::Socket { uid: 0, pid: None }).await;
+    });
+    let asked = incoming.recv().await.unwrap();
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    asked.answer(Ok("done"));
+    let change = told.recv().await.unwrap();
+    assert_eq!((change.what.as_str(), change.outcome.as_str()), ("reload", "done"));
+}
