@@ -329,6 +329,12 @@ impl Connection {
 
     fn poll_backend_read(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(backend) = &mut self.backend else { return false };
+        if self.backend_unflushed {
+            // A reply may be one to what TLS still holds only if it holds nothing more. An
+            // error is seen where it is written to.
+            _ = write(backend, &[], &mut self.backend_unflushed, cx);
+        }
+        self.session.backend_holds_back(self.backend_unflushed);
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut bytes = ReadBuf::uninit(&mut space);
         match Pin::new(backend).poll_read(cx, &mut bytes) {

@@ -28,10 +28,15 @@ impl Ending {
 
 impl Session {
     pub(super) fn ending_reply(&mut self, ending: &Ending, reply: &Reply, now: Now) {
-        if self.link.as_ref().is_none_or(|link| !link.out.is_empty()) {
+        if self.link.as_ref().is_none_or(|link| !link.has_sent_all()) {
             // It has not heard the end yet: whatever this is, it is no reply to it.
             self.drop_link();
-            return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
+            let refusal = if reply.is_positive() {
+                Refusal::new(Reason::BackendLost, "")
+            } else {
+                Refusal::passed(reply.clone())
+            };
+            return self.ending_refused(ending, refusal, now);
         }
         if !reply.is_positive() {
             if reply.code == 421 || reply.code / 100 == 3 {

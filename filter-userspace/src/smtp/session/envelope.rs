@@ -12,6 +12,10 @@ use crate::smtp::command::{Body, MailParameters, RcptParameters, Ret};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
+/// The most recipients that a session may have refused, for whatever reason: each is a
+/// record, and nobody who sends mail has so many.
+const REFUSED: u32 = 1000;
+
 /// A recipient that was asked for.
 #[derive(Debug)]
 pub(super) struct Rcpt {
@@ -105,7 +109,10 @@ impl Session {
             None => refusal.reason == Reason::UnknownRecipient,
         };
         self.invalid += u32::from(unknown);
-        let refusal = if unknown && self.invalid > self.settings.invalid_recipients {
+        self.refused += 1;
+        let refusal = if self.refused > REFUSED {
+            Refusal::new(Reason::TooManyErrors, "")
+        } else if unknown && self.invalid > self.settings.invalid_recipients {
             let open = self.transaction.as_ref();
             let bounces = open.is_some_and(|open| open.sender == ReversePath::Null);
             let reason = if bounces { Reason::Backscatter } else { Reason::TooManyInvalid };

@@ -69,9 +69,16 @@ pub(super) struct Link {
     /// When it last took bytes.
     pub(super) took: Instant,
     pub(super) times: BackendTimes,
+    /// Whether bytes that it took wait to be sent all the same.
+    held_back: bool,
 }
 
 impl Link {
+    /// Whether all that was written is on its way.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.out.is_empty() && !self.held_back
+    }
+
     pub(super) fn new(backend: BackendName, opened: Opened, now: Now) -> Self {
         Self {
             backend,
@@ -83,6 +90,7 @@ impl Link {
             used: false,
             took: now.monotonic,
             times: opened.times,
+            held_back: false,
         }
     }
 
@@ -110,6 +118,14 @@ impl Session {
             && let State::Message(message) = &mut self.state
         {
             message.resume(now);
+        }
+    }
+
+    /// Whether bytes that were taken for the backend have not left this host: TLS may
+    /// hold them back while the backend takes none.
+    pub fn backend_holds_back(&mut self, holds: bool) {
+        if let Some(link) = &mut self.link {
+            link.held_back = holds;
         }
     }
 

@@ -99,6 +99,8 @@ pub struct Session {
     link: Option<Box<Link>>,
     errors: u32,
     invalid: u32,
+    /// Recipients that were refused.
+    refused: u32,
     /// Commands since the last message that carry no mail.
     idle_commands: u32,
     /// References given out.
@@ -130,6 +132,7 @@ impl Session {
             link: None,
             errors: 0,
             invalid: 0,
+            refused: 0,
             idle_commands: 0,
             references: 0,
             deadline: now.monotonic + pause,

@@ -469,3 +469,40 @@ fn a_backend_that_is_lost_before_data_has_no_message() {
     send_message(&mut outside);
     assert_eq!(outside.backends.len(), 2);
 }
+
+#[test]
+fn a_reply_is_not_believed_while_tls_holds_the_end_back() {
+    for held in [false, true] {
+        let mut outside = greeted();
+        outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+        outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+        outside.say("DATA\r\n");
+        outside.happen(Event::Backend("354 go on\r\n"));
+        outside.say("x\r\n.\r\n");
+        outside.heard();
+        outside.session.backend_holds_back(held);
+        outside.call(!held, |session, now| session.backend_bytes(b"250 2.0.0 queued\r\n", now));
+        outside.settle();
+        let heard = outside.heard();
+        assert_eq!(heard.starts_with("250 "), !held, "{heard}");
+        assert_eq!(heard.starts_with("451 4.4.2 "), held, "{heard}");
+    }
+}
+
+#[test]
+fn a_session_ends_after_a_thousand_refused_recipients() {
+    let mut outside = greeted();
+    outside.say("MAIL FROM:<a@b>\r\n");
+    for replies in ["250 ok\r\n250 ok\r\n", "250 ok\r\n", "250 ok\r\n"] {
+        outside.say("RCPT TO:<c@d>\r\n");
+        outside.happen(Event::Backend(replies));
+    }
+    outside.heard();
+    for _ in 0..1000 {
+        outside.say("RCPT TO:<e@d>\r\n");
+        assert!(outside.heard().starts_with("452 "));
+    }
+    outside.say("RCPT TO:<e@d>\r\n");
+    assert!(outside.heard().starts_with("421 4.7.0 "));
+    assert!(outside.session.is_closed());
+}
