@@ -196,6 +196,21 @@ fn a_mode_that_the_driver_lacks_leaves_the_filter_as_it_was() {
     assert!(words.contains("the filter stays in generic mode"), "{words}");
     assert!(words.contains("lo: the driver has no native XDP"), "{words}");
     assert!(scene.xdp_program_on("lo").is_some(), "{words}");
+    // Nor is one left without that could be changed before the other could not.
+    for mode in ["generic", "native"] {
+        let both = format!("interfaces = [\"e0\", \"lo\"]\nmode = \"{mode}\"");
+        scene.home.configure(&both, LISTS);
+        if mode == "generic" {
+            scene.home.start(&scene.pair.edge).end(Signal::SIGKILL);
+        }
+    }
+    let mut command = scene.home.mxdp(Some(&scene.pair.edge), &["run", "-c", config]);
+    let output = command.output().expect("mxdp starts");
+    assert_eq!(output.status.code(), Some(1));
+    for interface in ["e0", "lo"] {
+        assert!(scene.xdp_program_on(interface).is_some(), "{interface} is not filtered");
+    }
+    scene.assert_filtered("after the refused start");
     scene.home.configure("interfaces = [\"lo\"]", LISTS);
     let _daemon = scene.home.start(&scene.pair.edge);
     let status = scene.home.json(&["status"]);

@@ -51,10 +51,19 @@ impl Filter {
         }
         new.iter().try_for_each(|(interface, _)| attach::require(interface))?;
         let mut added = Vec::new();
+        let mut was_filtered = Vec::new();
         for (interface, ifindex) in new {
             let found = self.take_found(interface, ifindex);
-            let program = object::program(&mut self.ebpf)?;
-            added.push(attach::attach(program, interface, request, found)?);
+            was_filtered.push(found.is_some());
+            let attached = object::program(&mut self.ebpf)
+                .and_then(|program| attach::attach(program, interface, request, found));
+            match attached {
+                Ok(attachment) => added.push(attachment),
+                Err(error) => {
+                    self.leave_filtered(added.into_iter().zip(was_filtered));
+                    return Err(error);
+                }
+            }
         }
         // Nothing can fail any more but the bpf file system.
         let former = std::mem::take(&mut self.attachments);
@@ -81,6 +90,20 @@ impl Filter {
             tracing::info!(interface = left.interface, "no longer filtered");
         }
         Ok(())
+    }
+
+    /// After a failure on another interface: where the filter was, it stays by its pin,
+    /// also where it had to be attached anew; from others it goes.
+    fn leave_filtered(&self, attachments: impl Iterator<Item = (Attachment, bool)>) {
+        let Some(pins) = &self.pins else { return };
+        for (mut attachment, was_filtered) in attachments {
+            if !was_filtered {
+                continue;
+            }
+            if let Err(error) = attachment.pin(pins.link_path(&attachment.interface)) {
+                tracing::error!("{}: the filter is off now: {error:#}", attachment.interface);
+            }
+        }
     }
 
     /// The link of a former daemon that is on an interface, or was on one of its name
