@@ -13,8 +13,8 @@ use super::{approvals, mail};
 use crate::config::smtp::Smtp;
 use crate::config::{self, Config, CountrySource, Engine, InlineEntry, ListSource};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
-use crate::io::files;
 use crate::io::kernel::{Layouts, Prepared};
+use crate::io::{files, watch};
 use crate::lists::{
     self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, OnBadLine,
     ParseOptions, ParsedList, Table,
@@ -78,7 +78,12 @@ pub struct Built {
     pub elapsed: Duration,
     /// What an operator is warned of.
     pub warnings: Vec<String>,
+    /// The files that are to be watched, as they were before they were read.
+    pub seen: Seen,
 }
+
+/// Files, and what each was at a moment.
+pub type Seen = Vec<(PathBuf, u64)>;
 
 /// The tables that are in force, which need not be installed again.
 pub struct InForce {
@@ -96,7 +101,12 @@ pub struct InForce {
 /// All errors at once, a line each.
 pub fn build(path: &Path, in_force: Option<&InForce>) -> Result<Built, Vec<String>> {
     let start = Instant::now();
+    let configuration = watch::stamp(path);
     let config = read_config(path)?;
+    let mut seen = see(watched_paths(path, &config));
+    if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
+        *stamp = configuration;
+    }
     let Loaded { lists, policy, mut warnings } = load(&config)?;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
@@ -112,7 +122,17 @@ pub fn build(path: &Path, in_force: Option<&InForce>) -> Result<Built, Vec<Strin
     let is_in_force =
         in_force.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
     let tables = if is_in_force { None } else { Some(install(table, engine)?) };
-    Ok(Built { config, lists, policy, tables, layouts, elapsed: start.elapsed(), warnings })
+    Ok(Built { config, lists, policy, tables, layouts, elapsed: start.elapsed(), warnings, seen })
+}
+
+/// Files as they are now.
+#[must_use]
+pub fn see(paths: Vec<PathBuf>) -> Seen {
+    let stamp = |path: PathBuf| {
+        let stamp = watch::stamp(&path);
+        (path, stamp)
+    };
+    paths.into_iter().map(stamp).collect()
 }
 
 /// Puts a table into the kernel, with a line of log a second.
@@ -309,9 +329,12 @@ pub fn settings(config: &Config, generation: u64) -> Settings {
     settings
 }
 
-/// The files whose change asks for a reload.
+/// The files whose change asks for a reload; none where that is not wanted.
 #[must_use]
 pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
+    if !config.reload.watch {
+        return Vec::new();
+    }
     let mut paths = vec![path.to_owned()];
     paths.extend(config.lists.iter().map(|source| source.path.clone()));
     paths.extend(config.countries.source.iter().map(|source| source.path().to_owned()));

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::build::{self, Built};
-use super::core::{Channels, Daemon, Message};
+use super::build::{self, Built, Seen};
+use super::core::{Channels, Daemon, Message, Origin};
 use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
 use crate::config::record::RecordKeeping;
 use crate::config::{Config, Debug};
@@ -29,7 +29,7 @@ use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
 use crate::io::temporary_file;
-use crate::io::watch::Watch;
+use crate::io::watch::{Watch, stamp};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
@@ -256,7 +256,7 @@ fn start_filter(
     let events = filter.take_events()?;
     let has_log = config.filter.debug != Debug::Off;
     let log = has_log.then(|| filter.take_log()).transpose()?;
-    let (watched, new_paths) = mpsc::unbounded_channel();
+    let (watched, new_files) = mpsc::unbounded_channel();
     let (approvals, wanted) = watch::channel(approvals::Wanted::of(config));
     tokio::spawn(approvals::follow(wanted, messages.clone()));
     let (directories, wanted) = watch::channel(directories::Wanted::of(config));
@@ -266,7 +266,7 @@ fn start_filter(
         Channels { messages: messages_again, watched, edge, store, approvals, directories };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
-    tokio::spawn(forward_changes(new_paths, messages.clone()));
+    tokio::spawn(forward_changes(new_files, messages.clone()));
     if let Some(log) = log {
         let messages = messages.clone();
         thread::spawn(move || write_log(log, &messages));
@@ -360,30 +360,18 @@ async fn forward_ticks(messages: mpsc::Sender<Message>) {
 
 /// Watches the files in use; a reload may bring others.
 async fn forward_changes(
-    mut new_paths: mpsc::UnboundedReceiver<Vec<PathBuf>>,
+    mut new_files: mpsc::UnboundedReceiver<Seen>,
     messages: mpsc::Sender<Message>,
 ) {
     let (changes, mut changed) = mpsc::channel(1);
-    let mut watch = None;
-    let mut watched = Vec::new();
+    let mut watch: Option<Watch> = None;
     loop {
         tokio::select! {
-            paths = new_paths.recv() => {
-                let Some(paths) = paths else { return };
-                if paths == watched {
-                    continue;
-                }
-                let changes = changes.clone();
-                // The old watch goes when the new one stands, so that no change of
-                // a path in both is missed.
-                match Watch::start(&paths, move || _ = changes.try_send(())) {
-                    Ok(new) => {
-                        watch.replace(new);
-                        watched = paths;
-                    }
-                    Err(error) => tracing::error!(
-                        "files are not watched ({error}); reload with `mxdp reload` or SIGHUP"
-                    ),
+            files = new_files.recv() => {
+                let Some(files) = files else { return };
+                let failure = watch_files(&mut watch, &files, &changes).err();
+                if messages.send(Message::Asked(Origin::Files, failure)).await.is_err() {
+                    return;
                 }
             }
             Some(()) = changed.recv() => {
@@ -395,6 +383,29 @@ async fn forward_changes(
             }
         }
     }
+}
+
+/// Watches anew each time: a folder of the same name may be another by now. The watch of
+/// before goes when the new one stands, so that no change of a file in both is missed.
+fn watch_files(
+    watch: &mut Option<Watch>,
+    files: &Seen,
+    changes: &mpsc::Sender<()>,
+) -> Result<(), String> {
+    if files.is_empty() {
+        *watch = None;
+        return Ok(());
+    }
+    let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
+    let tell = changes.clone();
+    let new = Watch::start(&paths, move || _ = tell.try_send(()))
+        .map_err(|error| format!("files are not watched ({error}); `mxdp reload` loads them"))?;
+    *watch = Some(new);
+    // What changed since it was read, and before it was watched.
+    if files.iter().any(|(path, seen)| stamp(path) != *seen) {
+        _ = changes.try_send(());
+    }
+    Ok(())
 }
 
 /// Reads the ring of events, on a thread of its own, until the daemon ends.

@@ -1,10 +1,19 @@
 //! Watches files for changes.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+/// So many links that lead to links are followed.
+const LINKS: u8 = 8;
+
+/// So many folders in folders are looked into.
+const FOLDERS: u8 = 4;
 
 /// Watches files and folders; editors and feeds replace files rather than write
 /// to them, so it is the folders around them that are watched.
@@ -25,7 +34,10 @@ impl Watch {
         paths: &[PathBuf],
         changed: impl Fn() + Send + 'static,
     ) -> Result<Self, notify::Error> {
-        let files: BTreeSet<PathBuf> = paths.iter().map(|path| canonical(path)).collect();
+        let mut files = BTreeSet::new();
+        for path in paths {
+            names(path, LINKS, &mut files);
+        }
         let watched = files.clone();
         let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, _>| {
             let Ok(event) = event else {
@@ -36,7 +48,9 @@ impl Watch {
                 EventKind::Access(AccessKind::Close(AccessMode::Write))
                 | EventKind::Modify(ModifyKind::Name(_))
                 | EventKind::Remove(_) => true,
-                EventKind::Create(_) => event.paths.iter().any(|path| path.is_symlink()),
+                EventKind::Create(_) => {
+                    event.paths.iter().any(|path| path.is_symlink() || path.is_dir())
+                }
                 _ => false,
             };
             if is_change && event.paths.iter().any(|path| is_watched(&files, path)) {
@@ -48,7 +62,8 @@ impl Watch {
             if path.is_dir() {
                 watcher.watch(path, RecursiveMode::Recursive)?;
             }
-            folders.extend(path.parent());
+            // Of a folder that is not there, the nearest one that is: it may come.
+            folders.extend(path.ancestors().skip(1).find(|folder| folder.is_dir()));
         }
         for folder in folders {
             watcher.watch(folder, RecursiveMode::NonRecursive)?;
@@ -57,8 +72,47 @@ impl Watch {
     }
 }
 
+/// Whether a path is watched, is in a folder that is, or is a folder around what is.
 fn is_watched(files: &BTreeSet<PathBuf>, path: &Path) -> bool {
     path.ancestors().any(|ancestor| files.contains(ancestor))
+        || files.range(path.to_owned()..).next().is_some_and(|file| file.starts_with(path))
+}
+
+/// A file's names: its own, and those of the symbolic links that lead to it, one of which
+/// may come to lead elsewhere.
+fn names(path: &Path, links: u8, found: &mut BTreeSet<PathBuf>) {
+    found.insert(canonical(path));
+    let Some(links) = links.checked_sub(1) else { return };
+    for ancestor in path.ancestors() {
+        let (Ok(target), Ok(rest)) = (fs::read_link(ancestor), path.strip_prefix(ancestor)) else {
+            continue;
+        };
+        found.insert(canonical(ancestor));
+        let target = ancestor.parent().unwrap_or(Path::new("")).join(target);
+        let is_itself = rest.as_os_str().is_empty();
+        names(&if is_itself { target } else { target.join(rest) }, links, found);
+    }
+}
+
+/// What a file is at a moment, or a folder with what is in it: two that are equal have not
+/// been replaced or written to in between.
+#[must_use]
+pub fn stamp(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    add_stamp(path, FOLDERS, &mut hasher);
+    hasher.finish()
+}
+
+fn add_stamp(path: &Path, folders: u8, hasher: &mut DefaultHasher) {
+    let Ok(file) = fs::metadata(path) else { return };
+    (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(hasher);
+    let Some(folders) = folders.checked_sub(1).filter(|_| file.is_dir()) else { return };
+    let mut inside: Vec<_> =
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    inside.sort();
+    for path in inside {
+        add_stamp(&path, folders, hasher);
+    }
 }
 
 /// The path with its folder resolved, as the kernel reports it; the file itself

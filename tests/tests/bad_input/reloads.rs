@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -203,4 +204,34 @@ fn changed_files_are_noticed_and_bad_ones_change_nothing() {
     wait_for("the failed reload", || failed().is_some());
     scene.home.write("late", "203.0.113.9\n");
     wait_for("the late list", || scene.class("203.0.113.9") == "known_spam_source");
+
+    // A folder that is replaced by another, and a link that is switched.
+    let is_blocked = |address: &str| scene.class(address) == "blocked_ip";
+    let folder = |name: &str, list: &str| {
+        fs::create_dir(scene.home.path(name)).expect("a folder");
+        scene.home.write(&format!("{name}/a"), list);
+    };
+    let rename = |from: &str, to: &str| {
+        fs::rename(scene.home.path(from), scene.home.path(to)).expect("renamed");
+    };
+    folder("here", "203.0.113.20\n");
+    folder("there", "203.0.113.21\n");
+    symlink("there", scene.home.path("link")).expect("a link");
+    let text = fs::read_to_string(scene.home.path("mxdp.toml")).expect("read");
+    let more = text.replace("files = [\"list\"", "files = [\"here/a\", \"link/a\", \"list\"");
+    scene.home.write("mxdp.toml", more);
+    wait_for("both", || is_blocked("203.0.113.20") && is_blocked("203.0.113.21"));
+    folder("next", "203.0.113.22\n");
+    rename("here", "old");
+    rename("next", "here");
+    wait_for("the folder in its place", || is_blocked("203.0.113.22"));
+    scene.home.write("here/a", "203.0.113.23\n");
+    wait_for("a change in it", || is_blocked("203.0.113.23"));
+    folder("elsewhere", "203.0.113.24\n");
+    symlink("elsewhere", scene.home.path("new-link")).expect("a link");
+    rename("new-link", "link");
+    wait_for("what the link leads to now", || is_blocked("203.0.113.24"));
+    scene.home.write("elsewhere/a", "203.0.113.25\n");
+    wait_for("a change in that", || is_blocked("203.0.113.25"));
+    assert_eq!(failed(), None);
 }
