@@ -33,10 +33,14 @@ impl Daemon {
         {
             alarms.push(format!("an address was not blocked: {why}"));
         }
+        if let Some(why) = self.entries_unsaved.as_ref().filter(|why| !why.is_empty()) {
+            alarms.push(format!("runtime entries that have lapsed are still on the disk: {why}"));
+        }
         let approved = &self.config.approved_spf;
         let smtp = self.config.smtp.as_ref();
         self.failing.retain(|origin, _| match origin {
             Origin::Spf(name) => approved.iter().any(|domain| domain.domain.as_str() == name),
+            Origin::Files => true,
             Origin::Directory(name) => {
                 smtp.is_some_and(|smtp| smtp.directories.iter().any(|known| known.name == *name))
             }

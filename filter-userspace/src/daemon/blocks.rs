@@ -47,11 +47,14 @@ impl Daemon {
         let (now, boot) = (clock::unix_seconds(), clock::boot_ns());
         let mut restored = 0_u64;
         for block in saved.iter().filter(|block| block.expires > now) {
-            let left = (block.expires - now).min(TEMPORARY_LIMIT_S);
-            let age = now.saturating_sub(block.created);
+            // Whatever this host's clock says now, it lasts no longer than it was to.
+            let time = block.expires.saturating_sub(block.created).min(TEMPORARY_LIMIT_S);
+            let left = (block.expires - now).min(time);
+            let expires_ns = boot + left * SECOND_NS;
             let kept = TemporaryBlock {
-                expires_ns: boot + left * SECOND_NS,
-                created_ns: boot.saturating_sub(age.saturating_mul(SECOND_NS)),
+                expires_ns,
+                // It may have begun before this boot: then the number wraps.
+                created_ns: expires_ns.wrapping_sub(time * SECOND_NS),
                 reason: block.reason as u32,
                 reserved: 0,
             };
@@ -82,8 +85,7 @@ impl Daemon {
                 Some(temporary_file::Saved {
                     address: key.network()?.to_ip(),
                     reason: TemporaryReason::from_code(block.reason)?,
-                    created: now
-                        .saturating_sub((boot.saturating_sub(block.created_ns)) / SECOND_NS),
+                    created: now.saturating_sub(boot.wrapping_sub(block.created_ns) / SECOND_NS),
                     expires: now + (block.expires_ns - boot).div_ceil(SECOND_NS),
                 })
             },
@@ -170,7 +172,7 @@ impl Daemon {
         let blocks = self.filter.temporary().all().unwrap_or_default();
         edge.publish_blocks(blocks.iter().filter_map(|(key, block)| {
             let left = Duration::from_nanos(block.expires_ns.saturating_sub(now));
-            let time = Duration::from_nanos(block.expires_ns.saturating_sub(block.created_ns));
+            let time = Duration::from_nanos(block.expires_ns.wrapping_sub(block.created_ns));
             Some((key.network()?.to_ip(), left, time))
         }));
     }

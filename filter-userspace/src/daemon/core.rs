@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use filter_common::abi::Event;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::build::{self, Built, InForce, Lists};
+use super::build::{self, Built, InForce, Lists, Seen};
+use super::requests::LOOKS;
 use super::sources::Sources;
 use super::syns::{self, Counted, Dropped};
 use super::{answer, approvals, directories, mail, misconfigured, refused};
@@ -80,6 +81,10 @@ pub(super) struct Daemon {
     pub(super) collected: Instant,
     /// Runs what waits for the network.
     pub(super) asynchronous: Handle,
+    /// Places for those that look into the record.
+    pub(super) looks: Arc<Semaphore>,
+    /// Why entries whose time is over are still in the file.
+    pub(super) entries_unsaved: Option<String>,
     /// Whether blocks came or went since they were last saved.
     pub(super) temporary_changed: bool,
     /// When they were last saved, and how long that took.
@@ -92,20 +97,22 @@ pub(super) struct Daemon {
     building: bool,
     build_again: bool,
     pub(super) waiting: Vec<Incoming>,
-    watched: mpsc::UnboundedSender<Vec<PathBuf>>,
+    watched: mpsc::UnboundedSender<Seen>,
     approvals: watch::Sender<approvals::Wanted>,
     directories: watch::Sender<directories::Wanted>,
     /// Whose lists cannot be had, and why.
     pub(super) failing: BTreeMap<Origin, String>,
 }
 
-/// Who is asked for lists that are not the operator's own.
+/// Where lists come from beside the operator's hands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// The SPF record of an approved domain.
     Spf(String),
     /// An LDAP directory of recipients, by its name.
     Directory(String),
+    /// The watch over the operator's own files.
+    Files,
 }
 
 /// The channels by which the thread reaches the edge.
@@ -113,7 +120,7 @@ pub(super) struct Channels {
     /// To itself, for what is built beside it.
     pub(super) messages: mpsc::Sender<Message>,
     /// To the watch: the files that are in use now.
-    pub(super) watched: mpsc::UnboundedSender<Vec<PathBuf>>,
+    pub(super) watched: mpsc::UnboundedSender<Seen>,
     /// The SMTP edge, if there is one.
     pub(super) edge: Option<Arc<Edge>>,
     /// To the record.
@@ -135,7 +142,7 @@ impl Daemon {
         let generation = filter.generation()? + 1;
         let runtime = Arc::new(build::runtime_lists(&entries));
         let runtime_tables = Tries::build(&runtime.table)?;
-        let Built { config, lists, tables: files, layouts, elapsed, warnings, .. } = built;
+        let Built { config, lists, tables: files, layouts, elapsed, warnings, seen, .. } = built;
         filter.require(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
         // first, so that a start that fails changes nothing of it. New maps are
@@ -176,6 +183,8 @@ impl Daemon {
             temporary_held: 0,
             collected: Instant::now(),
             asynchronous: Handle::current(),
+            looks: Arc::new(Semaphore::new(LOOKS)),
+            entries_unsaved: None,
             temporary_changed: false,
             temporary_saved: (Instant::now(), Duration::ZERO),
             suspended_saved: String::new(),
@@ -194,7 +203,7 @@ impl Daemon {
         daemon.restore_suspended();
         daemon.collect()?;
         daemon.publish_lists();
-        daemon.watch();
+        daemon.watch(seen);
         Ok(daemon)
     }
 
@@ -300,7 +309,7 @@ impl Daemon {
     }
 
     fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, policy, tables, layouts, elapsed, mut warnings } = built;
+        let Built { config, lists, policy, tables, layouts, elapsed, mut warnings, seen } = built;
         warnings.extend(build::needs_restart(&self.config, &config));
         let config = build::keep_until_restart(&self.config, config);
         let mail = self.next_mail(&config, policy)?;
@@ -323,7 +332,7 @@ impl Daemon {
             edge.publish(mail);
         }
         self.publish_lists();
-        self.watch();
+        self.watch(seen);
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -348,12 +357,10 @@ impl Daemon {
     }
 
     /// Tells the watch which files count now, and who asks others for lists, whom.
-    fn watch(&self) {
+    fn watch(&self, seen: Seen) {
         tell(&self.approvals, approvals::Wanted::of(&self.config));
         tell(&self.directories, directories::Wanted::of(&self.config));
-        let watches = self.config.reload.watch;
-        let paths = watches.then(|| build::watched_paths(&self.path, &self.config));
-        _ = self.watched.send(paths.unwrap_or_default());
+        _ = self.watched.send(seen);
     }
 
     /// After a failed reload: what the configuration names now counts too, so
@@ -363,9 +370,7 @@ impl Daemon {
         if let Ok(wanted) = build::read_config(&self.path) {
             paths.extend(build::watched_paths(&self.path, &wanted));
         }
-        if self.config.reload.watch {
-            _ = self.watched.send(paths);
-        }
+        _ = self.watched.send(build::see(paths));
     }
 
     fn note(&mut self, events: &[Event]) {
@@ -409,17 +414,7 @@ impl Daemon {
     fn tick(&mut self) {
         service_manager::alive();
         let now = self.believed_seconds();
-        if self.entries.next_expiry().is_some_and(|expiry| expiry <= now) {
-            let expired = self.change_entries(|entries| Ok(entries.expire(now)));
-            match expired {
-                Ok(expired) => {
-                    for entry in expired {
-                        tracing::info!(prefix = %entry.prefix, "a runtime entry has expired");
-                    }
-                }
-                Err(failure) => tracing::error!("expiry of runtime entries: {}", failure.message),
-            }
-        }
+        self.expire_entries(now);
         if self.collected.elapsed() >= COLLECT
             && let Err(error) = self.collect()
         {

@@ -1,6 +1,7 @@
 //! Hosts that may not send out for a time: listed, let back, and kept across
 //! restarts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
@@ -16,6 +17,9 @@ use crate::policy::relay::{Suspension, Suspicion};
 /// The file in the state folder: a host a line, with the reason, when it ends in
 /// seconds of the Unix epoch, and the customer.
 const FILE_NAME: &str = "suspended.txt";
+
+/// So many hosts of a customer have an alarm each.
+const NAMED: usize = 3;
 
 impl Daemon {
     /// The hosts that may not send out for a time.
@@ -95,15 +99,27 @@ impl Daemon {
 
     /// What an operator is told of it.
     pub(super) fn suspended_alarms(&self) -> Vec<String> {
-        let hosts = self.suspended().into_iter();
-        let alarm = |host: SuspendedHost| {
-            let SuspendedHost { address, customer, reason, .. } = host;
-            format!(
-                "{address} of {customer} may not send out for a time ({reason}); `mxdp relay \
-                 resume {address}` lets it"
-            )
+        let mut by_customer: BTreeMap<String, Vec<SuspendedHost>> = BTreeMap::new();
+        for host in self.suspended() {
+            by_customer.entry(host.customer.clone()).or_default().push(host);
+        }
+        let alarm = |(customer, hosts): (String, Vec<SuspendedHost>)| {
+            if hosts.len() > NAMED {
+                // A network that was taken over has thousands.
+                return vec![format!(
+                    "more than {NAMED} hosts of {customer} may not send out for a time; `mxdp \
+                     relay list` has them"
+                )];
+            }
+            let name = |SuspendedHost { address, customer, reason, .. }| {
+                format!(
+                    "{address} of {customer} may not send out for a time ({reason}); `mxdp relay \
+                     resume {address}` lets it"
+                )
+            };
+            hosts.into_iter().map(name).collect()
         };
-        hosts.map(alarm).collect()
+        by_customer.into_iter().flat_map(alarm).collect()
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use filter_common::Disposition;
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::core::Daemon;
 use super::{answer, build, refused};
@@ -19,7 +23,13 @@ use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
 use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
 use crate::runtime::{Addition, RuntimeEntries};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
+
+/// How many look into the record at once.
+pub(super) const LOOKS: usize = 8;
+
+/// How long a look waits for its turn.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Daemon {
     /// Carries out a request, but for the one that ends the thread.
@@ -62,11 +72,7 @@ impl Daemon {
             Request::Traffic { query } => self.search(&query, asked),
             Request::Summary { since, until } => self.sum_up(since, until, asked),
             Request::Changes { limit } => {
-                let store = self.store.clone();
-                self.asynchronous.spawn_blocking(move || {
-                    let changes = store.changes(limit.min(PAGE_LIMIT));
-                    asked.answer(changes.map_err(|error| unreadable(&error)));
-                });
+                self.look(asked, move |store| store.changes(limit.min(PAGE_LIMIT)));
             }
             // Taken by the caller, since it ends the thread.
             Request::Detach => {}
@@ -99,9 +105,28 @@ impl Daemon {
                 return asked.answer::<Page>(Err(bad_request(&lines.join("\n"))));
             }
         };
-        let store = self.store.clone();
-        self.asynchronous.spawn_blocking(move || {
-            asked.answer(store.search(&query).map_err(|error| unreadable(&error)));
+        self.look(asked, move |store| store.search(&query));
+    }
+
+    /// Looks into the record beside this thread, since files are read: so many at once,
+    /// since the threads for that are those that look up the names of backends too.
+    fn look<T: Serialize + Send + 'static>(
+        &self,
+        asked: Incoming,
+        look: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) {
+        let (store, places) = (self.store.clone(), self.looks.clone());
+        self.asynchronous.spawn(async move {
+            let Ok(Ok(place)) = timeout(LOOK_PATIENCE, places.acquire_owned()).await else {
+                let message = "too many searches at once; try again in a moment".to_owned();
+                return asked.answer::<T>(Err(Failure { kind: FailureKind::System, message }));
+            };
+            // Whoever asked may have gone meanwhile.
+            _ = spawn_blocking(move || {
+                asked.answer(look(store.as_ref()).map_err(|error| unreadable(&error)));
+                drop(place);
+            })
+            .await;
         });
     }
 
@@ -117,10 +142,7 @@ impl Daemon {
             }
             (Err(failure), _) | (_, Err(failure)) => return asked.answer::<Summary>(Err(failure)),
         };
-        let store = self.store.clone();
-        self.asynchronous.spawn_blocking(move || {
-            asked.answer(store.summary(since, until).map_err(|error| unreadable(&error)));
-        });
+        self.look(asked, move |store| store.summary(since, until));
     }
 
     /// Explains beside this thread, since name servers are asked.
@@ -183,7 +205,29 @@ impl Daemon {
             }
             return Err(refused(&error));
         }
+        self.entries_unsaved = None;
         Ok(result)
+    }
+
+    /// Takes entries out of force whose time is over: first here, since an approval must
+    /// not outlast its time for want of a disk, and then on it, again and again.
+    pub(super) fn expire_entries(&mut self, now: u64) {
+        if self.entries.next_expiry().is_some_and(|expiry| expiry <= now) {
+            let mut entries = self.entries.clone();
+            let expired = entries.expire(now);
+            if let Err(error) = self.install_entries(entries) {
+                tracing::error!("expiry of runtime entries: {error:#}");
+                return;
+            }
+            for entry in expired {
+                tracing::info!(prefix = %entry.prefix, "a runtime entry has expired");
+            }
+            self.entries_unsaved = Some(String::new());
+        }
+        if self.entries_unsaved.is_some() {
+            let saved = runtime_file::save(&self.config.state.folder, &self.entries);
+            self.entries_unsaved = saved.err().map(|error| error.to_string());
+        }
     }
 
     fn install_entries(&mut self, entries: RuntimeEntries) -> Result<()> {

@@ -105,7 +105,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         })
         // `create_new` follows no link that someone put there in between.
         .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next))
-        .and_then(|mut file| file.write_all(bytes))
+        // On the disk before it has the name: else a power cut may leave an empty file.
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&next, path));
     if written.is_err() {
         // A full disk is not helped by half a file. The first error counts.
