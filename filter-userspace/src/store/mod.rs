@@ -2,10 +2,10 @@
 //! by whoever searches.
 //!
 //! Entries come in by [`Store::add`], which never waits; pages of records go out. A
-//! file holds a day or [`Options::file_rows`] records, whichever is less, so that what
-//! is old goes by removing a file, and no vacuum is ever needed. [`writer`] fills the
-//! newest, [`reader`] searches them from the newest on, [`files`] knows which there
-//! are. May import `record` and the clocks of `io`.
+//! file holds a day, [`Options::file_rows`] records or an eighth of [`Options::bytes`],
+//! whichever is least, so that what is old goes by removing a file, and no vacuum is
+//! ever needed. [`writer`] fills the newest, [`reader`] searches them from the newest
+//! on, [`files`] knows which there are. May import `record` and the clocks of `io`.
 
 mod files;
 mod reader;
@@ -120,7 +120,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// For how long.
     pub age: Duration,
-    /// In how many bytes; the oldest go first.
+    /// In how many bytes; the oldest go first. Looked at every ten seconds, between which
+    /// there may be more.
     pub bytes: u64,
     /// The most records of one file.
     pub file_rows: u64,

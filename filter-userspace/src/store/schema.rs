@@ -45,8 +45,8 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT
 INSERT INTO meta VALUES ('skew', 0);
 "];
 
-/// How long a reader waits for a lock that a checkpoint holds.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long is waited for a lock that a checkpoint holds.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// The columns of a record, in the order of [`write()`] and [`read()`].
 macro_rules! columns {

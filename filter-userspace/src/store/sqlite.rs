@@ -1,8 +1,9 @@
 //! The store itself: a queue in front of the writer, and readers for searches.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
-    readers: Mutex<Vec<Reader>>,
     patience: Duration,
 }
 
@@ -46,6 +46,16 @@ pub(super) struct Shared {
     /// From when on records are kept: milliseconds of the Unix epoch.
     pub(super) oldest_kept: AtomicU64,
     error: Mutex<Option<String>>,
+    readers: Mutex<Pool>,
+}
+
+/// The readers that nobody searches with.
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Vec<Reader>,
+    /// How often a file went. A reader that was lent before may have it open, and with it
+    /// the blocks that the file took: it is not taken back.
+    gone: u64,
 }
 
 impl SqliteStore {
@@ -60,22 +70,21 @@ impl SqliteStore {
         // What is there is found by the first search.
         writer.take(&[]);
         let thread = Some(thread::spawn(move || writer.run(&jobs)));
-        Self { shared, queue: Some(queue), thread, readers: Mutex::default(), patience }
+        Self { shared, queue: Some(queue), thread, patience }
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&mut Reader, &[RecordFile]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let readers = || self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reader = readers().pop().unwrap_or_else(|| Reader::new(self.patience));
+        let (idle, gone) = self.shared.lend();
+        let mut reader = idle.unwrap_or_else(|| Reader::new(self.patience));
         reader.begin();
         let files = self.shared.files();
         let result = read(&mut reader, &files);
         // After a failure its connections are not trusted any more.
-        let mut readers = readers();
-        if result.is_ok() && readers.len() < READERS {
-            readers.push(reader);
+        if result.is_ok() {
+            self.shared.take_back(reader, gone);
         }
         result
     }
@@ -162,10 +171,40 @@ impl Shared {
 
     pub(super) fn pop(&self) {
         self.change(|files| _ = files.pop());
+        self.close_readers();
     }
 
     pub(super) fn remove_oldest(&self) {
         self.change(|files| _ = files.remove(0));
+        self.close_readers();
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Pool> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reader, if one is idle, and what to say when it is given back.
+    fn lend(&self) -> (Option<Reader>, u64) {
+        let mut readers = self.readers();
+        (readers.idle.pop(), readers.gone)
+    }
+
+    fn take_back(&self, reader: Reader, gone: u64) {
+        let mut readers = self.readers();
+        if readers.gone == gone && readers.idle.len() < READERS {
+            readers.idle.push(reader);
+        }
+    }
+
+    /// A file is no longer among those that are known: nobody keeps it open but those
+    /// who search it just now.
+    fn close_readers(&self) {
+        let mut readers = self.readers();
+        readers.gone += 1;
+        let idle = mem::take(&mut readers.idle);
+        // Searches need not wait until all files are closed.
+        drop(readers);
+        drop(idle);
     }
 
     pub(super) fn replace_newest(&self, file: RecordFile) {

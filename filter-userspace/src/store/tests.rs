@@ -15,6 +15,8 @@ use super::*;
 use crate::io::clock;
 use crate::record::{Kind, Status, Stored};
 
+mod room;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const DAY: u64 = 86_400_000;
@@ -222,6 +224,7 @@ fn what_is_old_or_too_much_goes() {
     // What was there before goes at once; the newest file is never too much.
     assert_eq!(kept(100 * DAY, 1).first(), Some(&(first + 11)));
     NOW.store((first + 11) * DAY + 2000, Ordering::Relaxed);
+    // It has its share, and another is begun; nobody has kept house since.
     assert_eq!(kept(100 * DAY, 1), [first + 11, first + 11]);
 }
 

@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often old files are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
+/// The newest file is never removed: it takes records up to this part of all bytes.
+const SHARE: u64 = 8;
+
 /// The sources of dropped SYNs that may share a record within a minute.
 const FOLDED: usize = 65_536;
 
@@ -36,6 +39,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The newest file, while it is open.
     open: Option<Connection>,
+    /// Whether it has its share of the bytes.
+    is_full: bool,
     /// The number of the newest record.
     last: u64,
     folded: Folded,
@@ -55,7 +60,8 @@ struct Folded {
 impl Writer {
     pub(super) fn new(options: Options, shared: Arc<Shared>) -> Self {
         let folded = Folded::default();
-        Self { options, shared, open: None, last: 0, folded, kept_house: None, time: None }
+        let (open, is_full, kept_house, time) = (None, false, None, None);
+        Self { options, shared, open, is_full, last: 0, folded, kept_house, time }
     }
 
     /// Takes jobs until nobody can send any.
@@ -141,7 +147,7 @@ impl Writer {
     fn newest(&mut self, time: u64) -> Result<RecordFile, StoreError> {
         if let Some(newest) = self.shared.newest() {
             let age = time.saturating_sub(newest.first >> TIME_SHIFT);
-            if newest.records < self.options.file_rows && age < DAY {
+            if newest.records < self.options.file_rows && age < DAY && !self.is_full {
                 if self.open.is_none() {
                     self.open = Some(schema::open(&newest.path)?);
                 }
@@ -152,6 +158,7 @@ impl Writer {
         let first = (time << TIME_SHIFT).max(self.last + 1);
         let path = files::path(&self.options.folder, first);
         self.open = Some(schema::open(&path)?);
+        self.is_full = false;
         // The first record may have the number itself.
         let last = first - 1;
         self.last = last;
@@ -207,6 +214,14 @@ impl Writer {
         self.kept_house = Some(steady);
         let mut files = self.shared.files();
         let mut sizes: Vec<_> = files.iter().map(|file| files::bytes(&file.path)).collect();
+        let share = self.options.bytes / SHARE;
+        if let (Some(newest), Some(bytes)) = (files.last(), sizes.last_mut()) {
+            if *bytes > share {
+                self.empty_journal();
+                *bytes = files::bytes(&newest.path);
+            }
+            self.is_full = *bytes > share;
+        }
         // The newest record says how late it was at least; a clock that is far ahead of it
         // is not believed at once, so that a wrong one does not cost the record.
         let newest = files.last().map_or(unix, RecordFile::reaches).min(unix);
@@ -226,6 +241,18 @@ impl Writer {
         }
         self.shared.bytes.store(sizes.iter().sum(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Puts what stands in the newest file's journal into the file itself: most of a
+    /// journal is pages that were written again and again, and says nothing of how many
+    /// records there are.
+    fn empty_journal(&self) {
+        let Some(connection) = &self.open else { return };
+        // Neither a search that reads from it is waited for nor a failure minded: the
+        // journal stays then, and counts.
+        _ = connection.busy_timeout(Duration::ZERO);
+        _ = connection.query_row("PRAGMA wal_checkpoint (TRUNCATE)", [], |_| Ok(()));
+        _ = connection.busy_timeout(schema::BUSY);
     }
 }
 
