@@ -145,7 +145,7 @@ impl Reader {
 }
 
 /// The numbers of a file that may hold what is wanted; none where it holds nothing.
-fn bounds(file: &RecordFile, query: &Query) -> Option<(u64, u64)> {
+pub(super) fn bounds(file: &RecordFile, query: &Query) -> Option<(u64, u64)> {
     let from = query.since.map_or(0, |since| since << TIME_SHIFT);
     // Numbers may be ahead of the times of their records.
     let until = query.until.map(|until| until.saturating_add(file.skew) << TIME_SHIFT);

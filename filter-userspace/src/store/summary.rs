@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use rusqlite::{Connection, Row};
 
 use super::files::{RecordFile, TIME_SHIFT};
-use super::reader::Reader;
+use super::reader::{Reader, bounds};
 use super::{StoreError, schema};
-use crate::record::{Counted, Country, Decided, Source, Summary};
+use crate::record::{Counted, Country, Decided, Query, Source, Summary};
 
 /// The blocked records, the newest, whose sources are counted.
 const RECENT: u64 = 50_000;
@@ -30,7 +30,8 @@ SELECT country, type, sum(count) FROM minute WHERE minute >= ?1 AND minute < ?2 
 const SOURCES: &str = "\
 SELECT ip, country, sum(count), count(*) FROM (
     SELECT ip, country, count FROM record
-    WHERE id >= ?1 AND id <= ?2 AND type = 'blocked' ORDER BY id DESC LIMIT ?3
+    WHERE id >= ?1 AND id <= ?2 AND time >= ?3 AND time < ?4 AND type = 'blocked'
+    ORDER BY id DESC LIMIT ?5
 ) GROUP BY ip";
 
 #[derive(Default)]
@@ -126,10 +127,16 @@ fn add(
         let counts = sums.countries.entry(row.get(0)?).or_default();
         counts[usize::from(!is_blocked)] += number(row, 2)?;
     }
-    if sums.recent < RECENT {
-        let (from, to) = (file.first.max(summary.since << TIME_SHIFT), file.last);
+    let query =
+        Query { since: Some(summary.since), until: Some(summary.until), ..Query::default() };
+    if sums.recent < RECENT
+        && let Some((from, to)) = bounds(file, &query)
+    {
+        // Numbers may be ahead of times, so that the times have the last word.
+        let (since, until) = (signed(summary.since), signed(summary.until));
+        let most = signed(RECENT - sums.recent);
         let mut select = connection.prepare_cached(SOURCES)?;
-        let mut rows = select.query((signed(from), signed(to), signed(RECENT - sums.recent)))?;
+        let mut rows = select.query((signed(from), signed(to), since, until, most))?;
         while let Some(row) = rows.next()? {
             let Ok(ip) = row.get_ref(0)?.as_str()?.parse() else { continue };
             let source = sums.sources.entry(ip).or_insert((row.get(1)?, 0));

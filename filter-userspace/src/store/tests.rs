@@ -321,6 +321,47 @@ fn a_summary_is_what_adding_up_all_records_gives() {
     assert!(summary.sources.is_sorted_by_key(|source| std::cmp::Reverse(source.blocked)));
 }
 
+/// As its other parts: neither what came later nor what only has a later number, since
+/// the clock was set back.
+#[test]
+fn the_sources_of_a_summary_are_those_of_its_time() {
+    const MINUTE: u64 = 60_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::start(options(folder.path()));
+    let begin = clock::unix_ms() / MINUTE * MINUTE - 60 * MINUTE;
+    let blocked = |minute: u64, address: &str| {
+        let ip = address.parse().unwrap();
+        let time = begin + minute * MINUTE;
+        Record::new(time, ip, Status::Permanent, "connection", "blocked_ip")
+    };
+    for (minute, address) in [
+        (5, "192.0.2.1"),
+        (15, "192.0.2.2"),
+        (25, "192.0.2.3"),
+        // By now its number is of the minute 25.
+        (6, "192.0.2.4"),
+        (35, "192.0.2.5"),
+    ] {
+        add(&store, &blocked(minute, address));
+    }
+    settle(&store);
+    for (since, until, meant) in [
+        (0, 10, &["192.0.2.1", "192.0.2.4"][..]),
+        (10, 20, &["192.0.2.2"]),
+        (20, 30, &["192.0.2.3"]),
+        (30, 40, &["192.0.2.5"]),
+        (40, 50, &[]),
+        (5, 6, &["192.0.2.1"]),
+        (0, 60, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]),
+    ] {
+        let summary = store.summary(begin + since * MINUTE, begin + until * MINUTE).unwrap();
+        let found: Vec<_> = summary.sources.iter().map(|one| one.ip.to_string()).collect();
+        assert_eq!(found, meant, "minutes {since} to {until}");
+        let decided: u64 = summary.decisions.iter().map(|decided| decided.count).sum();
+        assert_eq!(decided, meant.len() as u64, "minutes {since} to {until}");
+    }
+}
+
 /// Files stay open between looks; the time of one look is not that of the next.
 #[test]
 fn each_look_has_a_time_of_its_own() {
