@@ -408,6 +408,38 @@ fn mail_flows_while_the_disk_is_read_only() {
     });
 }
 
+#[test]
+fn records_that_find_no_room_are_an_alarm() {
+    const ALARM: &str = "records find no room and are lost";
+    let (host, _sink, disk) = small_disk("16m");
+    remount(&disk.0, MsFlags::MS_RDONLY);
+    let _daemon = host.start();
+    // The queue has 65,536, and the writer 8,192 in its hands.
+    let lots = ["-s", "10", "-m", "800", "-r", "100", "-f", "a@b.example", "-t", "bob@example.org"];
+    let output = smtp_source(&host.namespace, &[&lots[..], &["127.0.0.1:25"]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let is_alarm = || {
+        let status = host.home.json(&["status"]);
+        let alarms = status["alarms"].as_array().expect("alarms");
+        alarms.iter().any(|alarm| alarm.as_str().unwrap_or("").starts_with(ALARM))
+    };
+    wait_for("an alarm", is_alarm);
+    // It is the same one while more is lost.
+    for _ in 0..3 {
+        let before = record_status(&host)["lost"].as_u64();
+        let one = ["-f", "a@b.example", "-t", "bob@example.org", "127.0.0.1:25"];
+        let output = smtp_source(&host.namespace, &one);
+        assert!(output.status.success(), "{}", said(&output));
+        wait_for("another loss", || record_status(&host)["lost"].as_u64() > before);
+        // Alarms are looked for every second.
+        thread::sleep(Duration::from_millis(1100));
+    }
+    assert!(is_alarm());
+    let log = host.home.log();
+    assert_eq!(log.matches(&format!("ALARM: {ALARM}")).count(), 1, "{log}");
+    assert!(!log.contains("no longer: records find no room"), "{log}");
+}
+
 /// Writes zeros until there is no room.
 fn fill(path: &Path) {
     use std::io::Write as _;

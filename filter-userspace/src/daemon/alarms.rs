@@ -58,8 +58,13 @@ impl Daemon {
                 Some(format!("DNS list {}: {}", zone.zone, disabled.or(zone.error)?))
             }));
         }
-        if let Some(error) = self.store.health().error {
+        let record = self.store.health();
+        if let Some(error) = record.error {
             alarms.push(format!("records cannot be written: {error}"));
+        }
+        if record.is_losing {
+            // Without their number, by which it would be another alarm every second.
+            alarms.push("records find no room and are lost: `mxdp status` counts them".to_owned());
         }
         for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
             tracing::error!("ALARM: {alarm}");

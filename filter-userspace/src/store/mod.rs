@@ -98,6 +98,9 @@ impl Entry {
     }
 }
 
+/// For how long it is said that entries found no room, after the last.
+pub const LATELY: Duration = Duration::from_secs(60);
+
 /// How a store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -105,6 +108,8 @@ pub struct Health {
     pub error: Option<String>,
     /// Entries that found no room.
     pub lost: u64,
+    /// Whether one of them did lately: within [`LATELY`].
+    pub is_losing: bool,
     /// Entries written since the start.
     pub written: u64,
     /// Records that are kept.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::files::RecordFile;
 use super::reader::Reader;
 use super::writer::Writer;
-use super::{Entry, Health, Options, Store, StoreError};
+use super::{Entry, Health, LATELY, Options, Store, StoreError};
 use crate::record::{Change, Page, Query, Summary};
 
 /// The readers that are kept between searches.
@@ -23,6 +23,7 @@ pub struct SqliteStore {
     queue: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     patience: Duration,
+    steady: fn() -> u64,
 }
 
 /// What the writer is told.
@@ -40,7 +41,9 @@ pub(super) struct Shared {
     /// Whether the folder was looked at.
     pub(super) is_known: AtomicBool,
     pub(super) ending: AtomicBool,
-    pub(super) lost: AtomicU64,
+    lost: AtomicU64,
+    /// When the last was lost, by the steady clock.
+    lost_at: AtomicU64,
     pub(super) written: AtomicU64,
     pub(super) bytes: AtomicU64,
     /// From when on records are kept: milliseconds of the Unix epoch.
@@ -65,12 +68,12 @@ impl SqliteStore {
     pub fn start(options: Options) -> Self {
         let (queue, jobs) = sync_channel(options.queue);
         let shared = Arc::new(Shared::default());
-        let patience = options.patience;
+        let (patience, steady) = (options.patience, options.steady);
         let mut writer = Writer::new(options, shared.clone());
         // What is there is found by the first search.
         writer.take(&[]);
         let thread = Some(thread::spawn(move || writer.run(&jobs)));
-        Self { shared, queue: Some(queue), thread, patience }
+        Self { shared, queue: Some(queue), thread, patience, steady }
     }
 
     pub(super) fn read<T>(
@@ -96,7 +99,7 @@ impl Store for SqliteStore {
         match queue.try_send(Job::Entry(entry)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.shared.lost.fetch_add(1, Ordering::Relaxed);
+                self.shared.lose(1, (self.steady)());
             }
         }
     }
@@ -118,9 +121,13 @@ impl Store for SqliteStore {
     }
 
     fn health(&self) -> Health {
+        let lost = self.shared.lost.load(Ordering::Acquire);
+        let lost_at = self.shared.lost_at.load(Ordering::Relaxed);
+        let since = Duration::from_nanos((self.steady)().saturating_sub(lost_at));
         Health {
             error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            lost: self.shared.lost.load(Ordering::Relaxed),
+            lost,
+            is_losing: lost > 0 && since < LATELY,
             written: self.shared.written.load(Ordering::Relaxed),
             records: self.shared.files().iter().map(|file| file.records).sum(),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
@@ -150,6 +157,13 @@ impl Drop for SqliteStore {
 impl Shared {
     pub(super) fn files(&self) -> Vec<RecordFile> {
         self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts entries that find no room, at a time of the steady clock.
+    pub(super) fn lose(&self, entries: usize, steady: u64) {
+        self.lost_at.store(steady, Ordering::Relaxed);
+        // Whoever sees the number sees the time.
+        self.lost.fetch_add(entries as u64, Ordering::Release);
     }
 
     pub(super) fn newest(&self) -> Option<RecordFile> {

@@ -121,3 +121,38 @@ fn what_comes_slowly_fills_files_too() {
     let files = names.filter(|name| name.to_string_lossy().ends_with(".sqlite")).count();
     assert!(files <= 4, "{files}");
 }
+
+/// It is an alarm for a while after the last, and then no longer.
+#[test]
+fn what_finds_no_room_is_said_for_a_minute() {
+    static NOW: AtomicU64 = AtomicU64::new(1_795_000_000_000);
+    let steady = || NOW.load(Ordering::Relaxed) * 1_000_000;
+    let pass = |seconds: u64| NOW.fetch_add(1000 * seconds, Ordering::Relaxed);
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("record");
+    // A file where the folder should be: nothing can be written.
+    fs::write(&folder, "").unwrap();
+    let store = SqliteStore::start(Options { queue: 10, steady, ..options(&folder) });
+    // More than the queue holds, and what the writer has in its hands.
+    let lose = || {
+        let before = store.health().lost;
+        let start = Instant::now();
+        while store.health().lost == before {
+            assert!(start.elapsed() < PATIENCE, "{:?}", store.health());
+            add(&store, &record(0, clock::unix_ms()));
+        }
+    };
+    let is_said = || store.health().is_losing;
+    assert!(!is_said());
+    lose();
+    assert!(is_said());
+    pass(59);
+    assert!(is_said());
+    lose();
+    pass(59);
+    assert!(is_said());
+    pass(1);
+    assert!(!is_said() && store.health().lost >= 2, "{:?}", store.health());
+    lose();
+    assert!(is_said());
+}
