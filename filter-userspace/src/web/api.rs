@@ -25,7 +25,7 @@ use crate::record::{PAGE_LIMIT, Page, Stored};
 
 type Answer = Result<Json<Value>, ApiError>;
 
-/// The records of an export; what is more is asked for in parts.
+/// The most records of an export; what is more is asked for in parts.
 const EXPORT: usize = 100_000;
 
 pub(super) fn routes() -> Router<Arc<Site>> {
@@ -168,26 +168,25 @@ async fn export(
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let mut query = Parts::of(query.as_deref())?.into_inner();
+    let query = Parts::of(query.as_deref())?.into_inner();
     if query.iter().any(|(name, _)| name == "limit" || name == "before") {
         return Err(ApiError::bad_request("an export has all pages: neither `limit` nor `before`"));
     }
-    query.push(("limit".to_owned(), PAGE_LIMIT.to_string()));
     // What is wrong with the search is said before the answer begins.
-    let (first, before) = export_page(&site, &caller, &query, None).await?;
-    let pages = stream::try_unfold((Some(first), before, 1), move |(ready, before, pages)| {
+    let (first, so_far) = export_page(&site, &caller, query.clone(), SoFar::default()).await?;
+    let pages = stream::try_unfold((Some(first), so_far), move |(ready, so_far)| {
         let (site, caller, query) = (site.clone(), caller.clone(), query.clone());
         async move {
             if let Some(text) = ready {
-                return Ok(Some((text, (None, before, pages))));
+                return Ok(Some((text, (None, so_far))));
             }
-            if before.is_none() || pages * PAGE_LIMIT >= EXPORT {
+            if so_far.before.is_none() {
                 return Ok::<_, std::io::Error>(None);
             }
             // After an error the connection ends before its time: the client knows.
-            let page = export_page(&site, &caller, &query, before).await;
-            let (text, before) = page.map_err(|error| std::io::Error::other(error.0.message))?;
-            Ok(Some((text, (None, before, pages + 1))))
+            let page = export_page(&site, &caller, query, so_far).await;
+            let (text, so_far) = page.map_err(|error| std::io::Error::other(error.0.message))?;
+            Ok(Some((text, (None, so_far))))
         }
     });
     let body = Body::from_stream(pages);
@@ -199,15 +198,31 @@ async fn export(
     Ok(response)
 }
 
+/// How far an export is.
+#[derive(Clone, Copy, Default)]
+struct SoFar {
+    records: usize,
+    /// Where it goes on, if there may be more.
+    before: Option<u64>,
+}
+
 async fn export_page(
     site: &Site,
     caller: &Caller,
-    query: &[(String, String)],
-    before: Option<u64>,
-) -> Result<(Bytes, Option<u64>), ApiError> {
-    let mut query = query.to_vec();
+    mut query: Vec<(String, String)>,
+    SoFar { records, before }: SoFar,
+) -> Result<(Bytes, SoFar), ApiError> {
+    // Where no more may be written, one is still looked for: without it nothing is missing.
+    let limit = (EXPORT - records).clamp(1, PAGE_LIMIT);
+    query.push(("limit".to_owned(), limit.to_string()));
     query.extend(before.map(|before| ("before".to_owned(), before.to_string())));
     let page: Page = site.ask(Request::Traffic { query }, caller.peer()).await?;
+    // Of a page that looked at its share there may be few or none.
+    let records = records + page.records.len();
+    if records > EXPORT {
+        let more = format!("more than {EXPORT} records: narrow the search, by times for example");
+        return Err(ApiError::bad_request(more));
+    }
     let write = |records: &[Stored]| -> std::io::Result<Vec<u8>> {
         let mut text = Vec::new();
         let mut csv =
@@ -219,7 +234,7 @@ async fn export_page(
         Ok(text)
     };
     let text = write(&page.records).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ok((text.into(), page.next))
+    Ok((text.into(), SoFar { records, before: page.next }))
 }
 
 async fn summary(
@@ -379,4 +394,118 @@ async fn resume(
 
 async fn reload(State(site): State<Arc<Site>>, Extension(caller): Extension<Caller>) -> Answer {
     ask(&site, &caller, Request::Reload).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::config::web::{Rights, Web};
+    use crate::control::server::{Desk, Incoming};
+    use crate::record::{Record, Status};
+    use crate::store::{Options, SqliteStore};
+
+    /// What a search meets: so many records that match, of which each page finds some,
+    /// and pages without any behind them.
+    #[derive(Clone, Copy)]
+    struct Found {
+        records: u64,
+        of_a_page: u64,
+        empty_pages: u64,
+    }
+
+    impl Found {
+        /// The page as a store gives it: cursors fall, and the last page has none.
+        fn page(self, query: &[(String, String)]) -> Page {
+            let number = |name: &str| {
+                let part = query.iter().find(|(known, _)| known == name)?;
+                part.1.parse::<u64>().ok()
+            };
+            let limit = number("limit").unwrap();
+            let end = number("before").unwrap_or(self.records + self.empty_pages + 1);
+            if end <= self.empty_pages + 1 {
+                let next = end - 1;
+                return Page {
+                    records: Vec::new(),
+                    next: (next > 1).then_some(next),
+                    partial: true,
+                };
+            }
+            let count = limit.min(self.of_a_page).min(end - 1 - self.empty_pages);
+            let ip = IpAddr::from([192, 0, 2, 1]);
+            let record = |id| Stored {
+                id,
+                record: Record::new(
+                    1_795_000_000_000,
+                    ip,
+                    Status::Delivered,
+                    "backend",
+                    "accepted",
+                ),
+            };
+            let records: Vec<_> = (end - count..end).rev().map(record).collect();
+            let next = end - count;
+            Page { records, next: (next > 1).then_some(next), partial: count < limit }
+        }
+    }
+
+    /// The lines of an export below its heading, and why it ended before its time.
+    async fn exported(found: Found) -> (usize, Option<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::start(Options::new(folder.path().to_owned())));
+        let (requests, mut asked) = mpsc::channel::<Incoming>(1);
+        tokio::spawn(async move {
+            while let Some(incoming) = asked.recv().await {
+                let Request::Traffic { query } = &incoming.request else { continue };
+                let page = found.page(query);
+                incoming.answer(Ok(page));
+            }
+        });
+        let desk = Desk { requests, audit: Arc::new(|_| {}) };
+        let (listen, tokens) = (Vec::new(), Vec::new());
+        let web = Web { listen, certificate: None, loopback: Rights::Read, tokens };
+        let site = State(Arc::new(Site { desk, store, web }));
+        let (who, address) = ("this host".to_owned(), IpAddr::from([127, 0, 0, 1]));
+        let caller = Caller { who, address, rights: Rights::Read, has_token: false };
+        let response = export(site, Extension(caller), RawQuery(None)).await.unwrap();
+        let mut body = response.into_body().into_data_stream();
+        let mut lines = 0;
+        while let Some(part) = body.next().await {
+            match part {
+                Ok(text) => lines += text.iter().filter(|byte| **byte == b'\n').count(),
+                Err(error) => return (lines - 1, Some(error.to_string())),
+            }
+        }
+        (lines - 1, None)
+    }
+
+    #[tokio::test]
+    async fn an_export_is_all_of_a_search_or_fails() {
+        let page = PAGE_LIMIT as u64;
+        let most = EXPORT as u64;
+        for (records, of_a_page, empty_pages) in [
+            (0, page, 0),
+            (1, page, 0),
+            (2_500, page, 0),
+            // Rare ones: most pages find none, and there are more pages than full ones may be.
+            (250, 1, 0),
+            (250, 1, 250),
+            (0, 1, 250),
+            (most, page, 0),
+            (most, page - 1, 0),
+            // After the last that it may have, there was more to look at, and none in it.
+            (most, page, 3),
+        ] {
+            let found = Found { records, of_a_page, empty_pages };
+            let lines = usize::try_from(records).unwrap();
+            assert_eq!(exported(found).await, (lines, None), "{records} by {of_a_page}");
+        }
+        for (records, of_a_page) in [(most + 1, page), (most + 1, page - 1), (2 * most, page)] {
+            let (lines, error) = exported(Found { records, of_a_page, empty_pages: 0 }).await;
+            assert_eq!(lines, EXPORT, "{records} by {of_a_page}");
+            assert!(error.is_some_and(|error| error.starts_with("more than 100000 records")));
+        }
+    }
 }

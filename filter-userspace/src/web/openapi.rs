@@ -80,7 +80,12 @@ const NONE: &[(&str, Schema, bool, &str)] = &[];
 const ENDPOINTS: [Endpoint; 18] = [
     of("get", "/status", "The state of everything", NONE),
     of("get", "/traffic", "The newest records of a search, a page at a time", SEARCH),
-    of("get", "/traffic.csv", "The records of a search as CSV, at most 100,000", EXPORT),
+    of(
+        "get",
+        "/traffic.csv",
+        "The records of a search as CSV; with more than 100,000 it ends before its time",
+        EXPORT,
+    ),
     of(
         "get",
         "/summary",
