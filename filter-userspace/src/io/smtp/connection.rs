@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -289,7 +289,7 @@ impl Connection {
             return unheard > 0;
         };
         let out = self.session.to_client();
-        match write(client, out.bytes(), &mut self.unflushed, cx) {
+        match client.poll_send(out.bytes(), &mut self.unflushed, cx) {
             Poll::Ready(Ok(count)) => {
                 out.sent(count);
                 self.session.client_took(now());
@@ -311,7 +311,7 @@ impl Connection {
         let (Some(backend), Some(out)) = (&mut self.backend, self.session.to_backend()) else {
             return false;
         };
-        match write(backend, out.bytes(), &mut self.backend_unflushed, cx) {
+        match backend.poll_send(out.bytes(), &mut self.backend_unflushed, cx) {
             Poll::Ready(Ok(count)) => {
                 out.sent(count);
                 self.session.backend_took(now());
@@ -332,7 +332,7 @@ impl Connection {
         if self.backend_unflushed {
             // A reply may be one to what TLS still holds only if it holds nothing more. An
             // error is seen where it is written to.
-            _ = write(backend, &[], &mut self.backend_unflushed, cx);
+            _ = backend.poll_send(&[], &mut self.backend_unflushed, cx);
         }
         self.session.backend_holds_back(self.backend_unflushed);
         let mut space = [MaybeUninit::uninit(); 4096];
@@ -423,29 +423,4 @@ impl Connection {
         };
         _ = timeout(LINGER, drain).await;
     }
-}
-
-/// Writes what there is, and sees that TLS holds nothing back.
-fn write(
-    stream: &mut Stream,
-    bytes: &[u8],
-    unflushed: &mut bool,
-    cx: &mut Context<'_>,
-) -> Poll<std::io::Result<usize>> {
-    if !bytes.is_empty() {
-        let written = Pin::new(&mut *stream).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(0)) = written {
-            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-        }
-        *unflushed |= written.is_ready() && matches!(stream, Stream::Tls(_));
-        return written;
-    }
-    if *unflushed {
-        *unflushed = match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Ok(())) => false,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => true,
-        };
-    }
-    Poll::Pending
 }

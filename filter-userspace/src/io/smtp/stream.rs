@@ -30,6 +30,32 @@ impl Stream {
             _ = stream.try_write(bytes);
         }
     }
+
+    /// Writes what there is, and sees that TLS holds nothing back; `unflushed` says
+    /// whether it does.
+    pub(super) fn poll_send(
+        &mut self,
+        bytes: &[u8],
+        unflushed: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !bytes.is_empty() {
+            let written = Pin::new(&mut *self).poll_write(cx, bytes);
+            if let Poll::Ready(Ok(0)) = written {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *unflushed |= written.is_ready() && matches!(self, Self::Tls(_));
+            return written;
+        }
+        if *unflushed {
+            *unflushed = match Pin::new(self).poll_flush(cx) {
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => true,
+            };
+        }
+        Poll::Pending
+    }
 }
 
 impl AsyncRead for Stream {
