@@ -85,7 +85,10 @@ impl<'a> Walk<'a> {
                 Err(Halt::Temporary(format!("{query}: no time is left to ask")))
             }
             None => {
-                self.missing.push(query);
+                // One host may stand in several records.
+                if !self.missing.contains(&query) {
+                    self.missing.push(query);
+                }
                 Err(Halt::Missing)
             }
         }
