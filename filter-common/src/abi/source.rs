@@ -44,7 +44,8 @@ impl SourceKey {
 pub struct TemporaryBlock {
     /// When it lapses: nanoseconds of CLOCK_BOOTTIME.
     pub expires_ns: u64,
-    /// When it was made, in the same clock.
+    /// When it was made, in the same clock: a number that wraps where that was before
+    /// this boot, so that their difference is how long it lasts.
     pub created_ns: u64,
     /// Why: a [`TemporaryReason`] code.
     pub reason: u32,

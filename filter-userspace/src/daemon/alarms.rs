@@ -33,8 +33,8 @@ impl Daemon {
         {
             alarms.push(format!("an address was not blocked: {why}"));
         }
-        if let Some(why) = self.entries_unsaved.as_ref().filter(|why| !why.is_empty()) {
-            alarms.push(format!("runtime entries that have lapsed are still on the disk: {why}"));
+        if let Some(why) = self.unlapsed.as_ref().filter(|why| !why.is_empty()) {
+            alarms.push(format!("runtime entries have lapsed and cannot be removed: {why}"));
         }
         let approved = &self.config.approved_spf;
         let smtp = self.config.smtp.as_ref();

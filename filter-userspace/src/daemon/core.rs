@@ -43,7 +43,7 @@ pub(super) enum Message {
     Events(Vec<Event>),
     /// SMTP asks for a temporary block.
     Block(Block),
-    /// What was asked for lists that others keep, and what failed of it.
+    /// A look at where lists come from, and what failed of it.
     Asked(Origin, Option<String>),
     /// A second has passed.
     Tick,
@@ -83,8 +83,9 @@ pub(super) struct Daemon {
     pub(super) asynchronous: Handle,
     /// Places for those that look into the record.
     pub(super) looks: Arc<Semaphore>,
-    /// Why entries whose time is over are still in the file.
-    pub(super) entries_unsaved: Option<String>,
+    /// Why entries whose time is over are still in force, or in the file; empty where
+    /// they are yet to be taken out of it.
+    pub(super) unlapsed: Option<String>,
     /// Whether blocks came or went since they were last saved.
     pub(super) temporary_changed: bool,
     /// When they were last saved, and how long that took.
@@ -100,11 +101,11 @@ pub(super) struct Daemon {
     watched: mpsc::UnboundedSender<Seen>,
     approvals: watch::Sender<approvals::Wanted>,
     directories: watch::Sender<directories::Wanted>,
-    /// Whose lists cannot be had, and why.
+    /// Where no lists come from now, and why.
     pub(super) failing: BTreeMap<Origin, String>,
 }
 
-/// Where lists come from beside the operator's hands.
+/// Where lists come from: what is asked or watched for them, and may fail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// The SPF record of an approved domain.
@@ -184,7 +185,7 @@ impl Daemon {
             collected: Instant::now(),
             asynchronous: Handle::current(),
             looks: Arc::new(Semaphore::new(LOOKS)),
-            entries_unsaved: None,
+            unlapsed: None,
             temporary_changed: false,
             temporary_saved: (Instant::now(), Duration::ZERO),
             suspended_saved: String::new(),

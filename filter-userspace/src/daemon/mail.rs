@@ -219,11 +219,14 @@ fn of_its_domains(
     import
 }
 
-/// Where the last answer of a directory is kept.
+/// Where the last answer of a directory is kept: no two names share a file.
 #[must_use]
 pub fn directory_file(state: &Path, name: &str) -> std::path::PathBuf {
-    let safe = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-    state.join(format!("ldap-{}.txt", name.chars().map(safe).collect::<String>()))
+    let safe = |byte: u8| match byte {
+        b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
+        _ => format!("_{byte:02x}"),
+    };
+    state.join(format!("ldap-{}.txt", name.bytes().map(safe).collect::<String>()))
 }
 
 fn import(path: &Path, config: &Config, max_entries: usize) -> Result<Import, String> {
@@ -353,6 +356,15 @@ mod tests {
     use crate::config;
     use crate::policy::recipients::Found;
     use crate::smtp::address::Mailbox;
+
+    #[test]
+    fn no_two_directories_share_a_file() {
+        let names = ["a-b", "a_b", "a b", "a/b", "../a", "ab", "ä", "a_2fb", "A-b"];
+        let file = |name: &&str| directory_file(Path::new("/s"), name);
+        let files: std::collections::BTreeSet<_> = names.iter().map(file).collect();
+        assert_eq!(files.len(), names.len());
+        assert!(files.iter().all(|file| file.parent() == Some(Path::new("/s"))));
+    }
 
     #[test]
     fn a_source_speaks_for_the_domains_that_name_it() {

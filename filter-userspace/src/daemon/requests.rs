@@ -205,7 +205,7 @@ impl Daemon {
             }
             return Err(refused(&error));
         }
-        self.entries_unsaved = None;
+        self.unlapsed = None;
         Ok(result)
     }
 
@@ -216,17 +216,17 @@ impl Daemon {
             let mut entries = self.entries.clone();
             let expired = entries.expire(now);
             if let Err(error) = self.install_entries(entries) {
-                tracing::error!("expiry of runtime entries: {error:#}");
+                self.unlapsed = Some(format!("{error:#}"));
                 return;
             }
             for entry in expired {
                 tracing::info!(prefix = %entry.prefix, "a runtime entry has expired");
             }
-            self.entries_unsaved = Some(String::new());
+            self.unlapsed = Some(String::new());
         }
-        if self.entries_unsaved.is_some() {
+        if self.unlapsed.is_some() {
             let saved = runtime_file::save(&self.config.state.folder, &self.entries);
-            self.entries_unsaved = saved.err().map(|error| error.to_string());
+            self.unlapsed = saved.err().map(|error| error.to_string());
         }
     }
 
