@@ -38,7 +38,12 @@ const VERBS: &[Verb] = &[
         "set up, build, and run mxdp on loopback with config/trial.toml (root)",
         run::verb,
     ),
-    ("test", "[FILTER]", "set up, then every check and test there is (root)", test::verb),
+    (
+        "test",
+        "[FILTER]",
+        "set up, then every check and test there is, or one file of tests/tests alone (root)",
+        test::verb,
+    ),
     (
         "fuzz",
         "[TARGET] [--seconds N]",

@@ -26,7 +26,8 @@ const STAGES: &[Stage] = &[
 const HOST_CRATES: [&str; 4] = ["--locked", "--workspace", "--exclude", "filter-ebpf"];
 
 /// `cargo xtask test [FILTER]`: the stages, and the tests whose names have
-/// FILTER in them.
+/// FILTER in them. Where FILTER names a file or folder of `tests/tests`, its tests run
+/// alone, without the other stages.
 pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     ensure!(arguments.len() <= 1, "test takes one filter at most");
     // A missing privilege is a failure and never a skip.
@@ -37,15 +38,25 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let start = Instant::now();
     setup::ensure_toolchain(workspace)?;
     setup::ensure_peers(workspace)?;
+    if let [name] = arguments
+        && is_target(workspace, name)
+    {
+        timed("build", || build(workspace))?;
+        let tally = timed("tests", || tests(workspace, &Selection::Target(name)))?;
+        ensure!(tally.passed + tally.failed > 0, "no test was run");
+        println!("{}", tally.line());
+        return Ok(());
+    }
     for (name, stage) in STAGES {
         timed(name, || stage(workspace))?;
     }
-    let filter = arguments.first();
-    let mut tally = timed("tests", || tests(workspace, filter, None))?;
+    let filter = arguments.first().map(String::as_str);
+    let mut tally = timed("tests", || tests(workspace, &Selection::All(filter)))?;
     ensure!(tally.passed + tally.failed > 0, "no test was run");
     for engine in ["trie", "ranges"] {
         let name = format!("tests of the packet filter, {engine}");
-        let of_engine = timed(&name, || tests(workspace, filter, Some(engine)))?;
+        let of_engine =
+            timed(&name, || tests(workspace, &Selection::PacketFilter { engine, filter }))?;
         tally.add_all(&of_engine);
     }
     if filter.is_none() {
@@ -92,16 +103,42 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 /// What is run again with either engine forced.
 const PACKET_FILTER: [&str; 4] = ["vectors", "traffic", "generations", "life"];
 
-/// All tests, or those of the packet filter by one engine.
-fn tests(workspace: &Workspace, filter: Option<&String>, engine: Option<&str>) -> Result<Tally> {
+/// Which tests to run.
+enum Selection<'a> {
+    /// All whose names contain the filter.
+    All(Option<&'a str>),
+    /// Those of the packet filter, with one engine forced.
+    PacketFilter { engine: &'a str, filter: Option<&'a str> },
+    /// Those of one file or folder of `tests/tests`.
+    Target(&'a str),
+}
+
+/// Whether a file or folder of `tests/tests` has this name.
+fn is_target(workspace: &Workspace, name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let folder = workspace.root.join("tests/tests");
+    is_plain
+        && (folder.join(format!("{name}.rs")).is_file()
+            || folder.join(name).join("main.rs").is_file())
+}
+
+fn tests(workspace: &Workspace, selection: &Selection<'_>) -> Result<Tally> {
     let mut cargo = workspace.cargo(["test"]);
-    match engine {
-        None => _ = cargo.args(HOST_CRATES),
-        Some(engine) => {
+    let filter = match *selection {
+        Selection::All(filter) => {
+            cargo.args(HOST_CRATES);
+            filter
+        }
+        Selection::PacketFilter { engine, filter } => {
             cargo.args(["--locked", "--package", "mxdp-tests"]).env("MXDP_TEST_ENGINE", engine);
             cargo.args(PACKET_FILTER.iter().flat_map(|name| ["--test", name]));
+            filter
         }
-    }
+        Selection::Target(name) => {
+            cargo.args(["--locked", "--package", "mxdp-tests", "--test", name]);
+            None
+        }
+    };
     cargo
         .arg("--no-fail-fast")
         .args(filter)

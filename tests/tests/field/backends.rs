@@ -1,0 +1,1 @@
+//! Mail servers behind the proxy, and what their replies mean.

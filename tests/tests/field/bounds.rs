@@ -1,0 +1,1 @@
+//! What strangers can make grow, and ordinary senders who must not be counted as hostile.

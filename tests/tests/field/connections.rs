@@ -1,0 +1,1 @@
+//! Connections, balancers, and frames that carry a SYN in something else.

@@ -1,0 +1,1 @@
+//! List files, feeds and country data.

@@ -1,0 +1,1 @@
+//! Name servers, DNS lists and SPF.

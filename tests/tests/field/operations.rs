@@ -1,0 +1,1 @@
+//! What accumulates, and what an operator does in an emergency.

@@ -1,0 +1,1 @@
+//! TLS on either side: certificates, keys, handshakes that fail.
