@@ -185,6 +185,14 @@ const ETHER_IPV4: u16 = 0x0800;
 const ETHER_IPV6: u16 = 0x86dd;
 const ETHER_8021Q: u16 = 0x8100;
 const ETHER_8021AD: u16 = 0x88a8;
+const ETHER_PPPOE_SESSION: u16 = 0x8864;
+
+/// PPP's numbers of IPv4 and IPv6 (RFC 1332, section 2; RFC 5072, section 2).
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+
+const PROTOCOL_IPV4: u8 = 4;
+const PROTOCOL_IPV6: u8 = 41;
 
 const PROTOCOL_TCP: u8 = 6;
 
@@ -194,11 +202,16 @@ const EXTENSION_FRAGMENT: u8 = 44;
 const EXTENSION_AUTHENTICATION: u8 = 51;
 const EXTENSION_DESTINATION: u8 = 60;
 
+/// Routing headers behind which Linux unpacks a packet: RPL source routes (RFC 6554) and
+/// segment routing (RFC 8754).
+const ROUTING_RPL: u8 = 3;
+const ROUTING_SEGMENTS: u8 = 4;
+
 const FLAG_SYN: u8 = 0x02;
 const FLAG_RST: u8 = 0x04;
 const FLAG_ACK: u8 = 0x10;
 
-/// The EtherType below the VLAN tags and where its header starts.
+/// The EtherType below the VLAN tags and a PPPoE session, and where its header starts.
 #[inline(always)]
 fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
     let mut ether_type = u16::from_be_bytes(frame.read::<2>(12)?);
@@ -210,7 +223,26 @@ fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
         ether_type = u16::from_be_bytes(frame.read::<2>(offset + 2)?);
         offset += 4;
     }
+    if ether_type == ETHER_PPPOE_SESSION {
+        return in_pppoe(frame, offset);
+    }
     Some((ether_type, offset))
+}
+
+/// What a PPPoE session carries (RFC 2516, section 4): six octets, then PPP's protocol
+/// number. That may be one octet where it is odd (RFC 1661, section 6.5), which Linux takes
+/// whether it was agreed upon or not.
+#[inline(always)]
+fn in_pppoe<F: Frame + ?Sized>(frame: &F, offset: u32) -> Option<(u16, u32)> {
+    let [high, low] = frame.read_rare::<2>(offset + 6)?;
+    let is_short = high & 1 == 1;
+    let protocol = if is_short { high as u16 } else { u16::from_be_bytes([high, low]) };
+    let ether_type = match protocol {
+        PPP_IPV4 => ETHER_IPV4,
+        PPP_IPV6 => ETHER_IPV6,
+        _ => return None,
+    };
+    Some((ether_type, offset + if is_short { 7 } else { 8 }))
 }
 
 /// RFC 791, section 3.1.
@@ -316,6 +348,7 @@ impl Transport {
         frame: &F,
         mut next: u8,
     ) -> Result<(), Reason> {
+        let mut unpacks = false;
         for _ in 0..EXTENSION_HEADERS {
             if !is_extension(next) {
                 break;
@@ -326,6 +359,9 @@ impl Transport {
             if self.offset + 8 > self.end {
                 return Err(self.truncated());
             }
+            let [routing, _] = offset;
+            unpacks =
+                next == EXTENSION_ROUTING && matches!(routing, ROUTING_RPL | ROUTING_SEGMENTS);
             self.offset += match next {
                 EXTENSION_FRAGMENT => {
                     let fragment = u16::from_be_bytes(offset);
@@ -343,6 +379,8 @@ impl Transport {
         }
         match next {
             PROTOCOL_TCP => Ok(()),
+            // Whoever sends it says who the inner source is; no list was asked about that.
+            PROTOCOL_IPV4 | PROTOCOL_IPV6 if unpacks => Err(Reason::SegmentRouting),
             _ if is_extension(next) => Err(Reason::ExtensionChain),
             _ => Err(Reason::NotTcp),
         }

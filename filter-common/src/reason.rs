@@ -54,7 +54,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Neither IPv4 nor IPv6 below at most two VLAN tags.
+    /// Neither IPv4 nor IPv6 below at most two VLAN tags and a PPPoE session.
     NotIp = 0, "not_ip", Pass;
     /// IP, but not TCP.
     NotTcp = 1, "not_tcp", Pass;
@@ -107,6 +107,9 @@ reasons! {
     /// More VLAN tags than are looked through; Linux strips any number of
     /// priority tags.
     VlanChain = 24, "vlan_chain", Drop;
+    /// A packet inside a segment routing header (RFC 8754, RFC 6554), which Linux unpacks by
+    /// itself where `seg6_enabled` or `rpl_seg_enabled` is set.
+    SegmentRouting = 25, "segment_routing", Drop;
 }
 
 impl Reason {

@@ -22,6 +22,9 @@ static EVENTS: RingBuf<Event, { 512 * 1024 }> = RingBuf::new();
     reason = "by value the event would lie twice on a stack of 512 bytes"
 )]
 pub(crate) fn report(ctx: &XdpContext, limit: u32, reason: Reason, syn: &Syn) {
+    if limit == 0 {
+        return;
+    }
     let Some(sampler) = SAMPLER.get_ptr_mut(0) else {
         return;
     };
@@ -30,14 +33,26 @@ pub(crate) fn report(ctx: &XdpContext, limit: u32, reason: Reason, syn: &Syn) {
     let sampler = unsafe { &mut *sampler };
     // SAFETY: the helper has no preconditions (kernel 5.11).
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let Some(weight) = sampler.sample(now, limit) else {
+    let unattributed = sampler.turn(now);
+    let weight = sampler.sample(limit);
+    if unattributed == 0 && weight.is_none() {
         return;
-    };
+    }
     // SAFETY: the helper has no preconditions (kernel 5.8).
     let time = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: the kernel gave the context, whose field is 32 bits wide.
     let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
-    let event = Event::new(time, weight, ifindex, reason, syn);
+    let mut event = Event::new(time, 0, ifindex, reason, syn);
+    if unattributed > 0 {
+        event.unattribute(unattributed);
+        if EVENTS.output(&event, 0).is_err() {
+            sampler.lost += u64::from(unattributed);
+        }
+    }
+    let Some(weight) = weight else {
+        return;
+    };
+    event.attribute(weight);
     if EVENTS.output(&event, 0).is_err() {
         sampler.lost += u64::from(weight);
     }

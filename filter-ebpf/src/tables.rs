@@ -3,7 +3,7 @@
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use filter_common::abi::{
     COUNTERS as COUNTER_COUNT, INNER_MAP, Selector, Settings, SourceKey, SynRate, TemporaryBlock,
@@ -109,8 +109,9 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
 
     #[inline(always)]
     fn exceeds(&self, source: &SourceKey, rate: SynRate) -> bool {
-        // SAFETY: the helper has no preconditions (kernel 5.11).
-        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        // The coarse clock stands for some milliseconds: what comes within them would be
+        // one burst. SAFETY: the helper has no preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
         let known = SYN_RATE.get_ptr_mut(source);
         // SAFETY: an element lives as long as this run. Two CPUs may read the same
         // due time and admit one SYN each: the limit protects, it does not account.

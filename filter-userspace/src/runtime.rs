@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::control::protocol::{Failure, FailureKind, RuntimeEntry, RuntimeList};
-use crate::lists::normalise;
+use crate::lists::{is_too_short, normalise};
 use crate::text;
 
 /// The most entries of both lists together. What is longer belongs in a file.
@@ -47,7 +47,7 @@ pub struct Addition {
     pub note: Option<String>,
     /// Seconds from now until it lapses, 1 to [`LONGEST_S`]; none is for good.
     pub expires_in_s: Option<u64>,
-    /// Permits to block 0.0.0.0/0 or ::/0.
+    /// Permits a block of a prefix shorter than /8 (IPv6 /16), or of a protected network.
     pub force: bool,
 }
 
@@ -72,9 +72,11 @@ pub enum RuntimeError {
     /// The entry would have lapsed at once, or never.
     #[error("an entry may stand for 1 second to {days} days, not {0} seconds", days = LONGEST_S / 86_400)]
     Expiry(u64),
-    /// A block of every address.
-    #[error("blocking {0} would block every sender; use --force if that is meant")]
-    DefaultRoute(IpNet),
+    /// A block of so much that it must be forced.
+    #[error(
+        "{0} is a block of more than a /8 of IPv4 or a /16 of IPv6; use --force if that is meant"
+    )]
+    TooShort(IpNet),
     /// The lists are full.
     #[error(
         "there are already {ENTRY_LIMIT} runtime entries; remove some, or keep them in a list file"
@@ -122,8 +124,8 @@ impl RuntimeEntries {
     pub fn add(&mut self, addition: Addition, now: u64) -> Result<Added, RuntimeError> {
         let Addition { list, prefix, note, expires_in_s, force } = addition;
         let prefix = normalise(prefix);
-        if list == RuntimeList::Blocked && prefix.prefix_len() == 0 && !force {
-            return Err(RuntimeError::DefaultRoute(prefix));
+        if list == RuntimeList::Blocked && is_too_short(prefix) && !force {
+            return Err(RuntimeError::TooShort(prefix));
         }
         let note = note.filter(|note| !note.is_empty());
         note.as_deref().map_or(Ok(()), check_note)?;
@@ -186,6 +188,14 @@ impl RuntimeEntries {
             .extract_if(.., |_, entry| entry.expires_at.is_some_and(|at| at <= now))
             .map(|(_, entry)| entry)
             .collect()
+    }
+
+    /// Puts the times of all entries forward by some seconds, or back.
+    pub fn put_forward(&mut self, seconds: i64) {
+        for entry in self.by_prefix.values_mut().filter(|_| seconds != 0) {
+            entry.added_at = entry.added_at.saturating_add_signed(seconds);
+            entry.expires_at = entry.expires_at.map(|at| at.saturating_add_signed(seconds));
+        }
     }
 
     /// When the next entry lapses, in seconds of the Unix epoch.
@@ -373,10 +383,10 @@ mod tests {
     }
 
     #[test]
-    fn blocking_every_sender_needs_force() {
-        for all in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
+    fn blocking_very_much_needs_force() {
+        for all in ["0.0.0.0/0", "::/0", "::ffff:0:0/96", "64.0.0.0/7", "2000::/15"] {
             let mut entries = RuntimeEntries::default();
-            assert!(matches!(entries.add(block(all), 0), Err(RuntimeError::DefaultRoute(_))));
+            assert!(matches!(entries.add(block(all), 0), Err(RuntimeError::TooShort(_))));
             assert!(entries.is_empty());
             entries.add(Addition { list: RuntimeList::Approved, ..block(all) }, 0).unwrap();
             entries.add(Addition { force: true, ..block(all) }, 0).unwrap();

@@ -135,7 +135,7 @@ fn status() -> Status {
         },
         failed_reload: None,
         counters: Vec::new(),
-        events: EventStatus { read: 0, lost: 0 },
+        events: EventStatus { unattributed: 0, read: 0, lost: 0 },
         temporary: TemporaryStatus { held: 0, capacity: 1 },
         top_sources: Vec::new(),
         smtp: None,

@@ -10,6 +10,8 @@ pub const IPV6: u16 = 0x86dd;
 pub const DOT1Q: u16 = 0x8100;
 /// EtherType of an 802.1ad tag.
 pub const DOT1AD: u16 = 0x88a8;
+/// EtherType of a PPPoE session.
+pub const PPPOE: u16 = 0x8864;
 
 /// IP protocol numbers and IPv6 extension headers.
 pub const TCP: u8 = 6;
@@ -53,6 +55,22 @@ pub fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn vlan(id: u16, ether_type: u16, payload: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes(), &ether_type.to_be_bytes(), payload].concat()
+}
+
+/// A PPPoE session's six octets and PPP's protocol number before `payload`: goes behind an
+/// EtherType of [`PPPOE`].
+#[must_use]
+pub fn pppoe(protocol: &[u8], payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(protocol.len() + payload.len()).expect("a session's length");
+    [&[0x11, 0, 0, 1], &length.to_be_bytes()[..], protocol, payload].concat()
+}
+
+/// A routing header of a kind and segments left, of 8 times (1 + `units`) bytes.
+#[must_use]
+pub fn routing(next: u8, kind: u8, left: u8, units: u8, payload: &[u8]) -> Vec<u8> {
+    let mut header = extension(next, units, payload);
+    header[2..4].copy_from_slice(&[kind, left]);
+    header
 }
 
 /// An IPv4 packet's fields that tests vary.

@@ -190,7 +190,7 @@ fn operate(host: &Host, step: u32) {
     let _: Reloaded = client::call(&socket, &Request::Reload).expect("reloaded");
     let blocked: Vec<_> = (0..MINUTE.blocks).map(|n| source(3, step, n, MINUTE.blocks)).collect();
     for &address in &blocked {
-        let request = Request::TemporaryAdd { address, seconds: 20 };
+        let request = Request::TemporaryAdd { address, seconds: 20, force: true };
         let _: TemporaryEntry = client::call(&socket, &request).expect("blocked");
     }
     host.namespace.run(|| {

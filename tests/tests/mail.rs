@@ -251,7 +251,7 @@ fn explain_says_what_sessions_do() {
     let daemon = host.start();
     let config = host.home.path("mxdp.toml");
     let config = config.to_str().expect("a path in UTF-8");
-    let blocked = host.home.run(&["temp", "add", "192.0.2.7", "--for", "1h"]);
+    let blocked = host.home.run(&["temp", "add", "192.0.2.7", "--for", "1h", "--force"]);
     assert!(blocked.status.success(), "{}", said(&blocked));
 
     let senders = ["a@b.example", "x@spam.example", "good@spam.example", "c@bank.example", ""];

@@ -51,10 +51,18 @@ const BLOCKED: &str = "192.0.2.2";
 const BLOCKED_V6: &str = "2001:db8::2";
 
 fn vectors() -> Vec<Vector> {
-    [plain(), classes(), ipv4_headers(), ipv4_fragments(), tags(), ipv6_headers(), ipv6_fragments()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        plain(),
+        classes(),
+        ipv4_headers(),
+        ipv4_fragments(),
+        tags(),
+        sessions(),
+        ipv6_headers(),
+        ipv6_fragments(),
+        segments(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn plain() -> Vec<Vector> {
@@ -230,6 +238,70 @@ fn tags() -> Vec<Vector> {
             reasons: vec![(0, Reason::NotIp)],
         },
     ]
+}
+
+/// PPPoE sessions, whose PPP device carries no Ethernet header.
+fn sessions() -> Vec<Vector> {
+    let v4 = V4::from(BLOCKED).packet(&tcp(25, SYN));
+    let v6 = v6(BLOCKED_V6, TCP, &tcp(25, SYN));
+    let session = |protocol: &[u8], packet: &[u8]| ethernet(PPPOE, &pppoe(protocol, packet));
+    let tagged =
+        |protocol: &[u8], packet: &[u8]| ethernet(DOT1Q, &vlan(7, PPPOE, &pppoe(protocol, packet)));
+    let twice = ethernet(DOT1AD, &vlan(1, DOT1Q, &vlan(2, PPPOE, &pppoe(&[0, 0x57], &v6))));
+    let other = ethernet(0x8863, &pppoe(&[0, 0x21], &v4));
+    let not_ip = |name, frame| Vector { name, frame, reasons: vec![(0, Reason::NotIp)] };
+    let blocked_v4 = [(40, Reason::BlockedIp)];
+    let blocked_v6 = [(60, Reason::BlockedIp)];
+    vec![
+        vector_at(22, "PPPoE", session(&[0, 0x21], &v4), &blocked_v4),
+        vector_at(22, "PPPoE, IPv6", session(&[0, 0x57], &v6), &blocked_v6),
+        // The number in one octet: only the octet behind it tells.
+        in_short("PPPoE, short number", session(&[0x21], &v4), &blocked_v4),
+        in_short("PPPoE, short number, IPv6", session(&[0x57], &v6), &blocked_v6),
+        vector_at(26, "PPPoE in a VLAN", tagged(&[0, 0x21], &v4), &blocked_v4),
+        vector_at(26, "PPPoE in a VLAN, IPv6", tagged(&[0, 0x57], &v6), &blocked_v6),
+        vector_at(30, "PPPoE in QinQ, IPv6", twice, &blocked_v6),
+        not_ip("PPPoE, LCP", session(&[0xc0, 0x21], &v4)),
+        not_ip("PPPoE, compressed data", session(&[0, 0xfd], &v4)),
+        not_ip("PPPoE discovery", other),
+        not_ip("PPPoE in three tags is none", ethernet(0x9100, &vlan(1, PPPOE, &v4))),
+    ]
+}
+
+/// A PPPoE frame whose protocol number has one octet: its IP header is at 21, and is seen
+/// to be there with its first octet.
+fn in_short(name: &'static str, frame: Vec<u8>, steps: &[(usize, Reason)]) -> Vector {
+    let mut reasons = vec![(0, Reason::NotIp), (22, Reason::Malformed)];
+    reasons.extend(steps.iter().map(|(from, reason)| (21 + from, *reason)));
+    Vector { name, frame, reasons }
+}
+
+/// Packets inside segment routing headers, which Linux unpacks by itself.
+fn segments() -> Vec<Vector> {
+    let inner_v4 = V4::from(BLOCKED).packet(&tcp(25, SYN));
+    let inner_v6 = v6(BLOCKED_V6, TCP, &tcp(25, SYN));
+    let outer = |first, payload: &[u8]| v6_frame("2001:db8::9", first, payload);
+    let segment_routing = [(44, Reason::SegmentRouting)];
+    let mut vectors = Vec::new();
+    for (kind, left) in [(4, 0), (4, 1), (3, 0)] {
+        for (next, inner) in [(4, &inner_v4), (41, &inner_v6)] {
+            let routed = |units| outer(ROUTING, &routing(next, kind, left, units, inner));
+            vectors.push(vector("segment routing", routed(2), &segment_routing));
+            vectors.push(vector("segment routing, no segment", routed(0), &segment_routing));
+        }
+    }
+    let routed = routing(41, 4, 0, 2, &inner_v6);
+    let behind = outer(DESTINATION, &extension(ROUTING, 0, &routed));
+    vectors.push(vector("segment routing behind options", behind, &[(52, Reason::SegmentRouting)]));
+    // What Linux does not unpack, and what the header itself carries.
+    let to_itself = v6_frame(BLOCKED_V6, ROUTING, &routing(TCP, 4, 0, 2, &tcp(25, SYN)));
+    vectors.push(vector("segment routing before TCP", to_itself, &[(84, Reason::BlockedIp)]));
+    let mobile = outer(ROUTING, &routing(41, 2, 0, 2, &inner_v6));
+    vectors.push(vector("a home address before IPv6", mobile, &[(44, Reason::NotTcp)]));
+    let options = routing(DESTINATION, 4, 0, 2, &extension(41, 0, &inner_v6));
+    vectors.push(vector("options between", outer(ROUTING, &options), &[(68, Reason::NotTcp)]));
+    vectors.push(vector("IPv6 in IPv6", outer(41, &inner_v6), &[(8, Reason::NotTcp)]));
+    vectors
 }
 
 fn ipv6_headers() -> Vec<Vector> {

@@ -23,20 +23,29 @@ pub struct Sampler {
 const _: () = assert!(size_of::<Sampler>() == 24);
 
 impl Sampler {
-    /// Takes one more frame and says whether it becomes an event, and of what
-    /// weight. `limit` is the events a second.
+    /// Begins a new second, where one has passed, and gives the frames that were pending
+    /// then. They are from before: whoever comes next did not send them.
+    #[inline(always)]
+    pub const fn turn(&mut self, now_ns: u64) -> u32 {
+        if now_ns.wrapping_sub(self.window_ns) < 1_000_000_000 {
+            return 0;
+        }
+        let unattributed = self.pending;
+        self.window_ns = now_ns;
+        self.sent = 0;
+        self.pending = 0;
+        unattributed
+    }
+
+    /// Takes one more frame of the running second ([`Self::turn`]) and says whether it
+    /// becomes an event, and of what weight. `limit` is the events a second.
     ///
     /// Within a second the sampling period doubles after every sixteenth of the
     /// limit, so that a flood's later part is seen as well as its first
-    /// millisecond; when the limit is reached, frames are carried to the next
-    /// second's first event.
+    /// millisecond; when the limit is reached, frames are left for the second's end.
     #[inline(always)]
-    pub const fn sample(&mut self, now_ns: u64, limit: u32) -> Option<u32> {
+    pub const fn sample(&mut self, limit: u32) -> Option<u32> {
         self.pending = self.pending.saturating_add(1);
-        if now_ns.wrapping_sub(self.window_ns) >= 1_000_000_000 {
-            self.window_ns = now_ns;
-            self.sent = 0;
-        }
         if self.sent >= limit {
             return None;
         }
@@ -68,7 +77,8 @@ pub struct Event {
     port: [u8; 2],
     reason: u8,
     families: u8,
-    reserved: [u8; 4],
+    unattributed: u8,
+    reserved: [u8; 3],
 }
 
 const _: () = assert!(size_of::<Event>() == 56);
@@ -89,8 +99,30 @@ impl Event {
             port: syn.port.to_be_bytes(),
             reason: reason as u8,
             families: source_is_v6 | destination_is_v6 << 1,
-            reserved: [0; 4],
+            unattributed: 0,
+            reserved: [0; 3],
         }
+    }
+
+    /// The same event for `weight` frames of before, of which it is not known who sent
+    /// them; where they came in and why they were dropped is not known either.
+    #[inline(always)]
+    pub const fn unattribute(&mut self, weight: u32) {
+        self.unattributed = 1;
+        self.weight = weight;
+    }
+
+    /// The same event for `weight` frames of its source.
+    #[inline(always)]
+    pub const fn attribute(&mut self, weight: u32) {
+        self.unattributed = 0;
+        self.weight = weight;
+    }
+
+    /// Whether its frames were sent by the source that it names.
+    #[must_use]
+    pub const fn is_attributed(&self) -> bool {
+        self.unattributed == 0
     }
 
     /// Why, or `None` for a code that this version does not know.
@@ -123,20 +155,35 @@ mod tests {
         for limit in [1, 5, 16, 100, 256] {
             let mut sampler = Sampler::default();
             let (mut weights, mut events, mut frames) = (0_u64, 0_u64, 0_u64);
+            let mut unattributed = 0_u64;
             // Ten seconds of a million frames each, then one frame a second.
             for tick in 0..10_000_000_u64 {
                 frames += 1;
-                if let Some(weight) = sampler.sample(1_000_000_000 + tick * 1000, limit) {
+                unattributed += u64::from(sampler.turn(1_000_000_000 + tick * 1000));
+                if let Some(weight) = sampler.sample(limit) {
                     weights += u64::from(weight);
                     events += 1;
                 }
             }
             assert!(events <= 10 * u64::from(limit), "{limit} a second: {events}");
             frames += 1;
-            let last = sampler.sample(20_000_000_000, limit).expect("a new second");
-            assert_eq!(weights + u64::from(last), frames);
+            unattributed += u64::from(sampler.turn(20_000_000_000));
+            assert_eq!(sampler.sample(limit), Some(1), "a new second begins with itself");
+            assert_eq!(weights + unattributed + 1, frames);
         }
-        assert_eq!(Sampler::default().sample(1 << 40, 0), None);
+        assert_eq!(Sampler::default().sample(0), None);
+    }
+
+    #[test]
+    fn what_is_pending_is_never_the_next_ones() {
+        let mut sampler = Sampler::default();
+        assert_eq!(sampler.turn(5_000_000_000), 0);
+        let attributed: u32 = (0..320_000).filter_map(|_| sampler.sample(256)).sum();
+        let silence = 11_000_000_000;
+        assert_eq!(sampler.turn(silence), 320_000 - attributed);
+        assert_eq!(sampler.sample(256), Some(1));
+        // Within the second, nothing is said twice.
+        assert_eq!(sampler.turn(silence + 1), 0);
     }
 
     #[test]
@@ -146,5 +193,9 @@ mod tests {
         let event = Event::new(1, 2, 3, Reason::BlockedCountry, &syn);
         assert_eq!(event.syn(), syn);
         assert_eq!(event.reason(), Some(Reason::BlockedCountry));
+        assert!(event.is_attributed());
+        let mut other = event;
+        other.unattribute(9);
+        assert_eq!((other.is_attributed(), other.weight, other.syn()), (false, 9, syn));
     }
 }

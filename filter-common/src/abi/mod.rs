@@ -20,7 +20,7 @@ use crate::reason::Reason;
 
 /// The version of everything in this module. Kernel objects of another version
 /// are replaced, never adopted.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The map names, as they stand in the object file and in the pin directory.
 pub mod maps {

@@ -284,7 +284,11 @@ pub(super) enum BlockVerb {
         #[command(flatten)]
         addition: Addition,
 
-        /// Permit 0.0.0.0/0 and ::/0, which block every address not itself approved
+        /// Permit a block of much, or of an address that mail depends on
+        ///
+        /// Without it, a prefix shorter than /8 (IPv6: /16) is refused, and one that
+        /// holds an address of this host, loopback, a backend, `listen.proxy_networks` or
+        /// a customer; the refusal names what would be hit.
         #[arg(long)]
         force: bool,
     },
@@ -337,6 +341,13 @@ pub(super) enum TempVerb {
         /// For how long, such as 90s, 10m, 2h30m or 7d
         #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
         seconds: u64,
+
+        /// Permit to block an address that mail depends on
+        ///
+        /// Without it, an address of this host, loopback, a backend,
+        /// `listen.proxy_networks` or a customer is refused.
+        #[arg(long)]
+        force: bool,
     },
 
     /// Lift a temporary block

@@ -122,9 +122,10 @@ pub(super) fn temporary_add(
     socket: &Path,
     address: IpAddr,
     seconds: u64,
+    force: bool,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let entry: TemporaryEntry = call(socket, &Request::TemporaryAdd { address, seconds })?;
+    let entry: TemporaryEntry = call(socket, &Request::TemporaryAdd { address, seconds, force })?;
     if output.json {
         output.object(&entry)?;
     } else {

@@ -145,8 +145,8 @@ fn ask(
             BlockVerb::List => entries::list(socket, Blocked, output),
         },
         Verb::Temp { verb } => match verb {
-            TempVerb::Add { address, seconds } => {
-                entries::temporary_add(socket, *address, *seconds, output)
+            TempVerb::Add { address, seconds, force } => {
+                entries::temporary_add(socket, *address, *seconds, *force, output)
             }
             TempVerb::Remove { address } => entries::temporary_remove(socket, *address, output),
             TempVerb::List => entries::temporary_list(socket, output),
@@ -184,7 +184,14 @@ fn socket_of(arguments: &Arguments) -> Result<PathBuf, CliError> {
     }
     match &arguments.config {
         None => Ok(PathBuf::from(DEFAULT_SOCKET)),
-        Some(config) => crate::offline::socket(config).map_err(CliError::configuration),
+        Some(config) => match crate::offline::socket(config) {
+            // The filter must come off whatever is wrong with the configuration.
+            Err(_) if matches!(arguments.verb, Verb::Detach) => {
+                let socket = crate::detach::setting(config, "socket");
+                Ok(socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+            }
+            socket => socket.map_err(CliError::configuration),
+        },
     }
 }
 

@@ -186,8 +186,9 @@ fn interfaces(interfaces: &[InterfaceStatus]) -> String {
     let mut table = Table::new(columns.map(|name| (name, Align::Left)));
     let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
     for interface in interfaces {
-        let InterfaceStatus { name, mode, pinned, adopted } = interface;
-        table.row([name.clone(), mode.clone(), yes(*pinned), yes(*adopted)]);
+        let InterfaceStatus { name, mode, pinned, adopted, attached } = interface;
+        let mode = if *attached { mode.clone() } else { "NOT ATTACHED".to_owned() };
+        table.row([name.clone(), mode, yes(*pinned), yes(*adopted)]);
     }
     table.render("  ")
 }

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use super::reference::Descriptions;
 use super::section::{At, Document, Section, TextOrSection, clean, code};
+use super::smtp::Smtp;
 use super::smtp_keys;
 use super::{
     Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Engine,
@@ -26,8 +27,9 @@ const INTERFACE_NAME: usize = 15;
 /// The longest path of a unix socket, in bytes (unix(7), less its zero).
 const SOCKET_PATH: usize = 107;
 
-/// The ports that are protected unless the configuration says otherwise.
-const PORTS: [u16; 3] = [25, 465, 587];
+/// The port that is protected, with those that are listened on, unless the configuration
+/// says otherwise.
+const PORT: u16 = 25;
 
 /// Checks the text of a configuration file. Relative paths in it are taken from
 /// the folder of `path`.
@@ -62,13 +64,18 @@ fn read(document: &Document<'_>, text: &str, path: &Path) -> Config {
 fn config(root: Section<'_>, path: &Path) -> Config {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut lists = Lists { folder, files: Vec::new(), entries: Vec::new(), domains: Vec::new() };
-    let filter = filter(root.section("filter"));
+    let mut filter = filter(root.section("filter"));
     let enforcement = enforcement(root.section("enforcement"));
     let approved = lists.read(root.section("approved"), Class::ApprovedIp);
     let blocked = lists.read(root.section("blocked"), Class::BlockedIp);
     lists.read(root.section("known_spam_sources"), Class::KnownSpamSource);
     let countries = countries(root.section("countries"), lists.folder, approved, blocked);
     let smtp = smtp_keys::smtp(&root, folder);
+    if filter.ports.is_empty() {
+        filter.ports = smtp.iter().flat_map(Smtp::ports).chain([PORT]).collect();
+        filter.ports.sort_unstable();
+        filter.ports.dedup();
+    }
     let asked_for = root.section("reputation").boolean("ers_compatible", false);
     let has_feed = lists.files.iter().any(|list| list.class == Class::KnownSpamSource)
         || lists.entries.iter().any(|entry| entry.class == Class::KnownSpamSource);
@@ -119,7 +126,7 @@ fn filter(section: Section<'_>) -> Filter {
     if let Some(surplus) = interfaces.get(64) {
         section.error(&surplus.span, "interfaces", "at most 64");
     }
-    section.describe("ports", "", &code(format_args!("{PORTS:?}")));
+    section.describe("ports", "", "`25`, and the ports that mxdp listens on for mail");
     let ports = section.integers::<u16>("ports", &(1..=65_535));
     duplicates(&section, "ports", &ports);
     if section.has("ports") && ports.is_empty() {
@@ -133,7 +140,7 @@ fn filter(section: Section<'_>) -> Filter {
             &[("auto", Mode::Auto), ("native", Mode::Native), ("generic", Mode::Generic)],
             Mode::Auto,
         ),
-        ports: if ports.is_empty() { PORTS.to_vec() } else { ports },
+        ports,
         engine: section.choice(
             "engine",
             &[("auto", Engine::Auto), ("trie", Engine::Trie), ("ranges", Engine::Ranges)],
@@ -320,7 +327,7 @@ fn countries(
 }
 
 fn temporary(section: Section<'_>) -> Temporary {
-    let capacity = section.integer("capacity", 1024..=16_777_216, 131_072);
+    let capacity = section.integer("capacity", 1024..=2_097_152, 131_072);
     section.finish();
     Temporary { capacity }
 }

@@ -229,7 +229,11 @@ mod tests {
         let known = descriptions();
         for (key, kind, default) in [
             ("filter.mode", "`auto`, `native`, `generic`", "`auto`"),
-            ("filter.ports", "list of 1 to 65535", "`[25, 465, 587]`"),
+            (
+                "filter.ports",
+                "list of 1 to 65535",
+                "`25`, and the ports that mxdp listens on for mail",
+            ),
             ("smtp.recipients", "1 to 100000", "`1000`"),
             ("enforcement.known_spam_source", "`drop`, `reject`, `monitor`", "`reject`"),
             ("record.folder", "absolute path", "`record` in `state.folder`"),

@@ -304,6 +304,15 @@ pub struct Directory {
 }
 
 impl Smtp {
+    /// The ports of its listeners: protected unless the configuration names others. What
+    /// another program listens on, 465 and 587 say, is that one's business.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let relay = self.relay.iter();
+        let relay = relay.flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls));
+        let listening = self.listen.smtp.iter().chain(&self.listen.smtps).chain(relay);
+        listening.map(SocketAddr::port)
+    }
+
     /// The backend of a name.
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Backend> {

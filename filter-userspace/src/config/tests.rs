@@ -23,7 +23,7 @@ fn the_defaults_are_these() {
     let config = config(MINIMAL);
     assert_eq!(config.filter.interfaces, ["eth0"]);
     assert_eq!(config.filter.mode, Mode::Auto);
-    assert_eq!(config.filter.ports, [25, 465, 587]);
+    assert_eq!(config.filter.ports, [25]);
     assert_eq!(config.filter.pin, Path::new("/sys/fs/bpf/mxdp"));
     assert!(config.filter.persist);
     assert_eq!(config.filter.events_per_second, 256);
@@ -185,7 +185,7 @@ fn every_wrong_type_is_named() {
         ),
         ("countries", "database", "[]", "must be a text, and is a list"),
         ("countries", "registered_country", "true", "means something only with a database"),
-        ("temporary", "capacity", "5", "5 is not from 1024 to 16777216"),
+        ("temporary", "capacity", "5", "5 is not from 1024 to 2097152"),
         ("syn_rate", "ipv4", "5", "must be a table, and is a whole number"),
         ("syn_rate", "ipv4", "{ burst = 5 }", "is missing: SYNs a second"),
         ("reload", "watch", "2026-01-01", "must be true or false, and is a date or time"),

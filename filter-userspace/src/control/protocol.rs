@@ -44,7 +44,8 @@ pub enum Request {
         note: Option<String>,
         /// Seconds from now until the entry lapses; none is for good.
         expires_in_s: Option<u64>,
-        /// Permits to block 0.0.0.0/0 or ::/0.
+        /// Permits a block of a prefix shorter than /8 (IPv6 /16), or one that holds this
+        /// host, loopback, a backend, a balancer, a customer or the console's client.
         force: bool,
     },
     /// Removes a runtime entry: [`RuntimeEntry`] as it was.
@@ -65,6 +66,10 @@ pub enum Request {
         address: IpAddr,
         /// Seconds until it lapses.
         seconds: u64,
+        /// Permits to block this host, loopback, a backend, a balancer, a customer or the
+        /// console's client.
+        #[serde(default)]
+        force: bool,
     },
     /// Lifts a temporary block: [`TemporaryEntry`] as it was.
     TemporaryRemove {
@@ -124,7 +129,7 @@ impl Request {
             Self::RuntimeRemove { list, prefix } => {
                 format!("no longer {} {prefix}", verb(list))
             }
-            Self::TemporaryAdd { address, seconds } => {
+            Self::TemporaryAdd { address, seconds, .. } => {
                 format!("block {address} temporarily, for {seconds} s")
             }
             Self::TemporaryRemove { address } => format!("lift the temporary block of {address}"),

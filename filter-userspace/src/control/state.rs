@@ -68,6 +68,9 @@ pub struct InterfaceStatus {
     pub pinned: bool,
     /// Whether the filter was found attached and taken over without a gap.
     pub adopted: bool,
+    /// Whether it is attached now.
+    #[serde(default)]
+    pub attached: bool,
 }
 
 /// The lists in force.
@@ -148,6 +151,10 @@ pub struct Counter {
 /// Sampled events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventStatus {
+    /// SYNs that sampling counted and of which it is not known who sent them: what was
+    /// pending when its second ended.
+    #[serde(default)]
+    pub unattributed: u64,
     /// Events read since the daemon started.
     pub read: u64,
     /// Frames whose events found the ring full, since the maps were made.

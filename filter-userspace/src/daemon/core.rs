@@ -12,24 +12,29 @@ use filter_common::abi::Event;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::blocks::Saving;
 use super::build::{self, Built, InForce, Lists, Seen};
 use super::requests::LOOKS;
 use super::sources::Sources;
 use super::syns::{self, Counted, Dropped};
-use super::{answer, approvals, directories, mail, misconfigured, refused};
+use super::{answer, approvals, directories, misconfigured, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock::{self, Settled};
 use crate::io::kernel::{Change, Filter, Layouts, Tries};
 use crate::io::service_manager;
-use crate::io::smtp::{Block, Edge, Generation};
-use crate::policy::pipeline::Policy;
+use crate::io::smtp::{Block, Edge};
+use crate::io::timeline::Timeline;
+use crate::lists::Protected;
 use crate::runtime::RuntimeEntries;
 use crate::store::{Entry, Store};
 
-/// How often lapsed blocks are collected, and the SMTP side told which there are.
-const COLLECT: Duration = Duration::from_secs(60);
+/// How often the time by which entries end is kept for the next start, at least.
+const KEEP_TIME: Duration = Duration::from_secs(600);
+
+/// How often it is looked up anew who is never blocked automatically.
+const PROTECT: Duration = Duration::from_secs(10);
 
 /// What the thread is told.
 pub(super) enum Message {
@@ -76,9 +81,8 @@ pub(super) struct Daemon {
     pub(super) time: Settled,
     pub(super) sources: Sources,
     pub(super) events_read: u64,
-    pub(super) temporary_held: u64,
-    /// When lapsed blocks were last collected.
-    pub(super) collected: Instant,
+    /// SYNs of sampled events of which it is not known who sent them.
+    pub(super) unattributed: u64,
     /// Runs what waits for the network.
     pub(super) asynchronous: Handle,
     /// Places for those that look into the record.
@@ -86,10 +90,14 @@ pub(super) struct Daemon {
     /// Why entries whose time is over are still in force, or in the file; empty where
     /// they are yet to be taken out of it.
     pub(super) unlapsed: Option<String>,
-    /// Whether blocks came or went since they were last saved.
-    pub(super) temporary_changed: bool,
-    /// When they were last saved, and how long that took.
-    pub(super) temporary_saved: (Instant, Duration),
+    /// What is kept of temporary blocks.
+    pub(super) saving: Saving,
+    /// Since when it is known, who is never blocked automatically.
+    pub(super) protected: (Option<Instant>, Arc<Protected>),
+    /// The time by which entries end.
+    pub(super) timeline: Timeline,
+    /// When it was last kept for the next start.
+    timeline_saved: Instant,
     /// The suspended hosts as they were last saved.
     pub(super) suspended_saved: String,
     /// When and why a block could not be had.
@@ -136,15 +144,18 @@ impl Daemon {
     pub(super) fn start(
         path: PathBuf,
         built: Built,
-        entries: RuntimeEntries,
+        mut entries: RuntimeEntries,
         mut filter: Filter,
         channels: Channels,
     ) -> Result<Self> {
+        let (timeline, shift) = Timeline::start(&built.config.state.folder);
+        entries.put_forward(shift);
         let generation = filter.generation()? + 1;
         let runtime = Arc::new(build::runtime_lists(&entries));
         let runtime_tables = Tries::build(&runtime.table)?;
         let Built { config, lists, tables: files, layouts, elapsed, warnings, seen, .. } = built;
         filter.require(&config.filter.interfaces)?;
+        filter.look_elsewhere(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
         // first, so that a start that fails changes nothing of it. New maps are
         // filled before any packet meets them.
@@ -181,13 +192,14 @@ impl Daemon {
             time: Settled::new(clock::unix_ms(), clock::boot_ns()),
             sources: Sources::default(),
             events_read: 0,
-            temporary_held: 0,
-            collected: Instant::now(),
+            unattributed: 0,
             asynchronous: Handle::current(),
             looks: Arc::new(Semaphore::new(LOOKS)),
             unlapsed: None,
-            temporary_changed: false,
-            temporary_saved: (Instant::now(), Duration::ZERO),
+            saving: Saving::default(),
+            protected: (None, Arc::new(Protected::new())),
+            timeline,
+            timeline_saved: Instant::now(),
             suspended_saved: String::new(),
             temporary_refused: None,
             messages: channels.messages,
@@ -200,9 +212,12 @@ impl Daemon {
             failing: BTreeMap::new(),
             config,
         };
-        daemon.restore_blocks()?;
-        daemon.restore_suspended();
+        daemon.restore_blocks(shift);
+        daemon.restore_suspended(shift);
+        daemon.publish_blocks();
+        daemon.protect();
         daemon.collect()?;
+        daemon.save_timeline();
         daemon.publish_lists();
         daemon.watch(seen);
         Ok(daemon)
@@ -242,6 +257,7 @@ impl Daemon {
         self.record_dropped();
         self.save_blocks(true);
         self.save_suspended();
+        self.save_timeline();
         if !self.config.filter.persist {
             self.filter.detach()?;
         }
@@ -309,56 +325,8 @@ impl Daemon {
         }
     }
 
-    fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, policy, tables, layouts, elapsed, mut warnings, seen } = built;
-        warnings.extend(build::needs_restart(&self.config, &config));
-        let config = build::keep_until_restart(&self.config, config);
-        let mail = self.next_mail(&config, policy)?;
-        // First what may fail for reasons of the network; it changes no policy.
-        self.filter.attach(&config.filter.interfaces, config.filter.mode)?;
-        let generation = self.generation + 1;
-        self.filter.publish(&Change {
-            files: tables,
-            runtime: None,
-            settings: Some(build::settings(&config, generation)),
-        })?;
-        self.generation = generation;
-        self.since = clock::unix_seconds();
-        self.build_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
-        self.failed_reload = None;
-        self.config = config;
-        self.lists = lists;
-        self.layouts = layouts;
-        if let (Some(edge), Some(mail)) = (&self.edge, mail) {
-            edge.publish(mail);
-        }
-        self.publish_lists();
-        self.watch(seen);
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        self.announce();
-        self.warnings.clone_from(&warnings);
-        Ok(warnings)
-    }
-
-    /// The next generation of the SMTP side, which may still be refused.
-    fn next_mail(&self, config: &Config, policy: Option<Policy>) -> Result<Option<Generation>> {
-        let (Some(edge), Some(policy)) = (&self.edge, policy) else { return Ok(None) };
-        mail::generation(config, policy, Some(&edge.generation()))
-            .map_err(|errors| anyhow!(errors.join("\n")))
-    }
-
-    /// Tells the SMTP edge what the lists say now.
-    pub(super) fn publish_lists(&self) {
-        if let Some(edge) = &self.edge {
-            let (files, runtime) = (self.lists.clone(), self.runtime.clone());
-            edge.publish_lists(mail::classify(files, runtime, self.config.enforcement));
-        }
-    }
-
     /// Tells the watch which files count now, and who asks others for lists, whom.
-    fn watch(&self, seen: Seen) {
+    pub(super) fn watch(&self, seen: Seen) {
         tell(&self.approvals, approvals::Wanted::of(&self.config));
         tell(&self.directories, directories::Wanted::of(&self.config));
         _ = self.watched.send(seen);
@@ -378,8 +346,17 @@ impl Daemon {
         let now = self.started.elapsed().as_secs();
         for event in events {
             let Some(reason) = event.reason() else { continue };
-            let syn = event.syn();
             self.events_read += 1;
+            if !event.is_attributed() {
+                self.unattributed += u64::from(event.weight);
+                tracing::debug!(
+                    target: "mxdp::syn",
+                    weight = event.weight,
+                    "SYNs of an earlier second, unattributed"
+                );
+                continue;
+            }
+            let syn = event.syn();
             self.sources.add(now, syn.source.to_ip(), reason, event.weight);
             self.dropped.add(syn.source.to_ip(), reason, event.weight);
             tracing::debug!(
@@ -414,12 +391,16 @@ impl Daemon {
 
     fn tick(&mut self) {
         service_manager::alive();
-        let now = self.believed_seconds();
-        self.expire_entries(now);
-        if self.collected.elapsed() >= COLLECT
-            && let Err(error) = self.collect()
-        {
+        self.believed_seconds();
+        self.expire_entries(self.timeline.now());
+        if self.timeline.has_moved() || self.timeline_saved.elapsed() >= KEEP_TIME {
+            self.save_timeline();
+        }
+        if let Err(error) = self.collect() {
             tracing::error!("{error:#}");
+        }
+        if self.protected.0.is_none_or(|at| at.elapsed() >= PROTECT) {
+            self.protect();
         }
         self.record_dropped();
         self.save_blocks(false);
@@ -427,11 +408,12 @@ impl Daemon {
         self.check();
     }
 
-    pub(super) fn collect(&mut self) -> Result<()> {
-        self.temporary_held = self.filter.temporary().collect(clock::boot_ns())?;
-        self.collected = Instant::now();
-        self.publish_blocks();
-        Ok(())
+    /// Keeps the time by which entries end for the next start.
+    fn save_timeline(&mut self) {
+        self.timeline_saved = Instant::now();
+        if let Err(error) = self.timeline.save(&self.config.state.folder) {
+            tracing::error!("the time by which entries end is not saved: {error}");
+        }
     }
 }
 

@@ -28,8 +28,8 @@ use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets, read_eve
 use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
-use crate::io::temporary_file;
 use crate::io::watch::{Watch, stamp};
+use crate::io::{offender_file, temporary_file, timeline};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
@@ -113,6 +113,8 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     if mode == Mode::Trial {
         // What a trial that was killed has left.
         temporary_file::remove(&config.state.folder);
+        offender_file::remove(&config.state.folder);
+        timeline::remove(&config.state.folder);
         // The record may lie in the state folder, which goes last.
         store::remove(&config.record.folder);
         runtime_file::remove(&config.state.folder);
@@ -152,6 +154,8 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     drop(store);
     if mode == Mode::Trial {
         temporary_file::remove(&config.state.folder);
+        offender_file::remove(&config.state.folder);
+        timeline::remove(&config.state.folder);
         // The record may lie in the state folder, which goes last.
         store::remove(&config.record.folder);
         runtime_file::remove(&config.state.folder);

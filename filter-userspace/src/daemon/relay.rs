@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::core::Daemon;
 use super::requests::not_found;
 use crate::control::protocol::{Failure, SuspendedHost};
-use crate::io::{clock, files};
+use crate::io::files;
 use crate::policy::relay::{Suspension, Suspicion};
 
 /// The file in the state folder: a host a line, with the reason, when it ends in
@@ -49,11 +49,11 @@ impl Daemon {
     }
 
     /// What is suspended since before this daemon.
-    pub(super) fn restore_suspended(&mut self) {
+    pub(super) fn restore_suspended(&mut self, shift: i64) {
         let Some(edge) = &self.edge else { return };
         let path = self.config.state.folder.join(FILE_NAME);
         let Ok(text) = fs::read_to_string(&path) else { return };
-        let (now, unix) = (Instant::now(), clock::unix_seconds());
+        let (now, unix) = (Instant::now(), self.timeline.now().saturating_add_signed(-shift));
         for line in text.lines() {
             match suspension(line, now, unix) {
                 Some(suspension) if suspension.until > now => edge.suspend(suspension),
@@ -67,7 +67,7 @@ impl Daemon {
     /// Keeps what is suspended, where that changed.
     pub(super) fn save_suspended(&mut self) {
         let Some(edge) = &self.edge else { return };
-        let (now, unix) = (Instant::now(), clock::unix_seconds());
+        let (now, unix) = (Instant::now(), self.timeline.now());
         let mut lines: Vec<_> = edge
             .suspended()
             .iter()

@@ -21,6 +21,7 @@ use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::kernel::{Change, Tries};
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::io::{clock, runtime_file};
+use crate::lists::blocked_network;
 use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
 use crate::runtime::{Addition, RuntimeEntries};
 use crate::store::{Store, StoreError};
@@ -45,25 +46,32 @@ impl Daemon {
             }
             Request::Lookup { addresses } => asked.answer(self.look_up(&addresses)),
             Request::RuntimeAdd { list, prefix, note, expires_in_s, force } => {
+                if list == RuntimeList::Blocked
+                    && let Err(failure) = self.object(prefix, force, &asked.peer)
+                {
+                    return asked.answer::<RuntimeEntry>(Err(failure));
+                }
                 let addition = Addition { list, prefix, note, expires_in_s, force };
-                let now = self.believed_seconds();
-                asked.answer(self.change_entries(|entries| {
+                let now = self.timeline.now();
+                let entry = self.change_entries(|entries| {
                     entries.add(addition, now).map(|added| added.entry).map_err(Failure::from)
-                }));
+                });
+                asked.answer(entry.map(|entry| self.shown(entry)));
             }
             Request::RuntimeRemove { list, prefix } => {
-                asked.answer(
-                    self.change_entries(|entries| {
-                        entries.remove(list, prefix).map_err(Failure::from)
-                    }),
-                );
+                let entry = self
+                    .change_entries(|entries| entries.remove(list, prefix).map_err(Failure::from));
+                asked.answer(entry.map(|entry| self.shown(entry)));
             }
             Request::RuntimeList { list } => asked.answer(Ok(self.entries_of(list))),
-            Request::TemporaryAdd { address, seconds } => {
-                asked.answer(self.add_temporary(address, seconds));
+            Request::TemporaryAdd { address, seconds, force } => {
+                let entry = self
+                    .object(blocked_network(address), force, &asked.peer)
+                    .and_then(|()| self.add_temporary(address, seconds));
+                asked.answer(entry);
             }
             Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
-            Request::TemporaryList => asked.answer(self.list_temporary()),
+            Request::TemporaryList => self.list_temporary(asked),
             Request::Explain(envelope) => self.explain(&envelope, asked),
             Request::RelayList => asked.answer(Ok(self.suspended())),
             Request::RelayResume { address, customer } => {
@@ -80,7 +88,16 @@ impl Daemon {
     }
 
     fn entries_of(&self, list: RuntimeList) -> Vec<RuntimeEntry> {
-        self.entries.list(list).cloned().collect()
+        self.entries.list(list).map(|entry| self.shown(entry.clone())).collect()
+    }
+
+    /// An entry with the times that the time of day has for them.
+    fn shown(&self, entry: RuntimeEntry) -> RuntimeEntry {
+        RuntimeEntry {
+            added_at: self.timeline.shown(entry.added_at),
+            expires_at: entry.expires_at.map(|at| self.timeline.shown(at)),
+            ..entry
+        }
     }
 
     fn look_up(&mut self, addresses: &[IpAddr]) -> Result<Vec<LiveAnswer>, Failure> {

@@ -67,9 +67,13 @@ impl Daemon {
             generation: self.generation_status(),
             failed_reload: self.failed_reload.clone(),
             counters: self.counters()?,
-            events: EventStatus { read: self.events_read, lost: self.filter.lost_events()? },
+            events: EventStatus {
+                unattributed: self.unattributed,
+                read: self.events_read,
+                lost: self.filter.lost_events()?,
+            },
             temporary: TemporaryStatus {
-                held: self.temporary_held,
+                held: self.filter.temporary().held(),
                 capacity: self.filter.temporary().capacity(),
             },
             top_sources: self.sources.top(now, TOP_SOURCES),
@@ -83,11 +87,13 @@ impl Daemon {
         RecordState { error, lost, records, bytes }
     }
 
-    fn interfaces(&self) -> Vec<InterfaceStatus> {
+    fn interfaces(&mut self) -> Vec<InterfaceStatus> {
+        let attached = self.filter.attached_now();
         self.filter
             .attachments()
             .iter()
             .map(|attachment| InterfaceStatus {
+                attached: attached.contains(&attachment.interface),
                 name: attachment.interface.clone(),
                 mode: attachment.mode.name().to_owned(),
                 pinned: attachment.is_pinned(),

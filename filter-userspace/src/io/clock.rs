@@ -24,6 +24,14 @@ pub fn boot_ns() -> u64 {
     here.saturating_add_signed(-*NAMESPACE)
 }
 
+/// What tells this boot from every other one; `unknown` where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    // A word for a line of a file.
+    if id.trim().is_empty() { "unknown".to_owned() } else { id.trim().to_owned() }
+}
+
 /// By how many nanoseconds a time namespace's CLOCK_BOOTTIME is ahead: of the line
 /// `boottime SECONDS NANOSECONDS`.
 fn boot_offset(offsets: &str) -> i64 {

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use filter_common::{Class, ClassSet};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::country::CountryNet;
+use super::country::{CountryNet, around};
 use super::parse::Entry;
 use super::prefix::{Lengths, Prefix, canonical};
 use super::set::{CountryPolicy, ListSet, LoadedFile};
@@ -139,11 +139,13 @@ pub fn compile(set: &ListSet) -> Compiled {
         countries.map(|countries| countries.v4.as_slice()),
         policy,
     );
-    let v6 = items(
+    let mut v6 = items(
         files.iter().map(|file| (file.class, file.list.v6.as_slice())),
         countries.map(|countries| countries.v6.as_slice()),
         policy,
     );
+    v6.extend(embedded(countries.map(|countries| countries.v4.as_slice()), policy));
+    v6.sort_unstable_by_key(|item| (item.net, item.kind, item.file, item.line));
     let unknown = policy.classes(None);
     let v4 = Sweep::new(files, unknown, WIDE_V4, &mut conflicts).run(&v4);
     let v6 = Sweep::new(files, unknown, WIDE_V6, &mut conflicts).run(&v6);
@@ -196,6 +198,20 @@ fn items<'a, P: Prefix + 'a>(
     }
     items.sort_unstable_by_key(|item| (item.net, item.kind, item.file, item.line));
     items
+}
+
+/// What countries' IPv4 networks say of the 6to4 and NAT64 addresses that have one in them.
+fn embedded(
+    countries: Option<&[CountryNet<Ipv4Net>]>,
+    policy: &CountryPolicy,
+) -> Vec<Item<Ipv6Net>> {
+    let nets = items(std::iter::empty(), countries, policy);
+    let mut nothing = Conflicts::default();
+    let table = Sweep::new(&[], policy.classes(None), WIDE_V4, &mut nothing).run(&nets);
+    // What is said of all of IPv4 is said of all of IPv6.
+    let table = table.into_iter().filter(|(net, _)| net.prefix_len() > 0);
+    let item = |net, classes| Item { net, kind: Kind::Country(classes), file: 0, line: 0 };
+    table.flat_map(|(net, classes)| around(net).map(move |net| item(net, classes))).collect()
 }
 
 /// What is known at a prefix: the sum of those around it and its own.

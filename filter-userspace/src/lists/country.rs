@@ -1,6 +1,6 @@
 //! Countries: from an address to its ISO 3166-1 alpha-2 code.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
@@ -206,10 +206,16 @@ impl Countries {
             IpAddr::V4(address) => {
                 find(&self.v4, &self.lengths_v4, address).map(|found| found.code)
             }
-            IpAddr::V6(address) => {
-                find(&self.v6, &self.lengths_v6, address).map(|found| found.code)
-            }
+            IpAddr::V6(address) => self
+                .inside(address)
+                .map(|found| found.code)
+                .or_else(|| find(&self.v6, &self.lengths_v6, address).map(|found| found.code)),
         }
+    }
+
+    /// The network of the IPv4 address inside an IPv6 one.
+    fn inside(&self, address: Ipv6Addr) -> Option<&CountryNet<Ipv4Net>> {
+        find(&self.v4, &self.lengths_v4, embedded(address)?)
     }
 
     /// The country of an address, and which line says so.
@@ -219,7 +225,9 @@ impl Countries {
                 find(&self.v4, &self.lengths_v4, address).map(|found| self.located(found))
             }
             IpAddr::V6(address) => {
-                find(&self.v6, &self.lengths_v6, address).map(|found| self.located(found))
+                self.inside(address).map(|found| self.located(found)).or_else(|| {
+                    find(&self.v6, &self.lengths_v6, address).map(|found| self.located(found))
+                })
             }
         }
     }
@@ -269,6 +277,33 @@ impl Countries {
         });
         entries.shrink_to_fit();
     }
+}
+
+/// 6to4 (RFC 3056): `2002:`, and the IPv4 address of the site.
+const SIX_TO_FOUR: u128 = 0x2002 << 112;
+
+/// NAT64 (RFC 6052): `64:ff9b::`, and the IPv4 address of the host.
+const NAT64: u128 = 0x0064_ff9b << 96;
+
+/// The IPv4 address that a 6to4 or NAT64 address has in it: whose it is, and where.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = address.to_bits();
+    let low = |bits: u128| u32::try_from(bits & u128::from(u32::MAX)).ok().map(Ipv4Addr::from_bits);
+    if bits >> 112 == SIX_TO_FOUR >> 112 {
+        low(bits >> 80)
+    } else if bits >> 32 == NAT64 >> 32 {
+        low(bits)
+    } else {
+        None
+    }
+}
+
+/// The 6to4 and NAT64 networks of an IPv4 network.
+pub(super) fn around(net: Ipv4Net) -> impl Iterator<Item = Ipv6Net> {
+    let (bits, length) = (u128::from(net.network().to_bits()), net.prefix_len());
+    let nets = [(SIX_TO_FOUR | bits << 80, 16 + length), (NAT64 | bits, 96 + length)];
+    nets.into_iter()
+        .filter_map(|(bits, length)| Ipv6Net::new(Ipv6Addr::from_bits(bits), length).ok())
 }
 
 fn find<'a, P: Prefix>(
@@ -356,6 +391,33 @@ mod tests {
     fn code(countries: &Countries, address: &str) -> Option<String> {
         let address = address.parse().expect("an address");
         countries.country(address).map(|code| code.to_string())
+    }
+
+    #[test]
+    fn a_6to4_or_nat64_address_is_where_its_ipv4_address_is() {
+        let files = [("kp.cidr".to_owned(), b"175.45.176.0/22\n".to_vec())];
+        let limits = CountryLimits { networks: 10 };
+        let countries = Countries::from_folder("folder", &files, &limits).unwrap();
+        let country = |text: &str| countries.country(text.parse().unwrap()).map(|c| c.to_string());
+        for inside in ["2002:af2d:b001::1", "2002:af2d:b3ff:77::", "64:ff9b::af2d:b001"] {
+            assert_eq!(country(inside).as_deref(), Some("KP"), "{inside}");
+        }
+        for outside in ["2002:af2d:b401::1", "64:ff9b:1::af2d:b001", "2001:db8::af2d:b001"] {
+            assert_eq!(country(outside), None, "{outside}");
+        }
+        // The table of the kernel says the same.
+        let policy = crate::lists::CountryPolicy {
+            blocked: ["KP".parse().unwrap()].into(),
+            ..Default::default()
+        };
+        let set = crate::lists::ListSet::new(Vec::new(), Some(countries), policy);
+        let table = crate::lists::compile(&set).table;
+        for address in
+            ["2002:af2d:b001::1", "64:ff9b::af2d:b001", "2002:af2d:b401::1", "175.45.176.9"]
+        {
+            let address = address.parse().unwrap();
+            assert_eq!(table.lookup(address), set.classify(address).classes, "{address}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod country;
 mod country_code;
 mod parse;
 mod prefix;
+mod protected;
 pub mod ranges;
 mod set;
 
@@ -22,6 +23,7 @@ pub use country::{Countries, CountryLimits, country_of_file};
 pub use country_code::{CountryCode, CountryCodeError};
 pub use parse::{ParseError, ParseOptions, ParsedList, parse};
 pub use prefix::normalise;
+pub use protected::{Holder, Protected, blocked_network, is_too_short};
 pub use set::{Classification, CountryPolicy, ListSet, LoadedFile, Match};
 
 /// What a line that is no address does to its file.

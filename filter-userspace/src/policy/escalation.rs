@@ -151,6 +151,17 @@ impl Offenders {
         self.blocks.put(address, (time, end));
     }
 
+    /// The blocks that have ended by `now`, less than `memory` ago: how long each was, and
+    /// how long ago it ended; the one that was used last comes last.
+    #[must_use]
+    pub fn ended(&self, now: Instant, memory: Duration) -> Vec<(IpAddr, Duration, Duration)> {
+        let ended = self.blocks.iter().rev().filter_map(|(address, (time, end))| {
+            let ago = now.checked_duration_since(*end)?;
+            (ago <= memory).then_some((*address, *time, ago))
+        });
+        ended.collect()
+    }
+
     /// An operator has lifted the block of an address.
     pub fn forgive(&mut self, address: IpAddr) {
         self.blocks.pop(&address);
@@ -224,5 +235,18 @@ mod tests {
         assert_eq!(offenders.add(&RULES, address(1), Offence::Flood, end), Some(RULES.first * 2));
         offenders.forgive(address(1));
         assert_eq!(offenders.add(&RULES, address(1), Offence::Flood, now), Some(RULES.first));
+    }
+
+    #[test]
+    fn what_has_ended_can_be_kept_for_the_next_daemon() {
+        let mut offenders = Offenders::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        offenders.remember(address(1), RULES.first, after(10));
+        offenders.remember(address(2), RULES.first * 2, after(20));
+        offenders.remember(address(3), RULES.first, after(100));
+        let ended = offenders.ended(after(30), Duration::from_secs(15));
+        assert_eq!(ended, [(address(2), RULES.first * 2, Duration::from_secs(10))]);
+        assert_eq!(offenders.ended(after(30), RULES.memory).len(), 2);
     }
 }

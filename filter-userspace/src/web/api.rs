@@ -350,14 +350,16 @@ async fn temporary(State(site): State<Arc<Site>>, Extension(caller): Extension<C
 struct Block {
     address: IpAddr,
     seconds: u64,
+    #[serde(default)]
+    force: bool,
 }
 
 async fn add_temporary(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    JsonBody(Block { address, seconds }): JsonBody<Block>,
+    JsonBody(Block { address, seconds, force }): JsonBody<Block>,
 ) -> Answer {
-    ask(&site, &caller, Request::TemporaryAdd { address, seconds }).await
+    ask(&site, &caller, Request::TemporaryAdd { address, seconds, force }).await
 }
 
 async fn remove_temporary(

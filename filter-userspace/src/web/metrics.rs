@@ -16,7 +16,7 @@ use super::access::Caller;
 use super::error::ApiError;
 use crate::control::protocol::{Request, Status};
 
-/// Whether the filter is in force, and backends answer: 200, or 503.
+/// Whether the filter is on every interface, and backends answer: 200, or 503.
 pub(super) async fn ready(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
@@ -26,7 +26,8 @@ pub(super) async fn ready(
         let backend = status.smtp.is_none_or(|smtp| {
             smtp.servers.is_empty() || smtp.servers.iter().any(|server| server.error.is_none())
         });
-        !status.interfaces.is_empty() && backend
+        let attached = status.interfaces.iter().all(|interface| interface.attached);
+        !status.interfaces.is_empty() && attached && backend
     });
     if is_ready {
         "ready\n".into_response()
@@ -107,7 +108,15 @@ fn text(status: &Status) -> String {
             (labels(&pairs), counter.frames)
         }),
     );
+    let attached = status.interfaces.iter().map(|interface| {
+        let pairs = [("interface", interface.name.as_str()), ("mode", &interface.mode)];
+        (labels(&pairs), u64::from(interface.attached))
+    });
+    all.gauge("mxdp_interface_attached", "Whether the filter is on an interface.", attached);
     let events = &status.events;
+    let unattributed = one(events.unattributed);
+    let help = "Sampled SYNs of which it is not known who sent them.";
+    all.counter("mxdp_events_unattributed_total", help, unattributed);
     all.counter("mxdp_events_read_total", "Sampled SYNs read.", one(events.read));
     all.counter("mxdp_events_lost_total", "SYNs whose events found no room.", one(events.lost));
     let temporary = &status.temporary;

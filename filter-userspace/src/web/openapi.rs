@@ -171,6 +171,7 @@ fn block() -> Value {
         "properties": {
             "address": ip(),
             "seconds": {"type": "integer", "minimum": 1, "maximum": 2_592_000},
+            "force": {"type": "boolean"},
         },
     })
 }

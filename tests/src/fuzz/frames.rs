@@ -52,10 +52,23 @@ fn plainly(frame: &[u8]) -> (Family, Found) {
                 let Some(next) = behind.get(2..) else { return none };
                 rest = next;
             }
+            0x8864 => return in_pppoe(behind),
             0x0800 => return (Family::V4, v4(behind)),
             0x86dd => return (Family::V6, v6(behind)),
             _ => return none,
         }
+    }
+}
+
+/// RFC 2516, section 4, and RFC 1661, section 6.5.
+fn in_pppoe(session: &[u8]) -> (Family, Found) {
+    let none = (Family::Other, Err(Reason::NotIp));
+    match session.get(6..) {
+        Some([0x00, 0x21, packet @ ..]) => (Family::V4, v4(packet)),
+        Some([0x00, 0x57, packet @ ..]) => (Family::V6, v6(packet)),
+        Some([0x21, packet @ ..]) if !packet.is_empty() => (Family::V4, v4(packet)),
+        Some([0x57, packet @ ..]) if !packet.is_empty() => (Family::V6, v6(packet)),
+        _ => none,
     }
 }
 
@@ -99,6 +112,7 @@ fn v6(packet: &[u8]) -> Found {
     };
     let mut at = 0;
     let mut more = false;
+    let mut unpacks = false;
     for _ in 0..EXTENSION_HEADERS {
         if !is_extension(next) {
             break;
@@ -121,10 +135,12 @@ fn v6(packet: &[u8]) -> Found {
             _ => (usize::from(header[1]) + 1) * 8,
         };
         at += length;
+        unpacks = next == 43 && [3, 4].contains(&header[2]);
         next = header[0];
     }
     match next {
         6 => {}
+        4 | 41 if unpacks => return Err(Reason::SegmentRouting),
         _ if is_extension(next) => return Err(Reason::ExtensionChain),
         _ => return Err(Reason::NotTcp),
     }

@@ -1,1 +1,3 @@
 //! Connections, balancers, and frames that carry a SYN in something else.
+
+mod trusted;

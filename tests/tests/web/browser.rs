@@ -142,7 +142,7 @@ fn approve_and_lift(host: &Host, browser: &Browser<'_>) {
     assert!(changes.contains(approval) && changes.contains("this host"), "{changes}");
 
     // A temporary block, lifted from its address.
-    host.home.json(&["temp", "add", "192.0.2.7", "--for", "1h"]);
+    host.home.json(&["temp", "add", "192.0.2.7", "--for", "1h", "--force"]);
     browser.go(&format!("{SITE}/check?ip=192.0.2.7"));
     assert!(browser.text("main").contains("Temporary block"));
     browser.follow("Lift its temporary block");

@@ -22,6 +22,7 @@ pub(in crate::cli) fn busy(more: u64) -> Status {
             mode: "native".to_owned(),
             pinned: true,
             adopted: false,
+            attached: true,
         }],
         ports: vec![25, 465, 587],
         generation: GenerationStatus {
@@ -60,7 +61,7 @@ pub(in crate::cli) fn busy(more: u64) -> Status {
             counter("temporary_block", "drop", "ipv4", 5),
             counter("blocked_country_monitor", "pass", "ipv4", 0),
         ],
-        events: EventStatus { read: 4_096, lost: 0 },
+        events: EventStatus { unattributed: 0, read: 4_096, lost: 0 },
         temporary: TemporaryStatus { held: 2, capacity: 1_048_576 },
         smtp: None,
         top_sources: vec![TopSource {

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use filter_common::abi;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
+use super::bpf;
 use super::netlink::{AttachedMode, AttachedProgram, attached_program, is_ethernet};
 use super::pins::FoundLink;
 use crate::config::Mode;
@@ -47,6 +48,11 @@ impl Attachment {
     #[must_use]
     pub const fn is_pinned(&self) -> bool {
         self.pinned_at.is_some()
+    }
+
+    /// Its pin is removed: it ends with this process.
+    pub(super) fn forget_pin(&mut self) {
+        self.pinned_at = None;
     }
 
     /// Pins the link at `path`, in the place of what is there.
@@ -192,12 +198,14 @@ fn attachment(interface: &str, ifindex: u32, link: XdpLink) -> Result<Attachment
 /// Lets go of a pinned link that cannot be taken over, and waits until it is off
 /// the interface. Says how it was attached, if it was.
 fn release(pin: &Path, ifindex: u32) -> Result<Option<AttachedMode>> {
-    let program = match PinnedLink::from_pin(pin) {
-        Ok(link) => FdLink::from(link).info().map(|info| info.program_id()).ok(),
-        Err(_) => None,
-    };
+    let link = bpf::pinned_link(pin).ok().flatten();
+    let program = link.as_ref().map(|link| link.program);
     let attached = attached_program(ifindex)?.filter(|attached| Some(attached.id) == program);
     fs::remove_file(pin).with_context(|| format!("removing {}", pin.display()))?;
+    if let Some(link) = link.filter(|link| link.ifindex == ifindex) {
+        // It may be pinned elsewhere too. Where this fails, it goes with its last pin.
+        _ = bpf::detach_link(&link.link);
+    }
     if let Some(program) = program {
         wait_until_off(ifindex, program)?;
     }
@@ -294,7 +302,11 @@ fn explain(interface: &str, error: ProgramError) -> anyhow::Error {
     /// The kernel's own "not supported", which libc does not name.
     const ENOTSUPP: i32 = 524;
     match number {
-        Some(libc::EOPNOTSUPP | ENOTSUPP) => anyhow!("{interface}: the driver has no native XDP"),
+        Some(libc::EOPNOTSUPP | ENOTSUPP) => anyhow!(
+            "{interface}: the driver has no native XDP, or not with these settings: switch LRO off \
+             (`ethtool -K {interface} lro off`), lower the MTU or the number of queues (`ethtool \
+             -L`), and see `dmesg`"
+        ),
         Some(libc::EPERM | libc::EACCES) => {
             anyhow!("{interface}: attaching needs root, or CAP_NET_ADMIN and CAP_BPF")
         }

@@ -1,9 +1,11 @@
 //! Which interfaces the filter is on, and that it stays there.
 
 use anyhow::Result;
+use nix::net::if_::{Interface, if_nameindex};
 
+use super::netlink::stacking;
 use super::pins::FoundLink;
-use super::{Attachment, Filter, attach, object};
+use super::{Attachment, Filter, attach, elsewhere, object};
 use crate::config::Mode;
 
 impl Filter {
@@ -26,6 +28,7 @@ impl Filter {
     /// Names the interface. Where the filter was attached or pinned before, it
     /// still is; no interface gains or loses it.
     pub fn attach(&mut self, interfaces: &[String], request: Mode) -> Result<()> {
+        let interfaces = &not_covered(interfaces);
         let mut stays = vec![None; self.attachments.len()];
         let mut missing = Vec::new();
         let mut new = Vec::new();
@@ -86,10 +89,29 @@ impl Filter {
             let paths: Vec<_> = interfaces.iter().map(|name| pins.link_path(name)).collect();
             pins.keep_only(&paths)?;
         }
+        self.remove_foreign_pins();
         for left in self.found.drain(..) {
             tracing::info!(interface = left.interface, "no longer filtered");
         }
         Ok(())
+    }
+
+    /// Removes the pins of links that were taken over from elsewhere: they are pinned where
+    /// the configuration says now, or not at all.
+    fn remove_foreign_pins(&mut self) {
+        let kept: Vec<_> = self
+            .pins
+            .iter()
+            .flat_map(|pins| self.attachments.iter().map(|one| pins.link_path(&one.interface)))
+            .collect();
+        for pin in self.foreign.drain(..).filter(|pin| !kept.contains(pin)) {
+            if let Err(error) = elsewhere::remove_pin(&pin) {
+                tracing::error!("a pin is left behind: {error:#}");
+            }
+        }
+        if self.pins.is_none() {
+            self.attachments.iter_mut().for_each(Attachment::forget_pin);
+        }
     }
 
     /// After a failure on another interface: where the filter was, it stays by its pin,
@@ -114,6 +136,29 @@ impl Filter {
         let position = self.found.iter().position(is_on);
         let position = position.or_else(|| self.found.iter().position(was_on))?;
         Some(self.found.swap_remove(position))
+    }
+
+    /// The interfaces of attachments that are there and have this filter now.
+    pub fn attached_now(&mut self) -> Vec<String> {
+        let Ok(own) = self.program_id() else { return Vec::new() };
+        let names = self.attachments.iter().filter(|attachment| {
+            let now = attach::name_of(attachment.ifindex);
+            now.is_some_and(|now| attach::program_on(&now).is_ok_and(|id| id == Some(own)))
+        });
+        names.map(|attachment| attachment.interface.clone()).collect()
+    }
+
+    /// The interfaces that are filtered and there, and those together with `interfaces`.
+    #[must_use]
+    pub fn with(&self, interfaces: &[String]) -> (Vec<String>, Vec<String>) {
+        let is_there = |attachment: &&Attachment| {
+            attach::index_of(&attachment.interface).is_ok_and(|index| index == attachment.ifindex)
+        };
+        let before: Vec<_> =
+            self.attachments.iter().filter(is_there).map(|one| one.interface.clone()).collect();
+        let more = before.iter().filter(|name| !interfaces.contains(name));
+        let both = interfaces.iter().chain(more).cloned().collect();
+        (before, both)
     }
 
     /// Puts the filter back where it is missing, as on an interface that was removed
@@ -173,4 +218,50 @@ impl Filter {
             None => format!("{error:#}"),
         }
     }
+}
+
+/// The interfaces without those whose frames are all judged below them: a VLAN of an
+/// interface that is named too, a bond whose members all are. There each SYN would be judged,
+/// counted and held against its source's rate a second time.
+fn not_covered(interfaces: &[String]) -> Vec<String> {
+    let named: Vec<_> =
+        interfaces.iter().filter_map(|name| Some((name, attach::index_of(name).ok()?))).collect();
+    let is_named = |index: u32| named.iter().any(|(_, known)| *known == index);
+    let members = members();
+    let covered: Vec<_> = named
+        .iter()
+        .filter(|(name, index)| {
+            let below = stacking(*index).ok().and_then(|stacking| stacking.part_of);
+            let own = members.iter().filter(|(_, of)| of == index);
+            let own: Vec<_> = own.map(|(member, _)| is_named(*member)).collect();
+            let all_are = own.iter().all(|is_named| *is_named);
+            let has_members = !own.is_empty();
+            if !all_are && own.contains(&true) {
+                tracing::warn!(
+                    interface = name,
+                    "some of its members are filtered too: their SYNs are judged twice; name the \
+                     members alone, or this interface alone"
+                );
+            }
+            below.is_some_and(is_named) || has_members && all_are
+        })
+        .map(|(name, _)| *name)
+        .collect();
+    for name in &covered {
+        tracing::warn!(
+            interface = name,
+            "not attached: what it lies on is filtered too, which judges the same SYNs"
+        );
+    }
+    interfaces.iter().filter(|name| !covered.contains(name)).cloned().collect()
+}
+
+/// The members of bonds, teams and bridges, each with the index of what it belongs to.
+fn members() -> Vec<(u32, u32)> {
+    let Ok(interfaces) = if_nameindex() else { return Vec::new() };
+    let member = |interface: &Interface| {
+        let index = interface.index();
+        Some((index, stacking(index).ok()?.member_of?))
+    };
+    interfaces.iter().filter_map(member).collect()
 }

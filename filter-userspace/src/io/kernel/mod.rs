@@ -5,7 +5,9 @@
 //! and when a block lapses, is decided elsewhere.
 
 mod attach;
+mod bpf;
 mod dry_run;
+mod elsewhere;
 mod event;
 mod inherited;
 mod interfaces;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::maps::{MapData, PerCpuArray, PerCpuValues, RingBuf};
 use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
 
@@ -33,7 +35,7 @@ pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;
 pub use tables::{Change, Layout, Layouts, Prepared, Tries};
-pub use temporary::TemporaryBlocks;
+pub use temporary::{Inserted, TemporaryBlocks};
 
 use pins::{FoundLink, Lock};
 use pod::SamplerPod;
@@ -67,6 +69,8 @@ pub struct Filter {
     /// Links of a former daemon that are still to be taken over.
     found: Vec<FoundLink>,
     attachments: Vec<Attachment>,
+    /// Pins of links that were taken over from elsewhere, until they are not needed.
+    foreign: Vec<PathBuf>,
 }
 
 impl Filter {
@@ -113,12 +117,7 @@ impl Filter {
             }
         }
         let mut counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
-        for (index, frames) in (0..).zip(counted) {
-            // No program counts here yet. What the old one counts from now on is lost.
-            let mut values = vec![0; counters.get(&index, 0)?.len()];
-            values[0] = frames;
-            counters.set(index, PerCpuValues::try_from(values)?, 0)?;
-        }
+        count_on(&mut counters, counted)?;
         Ok(Self {
             tables: Tables::take(&mut ebpf)?,
             temporary,
@@ -129,8 +128,51 @@ impl Filter {
             lock,
             found,
             attachments: Vec::new(),
+            foreign: Vec::new(),
             ebpf,
         })
+    }
+
+    /// Looks for filters of ours on these interfaces that a daemon with another
+    /// `filter.pin` or `filter.persist` has left: they are taken over when the filter is
+    /// attached, and their temporary blocks and counters are carried over now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn look_elsewhere(&mut self, interfaces: &[String]) -> Result<()> {
+        let found = match elsewhere::abandoned(interfaces, &self.found) {
+            Ok(found) => found,
+            Err(error) => {
+                // Where there is one, attaching says so.
+                tracing::warn!("other filters of mxdp cannot be looked for: {error:#}");
+                return Ok(());
+            }
+        };
+        for found in found {
+            let pins = found.pins.clone();
+            let Some(found) = found.into_found() else { continue };
+            tracing::info!(
+                interface = found.interface,
+                pin = %found.path.display(),
+                "a filter that is pinned elsewhere is taken over"
+            );
+            for (key, block) in carried_blocks(&found).unwrap_or_default() {
+                if self.temporary.get(key)?.is_none()
+                    && let Err(error) = self.temporary.insert(key, block)
+                {
+                    tracing::warn!("not all temporary blocks were carried over: {error:#}");
+                    break;
+                }
+            }
+            if !self.blocks_outlived {
+                count_on(&mut self.counters, carried_counters(&found))?;
+            }
+            self.blocks_outlived = true;
+            self.foreign.extend(pins);
+            self.found.push(found);
+        }
+        Ok(())
     }
 
     /// Starts the program's own log lines, as `tracing` events.
@@ -302,6 +344,28 @@ impl Drop for Filter {
     }
 }
 
+/// Lets counters go on from what others have counted.
+fn count_on(counters: &mut PerCpuArray<MapData, u64>, counted: Vec<u64>) -> Result<()> {
+    for (index, frames) in (0..).zip(counted) {
+        // No program counts here yet. What the old one counts from now on is lost.
+        let mut values = vec![0; counters.get(&index, 0)?.len()];
+        values[0] = frames;
+        counters.set(index, PerCpuValues::try_from(values)?, 0)?;
+    }
+    Ok(())
+}
+
+/// Takes off every filter of mxdp in this network namespace that no running process
+/// holds, wherever it is pinned. Gives the interfaces, and in words why others are still
+/// filtered.
+///
+/// # Errors
+///
+/// When the kernel cannot be asked.
+pub fn detach_attached() -> Result<(Vec<String>, Vec<String>)> {
+    elsewhere::detach_all()
+}
+
 /// Takes off whatever is pinned under `base`, without a daemon.
 ///
 /// # Errors
@@ -326,7 +390,7 @@ fn carried_blocks(found: &FoundLink) -> Option<Vec<(SourceKey, TemporaryBlock)>>
     let read = || -> Result<Option<_>> {
         let sizes = (size_of::<SourceKey>(), size_of::<TemporaryBlock>());
         let Some(map) = map_behind(found, maps::TEMPORARY, sizes)? else { return Ok(None) };
-        Ok(Some(temporary::read_all(&HashMap::try_from(aya::maps::Map::HashMap(map))?)?))
+        Ok(Some(temporary::read_all(&map)?))
     };
     read().unwrap_or_else(|error| {
         tracing::warn!(interface = found.interface, "temporary blocks are lost: {error:#}");

@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -66,6 +68,41 @@ pub(super) fn attached_program(ifindex: u32) -> Result<Option<AttachedProgram>> 
 pub(super) fn is_ethernet(ifindex: u32) -> Result<bool> {
     let message = query(ifindex).context("rtnetlink")?;
     Ok(matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback))
+}
+
+/// What an interface lies on, so that each of its frames is seen there first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stacking {
+    /// The index of the interface that a VLAN or a MACVLAN is a part of.
+    pub(super) part_of: Option<u32>,
+    /// The index of the bond, team or bridge that it belongs to.
+    pub(super) member_of: Option<u32>,
+}
+
+/// How an interface is stacked.
+pub(super) fn stacking(ifindex: u32) -> Result<Stacking> {
+    let message = query(ifindex).context("rtnetlink")?;
+    let mut stacking = Stacking::default();
+    let (mut lower, mut is_part, mut is_elsewhere) = (None, false, false);
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => lower = Some(index),
+            LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+            LinkAttribute::Controller(index) if index != 0 => stacking.member_of = Some(index),
+            LinkAttribute::LinkInfo(infos) => {
+                let is_kind = |info: &LinkInfo| {
+                    use InfoKind::{IpVlan, MacVlan, MacVtap, Vlan};
+                    matches!(info, LinkInfo::Kind(Vlan | MacVlan | MacVtap | IpVlan))
+                };
+                is_part = infos.iter().any(is_kind);
+            }
+            _ => {}
+        }
+    }
+    if is_part && !is_elsewhere {
+        stacking.part_of = lower;
+    }
+    Ok(stacking)
 }
 
 fn query(ifindex: u32) -> Result<LinkMessage> {

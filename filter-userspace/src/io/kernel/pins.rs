@@ -235,6 +235,13 @@ pub(super) fn attached_maps(found: &FoundLink) -> Result<Vec<u32>> {
     bail!("program {id} is gone")
 }
 
+/// The id of a link.
+pub(super) fn link_id(found: &FoundLink) -> Result<u32> {
+    // The link's information needs an owned link, and the pin is opened again for it.
+    let link: FdLink = PinnedLink::from_pin(&found.path)?.into();
+    Ok(link.info()?.id())
+}
+
 fn program_id(found: &FoundLink) -> Result<u32> {
     // The link's information needs an owned link, and the pin is opened again for it.
     let link: FdLink = PinnedLink::from_pin(&found.path)?.into();

@@ -1,20 +1,49 @@
-//! Temporary blocks in the kernel's map.
+//! Temporary blocks in the kernel's map, and what is in it, in memory.
+//!
+//! The daemon is the map's one writer, so what it wrote is what the map has: it is read
+//! once, by the batch, and never again. What is due and what goes first are looked up in
+//! memory, however many blocks there are.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail};
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap as KernelMap, Map, MapData, MapError};
 use filter_common::abi::{SourceKey, TemporaryBlock};
 
+use super::bpf;
 use super::pod::{BlockPod, KeyPod};
+
+/// The blocks that one call of [`TemporaryBlocks::collect`] removes at most: a few
+/// milliseconds. The kernel goes by their time, so the others may wait.
+const COLLECTED: usize = 10_000;
+
+/// What became of a block that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It stands, and every other one still does.
+    Added,
+    /// It stands in the place of the one that was to end first.
+    Evicted(SourceKey),
+}
 
 /// The map of temporary blocks. One writer: the daemon.
 pub struct TemporaryBlocks {
-    map: HashMap<MapData, KeyPod, BlockPod>,
+    map: KernelMap<MapData, KeyPod, BlockPod>,
+    known: HashMap<SourceKey, TemporaryBlock>,
+    /// When each ends, the first on top; of a block that was removed or replaced, too.
+    ends: BinaryHeap<Reverse<(u64, SourceKey)>>,
     capacity: u64,
 }
 
 impl TemporaryBlocks {
-    pub(super) fn new(map: aya::maps::Map, capacity: u32) -> Result<Self> {
-        Ok(Self { map: HashMap::try_from(map)?, capacity: capacity.into() })
+    pub(super) fn new(map: Map, capacity: u32) -> Result<Self> {
+        let Map::HashMap(data) = &map else { bail!("temporary blocks are in no hash map") };
+        let held = read_all(data)?;
+        let ends = held.iter().map(|(key, block)| Reverse((block.expires_ns, *key))).collect();
+        let known = held.into_iter().collect();
+        Ok(Self { map: KernelMap::try_from(map)?, known, ends, capacity: capacity.into() })
     }
 
     /// The most blocks that the map holds.
@@ -23,24 +52,70 @@ impl TemporaryBlocks {
         self.capacity
     }
 
-    /// Sets or replaces a block.
+    /// The blocks that have not ended by `now_ns` (CLOCK_BOOTTIME), at least: of those
+    /// that ended, some may not be collected yet.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.known.len() as u64
+    }
+
+    /// Sets or replaces a block. In a full map it takes the place of the one that ends
+    /// first, if that ends before it.
     ///
     /// # Errors
     ///
-    /// When the map is full.
-    pub fn insert(&mut self, key: SourceKey, block: TemporaryBlock) -> Result<()> {
-        match self.map.insert(KeyPod(key), BlockPod(block), 0) {
-            Ok(()) => Ok(()),
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::E2BIG) =>
-            {
-                bail!(
-                    "all {} temporary blocks are in use; raise temporary.capacity, or block the \
-                     network with `mxdp block add`",
-                    self.capacity
-                )
+    /// When the map is full of blocks that end later, or the kernel refuses.
+    pub fn insert(&mut self, key: SourceKey, block: TemporaryBlock) -> Result<Inserted> {
+        let mut inserted = Inserted::Added;
+        let is_full = self.known.len() as u64 >= self.capacity && !self.known.contains_key(&key);
+        if is_full && let Some(first) = self.make_room(block.expires_ns)? {
+            inserted = Inserted::Evicted(first);
+        }
+        let mut result = self.map.insert(KeyPod(key), BlockPod(block), 0);
+        // The kernel keeps some elements for each CPU: a map may be full a little before
+        // its capacity.
+        if result.as_ref().is_err_and(is_out_of_room)
+            && let Some(first) = self.make_room(block.expires_ns)?
+        {
+            inserted = Inserted::Evicted(first);
+            result = self.map.insert(KeyPod(key), BlockPod(block), 0);
+        }
+        match result {
+            Ok(()) => {}
+            Err(error) if is_out_of_room(&error) => bail!(
+                "all {} temporary blocks are in use and end later; raise temporary.capacity, or \
+                 block the network with `mxdp block add`",
+                self.capacity
+            ),
+            Err(error) => return Err(error).context("the map of temporary blocks"),
+        }
+        self.known.insert(key, block);
+        self.push(block.expires_ns, key);
+        Ok(inserted)
+    }
+
+    /// Removes the block that ends first, if that is before `expires_ns`.
+    fn make_room(&mut self, expires_ns: u64) -> Result<Option<SourceKey>> {
+        while let Some(Reverse((end, key))) = self.ends.peek().copied() {
+            if self.known.get(&key).is_none_or(|block| block.expires_ns != end) {
+                self.ends.pop();
+                continue;
             }
-            Err(error) => Err(error).context("the map of temporary blocks"),
+            if end >= expires_ns {
+                return Ok(None);
+            }
+            self.remove(key)?;
+            return Ok(Some(key));
+        }
+        Ok(None)
+    }
+
+    /// Takes note of an end; what is left over of others is thrown away in turn.
+    fn push(&mut self, expires_ns: u64, key: SourceKey) {
+        self.ends.push(Reverse((expires_ns, key)));
+        if self.ends.len() > 2 * self.known.len() + 1024 {
+            self.ends =
+                self.known.iter().map(|(key, block)| Reverse((block.expires_ns, *key))).collect();
         }
     }
 
@@ -50,64 +125,72 @@ impl TemporaryBlocks {
     ///
     /// When the kernel refuses.
     pub fn remove(&mut self, key: SourceKey) -> Result<Option<TemporaryBlock>> {
-        let Some(block) = self.get(key)? else {
+        let Some(block) = self.known.get(&key).copied() else {
             return Ok(None);
         };
         match self.map.remove(&KeyPod(key)) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(Some(block)),
-            Err(error) => Err(error).context("the map of temporary blocks"),
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error).context("the map of temporary blocks"),
         }
+        self.known.remove(&key);
+        Ok(Some(block))
     }
 
     /// The block of a source.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses.
+    /// None any more; the map is in memory.
     pub fn get(&self, key: SourceKey) -> Result<Option<TemporaryBlock>> {
-        match self.map.get(&KeyPod(key), 0) {
-            Ok(block) => Ok(Some(block.0)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(error).context("the map of temporary blocks"),
-        }
+        Ok(self.known.get(&key).copied())
     }
 
-    /// Every block, lapsed ones included, in no order.
+    /// Every block, some that have ended included, in no order.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses.
+    /// None any more; the map is in memory.
     pub fn all(&self) -> Result<Vec<(SourceKey, TemporaryBlock)>> {
-        read_all(&self.map)
+        Ok(self.iter().collect())
     }
 
-    /// Removes the blocks that lapsed by `now_ns` (CLOCK_BOOTTIME) and says how
-    /// many are left.
+    /// The same, without a copy.
+    pub fn iter(&self) -> impl Iterator<Item = (SourceKey, TemporaryBlock)> {
+        self.known.iter().map(|(key, block)| (*key, *block))
+    }
+
+    /// Removes blocks that ended by `now_ns` (CLOCK_BOOTTIME), up to a bound, and gives
+    /// them.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub fn collect(&mut self, now_ns: u64) -> Result<u64> {
-        let mut left = 0;
-        for (key, block) in self.all()? {
-            if block.expires_ns <= now_ns {
+    pub fn collect(&mut self, now_ns: u64) -> Result<Vec<(SourceKey, TemporaryBlock)>> {
+        let mut ended = Vec::new();
+        while ended.len() < COLLECTED
+            && let Some(Reverse((end, key))) = self.ends.peek().copied()
+            && end <= now_ns
+        {
+            self.ends.pop();
+            if let Some(block) = self.known.get(&key).copied().filter(|one| one.expires_ns == end) {
                 self.remove(key)?;
-            } else {
-                left += 1;
+                ended.push((key, block));
             }
         }
-        Ok(left)
+        Ok(ended)
     }
 }
 
-/// Every block of a map that is about to be replaced.
-pub(super) fn read_all(
-    map: &HashMap<MapData, KeyPod, BlockPod>,
-) -> Result<Vec<(SourceKey, TemporaryBlock)>> {
-    map.iter()
-        .map(|item| {
-            let (key, block) = item.context("the map of temporary blocks")?;
-            Ok((key.0, block.0))
-        })
-        .collect()
+fn is_out_of_room(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error)
+        if error.io_error.raw_os_error() == Some(libc::E2BIG))
+}
+
+/// Every block of a map.
+pub(super) fn read_all(map: &MapData) -> Result<Vec<(SourceKey, TemporaryBlock)>> {
+    let elements = bpf::read_map::<KeyPod, BlockPod>(map.fd().as_fd());
+    let elements = elements.context("the map of temporary blocks")?;
+    Ok(elements.into_iter().map(|(key, block)| (key.0, block.0)).collect())
 }

@@ -41,7 +41,12 @@ pub(super) struct Pool {
     tls: Option<Arc<rustls::ClientConfig>>,
     servers: Vec<Server>,
     capabilities: Mutex<Option<Capabilities>>,
+    /// Where servers were reached lately, the latest last.
+    addresses: Mutex<Vec<IpAddr>>,
 }
+
+/// The addresses of a backend that are known at once.
+const ADDRESSES: usize = 64;
 
 #[derive(Debug)]
 struct Server {
@@ -85,8 +90,26 @@ impl Pool {
             tls: tls::towards(&config)?,
             servers: config.servers.iter().map(server).collect(),
             capabilities: Mutex::default(),
+            addresses: Mutex::default(),
             config,
         })
+    }
+
+    /// Where servers were reached lately.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of where servers were reached.
+    pub(super) fn note_addresses(&self, reached: impl IntoIterator<Item = IpAddr>) {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in reached {
+            let address = address.to_canonical();
+            addresses.retain(|known| *known != address);
+            addresses.push(address);
+        }
+        let extra = addresses.len().saturating_sub(ADDRESSES);
+        addresses.drain(..extra);
     }
 
     /// What the servers offer, as far as one has answered.
@@ -193,6 +216,9 @@ impl Pool {
         with_tls: bool,
     ) -> Result<(Stream, Capabilities), Failed> {
         let stream = connect(server, self.config.connect_timeout).await?;
+        if let Stream::Plain(plain) = &stream {
+            self.note_addresses(plain.peer_addr().map(|address| address.ip()));
+        }
         let time = self.config.reply_timeout;
         let mut talk = Talk { stream, replies: Replies::default(), time, for_client: false };
         if self.config.client_address == ClientAddress::Proxy {

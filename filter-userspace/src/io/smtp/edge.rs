@@ -1,5 +1,7 @@
 //! What all connections share: the generation in force, and what is counted.
 
+mod blocks;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,6 +19,7 @@ use super::generation::Generation;
 use super::room::{Memory, Room};
 use super::zones::{ZoneHealth, Zones};
 use crate::io::clock;
+use crate::lists::Protected;
 use crate::policy::escalation::{Offence, Offenders};
 use crate::policy::pipeline::Connection;
 use crate::policy::rates::{Rate, Remembered};
@@ -70,6 +73,8 @@ pub(super) struct Counts {
 pub struct Edge {
     generation: RwLock<Arc<Generation>>,
     classify: RwLock<Classify>,
+    /// Who is never blocked automatically.
+    protected: RwLock<Arc<Protected>>,
     counts: Mutex<Counts>,
     pub(super) events: Events,
     pub(super) zones: Arc<Zones>,
@@ -131,6 +136,7 @@ impl Edge {
         Arc::new(Self {
             generation: RwLock::new(Arc::new(generation)),
             classify: RwLock::new(classify),
+            protected: RwLock::new(Arc::new(Protected::new())),
             counts: Mutex::new(counts),
             events: Events::start(recording),
             zones: Arc::default(),
@@ -178,40 +184,6 @@ impl Edge {
             connection.refused = Some((crate::smtp::refusal::Reason::TemporaryBlock, None));
         }
         standing
-    }
-
-    /// The addresses under a temporary block, each with the time it has left and
-    /// had in all.
-    pub fn publish_blocks(&self, blocks: impl Iterator<Item = (IpAddr, Duration, Duration)>) {
-        let now = Instant::now();
-        let blocks = blocks.map(|(address, left, time)| (network(address), now + left, time));
-        let blocks: Vec<_> = blocks.collect();
-        let mut counts = self.counts();
-        counts.blocked = blocks.iter().map(|(address, end, _)| (*address, *end)).collect();
-        for (address, end, time) in blocks {
-            counts.offenders.remember(address, time, end);
-        }
-    }
-
-    /// One more of them.
-    pub fn publish_block(&self, address: IpAddr, time: Duration) {
-        let (address, end) = (network(address), Instant::now() + time);
-        let mut counts = self.counts();
-        counts.blocked.insert(address, end);
-        counts.offenders.remember(address, time, end);
-    }
-
-    /// One less.
-    pub fn lift_block(&self, address: IpAddr) {
-        let address = network(address);
-        let mut counts = self.counts();
-        counts.blocked.remove(&address);
-        counts.offenders.forgive(address);
-    }
-
-    fn is_blocked(&self, address: IpAddr) -> bool {
-        let until = self.counts().blocked.get(&network(address)).copied();
-        until.is_some_and(|until| until > Instant::now())
     }
 
     /// Ends the edge: sessions finish their message, and are told to come again.
@@ -397,23 +369,6 @@ impl Edge {
                 && customer.is_none_or(|customer| *suspension.customer == *customer)
         };
         self.counts().watch.resume(is_meant, Instant::now())
-    }
-
-    /// Counts an offence of an address, and asks for its block after too many.
-    pub(super) fn offend(&self, address: IpAddr, generation: &Generation, offence: Offence) {
-        // Where a list decides, a block would not (and lists may have changed since
-        // the session began).
-        let connection = self.standing(address).connection;
-        if connection.approved.is_some() || connection.refused.is_some() {
-            return;
-        }
-        let rules = &generation.smtp.escalation;
-        let full = self.counts().offenders.add(rules, network(address), offence, Instant::now());
-        let Some(time) = full else { return };
-        if self.blocks.try_send(Block { address, time, offence }).is_err() {
-            self.counts().offenders.forgive(network(address));
-            tracing::error!(%address, offence = offence.name(), "a block was lost: too many at once");
-        }
     }
 }
 

@@ -52,7 +52,12 @@ impl Generation {
                 .filter(|pool| pool.config == *config && config.ca.is_none());
             let pool = match same {
                 Some(pool) => pool.clone(),
-                None => Arc::new(Pool::new(config.clone()).map_err(|error| vec![error])?),
+                None => {
+                    let pool = Pool::new(config.clone()).map_err(|error| vec![error])?;
+                    let former = before.and_then(|before| before.pools.get(&config.name));
+                    pool.note_addresses(former.iter().flat_map(|former| former.addresses()));
+                    Arc::new(pool)
+                }
             };
             pools.insert(config.name.clone(), pool);
         }

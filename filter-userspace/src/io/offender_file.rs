@@ -1,0 +1,93 @@
+//! The file that keeps which blocks have ended: `ended.txt` in the state folder, a client
+//! network a line: its address, how many seconds its last block lasted, and when that
+//! ended, in seconds of [`super::timeline`].
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::files;
+
+/// The name of the file in the state folder.
+pub const FILE_NAME: &str = "ended.txt";
+
+/// The largest file: more than is ever remembered.
+const SIZE_LIMIT: u64 = 64 << 20;
+
+/// A block that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The client's network.
+    pub address: IpAddr,
+    /// How long the block lasted, in seconds.
+    pub lasted: u64,
+    /// When it ended.
+    pub ended: u64,
+}
+
+/// What is kept in `folder`, and how many lines of it are not as they were written.
+///
+/// # Errors
+///
+/// In words, if the file cannot be read.
+pub fn load(folder: &Path) -> Result<(Vec<Ended>, usize), String> {
+    let path = folder.join(FILE_NAME);
+    if !path.exists() {
+        return Ok((Vec::new(), 0));
+    }
+    let text = files::read(&path, SIZE_LIMIT)?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().map(parse).collect();
+    let bad = lines.iter().filter(|line| line.is_none()).count();
+    Ok((lines.into_iter().flatten().collect(), bad))
+}
+
+fn parse(line: &str) -> Option<Ended> {
+    let mut words = line.split(' ');
+    let ended = Ended {
+        address: words.next()?.parse().ok()?,
+        lasted: words.next()?.parse().ok()?,
+        ended: words.next()?.parse().ok()?,
+    };
+    words.next().is_none().then_some(ended)
+}
+
+/// Keeps `ended` in the place of what is in `folder`, whole or not at all.
+///
+/// # Errors
+///
+/// If anything of it fails. What was kept before is then still there.
+pub fn save(folder: &Path, ended: impl Iterator<Item = Ended>) -> io::Result<()> {
+    let mut text = String::new();
+    for Ended { address, lasted, ended } in ended {
+        // Writing to a text does not fail.
+        _ = writeln!(text, "{address} {lasted} {ended}");
+    }
+    files::replace(&folder.join(FILE_NAME), text.as_bytes())
+}
+
+/// Removes what was kept in `folder`.
+pub fn remove(folder: &Path) {
+    // What is not there needs no removal.
+    _ = fs::remove_file(folder.join(FILE_NAME));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_loaded_and_a_damaged_line_costs_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(load(folder.path()), Ok((Vec::new(), 0)));
+        let ended = Ended { address: "2001:db8::".parse().unwrap(), lasted: 300, ended: 7 };
+        save(folder.path(), [ended].into_iter()).unwrap();
+        assert_eq!(load(folder.path()), Ok((vec![ended], 0)));
+        fs::write(folder.path().join(FILE_NAME), "x\n2001:db8:: 300 7\n192.0.2.1 3\n").unwrap();
+        assert_eq!(load(folder.path()), Ok((vec![ended], 2)));
+        remove(folder.path());
+        assert_eq!(load(folder.path()), Ok((Vec::new(), 0)));
+    }
+}

@@ -1,0 +1,118 @@
+//! Temporary blocks, as sessions see them: who is under one, who never is, and who has
+//! earned one.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Block, Edge, Generation, network};
+use crate::io::smtp::backend::Pool;
+use crate::lists::{Holder, Protected};
+use crate::policy::escalation::Offence;
+
+impl Edge {
+    /// Says who is never blocked automatically.
+    pub fn publish_protected(&self, protected: Arc<Protected>) {
+        *self.protected.write().unwrap_or_else(PoisonError::into_inner) = protected;
+    }
+
+    fn protected(&self) -> Arc<Protected> {
+        self.protected.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The addresses at which servers of backends were reached, by the backends' names.
+    #[must_use]
+    pub fn backend_addresses(&self) -> Vec<(String, IpAddr)> {
+        let generation = self.generation();
+        let of = |pool: &Arc<Pool>| {
+            let name = pool.config.name.to_string();
+            pool.addresses().into_iter().map(|address| (name.clone(), address)).collect::<Vec<_>>()
+        };
+        generation.pools.values().flat_map(of).collect()
+    }
+
+    /// The addresses under a temporary block, each with the time it has left and
+    /// had in all.
+    pub fn publish_blocks(&self, blocks: impl Iterator<Item = (IpAddr, Duration, Duration)>) {
+        let now = Instant::now();
+        let blocks = blocks.map(|(address, left, time)| (network(address), now + left, time));
+        let blocks: Vec<_> = blocks.collect();
+        let mut counts = self.counts();
+        counts.blocked = blocks.iter().map(|(address, end, _)| (*address, *end)).collect();
+        for (address, end, time) in blocks {
+            counts.offenders.remember(address, time, end);
+        }
+    }
+
+    /// One more of them.
+    pub fn publish_block(&self, address: IpAddr, time: Duration) {
+        let (address, end) = (network(address), Instant::now() + time);
+        let mut counts = self.counts();
+        counts.blocked.insert(address, end);
+        counts.offenders.remember(address, time, end);
+    }
+
+    /// Takes note that blocks have ended by themselves: what they were is remembered.
+    pub fn end_blocks(&self, addresses: impl Iterator<Item = IpAddr>) {
+        let mut counts = self.counts();
+        for address in addresses {
+            counts.blocked.remove(&network(address));
+        }
+    }
+
+    /// Takes note of a block that ended before this daemon began, `ago`.
+    pub fn remember_block(&self, address: IpAddr, time: Duration, ago: Duration) {
+        let Some(end) = Instant::now().checked_sub(ago) else { return };
+        self.counts().offenders.remember(network(address), time, end);
+    }
+
+    /// The blocks that have ended less than `memory` ago: how long each was, and how long
+    /// ago it ended.
+    #[must_use]
+    pub fn ended_blocks(&self, memory: Duration) -> Vec<(IpAddr, Duration, Duration)> {
+        self.counts().offenders.ended(Instant::now(), memory)
+    }
+
+    /// One less.
+    pub fn lift_block(&self, address: IpAddr) {
+        let address = network(address);
+        let mut counts = self.counts();
+        counts.blocked.remove(&address);
+        counts.offenders.forgive(address);
+    }
+
+    /// Whether a temporary block holds up what comes from an address.
+    pub(super) fn is_blocked(&self, address: IpAddr) -> bool {
+        let until = self.counts().blocked.get(&network(address)).copied();
+        until.is_some_and(|until| until > Instant::now())
+            // The block of a stranger in the host's own IPv6 network is not the host's.
+            && !(network(address) != address.to_canonical()
+                && self.protected().forbids(address) == Some(&Holder::ThisHost))
+    }
+
+    /// Counts an offence of an address, and asks for its block after too many.
+    pub(in crate::io::smtp) fn offend(
+        &self,
+        address: IpAddr,
+        generation: &Generation,
+        offence: Offence,
+    ) {
+        // Where a list decides, a block would not (and lists may have changed since
+        // the session began).
+        let connection = self.standing(address).connection;
+        if connection.approved.is_some() || connection.refused.is_some() {
+            return;
+        }
+        if let Some(holder) = self.protected().forbids(address) {
+            tracing::debug!(%address, offence = offence.name(), "an offence of {holder} is not counted");
+            return;
+        }
+        let rules = &generation.smtp.escalation;
+        let full = self.counts().offenders.add(rules, network(address), offence, Instant::now());
+        let Some(time) = full else { return };
+        if self.blocks.try_send(Block { address, time, offence }).is_err() {
+            self.counts().offenders.forgive(network(address));
+            tracing::error!(%address, offence = offence.name(), "a block was lost: too many at once");
+        }
+    }
+}
