@@ -9,8 +9,8 @@ use mxdp::smtp::data::{BareNewlines, Decoder, Stuffer};
 use mxdp::smtp::header::HeaderScan;
 use mxdp::smtp::reply::Replies;
 use mxdp::smtp::session::{
-    Action, Answer, BackendTimes, Capabilities, Client, Extensions, Now, OpenFailure, Opened,
-    Permit, Question, Session, Settings, Times,
+    Action, Answer, BackendTimes, Capabilities, Client, Extensions, Now, Offers, OpenFailure,
+    Opened, Permit, Question, Session, Settings, Times,
 };
 
 /// The most that a session may keep for either side, in octets.
@@ -104,6 +104,7 @@ pub(super) fn settings() -> Settings {
         errors: 10,
         invalid_recipients: 5,
         hops: 10,
+        normalise_chunks: false,
         starttls: true,
         times: Times { command: time, data: time, data_rate: 64 },
     }
@@ -116,7 +117,7 @@ pub(super) fn client() -> Client {
         id: "ID".to_owned(),
         tls: None,
         bare_newlines: BareNewlines::Refuse,
-        offers: Extensions::ALL,
+        offers: Offers::ALL,
     }
 }
 

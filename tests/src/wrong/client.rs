@@ -64,6 +64,23 @@ impl Client {
         reply
     }
 
+    /// Every line of the next reply.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn reply_lines(&mut self) -> io::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line()?;
+            let is_last = line.as_bytes().get(3) != Some(&b'-');
+            lines.push(line);
+            if is_last {
+                return Ok(lines);
+            }
+        }
+    }
+
     /// Sends a command and waits for its reply.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod client;
 mod ends;
+pub mod puppet;
 mod random;
 pub mod script;
 
