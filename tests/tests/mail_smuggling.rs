@@ -129,7 +129,8 @@ fn came(backend: &Backend) -> bool {
         || backend.ended().iter().any(|ended| ended.sender.contains("smuggled"))
 }
 
-fn is_never_two(limits: &str, normalised: bool) {
+/// `normalised` says whether bare line ends are mended in DATA and in chunks.
+fn is_never_two(limits: &str, [in_data, in_chunks]: [bool; 2]) {
     let namespace = Namespace::new("mxg");
     namespace.run(|| {
         // The backend has to be fooled by each of them when nothing is before it.
@@ -150,9 +151,10 @@ fn is_never_two(limits: &str, normalised: bool) {
                 let text = end.escape_ascii();
                 // A real end in DATA ends the message, and what follows is another.
                 let real = end.windows(5).any(|part| part == b"\r\n.\r\n");
-                let real = real && (normalised || !is_bare(end));
-                let data = (!real).then(|| by_data(mxdp(), end, cut));
-                for code in data.into_iter().chain([by_chunks(mxdp(), end, cut)]) {
+                let real = real && (in_data || !is_bare(end));
+                let data = (!real).then(|| (in_data, by_data(mxdp(), end, cut)));
+                let chunks = (in_chunks, by_chunks(mxdp(), end, cut));
+                for (normalised, code) in data.into_iter().chain([chunks]) {
                     let code = code.unwrap_or_else(|| panic!("{text} at {cut}: no reply"));
                     sessions += 1;
                     taken += usize::from(code == 250);
@@ -180,12 +182,17 @@ fn is_bare(bytes: &[u8]) -> bool {
 
 #[test]
 fn no_end_of_a_message_smuggles_another() {
-    is_never_two("", false);
+    is_never_two("normalise_chunks = false", [false, false]);
 }
 
 #[test]
 fn no_end_of_a_message_smuggles_another_where_lines_are_normalised() {
-    is_never_two("normalise_networks = [\"127.0.0.0/8\"]", true);
+    is_never_two("normalise_networks = [\"127.0.0.0/8\"]", [true, true]);
+}
+
+#[test]
+fn no_end_of_a_message_smuggles_another_where_chunks_are_normalised() {
+    is_never_two("", [false, true]);
 }
 
 #[test]

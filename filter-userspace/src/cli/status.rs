@@ -158,6 +158,12 @@ fn mail(smtp: &SmtpState) -> String {
     if smtp.unlogged > 0 {
         text.push_str(&format!("  not logged   {}\n", number(smtp.unlogged)));
     }
+    if smtp.bad_proxy_headers > 0 {
+        let (bad, checks) = (number(smtp.bad_proxy_headers), number(smtp.balancer_checks));
+        text.push_str(&format!(
+            "  balancers    {bad} without a valid PROXY header, {checks} that sent nothing\n"
+        ));
+    }
     for server in &smtp.servers {
         let state = server.error.as_deref().map_or("up".into(), clean);
         let (backend, server) = (clean(&server.backend), clean(&server.server));

@@ -126,6 +126,8 @@ pub struct SmtpLimits {
     pub data_rate: u64,
     /// Networks whose bare line ends in messages are mended instead of refused.
     pub normalise_networks: Vec<IpNet>,
+    /// Whether those in chunks (BDAT) are mended whoever sends them.
+    pub normalise_chunks: bool,
 }
 
 /// Domains, and what becomes of mail for them.
@@ -201,6 +203,8 @@ pub enum ClientAddress {
     Xclient,
     /// A PROXY header, version 2.
     Proxy,
+    /// A PROXY header, version 1.
+    ProxyV1,
 }
 
 /// TLS towards clients.

@@ -164,6 +164,7 @@ fn limits(section: Section<'_>) -> SmtpLimits {
         data_timeout: seconds(&section, "data_timeout", 180),
         data_rate: section.integer("data_rate", 0..=1_000_000, 64),
         normalise_networks: networks(&section, "normalise_networks"),
+        normalise_chunks: section.boolean("normalise_chunks", true),
     };
     section.finish();
     limits
@@ -233,6 +234,7 @@ fn backend(section: Section<'_>, folder: &Path) -> Backend {
                 ("none", ClientAddress::None),
                 ("xclient", ClientAddress::Xclient),
                 ("proxy", ClientAddress::Proxy),
+                ("proxy_v1", ClientAddress::ProxyV1),
             ],
             ClientAddress::None,
         ),

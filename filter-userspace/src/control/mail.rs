@@ -81,6 +81,10 @@ pub struct SmtpState {
     pub refused: Vec<Refused>,
     /// Recipients that are not in the log.
     pub unlogged: u64,
+    /// Connections of `proxy_networks` that were closed before a byte came.
+    pub balancer_checks: u64,
+    /// Connections of `proxy_networks` without a valid PROXY header.
+    pub bad_proxy_headers: u64,
     /// The servers behind.
     pub servers: Vec<ServerState>,
     /// The DNS lists that are asked.

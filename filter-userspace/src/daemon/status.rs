@@ -162,6 +162,8 @@ fn smtp(status: SmtpStatus) -> SmtpState {
             .map(|(reason, recipients)| Refused { reason: reason.to_owned(), recipients })
             .collect(),
         unlogged: status.unlogged,
+        balancer_checks: status.balancers.0,
+        bad_proxy_headers: status.balancers.1,
         servers: servers
             .map(|server| ServerState {
                 backend: server.backend,

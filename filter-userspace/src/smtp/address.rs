@@ -233,9 +233,9 @@ impl fmt::Display for ForwardPath {
     }
 }
 
-/// The end of the path that starts `text` (its closing bracket is at the index),
-/// which may hold quoted brackets.
-pub(super) fn path_end(text: &str) -> Option<usize> {
+/// The end of the path that starts `text`: the index of the first byte that `ends` one
+/// outside of quotes.
+pub(super) fn path_end(text: &str, ends: impl Fn(u8) -> bool) -> Option<usize> {
     let mut quoted = false;
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate() {
@@ -243,7 +243,7 @@ pub(super) fn path_end(text: &str) -> Option<usize> {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b'>' if !quoted => return Some(index),
+            byte if !quoted && ends(byte) => return Some(index),
             _ => {}
         }
     }
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(without_route("@a.b,@c:d@e"), Some("d@e"));
         assert_eq!(without_route("@a.b,c:d@e"), None);
         assert_eq!(without_route("d@e"), Some("d@e"));
-        assert_eq!(path_end("\"a>b\"@c> X"), Some(7));
-        assert_eq!(path_end("a@c"), None);
+        assert_eq!(path_end("\"a>b\"@c> X", |byte| byte == b'>'), Some(7));
+        assert_eq!(path_end("a@c", |byte| byte == b'>'), None);
     }
 }

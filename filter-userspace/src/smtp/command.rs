@@ -2,6 +2,9 @@
 
 use super::address::{ForwardPath, Mailbox, ReversePath, path_end, without_route};
 
+/// What separates words.
+const SPACE: [char; 2] = [' ', '\t'];
+
 /// The longest parameter of HELO and EHLO, in octets.
 const HELO: usize = 255;
 
@@ -98,6 +101,9 @@ pub enum BadCommand {
     Parameter,
     /// An address beyond ASCII without SMTPUTF8.
     NotAscii,
+    /// BDAT that does not say how many octets follow: what comes next is a chunk or a
+    /// command, and nobody can tell.
+    Chunk,
 }
 
 /// One row a verb: its name, and what reads its arguments.
@@ -109,7 +115,6 @@ const VERBS: &[Verb] = &[
     ("MAIL", mail),
     ("RCPT", rcpt),
     ("DATA", |rest| bare(rest, Command::Data, "DATA")),
-    ("BDAT", bdat),
     ("RSET", |rest| bare(rest, Command::Rset, "RSET")),
     ("NOOP", |_| Ok(Command::Noop)),
     ("QUIT", |rest| bare(rest, Command::Quit, "QUIT")),
@@ -126,6 +131,9 @@ impl Command {
     ///
     /// When it is no command, or not one that is offered.
     pub fn parse(line: &[u8]) -> Result<Self, BadCommand> {
+        if is_chunk(line) {
+            return std::str::from_utf8(line).ok().and_then(bdat).ok_or(BadCommand::Chunk);
+        }
         let text = std::str::from_utf8(line).map_err(|_| BadCommand::NotAscii)?;
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         let row = VERBS.iter().find(|(name, _)| verb.eq_ignore_ascii_case(name));
@@ -145,16 +153,23 @@ fn helo(rest: &str, syntax: &'static str) -> Result<Box<str>, BadCommand> {
     if is_word { Ok(rest.into()) } else { Err(BadCommand::Syntax(syntax)) }
 }
 
-fn bdat(rest: &str) -> Result<Command, BadCommand> {
-    const SYNTAX: BadCommand = BadCommand::Syntax("BDAT octets [LAST]");
+/// Whether a line is meant to announce a chunk, however it is written.
+pub(super) fn is_chunk(line: &[u8]) -> bool {
+    line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+}
+
+fn bdat(line: &str) -> Option<Command> {
+    // With white space before the verb this is not one.
+    let (_, rest) = line.split_at_checked(4)?;
+    let rest = rest.strip_prefix(' ')?.trim_matches([' ', '\t']);
     let mut words = rest.split_ascii_whitespace();
-    let size = words.next().and_then(number).ok_or(SYNTAX)?;
+    let size = words.next().and_then(number)?;
     let last = match words.next() {
         None => false,
         Some(word) if word.eq_ignore_ascii_case("LAST") => true,
-        Some(_) => return Err(SYNTAX),
+        Some(_) => return None,
     };
-    if words.next().is_some() { Err(SYNTAX) } else { Ok(Command::Bdat { size, last }) }
+    words.next().is_none().then_some(Command::Bdat { size, last })
 }
 
 /// Digits only: no sign, at most 20 (RFC 1870 section 3).
@@ -251,18 +266,30 @@ fn rcpt_parameters(text: &str) -> Result<RcptParameters, BadCommand> {
     Ok(parameters)
 }
 
-/// The path in angle brackets behind `keyword`, and the parameters behind it.
+/// The path behind `keyword`, and the parameters behind it. Printers and controllers
+/// leave the angle brackets out: a bare word is a path where it is an address.
 fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (head, tail) = rest.split_at_checked(keyword.len())?;
     if !head.eq_ignore_ascii_case(keyword) {
         return None;
     }
     // Many clients put a space behind the colon.
-    let tail = tail.trim_start_matches(' ').strip_prefix('<')?;
-    let end = path_end(tail)?;
-    let parameters = &tail[end + 1..];
-    let separated = parameters.is_empty() || parameters.starts_with(' ');
-    separated.then_some((&tail[..end], parameters))
+    let tail = tail.trim_start_matches(SPACE);
+    let (path, parameters) = match tail.strip_prefix('<') {
+        Some(tail) => {
+            let end = path_end(tail, |byte| byte == b'>')?;
+            (&tail[..end], &tail[end + 1..])
+        }
+        None => {
+            let end = path_end(tail, |byte| b" \t".contains(&byte)).unwrap_or(tail.len());
+            let word = &tail[..end];
+            let is_postmaster = word.eq_ignore_ascii_case("postmaster") && keyword == "TO:";
+            let is_address = Mailbox::parse(without_route(word)?).is_some();
+            (Some(word).filter(|_| is_postmaster || is_address)?, &tail[end..])
+        }
+    };
+    let separated = parameters.is_empty() || parameters.starts_with(SPACE);
+    separated.then_some((path, parameters))
 }
 
 fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -357,7 +384,14 @@ mod tests {
             ("MAIL FROM:<a@b> SIZE=1 SIZE=1", parse("MAIL FROM:<a@b> SIZE=-1").unwrap_err()),
             ("MAIL FROM:<a b>", BadCommand::Sender),
             ("MAIL FROM:<用@b>", BadCommand::NotAscii),
-            ("MAIL FROM:a@b", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:a", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:postmaster", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:<a@b", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:a@b>", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
+            ("MAIL FROM:a@b c@d", BadCommand::Parameter),
+            ("MAIL FROM:用@b", BadCommand::NotAscii),
+            ("RCPT TO:a b@c", BadCommand::Syntax("RCPT TO:<address> [parameters]")),
             ("MAIL FROM:<a@b>SIZE=1", BadCommand::Syntax("MAIL FROM:<address> [parameters]")),
             ("RCPT TO:<>", BadCommand::Recipient),
             ("RCPT TO:<a@???.com>", BadCommand::Recipient),
@@ -368,7 +402,6 @@ mod tests {
                 parse("RCPT TO:<a@b> ORCPT=rfc822;a=b").unwrap_err(),
             ),
             ("XCLIENT ADDR=1.2.3.4", BadCommand::Unknown),
-            ("BDAT 1 2", BadCommand::Syntax("BDAT octets [LAST]")),
             ("DATA now", BadCommand::Syntax("DATA")),
             ("EHLO", BadCommand::Syntax("EHLO name")),
             ("EHLO a b", BadCommand::Syntax("EHLO name")),
@@ -396,6 +429,61 @@ mod tests {
         };
         assert_eq!(parameters.notify.as_deref(), Some("SUCCESS,DELAY"));
         assert_eq!(parameters.orcpt.as_deref(), Some("rfc822;a+40b"));
+    }
+
+    /// RFC 3030 section 2: behind BDAT comes a chunk, whose length nothing else tells.
+    #[test]
+    fn bdat_is_told_from_every_other_command() {
+        for line in [
+            "BDAT",
+            "BDAT ",
+            "bdat LAST",
+            "BDAT 5 FOO",
+            "BDAT 1 2",
+            "BDAT -1",
+            "BDAT +5",
+            "BDAT 0x5",
+            "BDAT 5,LAST",
+            "BDAT 5 LAST LAST",
+            "BDAT LAST 5",
+            "BDAT 123456789012345678901",
+            "BDAT\t5",
+            " BDAT 5",
+            "BDAT5",
+            "BDATA 5",
+            "BDAT 5 用",
+        ] {
+            assert_eq!(parse(line), Err(BadCommand::Chunk), "{line}");
+        }
+        assert_eq!(Command::parse(b"BDAT 5 \xff"), Err(BadCommand::Chunk));
+        assert_eq!(parse("BDAT  5\tLAST "), Ok(Command::Bdat { size: 5, last: true }));
+        assert_eq!(parse("BDA 5"), Err(BadCommand::Unknown));
+    }
+
+    /// RFC 5321 section 4.1.1.2 has brackets; devices leave them out.
+    #[test]
+    fn an_address_needs_no_brackets() {
+        for (line, sender, size) in [
+            ("MAIL FROM:a@example.com", "a@example.com", None),
+            ("MAIL FROM: a@example.com", "a@example.com", None),
+            ("mail from:\ta@example.com\tSIZE=5", "a@example.com", Some(5)),
+            ("MAIL FROM: a@example.com  SIZE=5", "a@example.com", Some(5)),
+            ("MAIL FROM:<a@example.com>\tSIZE=5", "a@example.com", Some(5)),
+            ("MAIL FROM:\"a b>\"@example.com SIZE=5", "\"a b>\"@example.com", Some(5)),
+            ("MAIL FROM:@x.example:a@example.com", "a@example.com", None),
+        ] {
+            let Ok(Command::Mail(path, parameters)) = parse(line) else { panic!("{line}") };
+            assert_eq!((path.to_string().as_str(), parameters.size), (sender, size), "{line}");
+        }
+        for (line, recipient) in [
+            ("RCPT TO:bob@example.org", "bob@example.org"),
+            ("RCPT TO: bob@example.org NOTIFY=NEVER", "bob@example.org"),
+            ("RCPT TO:postmaster", "postmaster"),
+            ("RCPT TO:bob@[192.0.2.1]", "bob@[192.0.2.1]"),
+        ] {
+            let Ok(Command::Rcpt(path, _)) = parse(line) else { panic!("{line}") };
+            assert_eq!(path.to_string(), recipient, "{line}");
+        }
     }
 
     proptest! {

@@ -70,7 +70,8 @@ impl Decoder {
         Self { at: At::Start, dots: true, bare }
     }
 
-    /// For BDAT (RFC 3030): the bytes are counted, so no dot means anything.
+    /// For BDAT (RFC 3030): the bytes are counted, so no dot means anything. Nor can a
+    /// bare line end end the message; what it becomes is still said.
     #[must_use]
     pub const fn chunks(bare: BareNewlines) -> Self {
         Self { at: At::Start, dots: false, bare }
@@ -325,6 +326,25 @@ mod tests {
         assert_eq!(chunks(b"a\r"), Err(BadData::BareCr));
         assert_eq!(chunks(b"a\n.\n"), Err(BadData::BareLf));
         assert_eq!(chunks(b"a\0"), Err(BadData::Nul));
+    }
+
+    /// A CR at the end of a chunk and an LF at the beginning of the next are one line
+    /// end; alone, each is one.
+    #[test]
+    fn chunks_are_normalised_wherever_they_are_cut() {
+        for (wire, message) in [
+            (&b"a\nb"[..], &b"a\r\nb"[..]),
+            (b"a\rb\r", b"a\r\nb\r\n"),
+            (b"\n\r\n\r", b"\r\n\r\n\r\n"),
+            (b"a\r\r\n.\n.\r", b"a\r\n\r\n.\r\n.\r\n"),
+        ] {
+            for step in 1..=wire.len() {
+                let whole = decode(Decoder::chunks(BareNewlines::Normalise), wire, step);
+                assert_eq!(whole.map(|(found, ..)| found), Ok(message.to_vec()), "{step}");
+            }
+        }
+        let nul = decode(Decoder::chunks(BareNewlines::Normalise), b"a\0", 1);
+        assert_eq!(nul.map(|_| ()), Err(BadData::Nul));
     }
 
     fn stuffed(message: &[u8], step: usize) -> Vec<u8> {

@@ -3,6 +3,8 @@
 
 use memchr::memchr3;
 
+use super::command::is_chunk;
+
 /// The longest line that is taken from a client, in octets with its CRLF.
 ///
 /// RFC 5321 section 4.5.3.1.4 has 512 for a command; the parameters that are
@@ -19,7 +21,10 @@ pub enum BadLine {
     /// A NUL.
     Nul,
     /// Longer than permitted.
-    TooLong,
+    TooLong {
+        /// Whether it begins as BDAT does: then what follows may be a chunk.
+        chunk: bool,
+    },
 }
 
 /// Bytes that came and were not used yet.
@@ -85,8 +90,9 @@ impl Lines {
                 if self.skipping || rest.len() > limit {
                     let first = !self.skipping;
                     self.skipping = true;
+                    let chunk = is_chunk(rest);
                     self.consume(usize::MAX);
-                    return if first { Err(BadLine::TooLong) } else { Ok(None) };
+                    return if first { Err(BadLine::TooLong { chunk }) } else { Ok(None) };
                 }
                 self.searched = rest.len();
                 return Ok(None);
@@ -107,7 +113,11 @@ impl Lines {
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            return if line.len() + 2 > limit { Err(BadLine::TooLong) } else { Ok(Some(line)) };
+            return if line.len() + 2 > limit {
+                Err(BadLine::TooLong { chunk: is_chunk(&line) })
+            } else {
+                Ok(Some(line))
+            };
         }
     }
 }
@@ -166,7 +176,16 @@ mod tests {
         assert_eq!(lines.next(16), Ok(Some(b"NOOP".to_vec())));
 
         lines.push(b"0123456789abcdef\r\nNOOP\r\n");
-        assert_eq!(lines.next(16), Err(BadLine::TooLong));
+        assert_eq!(lines.next(16), Err(BadLine::TooLong { chunk: false }));
         assert_eq!(lines.next(16), Ok(Some(b"NOOP".to_vec())));
+    }
+
+    #[test]
+    fn a_long_line_that_announces_a_chunk_is_told_apart() {
+        let mut lines = Lines::default();
+        lines.push(b"bdat 5                  \r\n");
+        assert_eq!(lines.next(16), Err(BadLine::TooLong { chunk: true }));
+        lines.push(b"BDAT 5                  ");
+        assert_eq!(lines.next(16), Err(BadLine::TooLong { chunk: true }));
     }
 }

@@ -6,10 +6,7 @@
 
 use std::fmt;
 
-use super::reply::{Enhanced, Reply};
-
-/// The longest line of a reply, in octets (RFC 5321 section 4.5.3.1.5).
-const LINE: usize = 512;
+use super::reply::{CLIENT_LINE as LINE, Enhanced, Reply};
 
 /// The octets of codes, separators and the line's end.
 const FRAME: usize = 40;
@@ -129,6 +126,8 @@ reasons! {
     Ending "ending" Greeting 421 4 . 3 . 2 "this service is restarting, try again";
     /// Commands that were sent before they may be.
     Pipelining "pipelining" Protocol 554 5 . 5 . 0 "commands were sent before the reply they must wait for";
+    /// BDAT that does not say how many bytes follow.
+    BadChunk "bad_chunk" Protocol 501 5 . 5 . 4 "the syntax is BDAT octets [LAST], and without it nobody knows where the chunk ends";
     /// A line that CRLF does not end.
     BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
     /// More errors than a client may make.
@@ -211,6 +210,8 @@ reasons! {
     BackendLost "backend_lost" Backend 451 4 . 4 . 2 "the mail system does not answer, try again later";
     /// The mail system is not as configured or not as it was.
     BackendUnfit "backend_unfit" Backend 451 4 . 3 . 5 "the mail system is not ready for this message, try again later";
+    /// The mail system does not offer SMTPUTF8, which the message needs.
+    NoSmtputf8 "no_smtputf8" Backend 553 5 . 6 . 7 "the recipient's mail system does not support internationalized mail (SMTPUTF8)";
     /// The mail system refused; its reply is passed on.
     BackendRefused "backend_refused" Backend 451 4 . 3 . 0 "the mail system refused";
 }
@@ -282,13 +283,17 @@ impl Refusal {
         Self { rule: rule.map(Box::new), ..Self::new(reason, subject) }
     }
 
-    /// The backend's refusal. That it closes its connection (421) is none of the
-    /// client's business: to the client it is 451.
+    /// The backend's refusal. That it closes its connection (421) is not the client's
+    /// concern: to the client it is 451. Where the backend asks for TLS or a login
+    /// (530, RFC 3207 section 4 and RFC 4954 section 6), it means this host. What is
+    /// not a refusal has come at the wrong time: what it says is not passed on.
     #[must_use]
     pub fn passed(reply: Reply) -> Self {
         let code = match reply.code {
-            400..=420 | 422..=599 => reply.code,
-            _ => 451,
+            530 => return Self::new(Reason::BackendUnfit, ""),
+            421 => 451,
+            400..=599 => reply.code,
+            _ => return Self::new(Reason::BackendLost, ""),
         };
         let reply = Reply { code, ..reply }.with_enhanced();
         Self { passed: Some(Box::new(reply)), ..Self::new(Reason::BackendRefused, "") }
@@ -372,7 +377,10 @@ mod tests {
     fn a_closing_backend_is_a_temporary_failure() {
         let passed = |code| Refusal::passed(Reply::new(code, None, "x")).reply("").to_string();
         assert_eq!(passed(421), "451 4.0.0 x\r\n");
-        assert_eq!(passed(354), "451 4.0.0 x\r\n");
         assert_eq!(passed(554), "554 5.0.0 x\r\n");
+        for code in [250, 354] {
+            assert!(passed(code).starts_with("451 4.4.2 the mail system does not answer"));
+        }
+        assert!(passed(530).starts_with("451 4.3.5 the mail system is not ready"));
     }
 }

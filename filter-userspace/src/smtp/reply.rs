@@ -4,9 +4,18 @@ use std::fmt;
 
 use memchr::memchr;
 
+use crate::text::acts;
+
 /// The longest line of a backend's reply, and the most octets of all its lines.
 const LINE: usize = 4096;
 const REPLY: usize = 32 * 1024;
+
+/// The longest line that a client is sent, in octets with its CRLF (RFC 5321 section
+/// 4.5.3.1.5).
+pub(super) const CLIENT_LINE: usize = 512;
+
+/// The most lines of a reply that a client is sent.
+const CLIENT_LINES: usize = 64;
 
 /// An enhanced status code (RFC 3463).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +26,9 @@ impl Enhanced {
     fn split(text: &str) -> Option<(Self, &str)> {
         let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut parts = code.split('.');
-        let mut part = || parts.next().filter(|part| part.len() <= 3)?.parse::<u16>().ok();
+        let is_number =
+            |part: &&str| part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut part = || parts.next().filter(is_number)?.parse::<u16>().ok();
         let (class, subject, detail) = (part()?, part()?, part()?);
         let class = u8::try_from(class).ok().filter(|class| [2, 4, 5].contains(class))?;
         parts.next().is_none().then_some((Self(class, subject, detail), rest))
@@ -66,14 +77,47 @@ impl Reply {
     }
 
     /// The reply as a client gets it that was promised enhanced codes: where a
-    /// backend gave none, the general one of its class (RFC 3463 section 3.1).
+    /// backend gave none, the general one of its class (RFC 3463 section 3.1). One
+    /// whose enhanced code is of another class than its code says two things at once
+    /// (RFC 2034 section 4): the code counts, since every client acts on it, and the
+    /// text is ours.
     #[must_use]
-    pub fn with_enhanced(mut self) -> Self {
+    pub fn with_enhanced(self) -> Self {
         let class = u8::try_from(self.code / 100).unwrap_or(5);
-        if self.enhanced.is_none() && [2, 4, 5].contains(&class) {
-            self.enhanced = Some(Enhanced(class, 0, 0));
+        let text = match (class, self.enhanced) {
+            (2 | 4 | 5, None) => {
+                return Self { enhanced: Some(Enhanced(class, 0, 0)), ..self };
+            }
+            (_, Some(enhanced)) if enhanced.0 == class => return self,
+            (2, _) => "accepted by the mail system",
+            (4, _) => "the mail system refuses for now, try again later",
+            (5, _) => "the mail system refuses",
+            _ => return Self { enhanced: None, ..self },
+        };
+        Self::new(self.code, Some(Enhanced(class, 0, 0)), text)
+    }
+
+    /// The reply as it may go over the wire to a client: printable ASCII (RFC 5321
+    /// section 4.2), or what is printable at all where the client said SMTPUTF8
+    /// (RFC 6531 section 3.7.4), in lines of at most 512 octets.
+    #[must_use]
+    pub fn for_client(&self, smtputf8: bool) -> Self {
+        let printable = |letter: char| match letter {
+            '\t' => ' ',
+            letter if acts(letter) || letter == char::REPLACEMENT_CHARACTER => '?',
+            letter if letter.is_ascii() || smtputf8 => letter,
+            _ => '?',
+        };
+        // The code, its separator, the enhanced code and the line's end.
+        let enhanced = self.enhanced.map_or(0, |enhanced| enhanced.to_string().len() + 1);
+        let room = CLIENT_LINE - 4 - enhanced - 2;
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            let line: String = line.chars().map(printable).collect();
+            fold(&line, room, &mut lines);
         }
-        self
+        lines.truncate(CLIENT_LINES);
+        Self { lines, ..*self }
     }
 
     /// The text in one line.
@@ -97,6 +141,22 @@ impl fmt::Display for Reply {
         }
         Ok(())
     }
+}
+
+/// Cuts a text into lines of at most `room` octets, behind a space where there is one.
+fn fold(text: &str, room: usize, lines: &mut Vec<String>) {
+    let mut rest = text;
+    while rest.len() > room {
+        let mut end = room;
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cut = rest[..end].rfind(' ').filter(|space| *space > room / 2);
+        let (line, more) = rest.split_at(cut.unwrap_or(end));
+        lines.push(line.to_owned());
+        rest = more.strip_prefix(' ').unwrap_or(more);
+    }
+    lines.push(rest.to_owned());
 }
 
 /// What came from a backend is no reply.
@@ -168,14 +228,23 @@ fn split(line: &[u8]) -> Option<(String, bool, String)> {
         _ => return None,
     };
     let text = String::from_utf8_lossy(text);
-    let text = text.chars().map(|letter| if letter.is_control() { '?' } else { letter });
+    let printable = |letter: char| match letter {
+        '\t' => ' ',
+        letter if acts(letter) || letter == char::REPLACEMENT_CHARACTER => '?',
+        letter => letter,
+    };
+    let text = text.chars().map(printable);
     is_code.then(|| (String::from_utf8_lossy(code).into_owned(), is_last, text.collect()))
 }
 
 /// A reply of lines that each begin with its code.
 fn whole(lines: &[String]) -> Option<Reply> {
-    let code = lines.first()?.get(..3)?.parse().ok()?;
-    let enhanced = Enhanced::split(lines.first()?.get(3..)?).map(|(enhanced, _)| enhanced);
+    let code: u16 = lines.first()?.get(..3)?.parse().ok()?;
+    let all = || lines.iter().filter_map(|line| Enhanced::split(line.get(3..)?));
+    // One that contradicts the code is what counts, whichever line has it.
+    let contradicts = |enhanced: &Enhanced| u16::from(enhanced.0) != code / 100;
+    let enhanced = all().map(|(enhanced, _)| enhanced);
+    let enhanced = enhanced.clone().find(contradicts).or_else(|| enhanced.clone().next());
     let text =
         lines.iter().filter_map(|line| line.get(3..)).map(|text| match Enhanced::split(text) {
             Some((_, rest)) if enhanced.is_some() => rest.to_owned(),
@@ -235,5 +304,80 @@ mod tests {
     fn control_characters_do_not_pass() {
         let all = replies(b"250 a\x1b[2Jb\0\r\n").unwrap();
         assert_eq!(all[0].to_string(), "250 a?[2Jb?\r\n");
+    }
+
+    /// What a client is sent of a backend's reply.
+    fn relayed(wire: &[u8], smtputf8: bool) -> String {
+        let all = replies(wire).unwrap();
+        assert_eq!(all.len(), 1);
+        all[0].clone().with_enhanced().for_client(smtputf8).to_string()
+    }
+
+    /// RFC 5321 section 4.2: text is printable ASCII, and RFC 6531 section 3.7.4: beyond
+    /// it only where SMTPUTF8 was used.
+    #[test]
+    fn only_printable_ascii_is_relayed() {
+        let german = "550 5.1.1 Empf\u{e4}nger\u{2028}unbekannt\r\n".as_bytes();
+        assert_eq!(relayed(german, false), "550 5.1.1 Empf?nger?unbekannt\r\n");
+        assert_eq!(relayed(german, true), "550 5.1.1 Empf\u{e4}nger?unbekannt\r\n");
+        for smtputf8 in [false, true] {
+            assert_eq!(relayed(b"550 5.1.1 f\xfcr\r\n", smtputf8), "550 5.1.1 f?r\r\n");
+            assert_eq!(relayed(b"550 5.1.1 a\tb\x7f\r\n", smtputf8), "550 5.1.1 a b?\r\n");
+        }
+    }
+
+    /// RFC 5321 section 4.5.3.1.5: 512 octets a line, and more by more lines.
+    #[test]
+    fn long_lines_are_folded() {
+        for wire in [
+            [b"550 5.7.1 ".to_vec(), b"word ".repeat(120), b"end\r\n".to_vec()].concat(),
+            [b"550 5.7.1 ".to_vec(), vec![b'x'; 3000], b"\r\n".to_vec()].concat(),
+            [b"550-5.7.1 ".to_vec(), vec![b'x'; 600], b"\r\n550 5.7.1 y\r\n".to_vec()].concat(),
+        ] {
+            let text = relayed(&wire, false);
+            let lines: Vec<_> = text.split_inclusive("\r\n").collect();
+            let (last, first) = lines.split_last().unwrap();
+            assert!(lines.iter().all(|line| line.len() <= CLIENT_LINE), "{text}");
+            assert!(first.iter().all(|line| line.starts_with("550-5.7.1 ")), "{text}");
+            assert!(!first.is_empty() && last.starts_with("550 5.7.1 "), "{text}");
+            let letters =
+                |text: &str| text.bytes().filter(|byte| b"wordxey".contains(byte)).count();
+            assert_eq!(letters(&text), letters(&String::from_utf8_lossy(&wire)), "nothing is lost");
+        }
+        let many = [b"250-a\r\n".repeat(1000), b"250 b\r\n".to_vec()].concat();
+        assert_eq!(relayed(&many, false).lines().count(), CLIENT_LINES);
+        let letters = relayed(
+            &[b"550 5.1.1 ".to_vec(), "\u{e4}".repeat(400).into_bytes(), b"\r\n".to_vec()].concat(),
+            true,
+        );
+        assert!(letters.split_inclusive("\r\n").all(|line| line.len() <= CLIENT_LINE));
+        assert_eq!(letters.matches('\u{e4}').count(), 400);
+    }
+
+    /// RFC 2034 section 4: the classes of both codes agree. The code is what clients act
+    /// on; the text was written for the other.
+    #[test]
+    fn an_enhanced_code_never_contradicts_the_code() {
+        for (wire, told) in [
+            (
+                "451 2.0.0 queued\r\n",
+                "451 4.0.0 the mail system refuses for now, try again later\r\n",
+            ),
+            (
+                "450 5.1.1 unknown\r\n",
+                "450 4.0.0 the mail system refuses for now, try again later\r\n",
+            ),
+            ("550 4.2.2 full\r\n", "550 5.0.0 the mail system refuses\r\n"),
+            ("550 2.1.5 ok\r\n", "550 5.0.0 the mail system refuses\r\n"),
+            ("250 5.1.1 unknown\r\n", "250 2.0.0 accepted by the mail system\r\n"),
+            ("250 4.2.0 greylisted\r\n", "250 2.0.0 accepted by the mail system\r\n"),
+            ("550-5.1.1 no\r\n550 2.0.0 queued\r\n", "550 5.0.0 the mail system refuses\r\n"),
+            ("550-no\r\n550 2.0.0 queued\r\n", "550 5.0.0 the mail system refuses\r\n"),
+            ("550-no\r\n550 5.1.1 such user\r\n", "550-5.1.1 no\r\n550 5.1.1 such user\r\n"),
+            ("550 +5.1.1 no\r\n", "550 5.0.0 +5.1.1 no\r\n"),
+            ("550 5.1.1 no\r\n", "550 5.1.1 no\r\n"),
+        ] {
+            assert_eq!(relayed(wire.as_bytes(), false), told);
+        }
     }
 }

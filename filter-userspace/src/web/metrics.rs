@@ -147,6 +147,12 @@ fn text(status: &Status) -> String {
         });
         let recipients = std::iter::once(accepted).chain(refused);
         all.counter("mxdp_smtp_recipients_total", "Recipients by outcome and reason.", recipients);
+        let failed = [("none", smtp.balancer_checks), ("malformed", smtp.bad_proxy_headers)];
+        all.counter(
+            "mxdp_smtp_proxy_headers_failed_total",
+            "Connections of proxy_networks without a PROXY header: none when they sent nothing.",
+            failed.map(|(header, count)| (labels(&[("header", header)]), count)),
+        );
         let servers = smtp.servers.iter().map(|server| {
             let pairs = [("backend", server.backend.as_str()), ("server", &server.server)];
             (labels(&pairs), u64::from(server.error.is_none()))

@@ -1,1 +1,4 @@
 //! Mail servers behind the proxy, and what their replies mean.
+
+mod openings;
+mod replies;

@@ -1,1 +1,4 @@
 //! What strangers can make grow, and ordinary senders who must not be counted as hostile.
+
+mod offers;
+mod waits;

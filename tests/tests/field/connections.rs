@@ -1,3 +1,4 @@
 //! Connections, balancers, and frames that carry a SYN in something else.
 
+mod balancers;
 mod trusted;

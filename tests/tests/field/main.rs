@@ -13,4 +13,5 @@ mod messages;
 mod name_servers;
 mod operations;
 mod recipients;
+mod stage;
 mod tls;

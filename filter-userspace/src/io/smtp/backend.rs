@@ -1,21 +1,22 @@
 //! Backends: pools of servers, their health, and the dialogue up to EHLO.
 
+mod talk;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ppp::v2;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use self::talk::{Failed, Talk, connect, down};
+use super::proxy;
 use super::stream::Stream;
 use super::tls;
 use crate::config::smtp::{Backend, BackendTls, ClientAddress};
-use crate::smtp::reply::{Replies, Reply};
+use crate::smtp::reply::Replies;
 use crate::smtp::session::{BackendTimes, Capabilities, Extensions, OpenFailure, Opened};
 
 /// How often servers that are down are looked at.
@@ -53,6 +54,8 @@ struct Server {
     name: String,
     down: AtomicBool,
     error: Mutex<String>,
+    /// Whether mail goes there in plain text, since TLS failed.
+    without_tls: AtomicBool,
 }
 
 /// The state of a server, for people.
@@ -66,25 +69,13 @@ pub struct ServerHealth {
     pub error: Option<String>,
 }
 
-/// Why a dialogue did not come to its end.
-#[derive(Debug)]
-enum Failed {
-    /// The server does not answer as it should.
-    Down(String),
-    /// It answers, and lacks what the configuration asks for.
-    Unfit(String),
-    /// It knows the client, and refuses it: that says nothing of the server.
-    Refused(Reply),
-    /// TLS did not come about: without it, it might.
-    Tls(String),
-}
-
 impl Pool {
     pub(super) fn new(config: Backend) -> Result<Self, String> {
         let server = |name: &String| Server {
             name: name.clone(),
             down: AtomicBool::new(false),
             error: Mutex::default(),
+            without_tls: AtomicBool::new(false),
         };
         Ok(Self {
             tls: tls::towards(&config)?,
@@ -156,7 +147,7 @@ impl Pool {
                 }
                 Err(Failed::Refused(reply)) => return Err(OpenFailure::Refused(reply)),
                 Err(Failed::Unfit(_)) => failure = OpenFailure::Unfit,
-                Err(Failed::Down(_) | Failed::Tls(_)) => {}
+                Err(Failed::Down(_) | Failed::Doubtful(_) | Failed::Tls(_)) => {}
             }
         }
         Err(failure)
@@ -180,13 +171,14 @@ impl Pool {
         hostname: &str,
         client: Option<&ClientFacts>,
     ) -> Result<(Stream, Capabilities), Failed> {
-        let with_tls = self.tls.is_some();
-        let mut result = self.dialogue(&server.name, hostname, client, with_tls).await;
-        if let Err(Failed::Tls(error)) = &result
-            && self.config.tls == BackendTls::Opportunistic
-        {
-            tracing::debug!(server = server.name, error, "TLS failed; going on without");
-            result = self.dialogue(&server.name, hostname, client, false).await;
+        let mut result = self.attempt(server, hostname, client).await;
+        if let Err(Failed::Doubtful(_)) = result {
+            // Whether it is the server's fault is seen by a connection of our own: one
+            // client must not take it from the others.
+            match self.attempt(server, hostname, None).await {
+                Ok((stream, _)) => stream.say_at_once(b"QUIT\r\n"),
+                failed => result = failed,
+            }
         }
         let name = &*self.config.name;
         match &result {
@@ -197,7 +189,7 @@ impl Pool {
                     tracing::info!(backend = name, server = server.name, "is up again");
                 }
             }
-            Err(Failed::Refused(_)) => {}
+            Err(Failed::Refused(_) | Failed::Doubtful(_)) => {}
             Err(Failed::Down(error) | Failed::Unfit(error) | Failed::Tls(error)) => {
                 server.error.lock().unwrap_or_else(PoisonError::into_inner).clone_from(error);
                 if !server.down.swap(true, Ordering::Relaxed) {
@@ -206,6 +198,32 @@ impl Pool {
             }
         }
         result
+    }
+
+    /// A dialogue, and where TLS fails and need not be another without it (RFC 7435).
+    async fn attempt(
+        &self,
+        server: &Server,
+        hostname: &str,
+        client: Option<&ClientFacts>,
+    ) -> Result<(Stream, Capabilities), Failed> {
+        let with_tls = self.tls.is_some();
+        let result = self.dialogue(&server.name, hostname, client, with_tls).await;
+        let opportunistic = self.config.tls == BackendTls::Opportunistic;
+        let Err(Failed::Tls(error)) = &result else {
+            if result.is_ok() && opportunistic {
+                server.without_tls.store(false, Ordering::Relaxed);
+            }
+            return result;
+        };
+        if !opportunistic {
+            return result;
+        }
+        if !server.without_tls.swap(true, Ordering::Relaxed) {
+            let (backend, server) = (&*self.config.name, &*server.name);
+            tracing::warn!(backend, server, "{error}; its mail goes on in plain text");
+        }
+        self.dialogue(&server.name, hostname, client, false).await
     }
 
     async fn dialogue(
@@ -220,23 +238,28 @@ impl Pool {
             self.note_addresses(plain.peer_addr().map(|address| address.ip()));
         }
         let time = self.config.reply_timeout;
+        let header = self.proxy_header(client, &stream)?;
         let mut talk = Talk { stream, replies: Replies::default(), time, for_client: false };
-        if self.config.client_address == ClientAddress::Proxy {
-            let header = proxy_header(client).ok_or_else(|| down("no PROXY header".to_owned()))?;
-            talk.send(&header).await?;
+        if let Some(header) = &header {
             talk.for_client = client.is_some();
+            talk.send(header).await?;
         }
         talk.expect(220, "greeting").await?;
-        let helo = match (client, self.config.client_address) {
-            (Some(client), ClientAddress::Proxy) if !client.helo.is_empty() => &client.helo,
+        let helo = match client {
+            Some(client) if header.is_some() && !client.helo.is_empty() => &client.helo,
             _ => hostname,
         };
         let mut offers = talk.ehlo(helo).await?;
         if with_tls {
             if has(&offers, "STARTTLS") {
-                talk.command("STARTTLS", 220).await?;
                 talk = self.start_tls(talk, server).await?;
-                offers = talk.ehlo(helo).await?;
+                // That the handshake failed may be said only now (RFC 8446 section 4.4.2.4).
+                offers = match talk.ehlo(helo).await {
+                    Err(failed @ (Failed::Down(_) | Failed::Doubtful(_))) => {
+                        return Err(failed.at_tls());
+                    }
+                    offers => offers?,
+                };
             } else if self.config.tls == BackendTls::Verified {
                 return Err(Failed::Unfit("offers no STARTTLS, and TLS is to be verified".into()));
             }
@@ -247,8 +270,7 @@ impl Pool {
                 return Err(Failed::Unfit(text.to_owned()));
             }
             if let Some(client) = client {
-                talk.command(&xclient(client, &offers), 220).await?;
-                talk.for_client = true;
+                talk.xclient(&xclient(client, &offers)).await?;
                 // The client is the other side's peer now, and says its own name.
                 let helo = if client.helo.is_empty() { hostname } else { &client.helo };
                 offers = talk.ehlo(helo).await?;
@@ -257,7 +279,27 @@ impl Pool {
         Ok((talk.stream, capabilities(&offers)))
     }
 
-    async fn start_tls(&self, talk: Talk, server: &str) -> Result<Talk, Failed> {
+    /// The PROXY header that a connection begins with, where it has one.
+    fn proxy_header(
+        &self,
+        client: Option<&ClientFacts>,
+        stream: &Stream,
+    ) -> Result<Option<Vec<u8>>, Failed> {
+        let addresses = client.map(|client| (client.address, client.local));
+        let header = match self.config.client_address {
+            ClientAddress::None | ClientAddress::Xclient => return Ok(None),
+            ClientAddress::Proxy => proxy::version_2(addresses),
+            // Not every implementation knows UNKNOWN: a connection of our own has our
+            // addresses.
+            ClientAddress::ProxyV1 => addresses
+                .or_else(|| stream.addresses())
+                .map(|(source, target)| proxy::version_1(source, target)),
+        };
+        header.map(Some).ok_or_else(|| down("no PROXY header".to_owned()))
+    }
+
+    async fn start_tls(&self, mut talk: Talk, server: &str) -> Result<Talk, Failed> {
+        talk.command("STARTTLS", 220).await.map_err(Failed::at_tls)?;
         let failed = |error: String| Failed::Tls(format!("TLS: {error}"));
         let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
         let host = host.trim_matches(['[', ']']).to_owned();
@@ -274,80 +316,6 @@ impl Pool {
         };
         let stream = Stream::Tls(Box::new(stream.into()));
         Ok(Talk { stream, replies: Replies::default(), time, for_client })
-    }
-}
-
-async fn connect(server: &str, time: Duration) -> Result<Stream, Failed> {
-    let stream = match timeout(time, TcpStream::connect(server)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(down(format!("cannot connect: {error}"))),
-        Err(_) => return Err(down(format!("no connection within {} s", time.as_secs()))),
-    };
-    _ = stream.set_nodelay(true);
-    Ok(Stream::Plain(stream))
-}
-
-fn down(text: String) -> Failed {
-    Failed::Down(text)
-}
-
-/// A dialogue, one command at a time.
-struct Talk {
-    stream: Stream,
-    replies: Replies,
-    time: Duration,
-    /// Whether the server has been told who the client is.
-    for_client: bool,
-}
-
-impl Talk {
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Failed> {
-        match timeout(self.time, self.stream.write_all(bytes)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(down(format!("cannot write: {error}"))),
-            Err(_) => Err(down("takes nothing".to_owned())),
-        }
-    }
-
-    async fn reply(&mut self) -> Result<Reply, Failed> {
-        let read = async {
-            let mut buffer = [0; 4096];
-            loop {
-                match self.replies.take() {
-                    Ok(Some(reply)) => return Ok(reply),
-                    Ok(None) => {}
-                    Err(_) => return Err(down("what it says is no SMTP".to_owned())),
-                }
-                match self.stream.read(&mut buffer).await {
-                    Ok(0) => return Err(down("closes the connection".to_owned())),
-                    Ok(count) => self.replies.push(&buffer[..count]),
-                    Err(error) => return Err(down(format!("cannot read: {error}"))),
-                }
-            }
-        };
-        timeout(self.time, read).await.unwrap_or_else(|_| Err(down("does not answer".to_owned())))
-    }
-
-    async fn expect(&mut self, code: u16, step: &str) -> Result<Reply, Failed> {
-        let reply = self.reply().await?;
-        if reply.code == code && self.replies.is_empty() {
-            Ok(reply)
-        } else if self.for_client && reply.code >= 400 {
-            Err(Failed::Refused(reply))
-        } else {
-            Err(down(format!("{step}: {} {}", reply.code, reply.text())))
-        }
-    }
-
-    async fn command(&mut self, line: &str, code: u16) -> Result<Reply, Failed> {
-        self.send(format!("{line}\r\n").as_bytes()).await?;
-        let verb = line.split(' ').next().unwrap_or(line);
-        self.expect(code, verb).await
-    }
-
-    /// The lines of its reply to EHLO.
-    async fn ehlo(&mut self, name: &str) -> Result<Vec<String>, Failed> {
-        Ok(self.command(&format!("EHLO {name}"), 250).await?.lines)
     }
 }
 
@@ -416,29 +384,4 @@ fn xtext(text: &str) -> String {
         }
     }
     encoded
-}
-
-/// Of a client, or that this is a connection of our own.
-fn proxy_header(client: Option<&ClientFacts>) -> Option<Vec<u8>> {
-    let Some(client) = client else {
-        let command = v2::Version::Two | v2::Command::Local;
-        let none = v2::Addresses::Unspecified;
-        return v2::Builder::with_addresses(command, v2::Protocol::Unspecified, none).build().ok();
-    };
-    let (source, target) =
-        match (client.address.ip().to_canonical(), client.local.ip().to_canonical()) {
-            (IpAddr::V4(source), IpAddr::V4(target)) => (IpAddr::V4(source), IpAddr::V4(target)),
-            (source, target) => (IpAddr::V6(mapped(source)), IpAddr::V6(mapped(target))),
-        };
-    let source = SocketAddr::new(source, client.address.port());
-    let target = SocketAddr::new(target, client.local.port());
-    let command = v2::Version::Two | v2::Command::Proxy;
-    v2::Builder::with_addresses(command, v2::Protocol::Stream, (source, target)).build().ok()
-}
-
-fn mapped(address: IpAddr) -> std::net::Ipv6Addr {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    }
 }

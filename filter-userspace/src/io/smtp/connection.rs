@@ -245,8 +245,9 @@ impl Connection {
             self.poll_learning(cx),
             self.poll_opening(cx),
             self.poll_client_write(cx),
-            self.poll_backend_write(cx),
+            // What it said before it is told more is not a reply to that.
             self.poll_backend_read(cx),
+            self.poll_backend_write(cx),
             self.poll_client_read(cx),
             self.poll_time(cx),
         ];

@@ -16,6 +16,7 @@ use super::asker::Asker;
 use super::backend::ServerHealth;
 use super::events::{Events, Recording};
 use super::generation::Generation;
+use super::proxy::Balancers;
 use super::room::{Memory, Room};
 use super::zones::{ZoneHealth, Zones};
 use crate::io::clock;
@@ -79,6 +80,7 @@ pub struct Edge {
     pub(super) events: Events,
     pub(super) zones: Arc<Zones>,
     memory: Arc<Memory>,
+    pub(super) balancers: Balancers,
     /// Why no connection can be accepted for now.
     deaf: Mutex<Option<String>>,
     blocks: mpsc::Sender<Block>,
@@ -107,6 +109,8 @@ pub struct SmtpStatus {
     pub refused: Vec<(&'static str, u64)>,
     /// Records that are not in the log.
     pub unlogged: u64,
+    /// Connections of balancers that closed before a byte, and without a valid header.
+    pub balancers: (u64, u64),
     /// The servers behind.
     pub servers: Vec<ServerHealth>,
     /// The DNS lists.
@@ -141,6 +145,7 @@ impl Edge {
             events: Events::start(recording),
             zones: Arc::default(),
             memory: Memory::new(),
+            balancers: Balancers::default(),
             deaf: Mutex::default(),
             blocks,
             ending: watch::Sender::new(false),
@@ -215,6 +220,7 @@ impl Edge {
             accepted,
             refused,
             unlogged: self.events.unlogged(),
+            balancers: self.balancers.counts(),
             servers,
             zones: self.zones.health(&generation.policy.reputation),
         }

@@ -10,7 +10,8 @@ use crate::config::Dns;
 use crate::config::smtp::Smtp;
 use crate::io::dns::Resolver;
 use crate::policy::pipeline::Policy;
-use crate::smtp::session::{Extensions, Settings, Times};
+use crate::policy::relay::Direction;
+use crate::smtp::session::{Extensions, Offers, Settings, Times};
 
 /// Everything that a configuration decides for sessions.
 pub struct Generation {
@@ -69,10 +70,26 @@ impl Generation {
         self.pools.get(name)
     }
 
-    /// What every backend offers; one that was never reached is not asked.
-    pub(super) fn offers(&self) -> Extensions {
-        let known = self.pools.values().filter_map(|pool| pool.capabilities());
-        known.fold(Extensions::ALL, |all, one| all.and(one.extensions))
+    /// What a client is offered: what one of the backends has that its mail may go to,
+    /// or may have, as it was never reached. A recipient of a backend that has it not is
+    /// told so at RCPT.
+    pub(super) fn offers(&self, direction: Direction) -> Offers {
+        let smtp = &self.smtp;
+        let behind: Vec<&str> = match direction {
+            Direction::Inbound => smtp.domains.iter().map(|entry| &*entry.backend).collect(),
+            Direction::Outgoing => {
+                smtp.relay.iter().filter_map(|relay| relay.policy.backend.as_deref()).collect()
+            }
+        };
+        let known: Vec<_> = behind
+            .into_iter()
+            .filter_map(|name| self.pool(name))
+            .map(|pool| pool.capabilities().map(|known| known.extensions))
+            .collect();
+        let may = |has: fn(&Extensions) -> bool| {
+            known.is_empty() || known.iter().any(|one| one.as_ref().is_none_or(has))
+        };
+        Offers { smtputf8: may(|one| one.smtputf8), dsn: may(|one| one.dsn) }
     }
 
     /// The policy, for explanations.
@@ -98,6 +115,7 @@ fn settings(smtp: &Smtp, hostname: &str, starttls: bool) -> Settings {
         errors: limits.errors,
         invalid_recipients: limits.invalid_recipients,
         hops: limits.hops,
+        normalise_chunks: limits.normalise_chunks,
         starttls,
         times: Times {
             command: limits.command_timeout,

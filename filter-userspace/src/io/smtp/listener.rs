@@ -13,7 +13,7 @@ use super::connection::{self, Accepted};
 use super::edge::{Edge, is_in, network, now};
 use super::generation::Generation;
 use super::inherited::Inherited;
-use super::proxy;
+use super::proxy::{self, Opening};
 use crate::config::smtp::{Listen, Smtp};
 use crate::io::descriptors;
 use crate::policy::relay::Direction;
@@ -211,12 +211,10 @@ async fn begin(
     // Without time for it, whoever stands before the client is told.
     if patient && is_in(&generation.smtp.listen.proxy_networks, address.ip()) {
         match proxy::read(&mut stream).await {
-            Ok(Some(source)) => address = source,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(peer = %address, "{error}");
-                return;
-            }
+            Ok(Opening::Header(Some(source))) => address = source,
+            Ok(Opening::Header(None)) => {}
+            Ok(Opening::Nothing) => return edge.balancers.checked(address),
+            Err(error) => return edge.balancers.failed(address, &error),
         }
     }
     let limits = &generation.smtp.limits;
@@ -232,7 +230,7 @@ async fn begin(
         told = places.told.clone().try_acquire_owned().ok();
         patient = told.is_some();
     }
-    let client = client(&edge, &generation, address);
+    let client = client(&edge, &generation, address, kind.direction);
     let settings = settings(&generation, address.ip());
     let Kind { direction, implicit } = kind;
     let accepted = Accepted {
@@ -253,7 +251,12 @@ async fn begin(
     drop((place, told));
 }
 
-fn client(edge: &Edge, generation: &Generation, address: SocketAddr) -> Client {
+fn client(
+    edge: &Edge,
+    generation: &Generation,
+    address: SocketAddr,
+    direction: Direction,
+) -> Client {
     let bare = is_in(&generation.smtp.limits.normalise_networks, address.ip());
     Client {
         address: address.ip().to_canonical(),
@@ -261,7 +264,7 @@ fn client(edge: &Edge, generation: &Generation, address: SocketAddr) -> Client {
         id: edge.session_id(now()),
         tls: None,
         bare_newlines: bare.into(),
-        offers: generation.offers(),
+        offers: generation.offers(direction),
     }
 }
 

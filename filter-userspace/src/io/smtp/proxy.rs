@@ -1,42 +1,103 @@
-//! PROXY headers, versions 1 and 2, of load balancers in front.
+//! PROXY headers, versions 1 and 2: of load balancers in front, and towards backends.
 
 mod header;
+mod towards;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use header::bad;
 pub use header::{Begins, parse};
+use header::{LONGEST, bad};
+pub(super) use towards::{version_1, version_2};
 
 /// How long a header may take to come.
 const TIME: Duration = Duration::from_secs(5);
 
-/// The longest header that is taken, in octets.
-const LONGEST: usize = 4096;
+/// One bad header is logged in this time, and those after it are counted.
+const LOGGED: Duration = Duration::from_secs(60);
 
-/// Reads the header that a connection begins with, and nothing behind it. None
-/// when it speaks for the sender itself.
-pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
-    tokio::time::timeout(TIME, header(stream)).await.unwrap_or_else(|_| Err(bad("timed out")))
+/// How a connection of a balancer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// With a header: the client in it, or none where the balancer speaks for itself.
+    Header(Option<SocketAddr>),
+    /// It was closed before a byte came, as the checks of a balancer do.
+    Nothing,
 }
 
-async fn header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
-    let mut buffer = vec![0; LONGEST];
-    loop {
-        let seen = stream.peek(&mut buffer).await?;
-        match parse(&buffer[..seen])? {
-            Begins::Header { length, source } => {
-                stream.read_exact(&mut buffer[..length]).await?;
-                return Ok(source);
-            }
-            Begins::Unfinished if seen == 0 => return Err(bad("the connection was closed")),
-            Begins::Unfinished if seen == LONGEST => return Err(bad("too long")),
-            // What was peeked at stays: there is nothing to wait for but time.
-            Begins::Unfinished => tokio::time::sleep(Duration::from_millis(5)).await,
-        }
+/// What balancers did that is not a client's connection.
+#[derive(Debug, Default)]
+pub(super) struct Balancers {
+    silent: AtomicU64,
+    malformed: AtomicU64,
+    /// When one was logged, and how many were not since.
+    logged: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Balancers {
+    /// Connections without a byte, and those without a valid header.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.silent.load(Ordering::Relaxed), self.malformed.load(Ordering::Relaxed))
     }
+
+    /// A connection came to nothing, which is no more than a check.
+    pub(super) fn checked(&self, peer: SocketAddr) {
+        self.silent.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%peer, "closed before a PROXY header, as health checks do");
+    }
+
+    /// A header could not be read.
+    pub(super) fn failed(&self, peer: SocketAddr, error: &io::Error) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let unlogged = match &mut *logged {
+            Some((at, unlogged)) if at.elapsed() < LOGGED => {
+                *unlogged += 1;
+                return;
+            }
+            Some((_, unlogged)) => *unlogged,
+            None => 0,
+        };
+        *logged = Some((Instant::now(), 0));
+        drop(logged);
+        tracing::warn!(%peer, unlogged, "{error}");
+    }
+}
+
+/// Reads the header that a connection begins with, and nothing behind it.
+pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Opening> {
+    let late = || bad(&format!("did not come within {} s", TIME.as_secs()));
+    tokio::time::timeout(TIME, header(stream)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn header(stream: &mut TcpStream) -> io::Result<Opening> {
+    let mut buffer = vec![0; LONGEST];
+    // The bytes that were read: all of them are the header's.
+    let mut had = 0;
+    while had < LONGEST {
+        // What lies behind the header is the client's, and stays.
+        let seen = match stream.peek(&mut buffer[had..]).await {
+            Ok(0) | Err(_) if had == 0 => return Ok(Opening::Nothing),
+            Ok(0) => return Err(bad("the connection was closed within it")),
+            Ok(seen) => had + seen,
+            Err(error) => return Err(error),
+        };
+        let (length, opening) = match parse(&buffer[..seen])? {
+            Begins::Header { length, source } => (length, Some(Opening::Header(source))),
+            Begins::Unfinished => (seen, None),
+        };
+        let rest = buffer.get_mut(had..length).unwrap_or_default();
+        stream.read_exact(rest).await?;
+        if let Some(opening) = opening {
+            return Ok(opening);
+        }
+        had = length;
+    }
+    Err(bad("too long"))
 }

@@ -1,6 +1,7 @@
 //! A connection, with or without TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,15 @@ impl Stream {
             Self::Plain(stream) => Some(stream),
             Self::Tls(_) => None,
         }
+    }
+
+    /// Our address and the peer's.
+    pub(super) fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        Some((stream.local_addr().ok()?, stream.peer_addr().ok()?))
     }
 
     /// Sends a few last bytes if that is possible without waiting.

@@ -4,13 +4,20 @@ use super::envelope::{Rcpt, Transaction};
 use super::facts::{Action, Answer, Now, Question};
 use super::{Asked, Session, State};
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
-use crate::smtp::command::{BadCommand, Body, Command, MailParameters, RcptParameters};
+use crate::smtp::command::{BadCommand, Command, MailParameters, RcptParameters};
 use crate::smtp::line::BadLine;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
 /// Commands that carry no mail, between two messages; those beyond are errors.
 const IDLE_COMMANDS: u32 = 100;
+
+/// A chunk smaller than this carries no mail worth the command, unless it is the last.
+const SMALL_CHUNK: u64 = 1024;
+
+/// The longest text behind the code of a reply to EHLO, in octets: there a second line
+/// is an extension.
+const GREETING: usize = 500;
 
 const OK: Enhanced = Enhanced(2, 0, 0);
 const BAD_SEQUENCE: Enhanced = Enhanced(5, 5, 1);
@@ -23,10 +30,11 @@ impl Session {
             Ok(command) => command,
             Err(bad) => return self.bad_command(bad, now),
         };
-        let carries_mail = matches!(
-            command,
-            Command::Rcpt(..) | Command::Data | Command::Bdat { .. } | Command::Quit
-        );
+        let carries_mail = match &command {
+            Command::Rcpt(..) | Command::Data | Command::Quit => true,
+            Command::Bdat { size, last } => *last || *size >= SMALL_CHUNK,
+            _ => false,
+        };
         self.idle_commands += u32::from(!carries_mail);
         if self.idle_commands > IDLE_COMMANDS && self.count_error(now) {
             return;
@@ -78,7 +86,10 @@ impl Session {
     pub(super) fn bad_line(&mut self, bad: BadLine, now: Now) {
         self.ready(now);
         match bad {
-            BadLine::TooLong => self.error(500, Enhanced(5, 5, 2), "the line is too long", now),
+            BadLine::TooLong { chunk: true } => self.bad_command(BadCommand::Chunk, now),
+            BadLine::TooLong { chunk: false } => {
+                self.error(500, Enhanced(5, 5, 2), "the line is too long", now);
+            }
             // What follows is of no known meaning.
             BadLine::BareCr | BadLine::BareLf | BadLine::Nul => {
                 self.end_with(Refusal::new(Reason::BareNewline, ""), now);
@@ -104,6 +115,8 @@ impl Session {
             BadCommand::NotAscii => {
                 self.error(553, Enhanced(5, 6, 7), "not ASCII, and no SMTPUTF8", now);
             }
+            // What follows may be a chunk, whose bytes must not be read as commands.
+            BadCommand::Chunk => self.end_with(Refusal::new(Reason::BadChunk, ""), now),
         }
     }
 
@@ -123,20 +136,25 @@ impl Session {
         }
         self.reset(now);
         self.extended = extended;
-        let greeting = format!("{} greets {name}", self.settings.hostname);
+        let mut greeting = format!("{} greets {name}", self.settings.hostname);
+        if greeting.len() > GREETING {
+            greeting.clone_from(&self.settings.hostname);
+        }
         self.helo = Some(name);
         if !extended {
             return self.reply(&Reply::new(250, None, greeting));
         }
+        // The size is ours (RFC 1870 section 4): a backend's own limit is about its
+        // recipients, and they are told at RCPT.
+        let size = self.settings.message_size;
         let offers = self.client.offers;
-        let size = offers.size.unwrap_or(u64::MAX).min(self.settings.message_size);
         let mut lines = vec![greeting, "PIPELINING".to_owned(), format!("SIZE {size}")];
         let starttls = self.settings.starttls && self.client.tls.is_none();
         let keywords = [
             ("STARTTLS", starttls),
             ("ENHANCEDSTATUSCODES", true),
-            ("8BITMIME", offers.eight_bit),
-            ("SMTPUTF8", offers.smtputf8 && offers.eight_bit),
+            ("8BITMIME", true),
+            ("SMTPUTF8", offers.smtputf8),
             ("DSN", offers.dsn),
             ("CHUNKING", true),
         ];
@@ -177,13 +195,6 @@ impl Session {
         if self.transaction.as_ref().is_some_and(|open| open.refused.is_none()) {
             return self.error(503, BAD_SEQUENCE, "a message is open: RSET takes it back", now);
         }
-        let offers = self.client.offers;
-        let not_offered = (parameters.body == Some(Body::EightBitMime) && !offers.eight_bit)
-            || (parameters.smtputf8 && !(offers.smtputf8 && offers.eight_bit))
-            || ((parameters.ret.is_some() || parameters.envid.is_some()) && !offers.dsn);
-        if not_offered {
-            return self.bad_command(BadCommand::Parameter, now);
-        }
         self.reset(now);
         let question = Question::Mail { sender: sender.clone(), parameters: parameters.clone() };
         self.state = State::Asked(Asked::Mail(Box::new(Transaction::new(sender, parameters, now))));
@@ -200,10 +211,6 @@ impl Session {
         let international = path.mailbox().is_some_and(Mailbox::is_international);
         if international && !transaction.parameters.smtputf8 {
             return self.bad_command(BadCommand::NotAscii, now);
-        }
-        let has_dsn = parameters.notify.is_some() || parameters.orcpt.is_some();
-        if has_dsn && !self.client.offers.dsn {
-            return self.bad_command(BadCommand::Parameter, now);
         }
         let rcpt = Rcpt { path, parameters, headers: Vec::new() };
         if let Some(refusal) = transaction.refused.clone() {
@@ -249,14 +256,17 @@ impl Session {
         match verdict {
             Ok(()) => {
                 let text = format!("<{}> sender taken", transaction.sender);
-                self.say(250, Enhanced(2, 1, 0), &text);
+                let smtputf8 = transaction.parameters.smtputf8;
+                let reply = Reply::new(250, Some(Enhanced(2, 1, 0)), text);
+                self.send(&reply.for_client(smtputf8));
             }
             Err(refusal) => {
                 // Its record waits for recipients that were pipelined.
                 let reference = self.reference();
-                let reply = refusal.reply(&reference);
+                let smtputf8 = transaction.parameters.smtputf8;
+                let reply = refusal.reply(&reference).for_client(smtputf8);
                 transaction.refused_by(refusal, reply.clone(), reference);
-                self.reply(&reply);
+                self.send(&reply);
                 if reply.code == 421 {
                     self.transaction = Some(transaction);
                     return self.close(now);

@@ -44,7 +44,7 @@ impl Session {
             }
             return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
         }
-        let reply = reply.clone().with_enhanced();
+        let reply = self.for_client(&reply.clone().with_enhanced());
         self.finish(&Outcome::Accepted, &reply, ending, now);
         if let Some(link) = &mut self.link {
             link.dirty = false;
@@ -67,7 +67,7 @@ impl Session {
         if !heard {
             return self.close(now);
         }
-        self.reply(reply);
+        self.send(reply);
         self.ready(now);
     }
 
@@ -82,7 +82,7 @@ impl Session {
             Some(ending) => ending.reference.clone(),
             None => self.reference(),
         };
-        let reply = refusal.reply(&reference);
+        let reply = self.for_client(&refusal.reply(&reference));
         let nobody = Ending { facts: Arc::default(), size: 0, reference, heard: true };
         self.finish(&Outcome::Refused(refusal), &reply, ending.unwrap_or(&nobody), now);
         reply

@@ -98,6 +98,13 @@ pub(super) struct Envelope {
     fresh: bool,
 }
 
+impl Envelope {
+    /// Whether a command was sent that has no reply yet.
+    pub(super) fn awaits_reply(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+}
+
 impl Session {
     /// Refuses a recipient, and ends the session after too many unknown ones.
     pub(super) fn refuse_recipient(&mut self, rcpt: &Rcpt, refusal: Refusal, now: Now) {
@@ -123,8 +130,8 @@ impl Session {
         // What MAIL was told is found by the first recipient's record.
         let told = self.transaction.as_mut().and_then(|open| open.unrecorded.take());
         let reference = told.map_or_else(|| self.reference(), |(_, _, reference)| reference);
-        let reply = refusal.reply(&reference);
-        self.reply(&reply);
+        let reply = self.for_client(&refusal.reply(&reference));
+        self.send(&reply);
         let closes = reply.code == 421;
         self.record_refused(Some(rcpt.path.clone()), refusal, reply, reference, now);
         if closes {
@@ -202,13 +209,18 @@ impl Session {
 
     fn ask_backend(&mut self, rcpt: Rcpt, fresh: bool, now: Now) {
         let (Some(link), Some(transaction)) = (&self.link, &self.transaction) else { return };
+        // What can be bridged is: 8BITMIME and DSN are left out towards a backend without
+        // them. An address or a header beyond ASCII cannot be.
         let offers = link.capabilities.extensions;
-        let asks = &transaction.parameters;
-        let unfit = (asks.body == Some(Body::EightBitMime) && !offers.eight_bit)
-            || (asks.smtputf8 && !offers.smtputf8);
-        if unfit {
-            let refusal = Refusal::new(Reason::BackendUnfit, format_args!("<{}>", rcpt.path));
+        let subject = format!("<{}>", rcpt.path);
+        if transaction.parameters.smtputf8 && !offers.smtputf8 {
+            let refusal = Refusal::new(Reason::NoSmtputf8, subject);
             return self.refuse_recipient(&rcpt, refusal, now);
+        }
+        let declared = transaction.parameters.size.unwrap_or_default();
+        if declared > offers.size.unwrap_or(u64::MAX) {
+            let subject = format!("{subject}: {declared}");
+            return self.refuse_recipient(&rcpt, Refusal::new(Reason::DeclaredSize, subject), now);
         }
         let mut unsent = VecDeque::new();
         if !transaction.begun {
@@ -270,6 +282,11 @@ impl Session {
             Some(Step::Rcpt) => return self.recipient_answered(envelope, Some(reply), now),
             None => return self.envelope_lost(envelope, now),
         }
+        // What it says before it is told the next command is not a reply to that.
+        let spoke_early = self.link.as_ref().is_some_and(|link| link.has_more_replies());
+        if envelope.unanswered.is_empty() && spoke_early {
+            return self.envelope_lost(envelope, now);
+        }
         self.state = State::Envelope(envelope);
         self.send_steps(now);
     }
@@ -321,7 +338,7 @@ fn mail_line(transaction: &Transaction, link: &Link) -> String {
     }
     match asks.body {
         Some(Body::SevenBit) if offers.eight_bit => line.push_str(" BODY=7BIT"),
-        Some(Body::EightBitMime) => line.push_str(" BODY=8BITMIME"),
+        Some(Body::EightBitMime) if offers.eight_bit => line.push_str(" BODY=8BITMIME"),
         _ => {}
     }
     if asks.smtputf8 {

@@ -37,6 +37,8 @@ pub struct Settings {
     pub invalid_recipients: u32,
     /// The most Received lines of a message.
     pub hops: u32,
+    /// Whether bare line ends in BDAT's chunks become CRLF for every client.
+    pub normalise_chunks: bool,
     /// Whether STARTTLS is offered.
     pub starttls: bool,
     /// Time-outs.
@@ -78,8 +80,8 @@ pub struct Client {
     pub tls: Option<Tls>,
     /// What bare line ends in its messages do.
     pub bare_newlines: BareNewlines,
-    /// What every backend offers, as far as is known.
-    pub offers: Extensions,
+    /// What is offered to it beside what mxdp does by itself.
+    pub offers: Offers,
 }
 
 /// TLS in use.
@@ -93,7 +95,21 @@ pub struct Tls {
     pub certificate: Option<String>,
 }
 
-/// Extensions that are offered to clients only where the backends have them.
+/// Extensions that are offered to clients where a backend has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+}
+
+impl Offers {
+    /// What is offered while no backend is known.
+    pub const ALL: Self = Self { smtputf8: true, dsn: true };
+}
+
+/// What a backend has of the extensions that a message may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extensions {
     /// 8BITMIME (RFC 6152).
@@ -102,28 +118,17 @@ pub struct Extensions {
     pub smtputf8: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
-    /// The largest message that they take, where they say so.
+    /// The largest message that it accepts, where it says so: `u64::MAX` where it says
+    /// that there is no limit (RFC 1870 section 4).
     pub size: Option<u64>,
 }
 
 impl Extensions {
-    /// What is offered while no backend is known.
+    /// Everything.
     pub const ALL: Self = Self { eight_bit: true, smtputf8: true, dsn: true, size: None };
 
-    /// What both have.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let size = match (self.size, other.size) {
-            (Some(one), Some(two)) => Some(one.min(two)),
-            (one, two) => one.or(two),
-        };
-        Self {
-            eight_bit: self.eight_bit && other.eight_bit,
-            smtputf8: self.smtputf8 && other.smtputf8,
-            dsn: self.dsn && other.dsn,
-            size,
-        }
-    }
+    /// Nothing, as of a backend that only knows HELO.
+    pub const NONE: Self = Self { eight_bit: false, smtputf8: false, dsn: false, size: None };
 }
 
 /// What a backend's reply to EHLO says.

@@ -79,6 +79,11 @@ impl Link {
         self.out.is_empty() && !self.held_back
     }
 
+    /// Whether it has said more than was listened to.
+    pub(super) fn has_more_replies(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
     pub(super) fn new(backend: BackendName, opened: Opened, now: Now) -> Self {
         Self {
             backend,
@@ -152,7 +157,15 @@ impl Session {
         while let Some(link) = &mut self.link {
             match link.replies.take() {
                 Ok(Some(reply)) => self.backend_reply(reply, now),
-                Ok(None) => break,
+                Ok(None) if link.replies.is_empty() => break,
+                // A reply that begins before there is anything to reply to is as
+                // little to be believed as a whole one.
+                Ok(None) => {
+                    if !self.awaits_reply() {
+                        self.backend_lost(now);
+                    }
+                    break;
+                }
                 Err(_) => {
                     self.backend_lost(now);
                     break;
@@ -168,6 +181,16 @@ impl Session {
         if self.link.is_some() {
             self.backend_lost(now);
             self.run(now);
+        }
+    }
+
+    /// Whether the backend has been told something that it has not replied to.
+    fn awaits_reply(&self) -> bool {
+        match &self.state {
+            State::Envelope(envelope) => envelope.awaits_reply(),
+            State::Begin(_) => true,
+            State::Ending(_) => self.link.as_ref().is_some_and(|link| link.has_sent_all()),
+            _ => false,
         }
     }
 

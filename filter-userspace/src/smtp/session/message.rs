@@ -2,18 +2,16 @@
 //! the backend says at its end is the reply.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ending::Ending;
 use super::facts::{Now, Settings};
+use super::pace::Pace;
 use super::{Session, State};
 use crate::smtp::data::{BadData, BareNewlines, Decoder, Stuffer};
 use crate::smtp::header::{HeaderScan, Received};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
-
-/// The time in which the octets of [`WINDOW`] times the data rate must come.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// Octets that are announced by BDAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +48,7 @@ pub(super) struct Message {
     /// The chunk that comes; none in DATA.
     chunk: Option<Chunk>,
     reference: String,
-    /// The octets that came since [`Self::window_start`].
-    window: u64,
-    window_start: Instant,
-    last: Instant,
+    pace: Pace,
     /// Since when the client is not read, because the backend does not take.
     blocked: Option<Instant>,
 }
@@ -71,25 +66,19 @@ impl Message {
     /// The backend takes bytes again: the time until now is not the client's.
     pub(super) fn resume(&mut self, now: Now) {
         if let Some(since) = self.blocked.take() {
-            self.window_start += now.monotonic.saturating_duration_since(since);
-            self.last = now.monotonic;
+            self.pace.forgive(since, now.monotonic);
         }
     }
 
-    /// When the next bytes must have come: after a pause, and at the rate.
+    /// When the next bytes must have come.
     pub(super) fn deadline(&self, settings: &Settings) -> Instant {
-        (self.last + settings.times.data).min(self.window_start + WINDOW)
+        self.pace.deadline(&settings.times)
     }
 
-    fn took(&mut self, count: u64, settings: &Settings, now: Now) {
-        self.last = now.monotonic;
+    /// Takes note of bytes that came; false when they came too slowly.
+    fn took(&mut self, count: u64, settings: &Settings, now: Now) -> bool {
         self.came += count;
-        self.window += count;
-        // A fast start is no credit for a slow end.
-        if self.window >= settings.times.data_rate * WINDOW.as_secs() {
-            self.window = 0;
-            self.window_start = now.monotonic;
-        }
+        self.pace.took(count, &settings.times, now.monotonic)
     }
 }
 
@@ -115,6 +104,7 @@ impl Session {
         let bare = self.client.bare_newlines;
         let decoder = match begin.chunk {
             None => Decoder::data(bare),
+            Some(_) if self.settings.normalise_chunks => Decoder::chunks(BareNewlines::Normalise),
             Some(_) => Decoder::chunks(bare),
         };
         let mut stuffer = Stuffer::new();
@@ -134,9 +124,7 @@ impl Session {
             refused: None,
             chunk: begin.chunk,
             reference,
-            window: 0,
-            window_start: now.monotonic,
-            last: now.monotonic,
+            pace: Pace::new(now.monotonic),
             blocked: None,
         }));
     }
@@ -184,7 +172,7 @@ impl Session {
         self.ready(now);
         let reply = self.finish_refused(refusal, None, now);
         match begin.chunk {
-            None => self.reply(&reply),
+            None => self.send(&reply),
             Some(chunk) => self.skip(chunk.size, reply, now),
         }
     }
@@ -194,14 +182,11 @@ impl Session {
     pub(super) fn skip(&mut self, count: u64, reply: Reply, now: Now) {
         let waiting = u64::try_from(self.input.rest().len()).unwrap_or(u64::MAX);
         if count > waiting.max(self.settings.message_size) {
-            self.reply(&reply);
+            self.send(&reply);
             self.linger = true;
             return self.close(now);
         }
-        let rate = self.settings.times.data_rate.max(1);
-        let time = self.settings.times.data + Duration::from_secs(count / rate);
-        self.state = State::Skip(Skip { left: count, reply });
-        self.deadline = now.monotonic + time;
+        self.state = State::Skip(Skip { left: count, reply, pace: Pace::new(now.monotonic) });
     }
 
     pub(super) fn skip_bytes(&mut self, mut skip: Skip, now: Now) {
@@ -209,9 +194,12 @@ impl Session {
         let count = skip.left.min(waiting);
         self.input.consume(usize::try_from(count).unwrap_or(usize::MAX));
         skip.left -= count;
+        let in_time = count == 0 || skip.pace.took(count, &self.settings.times, now.monotonic);
         if skip.left == 0 {
-            self.reply(&skip.reply);
+            self.send(&skip.reply);
             self.ready(now);
+        } else if !in_time {
+            self.end_with(Refusal::new(Reason::TimedOut, ""), now);
         } else {
             self.state = State::Skip(skip);
         }
@@ -220,10 +208,8 @@ impl Session {
     /// The next chunk of a message that has begun.
     pub(super) fn next_chunk(&mut self, mut message: Box<Message>, chunk: Chunk, now: Now) {
         message.chunk = Some(chunk);
-        message.last = now.monotonic;
         // The time between chunks is bounded as that between commands.
-        message.window = 0;
-        message.window_start = now.monotonic;
+        message.pace = Pace::new(now.monotonic);
         if self.link.is_none() {
             message.refuse(Refusal::new(Reason::BackendLost, ""));
         }
@@ -257,7 +243,8 @@ impl Session {
                 return bytes.len();
             }
         };
-        message.took(u64::try_from(decoded.used).unwrap_or(u64::MAX), &self.settings, now);
+        let came = u64::try_from(decoded.used).unwrap_or(u64::MAX);
+        let in_time = message.took(came, &self.settings, now);
         if let Some(chunk) = &mut message.chunk {
             chunk.left -= u64::try_from(decoded.used).unwrap_or(0).min(chunk.left);
         }
@@ -269,6 +256,8 @@ impl Session {
             self.message_ended(*message, None, false, now);
         } else if message.chunk.is_some_and(|chunk| chunk.left == 0) {
             self.chunk_ended(message, now);
+        } else if !in_time {
+            self.message_ended(*message, Some(Refusal::new(Reason::TooSlow, "")), true, now);
         } else {
             if self.backend_blocks() {
                 message.blocked.get_or_insert(now.monotonic);
@@ -287,6 +276,14 @@ impl Session {
         let mut out =
             self.link.as_mut().filter(|_| refused.is_none()).map(|link| link.out.buffer());
         decoder.decode(bytes, |piece| {
+            // A message that begins with white space would go on with our own field (RFC
+            // 5322 section 2.2.3): it has no header, so the empty line is before it.
+            if *size == 0 && piece.first().is_some_and(|byte| b" \t".contains(byte)) {
+                scan.look(b"\r\n");
+                if let Some(out) = &mut out {
+                    stuffer.write(b"\r\n", out);
+                }
+            }
             *size += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             scan.look(piece);
             if let Some(out) = &mut out {
@@ -296,7 +293,9 @@ impl Session {
     }
 
     fn check_message(&mut self, message: &mut Message) {
-        let refusal = if message.size > self.settings.message_size {
+        let backend = self.link.as_ref().and_then(|link| link.capabilities.extensions.size);
+        let most = backend.unwrap_or(u64::MAX).min(self.settings.message_size);
+        let refusal = if message.size > most {
             Refusal::new(Reason::TooLarge, "")
         } else if message.scan.hops() > self.settings.hops {
             Refusal::new(Reason::TooManyHops, "")
@@ -345,7 +344,7 @@ impl Session {
         if let Some(refusal) = refusal {
             self.drop_link();
             let reply = self.finish_refused(refusal, Some(&ending), now);
-            self.reply(&reply);
+            self.send(&reply);
             if closes || reply.code == 421 {
                 self.linger = true;
                 return self.close(now);
@@ -388,6 +387,14 @@ impl Session {
 pub(super) struct Skip {
     left: u64,
     reply: Reply,
+    pace: Pace,
+}
+
+impl Skip {
+    /// When the next bytes must have come.
+    pub(super) fn deadline(&self, settings: &Settings) -> Instant {
+        self.pace.deadline(&settings.times)
+    }
 }
 
 /// What a message's bare line ends do, from the configuration's words.

@@ -19,6 +19,7 @@ mod envelope;
 mod facts;
 mod link;
 mod message;
+mod pace;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -36,8 +37,8 @@ use link::Link;
 use message::{Message, Skip};
 
 pub use facts::{
-    Action, Answer, BackendName, BackendTimes, Capabilities, Client, Extensions, Now, OpenFailure,
-    Opened, Permit, Question, Settings, Times, Tls,
+    Action, Answer, BackendName, BackendTimes, Capabilities, Client, Extensions, Now, Offers,
+    OpenFailure, Opened, Permit, Question, Settings, Times, Tls,
 };
 pub use link::Outgoing;
 pub use record::{Attempt, Outcome};
@@ -294,6 +295,7 @@ impl Session {
     fn deadline_of_state(&self) -> Instant {
         match &self.state {
             State::Message(message) if !self.backend_blocks() => message.deadline(&self.settings),
+            State::Skip(skip) => skip.deadline(&self.settings),
             State::Message(_) => {
                 let link = self.link.as_ref();
                 link.map_or(self.deadline, |link| link.took + link.times.data)
@@ -395,7 +397,18 @@ impl Session {
     }
 
     fn reply(&mut self, reply: &Reply) {
+        self.for_client(reply).write(self.to_client.buffer());
+    }
+
+    /// Sends a reply that was made for this client.
+    fn send(&mut self, reply: &Reply) {
         reply.write(self.to_client.buffer());
+    }
+
+    /// A reply as the client may be sent it.
+    fn for_client(&self, reply: &Reply) -> Reply {
+        let open = self.transaction.as_ref();
+        reply.for_client(open.is_some_and(|open| open.parameters.smtputf8))
     }
 
     fn say(&mut self, code: u16, enhanced: Enhanced, text: &str) {
@@ -405,8 +418,8 @@ impl Session {
     /// The last reply, with its record.
     fn end_with(&mut self, refusal: Refusal, now: Now) {
         let reference = self.reference();
-        let reply = refusal.reply(&reference);
-        self.reply(&reply);
+        let reply = self.for_client(&refusal.reply(&reference));
+        self.send(&reply);
         self.record_refused(None, refusal, reply, reference, now);
         self.linger = true;
         self.close(now);

@@ -20,6 +20,7 @@ fn settings() -> Settings {
         errors: 5,
         invalid_recipients: 3,
         hops: 3,
+        normalise_chunks: true,
         starttls: true,
         times: Times { command: 300 * second, data: 180 * second, data_rate: 64 },
     }
@@ -32,7 +33,7 @@ fn client() -> Client {
         id: "ID".to_owned(),
         tls: None,
         bare_newlines: BareNewlines::Refuse,
-        offers: Extensions::ALL,
+        offers: Offers::ALL,
     }
 }
 
@@ -505,4 +506,103 @@ fn a_session_ends_after_a_thousand_refused_recipients() {
     outside.say("RCPT TO:<e@d>\r\n");
     assert!(outside.heard().starts_with("421 4.7.0 "));
     assert!(outside.session.is_closed());
+}
+
+/// What is put in front of a message is not continued by it, whichever field is last
+/// (RFC 5322 section 2.2.3).
+#[test]
+fn a_message_that_begins_with_white_space_has_no_header() {
+    for (text, body) in [
+        ("\tx\r\n", "\r\n\tx\r\n"),
+        (". x\r\n", "\r\n x\r\n"),
+        ("\r\n x\r\n", "\r\n x\r\n"),
+        ("Subject: a\r\n b\r\n", "Subject: a\r\n b\r\n"),
+    ] {
+        for cut in 0..text.len() {
+            let mut outside = greeted();
+            outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+            outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+            outside.say("DATA\r\n");
+            outside.happen(Event::Backend("354 go on\r\n"));
+            outside.say(&text[..cut]);
+            outside.say(&text[cut..]);
+            outside.say(".\r\n");
+            let told = outside.passed_on();
+            let (_, message) = told.split_once("Received: ").unwrap();
+            let (_, rest) = message.split_once("+0000\r\n").unwrap();
+            assert_eq!(rest, format!("{body}.\r\n"), "{text:?} cut at {cut}");
+            outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
+            assert!(outside.heard().ends_with("250 2.0.0 queued\r\n"));
+        }
+    }
+}
+
+/// Whatever a backend says before the final dot is on its way is not its word on the
+/// message, and be it one byte.
+#[test]
+fn a_reply_that_began_before_the_end_is_not_believed() {
+    let reply = "250-2.0.0 a\r\n250 2.0.0 queued\r\n";
+    for cut in 1..reply.len() {
+        for in_reply_to_data in [true, false] {
+            let mut outside = greeted();
+            outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+            outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+            outside.say("DATA\r\n");
+            outside.happen(Event::Backend("354 go on\r\n"));
+            outside.say("x\r\n");
+            if !in_reply_to_data {
+                // The end is written, and has not left.
+                outside.happen(Event::Takes(false));
+                outside.say(".\r\n");
+            }
+            outside.call(false, |session, now| {
+                session.backend_bytes(&reply.as_bytes()[..cut], now);
+            });
+            outside.settle();
+            outside.happen(Event::Takes(true));
+            if in_reply_to_data {
+                outside.say(".\r\n");
+            }
+            assert!(outside.session.link.is_none(), "cut at {cut}: nothing more is heard");
+            let heard = outside.heard();
+            assert!(heard.contains("451 4.4.2 ") && !heard.contains("queued"), "{heard}");
+        }
+    }
+}
+
+/// A chunk that nobody wants has a deadline of its own, as a message has.
+#[test]
+fn a_discarded_chunk_is_not_waited_for_without_end() {
+    for announced in ["BDAT 1000\r\n", "BDAT 1000 LAST\r\nabc"] {
+        let mut outside = greeted();
+        outside.say(announced);
+        outside.happen(Event::Time(179));
+        assert!(!outside.session.is_closed());
+        outside.happen(Event::Time(2));
+        assert!(outside.heard().starts_with("421 4.4.2 nothing came for too long"));
+        assert!(outside.session.is_closed());
+    }
+    // Byte by byte it lasts no longer than the data rate permits.
+    let mut outside = greeted();
+    outside.say("BDAT 1000\r\n");
+    for _ in 0..30 {
+        outside.happen(Event::Time(10));
+        outside.say("x");
+    }
+    assert!(outside.heard().starts_with("421 4.4.2 "));
+}
+
+/// Chunks without content carry no mail: they do not keep a session for ever.
+#[test]
+fn empty_chunks_do_not_keep_a_session() {
+    let mut outside = greeted();
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+    outside.say("BDAT 0\r\n");
+    outside.happen(Event::Backend("354 go on\r\n"));
+    for _ in 0..200 {
+        outside.say("BDAT 0\r\n");
+    }
+    assert!(outside.session.is_closed());
+    assert!(outside.heard().contains("421 4.7.0 too many errors"));
 }

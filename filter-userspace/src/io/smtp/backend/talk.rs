@@ -1,0 +1,147 @@
+//! A dialogue with a server, one command at a time.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::io::smtp::stream::Stream;
+use crate::smtp::reply::{Replies, Reply};
+
+/// Why a dialogue did not come to its end.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The server does not answer as it should.
+    Down(String),
+    /// It answers, and lacks what the configuration asks for.
+    Unfit(String),
+    /// It knows the client, and refuses it: that says nothing of the server.
+    Refused(Reply),
+    /// It knows the client, and the dialogue came to no end: that may be about either.
+    Doubtful(String),
+    /// TLS did not come about: without it, it might.
+    Tls(String),
+}
+
+impl Failed {
+    /// The same, since it failed at TLS.
+    pub(super) fn at_tls(self) -> Self {
+        let text = match self {
+            Self::Refused(reply) => format!("{} {}", reply.code, reply.text()),
+            Self::Down(text) | Self::Unfit(text) | Self::Doubtful(text) | Self::Tls(text) => text,
+        };
+        Self::Tls(format!("TLS: {}", text.strip_prefix("TLS: ").unwrap_or(&text)))
+    }
+}
+
+pub(super) async fn connect(server: &str, time: Duration) -> Result<Stream, Failed> {
+    let stream = match timeout(time, TcpStream::connect(server)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(down(format!("cannot connect: {error}"))),
+        Err(_) => return Err(down(format!("no connection within {} s", time.as_secs()))),
+    };
+    _ = stream.set_nodelay(true);
+    Ok(Stream::Plain(stream))
+}
+
+pub(super) fn down(text: String) -> Failed {
+    Failed::Down(text)
+}
+
+/// A dialogue, one command at a time.
+pub(super) struct Talk {
+    pub(super) stream: Stream,
+    pub(super) replies: Replies,
+    pub(super) time: Duration,
+    /// Whether the server has been told who the client is.
+    pub(super) for_client: bool,
+}
+
+impl Talk {
+    /// A failure that is not a refusal.
+    fn failed(&self, text: String) -> Failed {
+        if self.for_client { Failed::Doubtful(text) } else { Failed::Down(text) }
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        match timeout(self.time, self.stream.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(format!("cannot write: {error}"))),
+            Err(_) => Err(self.failed("takes nothing".to_owned())),
+        }
+    }
+
+    async fn reply(&mut self) -> Result<Reply, Failed> {
+        let read = async {
+            let mut buffer = [0; 4096];
+            loop {
+                match self.replies.take() {
+                    Ok(Some(reply)) => return Ok(reply),
+                    Ok(None) => {}
+                    Err(_) => return Err("sent an invalid SMTP reply".to_owned()),
+                }
+                match self.stream.read(&mut buffer).await {
+                    Ok(0) => return Err("closes the connection".to_owned()),
+                    Ok(count) => self.replies.push(&buffer[..count]),
+                    Err(error) => return Err(format!("cannot read: {error}")),
+                }
+            }
+        };
+        let reply = timeout(self.time, read).await;
+        reply
+            .unwrap_or_else(|_| Err("does not answer".to_owned()))
+            .map_err(|text| self.failed(text))
+    }
+
+    pub(super) async fn expect(&mut self, code: u16, step: &str) -> Result<Reply, Failed> {
+        let reply = self.reply().await?;
+        self.judge(reply, code, step)
+    }
+
+    fn judge(&self, reply: Reply, code: u16, step: &str) -> Result<Reply, Failed> {
+        if reply.code == code && self.replies.is_empty() {
+            Ok(reply)
+        } else if self.for_client && reply.code >= 400 {
+            Err(Failed::Refused(reply))
+        } else {
+            Err(self.failed(format!("{step}: {} {}", reply.code, reply.text())))
+        }
+    }
+
+    pub(super) async fn command(&mut self, line: &str, code: u16) -> Result<Reply, Failed> {
+        self.send(format!("{line}\r\n").as_bytes()).await?;
+        let verb = line.split(' ').next().unwrap_or(line);
+        self.expect(code, verb).await
+    }
+
+    /// Tells the server who the client is.
+    pub(super) async fn xclient(&mut self, line: &str) -> Result<(), Failed> {
+        self.for_client = true;
+        self.send(format!("{line}\r\n").as_bytes()).await?;
+        let reply = self.reply().await?;
+        // These are about the command, which is ours; all others are about the client
+        // (Postfix, XCLIENT_README).
+        let is_ours = matches!(reply.code, 500..=503);
+        if is_ours {
+            return Err(down(format!("XCLIENT: {} {}", reply.code, reply.text())));
+        }
+        self.judge(reply, 220, "XCLIENT").map(|_| ())
+    }
+
+    /// The lines of its reply to EHLO; none where it knows only HELO (RFC 5321 section
+    /// 3.2).
+    pub(super) async fn ehlo(&mut self, name: &str) -> Result<Vec<String>, Failed> {
+        self.send(format!("EHLO {name}\r\n").as_bytes()).await?;
+        let reply = self.reply().await?;
+        if matches!(reply.code, 500..=502 | 504 | 550) && self.replies.is_empty() {
+            match self.command(&format!("HELO {name}"), 250).await {
+                Ok(_) => return Ok(Vec::new()),
+                Err(Failed::Refused(_)) => {}
+                Err(failed) if self.for_client => return Err(failed),
+                Err(_) => {}
+            }
+        }
+        Ok(self.judge(reply, 250, "EHLO")?.lines)
+    }
+}

@@ -1,0 +1,122 @@
+//! How fast a client must send what it has announced.
+//!
+//! Two things are asked of it: that it is never silent for longer than the time for
+//! data (RFC 5321 section 4.5.3.2.5), and that it sends at a rate. The rate is taken
+//! over a minute in which it sends; its silences are beside that minute, but together
+//! they may not be longer than the time for data either. So a client that pauses
+//! once may take its time, and one that sends a byte now and then may not.
+
+use std::time::{Duration, Instant};
+
+use super::facts::Times;
+
+/// The time in which so many seconds' bytes must come.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A pause from which on a client is silent, and not slow.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How a client keeps up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The bytes that came since [`Self::start`].
+    window: u64,
+    start: Instant,
+    last: Instant,
+    /// How long it was silent since then.
+    silent: Duration,
+}
+
+impl Pace {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { window: 0, start: now, last: now, silent: Duration::ZERO }
+    }
+
+    /// Takes note of bytes that came; false when they came too slowly.
+    pub(super) fn took(&mut self, count: u64, times: &Times, now: Instant) -> bool {
+        let pause = now.saturating_duration_since(self.last);
+        if pause >= SILENCE {
+            self.silent = (self.silent + pause).min(times.data);
+        }
+        self.last = now;
+        self.window = self.window.saturating_add(count);
+        // A fast start is no credit for a slow end.
+        if self.window >= times.data_rate * WINDOW.as_secs() {
+            *self = Self::new(now);
+        }
+        now.saturating_duration_since(self.start) < WINDOW + self.silent
+    }
+
+    /// The time until now is not the client's.
+    pub(super) fn forgive(&mut self, since: Instant, now: Instant) {
+        self.start += now.saturating_duration_since(since);
+        self.last = now;
+    }
+
+    /// When the next bytes must have come.
+    pub(super) fn deadline(&self, times: &Times) -> Instant {
+        (self.last + times.data).min(self.start + WINDOW + times.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn times(data: u32) -> Times {
+        Times { command: 300 * SECOND, data: data * SECOND, data_rate: 64 }
+    }
+
+    /// How long a client lasts that sends `count` bytes every `pause`.
+    fn lasts(count: u64, pause: Duration, times: &Times) -> Duration {
+        let start = Instant::now();
+        let (mut pace, mut now) = (Pace::new(start), start);
+        for _ in 0..100_000 {
+            let deadline = pace.deadline(times);
+            now += pause;
+            if deadline <= now {
+                return deadline - start;
+            }
+            if !pace.took(count, times, now) {
+                return now - start;
+            }
+        }
+        now - start
+    }
+
+    /// RFC 5321 section 4.5.3.2.5 has three minutes between two pieces of data; more may
+    /// be configured.
+    #[test]
+    fn the_time_for_data_is_the_time_that_is_waited() {
+        for data in [1, 30, 60, 61, 180, 300, 3600] {
+            assert_eq!(lasts(0, 10_000 * SECOND, &times(data)), data * SECOND);
+        }
+        // Just below it, with what the rate asks for, nothing ends it.
+        assert!(lasts(64 * 60, 299 * SECOND, &times(300)) > 100_000 * SECOND);
+    }
+
+    #[test]
+    fn a_trickle_does_not_last() {
+        let times = times(180);
+        assert!(lasts(1, SECOND, &times) <= 61 * SECOND);
+        for pause in 1..180 {
+            let lasted = lasts(1, pause * SECOND, &times);
+            assert!(lasted <= 240 * SECOND, "{pause}: {lasted:?}");
+            let lasted = lasts(63 * u64::from(pause), pause * SECOND, &times);
+            assert!(pause >= 5 || lasted <= 60 * SECOND + pause * SECOND, "{pause}: {lasted:?}");
+        }
+        assert!(lasts(64, SECOND, &times) > 90_000 * SECOND);
+        assert!(lasts(0, 179 * SECOND, &Times { data_rate: 0, ..times }) > 100_000 * SECOND);
+    }
+
+    #[test]
+    fn the_backends_time_is_not_the_clients() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.forgive(start, start + 1000 * SECOND);
+        assert_eq!(pace.deadline(&times(180)), start + 1180 * SECOND);
+        assert!(pace.took(1, &times(180), start + 1001 * SECOND));
+    }
+}
