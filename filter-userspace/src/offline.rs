@@ -11,6 +11,7 @@ use crate::config::{Dns, EnforcementTable};
 use crate::control::protocol::{Answer, ExplainedEnvelope, Explanation, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
+use crate::daemon::gather::{Gathering, Tolerance};
 use crate::daemon::mail;
 use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::dns::Resolver;
@@ -42,7 +43,7 @@ pub struct CheckReport {
 #[must_use]
 pub fn check(config: &Path) -> CheckReport {
     let loaded = build::read_config(config).and_then(|config| {
-        let mut loaded = build::load(&config)?;
+        let mut loaded = build::load(&config, Gathering::new(Tolerance::Strict))?;
         if let Some(policy) = loaded.policy.take() {
             // Certificates are read, as the daemon would.
             mail::generation(&config, policy, None)?;
@@ -89,7 +90,8 @@ impl Lookup {
     /// Every error of either, in lines.
     pub fn open(config: &Path) -> Result<Self, String> {
         let loaded = build::read_config(config).and_then(|config| {
-            let build::Loaded { lists, policy, .. } = build::load(&config)?;
+            let gathering = Gathering::new(Tolerance::Strict);
+            let build::Loaded { lists, policy, .. } = build::load(&config, gathering)?;
             Ok(Self {
                 lists,
                 enforcement: config.enforcement,

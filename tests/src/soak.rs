@@ -187,7 +187,8 @@ fn operate(host: &Host, step: u32) {
     let socket = host.home.path("mxdp.sock");
     let mxdp: SocketAddr = (Ipv4Addr::LOCALHOST, 25).into();
     host.home.write("blocked.txt", list(step));
-    let _: Reloaded = client::call(&socket, &Request::Reload).expect("reloaded");
+    let _: Reloaded =
+        client::call(&socket, &Request::Reload { accept: Vec::new() }).expect("reloaded");
     let blocked: Vec<_> = (0..MINUTE.blocks).map(|n| source(3, step, n, MINUTE.blocks)).collect();
     for &address in &blocked {
         let request = Request::TemporaryAdd { address, seconds: 20, force: true };

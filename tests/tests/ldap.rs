@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mxdp::io::ldap::{Query, addresses};
 use mxdp::lists::OnBadLine;
-use mxdp::policy::recipients::{Found, ImportOptions, RecipientSet, from_addresses};
+use mxdp::policy::recipients::{Found, ImportOptions, RecipientSet, from_kept, to_kept};
 use mxdp::smtp::address::Mailbox;
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::peers::{self, Process};
@@ -151,7 +151,8 @@ fn free() -> SocketAddr {
 
 fn search(query: &Query) -> Result<Vec<String>, String> {
     let runtime = Runtime::new().expect("a runtime");
-    runtime.block_on(addresses(query)).map_err(|error| {
+    let found = runtime.block_on(addresses(query));
+    found.map(|values| values.into_iter().map(|value| value.text).collect()).map_err(|error| {
         let text = format!("{error:#}");
         assert!(text.starts_with(&format!("LDAP server {}: ", query.url)), "{text}");
         let all = format!("{text} {error:?} {query:?}");
@@ -178,7 +179,8 @@ fn all_people_are_found_in_pages() {
     }
     let found = search(&directory.query()).expect("addresses");
     let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 2 * PEOPLE };
-    let import = from_addresses("ldap", found.iter().map(String::as_str), options);
+    let kept = to_kept(found.iter().map(String::as_str));
+    let import = from_kept(kept.as_bytes(), "ldap", options);
     let mut set = RecipientSet::default();
     set.import(import.expect("an import"));
     let check = |address| set.check(&Mailbox::parse(address).expect("an address"), Some('+'));

@@ -92,7 +92,8 @@ fn a_thousand_reloads_under_traffic_leave_nothing_behind() {
             let reload = |n: usize| {
                 let size = SIZES[usize::from(n.is_multiple_of(LARGE))][n % 2];
                 home.write("blocked.txt", list(size));
-                let _: Reloaded = client::call(&socket, &Request::Reload).expect("reloaded");
+                let _: Reloaded = client::call(&socket, &Request::Reload { accept: Vec::new() })
+                    .expect("reloaded");
             };
             // Odd and even, so that each size has its turn.
             (0..BEFORE).for_each(|n| reload(n + n / LARGE));

@@ -86,10 +86,20 @@ pub(super) enum Verb {
 
     /// Have the daemon read configuration and lists again
     ///
-    /// The new lists replace the old ones at once, or, if anything is wrong with
-    /// them, not at all: then the errors are printed, and what was in force
-    /// still is. No packet is lost and none sees a mix.
-    Reload,
+    /// The new lists replace the old ones at once: no packet is lost and none sees
+    /// a mix. If the configuration has an error, nothing changes, and the errors are
+    /// printed. A list, database or file of recipients or senders that is bad, or
+    /// that has lost more than half of its entries, keeps its last good content,
+    /// which is an alarm; everything else is loaded.
+    Reload {
+        /// Accept this file or folder however few entries it has left
+        ///
+        /// For one that was shortened on purpose. ldap:NAME accepts the answer of a
+        /// directory. May be given several times; what was accepted stays so across
+        /// restarts.
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
+        accept: Vec<PathBuf>,
+    },
 
     /// Show what the filter does: interfaces, lists, counters
     ///

@@ -53,7 +53,17 @@ pub(super) const PAGES: &[Page] = &[
         ],
         exits: &[Done, Usage, Configuration],
     },
-    Page { verb: "reload", examples: &[("After a list was changed", "mxdp reload")], exits: ASKS },
+    Page {
+        verb: "reload",
+        examples: &[
+            ("After a list was changed", "mxdp reload"),
+            (
+                "After most of a list was removed on purpose",
+                "mxdp reload --accept /etc/mxdp/blocked.txt",
+            ),
+        ],
+        exits: ASKS,
+    },
     Page {
         verb: "status",
         examples: &[

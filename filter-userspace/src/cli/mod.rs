@@ -127,7 +127,7 @@ fn ask(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     match verb {
-        Verb::Reload => reload(socket, output),
+        Verb::Reload { accept } => reload(socket, accept, output),
         Verb::Status { watch: false } => status::once(socket, output),
         Verb::Status { watch: true } => watch::status(socket, output),
         Verb::Lookup { addresses, .. } => lookup::live(socket, addresses, output),
@@ -206,17 +206,26 @@ fn start(config: &Path, mode: Mode) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn reload(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
-    let reloaded: Reloaded = while_waiting(|| call(socket, &Request::Reload))?;
+fn reload(socket: &Path, accept: &[PathBuf], output: &mut Output) -> Result<Exit, CliError> {
+    let accept = accept.iter().map(|path| source_name(path)).collect();
+    let reload = Request::Reload { accept };
+    let reloaded: Reloaded = while_waiting(|| call(socket, &reload))?;
     if output.json {
         output.object(&reloaded)?;
         return Ok(Exit::Done);
     }
-    for warning in &reloaded.warnings {
+    for warning in reloaded.faults.iter().chain(&reloaded.warnings) {
         output.warning(warning)?;
     }
     output.line(&format!("generation {} is in force", reloaded.generation))?;
     Ok(Exit::Done)
+}
+
+/// A source by the name that the daemon knows it by: the whole path of a file.
+fn source_name(path: &Path) -> String {
+    let is_directory = path.to_str().is_some_and(|name| name.starts_with("ldap:"));
+    let whole = if is_directory { None } else { std::path::absolute(path).ok() };
+    whole.as_deref().unwrap_or(path).display().to_string()
 }
 
 /// Says on a terminal for how long it waits already.

@@ -18,7 +18,7 @@ use super::{
     SynRates, Temporary,
 };
 use super::{record, reputation_keys, web};
-use crate::lists::{CountryCode, OnBadLine, UnknownCountry, normalise};
+use crate::lists::{CountryCode, OnBadLine, UnknownCountry, breadth, is_too_short, normalise};
 use crate::smtp::address::Domain;
 
 /// The longest interface name, in bytes (IFNAMSIZ less its zero).
@@ -194,13 +194,9 @@ impl<'a> Lists<'a> {
         section.describe("files", "list of paths or tables", "");
         for element in section.strings_or_sections("files") {
             let source = match element {
-                TextOrSection::Text(path) => Some(ListSource {
-                    class,
-                    path: folder.join(path.value),
-                    on_bad_line: OnBadLine::Refuse,
-                    force: false,
-                    line: path.line,
-                }),
+                TextOrSection::Text(path) => {
+                    Some(ListSource::plain(class, folder.join(path.value), path.line))
+                }
                 TextOrSection::Section(table) => list_source(table, class, folder),
             };
             if let Some(source) = source {
@@ -216,10 +212,11 @@ impl<'a> Lists<'a> {
         section.describe("addresses", "list of addresses and CIDRs", "");
         for text in section.strings("addresses") {
             match parse_net(text.value) {
-                Some(net) if net.prefix_len() == 0 && !class.approves() && !force => {
+                Some(net) if is_too_short(net) && !class.approves() && !force => {
+                    let what = breadth(net);
                     let message = format!(
-                        "{net} would block every address; write `force = true` in this section if \
-                         you mean it"
+                        "{net} would block {what}; write `force = true` in this section if you \
+                         mean it"
                     );
                     section.error(&text.span, "addresses", message);
                 }
@@ -270,9 +267,12 @@ fn list_source(table: Section<'_>, class: Class, folder: &Path) -> Option<ListSo
     let choices = [("refuse", OnBadLine::Refuse), ("skip", OnBadLine::Skip)];
     let on_bad_line = table.choice("on_bad_line", &choices, OnBadLine::Refuse);
     let force = !class.approves() && table.boolean("force", false);
+    let leave_out_bogons = !class.approves() && table.boolean("leave_out_bogons", false);
+    let may_shrink = table.boolean("may_shrink", false);
     table.finish();
     let path = path?;
-    Some(ListSource { class, path: folder.join(path.value), on_bad_line, force, line: path.line })
+    let (line, path) = (path.line, folder.join(path.value));
+    Some(ListSource { class, path, on_bad_line, force, leave_out_bogons, may_shrink, line })
 }
 
 /// A CIDR or a single address; host bits are masked.

@@ -188,10 +188,29 @@ pub struct ListSource {
     pub path: PathBuf,
     /// What a bad line does.
     pub on_bad_line: OnBadLine,
-    /// Whether it may list 0.0.0.0/0 or ::/0.
+    /// Whether it may block more than an IPv4 /8 or an IPv6 /16 at once.
     pub force: bool,
+    /// Whether networks that no mail from the Internet comes from are left out of it.
+    pub leave_out_bogons: bool,
+    /// Whether it is accepted however few entries it has left.
+    pub may_shrink: bool,
     /// The line of the configuration that names it.
     pub line: u32,
+}
+
+impl ListSource {
+    /// A file that is named without anything beside it.
+    pub(crate) const fn plain(class: Class, path: PathBuf, line: u32) -> Self {
+        Self {
+            class,
+            path,
+            on_bad_line: OnBadLine::Refuse,
+            force: false,
+            leave_out_bogons: false,
+            may_shrink: false,
+            line,
+        }
+    }
 }
 
 /// An address in the configuration itself.

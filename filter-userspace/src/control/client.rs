@@ -70,7 +70,8 @@ pub enum CallError {
 ///
 /// If the daemon cannot be asked or does not carry the request out.
 pub fn call<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, CallError> {
-    let patience = if matches!(request, Request::Reload) { RELOAD_PATIENCE } else { PATIENCE };
+    let patience =
+        if matches!(request, Request::Reload { .. }) { RELOAD_PATIENCE } else { PATIENCE };
     call_within(socket, request, patience)
 }
 

@@ -28,7 +28,12 @@ pub enum Request {
     /// The state of everything: [`Status`].
     Status,
     /// Reads configuration and lists again: [`Reloaded`].
-    Reload,
+    Reload {
+        /// Lists, databases, files of recipients or senders, and directories (`ldap:NAME`)
+        /// that are accepted however little they have left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accept: Vec<String>,
+    },
     /// What the daemon and the kernel say of addresses: [`LiveAnswer`]s.
     Lookup {
         /// At most [`LOOKUP_LIMIT`] addresses.
@@ -121,7 +126,10 @@ impl Request {
         };
         let seconds = |time: &Option<u64>| time.map(|s| format!(" for {s} s")).unwrap_or_default();
         Some(match self {
-            Self::Reload => "reload".to_owned(),
+            Self::Reload { accept } if accept.is_empty() => "reload".to_owned(),
+            Self::Reload { accept } => {
+                format!("reload, accepting {} as it is", accept.join(", "))
+            }
             Self::RuntimeAdd { list, prefix, note, expires_in_s, .. } => {
                 let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
                 format!("{} {prefix}{}{note}", verb(list), seconds(expires_in_s))
@@ -234,6 +242,9 @@ pub struct Reloaded {
     pub generation: u64,
     /// What the configuration is warned of.
     pub warnings: Vec<String>,
+    /// What could not be loaded, and what is used instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// The answer to a detach.

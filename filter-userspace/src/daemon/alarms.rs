@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::core::{Daemon, Origin};
+use super::gather::without_age;
 use crate::io::clock;
 
 /// For how long it is shown that a block could not be had.
@@ -46,6 +47,8 @@ impl Daemon {
             }
         });
         alarms.extend(self.failing.values().cloned());
+        let now = clock::unix_seconds();
+        alarms.extend(self.faults.iter().map(|fault| fault.alarm(now)));
         alarms.extend(self.suspended_alarms());
         alarms.extend(self.edge.iter().flat_map(|edge| edge.shortages()));
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
@@ -66,10 +69,15 @@ impl Daemon {
             // Without their number, by which it would be another alarm every second.
             alarms.push("records find no room and are lost: `mxdp status` counts them".to_owned());
         }
-        for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
+        // One that has only grown older is not another.
+        let is_in = |alarms: &[String], alarm: &String| {
+            let same = |known: &String| without_age(known) == without_age(alarm);
+            alarms.iter().any(same)
+        };
+        for alarm in alarms.iter().filter(|alarm| !is_in(&self.alarms, alarm)) {
             tracing::error!("ALARM: {alarm}");
         }
-        for alarm in self.alarms.iter().filter(|alarm| !alarms.contains(alarm)) {
+        for alarm in self.alarms.iter().filter(|alarm| !is_in(&alarms, alarm)) {
             tracing::info!("no longer: {alarm}");
         }
         self.alarms = alarms;

@@ -1,5 +1,6 @@
 //! From the configuration's path to tables that are ready to be put in force.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,21 +10,18 @@ use anyhow::Result;
 use filter_common::Class;
 use filter_common::abi::Settings;
 
-use super::{approvals, mail};
+use super::directories;
+use super::gather::{DIRECTORY, Fault, Gathering, Tolerance};
+pub use super::load::load;
 use crate::config::smtp::Smtp;
-use crate::config::{self, Config, CountrySource, Engine, InlineEntry, ListSource};
+use crate::config::{self, Config, Engine};
 use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
 use crate::io::kernel::{Layouts, Prepared};
-use crate::io::{files, watch};
-use crate::lists::{
-    self, Compiled, Countries, CountryLimits, CountryPolicy, ListSet, LoadedFile, OnBadLine,
-    ParseOptions, ParsedList, Table,
-};
+use crate::io::last_good::Copies;
+use crate::io::{clock, files, watch};
+use crate::lists::{self, CountryPolicy, ListSet, LoadedFile, ParsedList, Table};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
-
-/// The most files of a country folder: two families for each code, and room.
-const COUNTRY_FILES: usize = 2048;
 
 /// The largest configuration file.
 const CONFIG_BYTES: u64 = 1024 * 1024;
@@ -44,6 +42,10 @@ pub struct Loaded {
     pub policy: Option<Policy>,
     /// What an operator is warned of.
     pub warnings: Vec<String>,
+    /// Sources that something else is used for.
+    pub faults: Vec<Fault>,
+    /// The sources that something was read of.
+    pub sources: BTreeSet<String>,
 }
 
 impl Lists {
@@ -78,6 +80,10 @@ pub struct Built {
     pub elapsed: Duration,
     /// What an operator is warned of.
     pub warnings: Vec<String>,
+    /// Sources that something else is used for.
+    pub faults: Vec<Fault>,
+    /// The sources that something was read of.
+    pub sources: BTreeSet<String>,
     /// The files that are to be watched, as they were before they were read.
     pub seen: Seen,
 }
@@ -91,15 +97,23 @@ pub struct InForce {
     pub lists: Arc<Lists>,
     /// How the table is laid out.
     pub layouts: Layouts,
+    /// The sources that they were read of.
+    pub sources: BTreeSet<String>,
 }
 
 /// Reads the configuration and its lists and fills tables in the kernel, unless the
-/// same are in force. Nothing that is in force is touched.
+/// same are in force. Nothing that is in force is touched. A source that fails does not
+/// fail the rest: its last good content is used. The sources in `accept` are accepted
+/// however little they have left.
 ///
 /// # Errors
 ///
 /// All errors at once, a line each.
-pub fn build(path: &Path, in_force: Option<&InForce>) -> Result<Built, Vec<String>> {
+pub fn build(
+    path: &Path,
+    in_force: Option<&InForce>,
+    accept: &[String],
+) -> Result<Built, Vec<String>> {
     let start = Instant::now();
     let configuration = watch::stamp(path);
     let config = read_config(path)?;
@@ -107,7 +121,21 @@ pub fn build(path: &Path, in_force: Option<&InForce>) -> Result<Built, Vec<Strin
     if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
         *stamp = configuration;
     }
-    let Loaded { lists, policy, mut warnings } = load(&config)?;
+    let (directories, files): (Vec<_>, Vec<_>) =
+        accept.iter().cloned().partition(|name| name.starts_with(DIRECTORY));
+    let refused: Vec<_> =
+        directories.iter().filter_map(|name| directories::accept(&config, name).err()).collect();
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let nothing = BTreeSet::new();
+    let gathering = Gathering::new(Tolerance::LastGood {
+        copies: Copies::new(&config.state.folder, config.limits.file_bytes),
+        accept: &files,
+        active: in_force.map_or(&nothing, |in_force| &in_force.sources),
+        now: clock::unix_seconds(),
+    });
+    let Loaded { lists, policy, mut warnings, faults, sources } = load(&config, gathering)?;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
     let (engine, table) = (config.filter.engine, &lists.table);
@@ -122,7 +150,8 @@ pub fn build(path: &Path, in_force: Option<&InForce>) -> Result<Built, Vec<Strin
     let is_in_force =
         in_force.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
     let tables = if is_in_force { None } else { Some(install(table, engine)?) };
-    Ok(Built { config, lists, policy, tables, layouts, elapsed: start.elapsed(), warnings, seen })
+    let elapsed = start.elapsed();
+    Ok(Built { config, lists, policy, tables, layouts, elapsed, warnings, faults, sources, seen })
 }
 
 /// Files as they are now.
@@ -159,62 +188,6 @@ pub fn read_config(path: &Path) -> Result<Config, Vec<String>> {
         .map_err(|errors| errors.to_string().lines().map(str::to_owned).collect())
 }
 
-/// Reads and compiles the lists of a configuration.
-///
-/// # Errors
-///
-/// All errors at once: file, line and text.
-pub fn load(config: &Config) -> Result<Loaded, Vec<String>> {
-    let mut errors = Vec::new();
-    let mut loaded = Vec::new();
-    let mut left = config.limits.prefixes;
-    for source in &config.lists {
-        match load_file(source, config, left) {
-            Ok(file) => {
-                left = left.saturating_sub(file.list.len());
-                loaded.push(file);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    for domain in &config.approved_spf {
-        let path = approvals::file(&config.state.folder, domain);
-        // Before the first answer there is none.
-        if !path.exists() {
-            continue;
-        }
-        let (class, line) = (Class::ApprovedIp, domain.line);
-        let source = ListSource { class, path, on_bad_line: OnBadLine::Skip, force: false, line };
-        match load_file(&source, config, left) {
-            Ok(file) => {
-                left = left.saturating_sub(file.list.len());
-                loaded.push(file);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    loaded.extend(inline_files(&config.inline, &config.path));
-    let countries = load_countries(config).unwrap_or_else(|error| {
-        errors.push(error);
-        None
-    });
-    let policy = mail::policy(config).unwrap_or_else(|wrong| {
-        errors.extend(wrong);
-        None
-    });
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let country_policy = CountryPolicy {
-        approved: config.countries.approved.clone(),
-        blocked: config.countries.blocked.clone(),
-        unknown: config.countries.unknown,
-    };
-    let set = ListSet::new(loaded, countries, country_policy);
-    let Compiled { table, conflicts } = lists::compile(&set);
-    Ok(Loaded { lists: Lists { set, table }, policy, warnings: conflicts.lines() })
-}
-
 fn list_status(file: &LoadedFile) -> ListStatus {
     ListStatus {
         source: file.name.clone(),
@@ -222,76 +195,6 @@ fn list_status(file: &LoadedFile) -> ListStatus {
         entries: file.list.len() as u64,
         skipped: file.list.skipped() as u64,
         modified: None,
-    }
-}
-
-fn load_file(source: &ListSource, config: &Config, left: usize) -> Result<LoadedFile, String> {
-    let bytes = files::read(&source.path, config.limits.file_bytes).map_err(|error| {
-        let (section, line) = (section_of(source.class), source.line);
-        format!("{error} ({section}.files at {}:{line})", config.path.display())
-    })?;
-    let name = source.path.display().to_string();
-    let options = ParseOptions {
-        on_bad_line: source.on_bad_line,
-        refuse_default_route: !source.class.approves() && !source.force,
-        max_entries: left,
-    };
-    let list = lists::parse(&bytes, &options).map_err(|error| error.display(&name))?;
-    Ok(LoadedFile { name, class: source.class, list })
-}
-
-/// The section of the configuration that names the lists of a class.
-const fn section_of(class: Class) -> &'static str {
-    match class {
-        Class::ApprovedIp | Class::ApprovedCountry => "approved",
-        Class::BlockedIp | Class::BlockedCountry => "blocked",
-        Class::KnownSpamSource => "known_spam_sources",
-    }
-}
-
-/// The addresses that stand in the configuration itself, as a list for each class.
-fn inline_files(entries: &[InlineEntry], path: &Path) -> Vec<LoadedFile> {
-    Class::ALL
-        .into_iter()
-        .filter_map(|class| {
-            let of_class = entries.iter().filter(|entry| entry.class == class);
-            let list = ParsedList::from_entries(of_class.map(|entry| (entry.net, entry.line, "")));
-            let name = path.display().to_string();
-            (!list.is_empty()).then_some(LoadedFile { name, class, list })
-        })
-        .collect()
-}
-
-fn load_countries(config: &Config) -> Result<Option<Countries>, String> {
-    let limits = CountryLimits { networks: config.limits.prefixes };
-    match &config.countries.source {
-        None => Ok(None),
-        Some(CountrySource::Database { path, registered_country }) => {
-            let name = path.display().to_string();
-            let bytes = files::read(path, config.limits.file_bytes).map_err(|error| {
-                format!("{error} (countries.database in {})", config.path.display())
-            })?;
-            Countries::from_mmdb(&name, bytes, *registered_country, &limits)
-                .map(Some)
-                .map_err(|error| format!("{name}: {error}"))
-        }
-        Some(CountrySource::Folder { path }) => {
-            let name = path.display().to_string();
-            let place = |error| format!("{error} (countries.folder in {})", config.path.display());
-            let mut contents = Vec::new();
-            // All of its files are held at once: the bound is on their sum.
-            let mut left = config.limits.file_bytes;
-            for (file, path) in files::list(path, COUNTRY_FILES).map_err(place)? {
-                if lists::country_of_file(&file).is_some() {
-                    let bytes = files::read(&path, left).map_err(place)?;
-                    left = left.saturating_sub(bytes.len() as u64);
-                    contents.push((file, bytes));
-                }
-            }
-            Countries::from_folder(&name, &contents, &limits)
-                .map(Some)
-                .map_err(|error| error.to_string())
-        }
     }
 }
 

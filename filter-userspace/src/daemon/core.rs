@@ -1,6 +1,6 @@
 //! The thread that owns the filter and all state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::blocks::Saving;
 use super::build::{self, Built, InForce, Lists, Seen};
+use super::gather::Fault;
+pub(super) use super::origin::Origin;
+use super::origin::tell;
 use super::requests::LOOKS;
 use super::sources::Sources;
 use super::syns::{self, Counted, Dropped};
@@ -106,22 +109,17 @@ pub(super) struct Daemon {
     building: bool,
     build_again: bool,
     pub(super) waiting: Vec<Incoming>,
+    /// The sources that the next reload is to accept however little they have left.
+    pub(super) accept: Vec<String>,
+    /// Sources of the active rule set that something else is used for.
+    pub(super) faults: Vec<Fault>,
+    /// The sources of the active rule set.
+    pub(super) list_sources: BTreeSet<String>,
     watched: mpsc::UnboundedSender<Seen>,
     approvals: watch::Sender<approvals::Wanted>,
     directories: watch::Sender<directories::Wanted>,
     /// Where no lists come from now, and why.
     pub(super) failing: BTreeMap<Origin, String>,
-}
-
-/// Where lists come from: what is asked or watched for them, and may fail.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
-    /// The SPF record of an approved domain.
-    Spf(String),
-    /// An LDAP directory of recipients, by its name.
-    Directory(String),
-    /// The watch over the operator's own files.
-    Files,
 }
 
 /// The channels by which the thread reaches the edge.
@@ -154,6 +152,7 @@ impl Daemon {
         let runtime = Arc::new(build::runtime_lists(&entries));
         let runtime_tables = Tries::build(&runtime.table)?;
         let Built { config, lists, tables: files, layouts, elapsed, warnings, seen, .. } = built;
+        let (faults, list_sources) = (built.faults, built.sources);
         filter.require(&config.filter.interfaces)?;
         filter.look_elsewhere(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
@@ -206,6 +205,9 @@ impl Daemon {
             building: false,
             build_again: false,
             waiting: Vec::new(),
+            accept: Vec::new(),
+            faults,
+            list_sources,
             watched: channels.watched,
             approvals: channels.approvals,
             directories: channels.directories,
@@ -284,10 +286,15 @@ impl Daemon {
         service_manager::reloading();
         self.building = true;
         let path = self.path.clone();
-        let in_force = InForce { lists: self.lists.clone(), layouts: self.layouts };
+        let in_force = InForce {
+            lists: self.lists.clone(),
+            layouts: self.layouts,
+            sources: self.list_sources.clone(),
+        };
+        let accept = std::mem::take(&mut self.accept);
         let messages = self.messages.clone();
         thread::spawn(move || {
-            let result = panic::catch_unwind(|| build::build(&path, Some(&in_force)))
+            let result = panic::catch_unwind(|| build::build(&path, Some(&in_force), &accept))
                 .unwrap_or_else(|_| {
                     Err(vec!["reading or compiling the lists panicked; see the log".to_owned()])
                 });
@@ -301,7 +308,11 @@ impl Daemon {
         let outcome = result
             .and_then(|built| self.put_in_force(built).map_err(|error| vec![format!("{error:#}")]));
         let answer = match outcome {
-            Ok(warnings) => Ok(Reloaded { generation: self.generation, warnings }),
+            Ok(warnings) => {
+                let now = clock::unix_seconds();
+                let faults = self.faults.iter().map(|fault| fault.alarm(now)).collect();
+                Ok(Reloaded { generation: self.generation, warnings, faults })
+            }
             Err(errors) => {
                 let failure = misconfigured(&errors);
                 let message = failure.message.clone();
@@ -415,13 +426,4 @@ impl Daemon {
             tracing::error!("the time by which entries end is not saved: {error}");
         }
     }
-}
-
-/// Tells a follower what is wanted, where that is news.
-fn tell<T: PartialEq>(follower: &watch::Sender<T>, wanted: T) {
-    follower.send_if_modified(|old| {
-        let changed = *old != wanted;
-        *old = wanted;
-        changed
-    });
 }

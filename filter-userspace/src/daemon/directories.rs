@@ -1,8 +1,9 @@
-//! Recipients from LDAP directories: asked in turn, and kept in a file of the
-//! state folder, which is read like any other file of recipients. So a directory
-//! that is away changes nothing, not even across a restart.
+//! Recipients from LDAP directories: queried in turn, and kept among the copies of the
+//! state folder, from which they are read. So a directory that is away changes nothing,
+//! not even across a restart, and neither does one that has suddenly lost most of its
+//! recipients.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::core::{Message, Origin};
-use super::mail::directory_file;
+use super::gather::{self, DIRECTORY};
 use crate::config::Config;
 use crate::config::smtp::Directory;
-use crate::io::files;
-use crate::io::ldap::{self, Query};
-use crate::smtp::address::Mailbox;
+use crate::io::last_good::{Copies, Counts};
+use crate::io::ldap::{self, Query, Value};
+use crate::io::{clock, files};
+use crate::policy::recipients;
+use crate::text;
 
 /// How long an answer may take.
 const TIME: Duration = Duration::from_secs(120);
@@ -27,12 +30,55 @@ const RETRY: Duration = Duration::from_secs(60);
 /// The largest password file.
 const PASSWORD: u64 = 4096;
 
+/// How many values that cannot be used are named.
+const NAMED: usize = 20;
+
+/// How much of one is shown, in characters.
+const SHOWN: usize = 80;
+
+/// Under which name the last good answer of a directory is kept.
+#[must_use]
+pub(super) fn key(name: &str) -> String {
+    format!("{DIRECTORY}{name}")
+}
+
+/// Under which name an answer is kept that has lost too much, until it is accepted.
+#[must_use]
+pub(super) fn held(name: &str) -> String {
+    format!("held {DIRECTORY}{name}")
+}
+
+/// Where answers are kept.
+#[must_use]
+pub(super) fn copies(config: &Config) -> Copies {
+    Copies::new(&config.state.folder, config.limits.file_bytes)
+}
+
+/// Accepts the answer of a directory that was held back. The name is `ldap:` and that of
+/// the directory.
+///
+/// # Errors
+///
+/// In words: there is no such directory, or no such answer.
+pub(super) fn accept(config: &Config, wanted: &str) -> Result<(), String> {
+    let mut directories = config.smtp.iter().flat_map(|smtp| &smtp.directories);
+    let Some(known) = directories.find(|known| key(&known.name) == wanted) else {
+        return Err(format!("--accept {wanted}: there is no [[ldap]] of that name"));
+    };
+    match copies(config).promote(&held(&known.name), wanted) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("--accept {wanted}: no answer of it is held back")),
+        Err(error) => Err(format!("--accept {wanted}: {error}")),
+    }
+}
+
 /// What is to be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     directories: Vec<Directory>,
     state: PathBuf,
     max_entries: usize,
+    file_bytes: u64,
 }
 
 impl Wanted {
@@ -42,6 +88,7 @@ impl Wanted {
             directories: smtp.map(|smtp| smtp.directories.clone()).unwrap_or_default(),
             state: config.state.folder.clone(),
             max_entries: config.limits.prefixes,
+            file_bytes: config.limits.file_bytes,
         }
     }
 }
@@ -61,8 +108,8 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
                 continue;
             }
             let mut set = JoinSet::new();
-            let path = directory_file(&now.state, &directory.name);
-            set.spawn(follow_one(directory.clone(), path, now.max_entries, messages.clone()));
+            let copies = Copies::new(&now.state, now.file_bytes);
+            set.spawn(follow_one(directory.clone(), copies, now.max_entries, messages.clone()));
             tasks.push((directory.clone(), set));
         }
         before = Some(now);
@@ -72,17 +119,17 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
     }
 }
 
-/// Follows a directory. What it answers is written to its file; where that is news, a
-/// reload is asked for.
+/// Follows a directory. What it answers is kept; where that is news, a reload is asked
+/// for.
 async fn follow_one(
     directory: Directory,
-    path: PathBuf,
+    copies: Copies,
     max_entries: usize,
     messages: mpsc::Sender<Message>,
 ) {
     let name = &directory.name;
     loop {
-        let (failure, wait) = match refresh(&directory, &path, max_entries).await {
+        let (failure, wait) = match refresh(&directory, &copies, max_entries).await {
             Ok(changed) => {
                 if changed && messages.send(Message::Reload("a directory changed")).await.is_err() {
                     return;
@@ -90,7 +137,10 @@ async fn follow_one(
                 (None, directory.refresh)
             }
             Err(error) => {
-                let known = if path.exists() { "its last answer stands" } else { "none is known" };
+                let known = match copies.header(&key(name)) {
+                    Ok(Some(_)) => "its last answer stands",
+                    _ => "none is known",
+                };
                 let failure = format!("recipients of {name}: {error:#}; {known} meanwhile");
                 (Some(failure), RETRY.min(directory.refresh))
             }
@@ -104,7 +154,7 @@ async fn follow_one(
 }
 
 /// Asks once; whether the answer was another than before.
-async fn refresh(directory: &Directory, path: &Path, max_entries: usize) -> Result<bool> {
+async fn refresh(directory: &Directory, copies: &Copies, max_entries: usize) -> Result<bool> {
     let password = directory.password_file.as_deref().map(password).transpose()?;
     let query = Query {
         url: directory.url.clone(),
@@ -120,36 +170,156 @@ async fn refresh(directory: &Directory, path: &Path, max_entries: usize) -> Resu
         max_entries,
     };
     let values = ldap::addresses(&query).await?;
-    let mut addresses: Vec<_> = values.iter().filter_map(|value| address(value)).collect();
-    let skipped = values.len() - addresses.len();
+    let answer = Answer::of(&directory.name, &values);
     // An answer without a single address would refuse everybody.
-    anyhow::ensure!(!addresses.is_empty(), "none of {skipped} values is an address");
-    if skipped > 0 {
-        tracing::debug!(directory = directory.name, skipped, "values that are no addresses");
-    }
-    addresses.sort();
-    addresses.dedup();
-    let text = addresses.join("\n") + "\n";
-    if fs::read_to_string(path).is_ok_and(|before| before == text) {
-        return Ok(false);
-    }
-    files::replace(path, text.as_bytes()).with_context(|| path.display().to_string())?;
-    Ok(true)
+    anyhow::ensure!(
+        !answer.addresses.is_empty(),
+        "not one of {} values is an address{}",
+        values.len(),
+        answer.remarks.first().map(|remark| format!(": {remark}")).unwrap_or_default()
+    );
+    keep(&directory.name, &answer, copies)
 }
 
-/// The address in a value: `a@b`, or `smtp:a@b` as Exchange has it, beside other
-/// kinds such as `X400:`.
-fn address(value: &str) -> Option<String> {
-    let plain = match value.split_once(':') {
-        Some((kind, address)) if kind.eq_ignore_ascii_case("smtp") => address,
-        Some(_) => return None,
-        None => value,
+/// What a directory says.
+struct Answer {
+    /// The addresses, sorted.
+    addresses: Vec<String>,
+    /// What was skipped, a line of text each.
+    remarks: Vec<String>,
+}
+
+impl Answer {
+    fn of(name: &str, values: &[Value]) -> Self {
+        let mut addresses = Vec::new();
+        let mut remarks = Vec::new();
+        let mut skipped = 0_usize;
+        for value in values {
+            match recipients::address_of(&value.text) {
+                Ok(address) => addresses.extend(address),
+                Err(why) => {
+                    skipped += 1;
+                    if remarks.len() < NAMED {
+                        let start: String = value.text.chars().take(SHOWN).collect();
+                        let start = text::harmless(&start, |_| false);
+                        let dn = text::harmless(&value.dn, |_| false);
+                        let name = key(name);
+                        remarks.push(format!("{name}: `{start}` of {dn} is skipped: it {why}"));
+                    }
+                }
+            }
+        }
+        if skipped > remarks.len() {
+            let more = skipped - remarks.len();
+            remarks.push(format!("{}: and {more} more values are skipped", key(name)));
+        }
+        addresses.sort();
+        addresses.dedup();
+        Self { addresses, remarks }
+    }
+
+    /// How many addresses there are, and of each domain.
+    fn counts(&self) -> Counts {
+        let mut parts: BTreeMap<String, u64> = BTreeMap::new();
+        for address in &self.addresses {
+            let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+            *parts.entry(domain.to_ascii_lowercase()).or_default() += 1;
+        }
+        Counts { total: self.addresses.len() as u64, parts }
+    }
+}
+
+/// Keeps an answer, unless too much of the last one is gone; whether it is news.
+fn keep(name: &str, answer: &Answer, copies: &Copies) -> Result<bool> {
+    let counts = answer.counts();
+    let kept = recipients::to_kept(answer.addresses.iter().map(String::as_str));
+    // A copy that is damaged is as none.
+    let before = copies.header(&key(name)).unwrap_or(None);
+    let now = clock::unix_seconds();
+    let write = |source: &str, counts| {
+        copies
+            .write(source, kept.as_bytes(), now, counts, answer.remarks.clone())
+            .map_err(anyhow::Error::msg)
     };
-    Mailbox::parse(plain.trim()).map(|mailbox| mailbox.to_string())
+    if let Some(before) = before {
+        if before.is_of(kept.as_bytes()) && before.remarks == answer.remarks {
+            copies.remove(&held(name));
+            return Ok(false);
+        }
+        // Parts are no fault here: a domain that left is one that left.
+        let whole = |counts: &Counts| Counts { total: counts.total, parts: BTreeMap::new() };
+        if let Some(lost) = gather::lost(&whole(&counts), &whole(&before.counts)) {
+            write(&held(name), counts)?;
+            let name = key(name);
+            anyhow::bail!("{lost}; if that is meant: mxdp reload --accept {name}");
+        }
+    }
+    write(&key(name), counts)?;
+    copies.remove(&held(name));
+    Ok(true)
 }
 
 fn password(path: &Path) -> Result<String> {
     let bytes = files::read(path, PASSWORD).map_err(anyhow::Error::msg)?;
     let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(texts: &[&str]) -> Vec<Value> {
+        let value = |text: &&str| Value { dn: "uid=x,dc=y".into(), text: (*text).to_owned() };
+        texts.iter().map(value).collect()
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_skipped_and_named() {
+        let texts = [
+            "root@[192.0.2.1]",
+            "#sales@example.org",
+            "sip:a@b.c",
+            "smtp:bob@example.org",
+            "x\u{1b}",
+        ];
+        let answer = Answer::of("people", &values(&texts));
+        assert_eq!(answer.addresses, ["#sales@example.org", "bob@example.org"]);
+        assert_eq!(
+            answer.remarks,
+            [
+                "ldap:people: `root@[192.0.2.1]` of uid=x,dc=y is skipped: it has an IP address \
+                 for a domain",
+                "ldap:people: `x\\u{1b}` of uid=x,dc=y is skipped: it is not an address",
+            ]
+        );
+        let many = Answer::of("people", &values(&["x"; 100]));
+        assert_eq!(many.remarks.len(), NAMED + 1);
+        assert_eq!(many.remarks[NAMED], "ldap:people: and 80 more values are skipped");
+    }
+
+    #[test]
+    fn an_answer_that_has_lost_most_is_held_until_it_is_accepted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let copies = Copies::new(folder.path(), 10_000);
+        let of = |users: u32| {
+            let texts: Vec<_> = (0..users).map(|user| format!("u{user}@example.org")).collect();
+            let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+            Answer::of("people", &values(&texts))
+        };
+        assert!(keep("people", &of(10), &copies).expect("kept"));
+        assert!(!keep("people", &of(10), &copies).expect("kept"));
+        assert!(keep("people", &of(5), &copies).expect("kept"));
+        let error = keep("people", &of(2), &copies).expect_err("held").to_string();
+        assert_eq!(
+            error,
+            "has 2 entries, and had 5; if that is meant: mxdp reload --accept ldap:people"
+        );
+        let total =
+            |key: String| copies.header(&key).expect("whole").map(|header| header.counts.total);
+        assert_eq!((total(key("people")), total(held("people"))), (Some(5), Some(2)));
+        assert!(copies.promote(&held("people"), &key("people")).expect("accepted"));
+        assert_eq!((total(key("people")), total(held("people"))), (Some(2), None));
+        assert!(!keep("people", &of(2), &copies).expect("kept"));
+    }
 }

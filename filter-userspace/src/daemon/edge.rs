@@ -29,7 +29,6 @@ use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
 use crate::io::watch::{Watch, stamp};
-use crate::io::{offender_file, temporary_file, timeline};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
@@ -106,18 +105,13 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let socket = ControlSocket::bind(&config.control.socket)
         .map_err(|error| refused(&anyhow!(error.to_string())))?;
 
-    let built = build::build(path, None).map_err(|errors| misconfigured(&errors))?;
-    for warning in &built.warnings {
-        tracing::warn!("{warning}");
-    }
     if mode == Mode::Trial {
         // What a trial that was killed has left.
-        temporary_file::remove(&config.state.folder);
-        offender_file::remove(&config.state.folder);
-        timeline::remove(&config.state.folder);
-        // The record may lie in the state folder, which goes last.
-        store::remove(&config.record.folder);
-        runtime_file::remove(&config.state.folder);
+        trial::leave_nothing(config);
+    }
+    let built = build::build(path, None, &[]).map_err(|errors| misconfigured(&errors))?;
+    for warning in &built.warnings {
+        tracing::warn!("{warning}");
     }
     let web = match &config.web {
         Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
@@ -153,12 +147,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
     drop(store);
     if mode == Mode::Trial {
-        temporary_file::remove(&config.state.folder);
-        offender_file::remove(&config.state.folder);
-        timeline::remove(&config.state.folder);
-        // The record may lie in the state folder, which goes last.
-        store::remove(&config.record.folder);
-        runtime_file::remove(&config.state.folder);
+        trial::leave_nothing(config);
     }
     match ended.context("the daemon's thread").map_err(|error| refused(&error))? {
         Ok(outcome) => outcome.map_err(|error| refused(&error)),

@@ -1,22 +1,20 @@
 //! From the configuration's SMTP side and its files to what decides in sessions.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use filter_common::Class;
 use filter_common::verdict::decide;
 
 use super::build::Lists;
-use crate::config::smtp::{DomainEntry, PeerTls, Smtp};
+use super::envelope;
+use super::gather::Gathering;
+use crate::config::smtp::{PeerTls, Smtp};
 use crate::config::{Config, EnforcementTable};
 use crate::io::files;
 use crate::io::smtp::{Classify, Generation, Standing};
-use crate::lists::{Classification, OnBadLine};
-use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
+use crate::lists::Classification;
 use crate::policy::pipeline::{Connection, Policy};
-use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
-use crate::policy::reputation::{Kind, Reputation, ZoneKey};
-use crate::policy::senders::{SenderClass, SenderLists};
+use crate::policy::reputation::{Kind, Reputation, Service, ZoneKey};
 use crate::policy::spf::SpfPolicy;
 use crate::policy::tls::{Requirement, TlsPolicy};
 use crate::smtp::refusal::{Reason, Rule};
@@ -25,28 +23,13 @@ use crate::smtp::refusal::{Reason, Rule};
 const ZONE_KEY: u64 = 4096;
 
 /// Reads every file of the SMTP side; none where the configuration has none.
-///
-/// # Errors
-///
-/// All errors at once, a line each.
-pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
-    let Some(smtp) = &config.smtp else { return Ok(None) };
-    let mut errors = Vec::new();
+pub fn policy(config: &Config, gathering: &mut Gathering<'_>) -> Option<Policy> {
+    let smtp = config.smtp.as_ref()?;
     let source = config.path.display().to_string();
-    let senders = senders(config, smtp, &mut errors);
-    let reputation = reputation(config, smtp, &mut errors);
-    let mut domains = Domains::default();
-    for entry in &smtp.domains {
-        add_domain(&mut domains, entry);
-    }
-    let recipients = recipients(config, smtp, &domains, &mut errors);
-    for entry in &smtp.domains {
-        must_be_known(entry, &recipients, &source, &mut errors);
-    }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    Ok(Some(Policy {
+    let senders = envelope::senders(config, smtp, gathering);
+    let reputation = reputation(config, smtp, gathering);
+    let (domains, recipients) = envelope::recipients(config, smtp, gathering);
+    Some(Policy {
         message_size: smtp.limits.message_size,
         senders,
         tls: tls_policy(smtp, &source),
@@ -57,7 +40,7 @@ pub fn policy(config: &Config) -> Result<Option<Policy>, Vec<String>> {
         domains,
         recipients,
         source,
-    }))
+    })
 }
 
 /// Puts a generation of the SMTP side together; `before` is the one in force.
@@ -86,46 +69,16 @@ pub fn hostname(smtp: &Smtp) -> String {
     name.unwrap_or_else(|| "localhost".to_owned())
 }
 
-fn senders(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> SenderLists {
-    let mut builder = SenderLists::builder(config.limits.prefixes);
-    let senders = &smtp.senders;
-    let inline =
-        [(SenderClass::Approved, &senders.approved), (SenderClass::Blocked, &senders.blocked)];
-    let name = config.path.display().to_string();
-    for (class, patterns) in inline {
-        for (pattern, line) in patterns {
-            // Where it stands in the configuration, it stands in this text.
-            let above = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
-            let text = format!("{}{pattern}\n", "\n".repeat(above));
-            builder.add(class, &name, text.as_bytes());
-        }
-    }
-    let listed = [
-        (SenderClass::Approved, &senders.approved_files),
-        (SenderClass::Blocked, &senders.blocked_files),
-    ];
-    for (class, paths) in listed {
-        for path in paths {
-            match files::read(path, config.limits.file_bytes) {
-                Ok(bytes) => builder.add(class, &path.display().to_string(), &bytes),
-                Err(error) => errors.push(format!("{error} (senders in {name})")),
-            }
-        }
-    }
-    builder.build().unwrap_or_else(|wrong| {
-        errors.extend(wrong.lines().iter().cloned());
-        SenderLists::default()
-    })
-}
-
 fn spf(smtp: &Smtp) -> SpfPolicy {
     let Some(spf) = &smtp.spf else { return SpfPolicy::default() };
     SpfPolicy { exempt: spf.exempt.clone(), header: spf.header, explanation: spf.explanation }
 }
 
-/// The DNS lists, with the keys of those that need one.
-fn reputation(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> Reputation {
+/// The DNS lists, with the keys of those that need one. A list whose key cannot be had is
+/// not asked.
+fn reputation(config: &Config, smtp: &Smtp, gathering: &mut Gathering<'_>) -> Reputation {
     let mut reputation = smtp.reputation.clone();
+    let mut lost = Vec::new();
     for key in &smtp.zone_keys {
         let place = format!("({}:{})", config.path.display(), key.line);
         let read = files::read(&key.file, ZONE_KEY).and_then(|bytes| {
@@ -133,17 +86,32 @@ fn reputation(config: &Config, smtp: &Smtp, errors: &mut Vec<String>) -> Reputat
                 format!("{}: is not one label of letters, digits and -", key.file.display())
             })
         });
-        let service = match key.kind {
-            Kind::Standard => &mut reputation.standard,
-            Kind::Dynamic => &mut reputation.dynamic,
-        };
-        match (read, service.zones.get_mut(key.zone)) {
+        let zones = &mut service(&mut reputation, key.kind).zones;
+        match (read, zones.get_mut(key.zone)) {
             (Ok(label), Some(zone)) => zone.key = Some(ZoneKey(label)),
-            (Err(error), _) => errors.push(format!("{error} {place}")),
+            (Err(error), _) => {
+                gathering.fault(format!("{error} {place}"), "the DNS list is not queried");
+                lost.push((key.kind, key.zone));
+            }
             (Ok(_), None) => {}
         }
     }
+    // The last first, so that the places of the others stay.
+    lost.sort_by_key(|(_, zone)| std::cmp::Reverse(*zone));
+    for (kind, zone) in lost {
+        let zones = &mut service(&mut reputation, kind).zones;
+        if zone < zones.len() {
+            zones.remove(zone);
+        }
+    }
     reputation
+}
+
+const fn service(reputation: &mut Reputation, kind: Kind) -> &mut Service {
+    match kind {
+        Kind::Standard => &mut reputation.standard,
+        Kind::Dynamic => &mut reputation.dynamic,
+    }
 }
 
 /// The key in a file: a label of a name. It stands in no error.
@@ -152,129 +120,6 @@ fn zone_key(bytes: &[u8]) -> Option<Arc<str>> {
     let is_label = (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     is_label.then(|| text.into())
-}
-
-/// The recipients of all files and directories.
-fn recipients(
-    config: &Config,
-    smtp: &Smtp,
-    domains: &Domains,
-    errors: &mut Vec<String>,
-) -> RecipientSet {
-    let mut set = RecipientSet::default();
-    let mut left = config.limits.prefixes;
-    let mut take = |import: Import, left: usize, names_it: &dyn Fn(&DomainEntry) -> bool| {
-        let left = left.saturating_sub(import.len());
-        set.import(of_its_domains(import, smtp, domains, names_it));
-        left
-    };
-    let mut read: Vec<&Path> = Vec::new();
-    for entry in &smtp.domains {
-        for path in &entry.recipients {
-            // A file of several domains is read once.
-            if read.contains(&path.as_path()) {
-                continue;
-            }
-            read.push(path);
-            match import(path, config, left) {
-                Ok(import) => left = take(import, left, &|one| one.recipients.contains(path)),
-                Err(error) => {
-                    errors.push(format!("{error} ({}:{})", config.path.display(), entry.line));
-                }
-            }
-        }
-    }
-    for directory in &smtp.directories {
-        let path = directory_file(&config.state.folder, &directory.name);
-        let names_it = |one: &DomainEntry| one.directory.as_ref() == Some(&directory.name);
-        // Before the first answer there is none: then the backend decides.
-        if path.exists() {
-            match import(&path, config, left) {
-                Ok(import) => left = take(import, left, &names_it),
-                Err(error) => errors.push(error),
-            }
-        }
-    }
-    set
-}
-
-/// An import without the domains of those that do not name its source: what one tenant's
-/// directory says of another's domain is not heard.
-fn of_its_domains(
-    mut import: Import,
-    smtp: &Smtp,
-    domains: &Domains,
-    names_it: impl Fn(&DomainEntry) -> bool,
-) -> Import {
-    let lines: Vec<_> =
-        smtp.domains.iter().filter(|entry| names_it(entry)).map(|entry| entry.line).collect();
-    let others = import
-        .retain(|domain| domains.find(domain).is_none_or(|found| lines.contains(&found.line)));
-    if let Some(first) = others.first() {
-        let (source, count) = (import.name(), others.len());
-        tracing::warn!(
-            source, first = %first, count, "recipients of domains that do not name it: not heard"
-        );
-    }
-    import
-}
-
-/// Where the last answer of a directory is kept: no two names share a file.
-#[must_use]
-pub fn directory_file(state: &Path, name: &str) -> std::path::PathBuf {
-    let safe = |byte: u8| match byte {
-        b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
-        _ => format!("_{byte:02x}"),
-    };
-    state.join(format!("ldap-{}.txt", name.bytes().map(safe).collect::<String>()))
-}
-
-fn import(path: &Path, config: &Config, max_entries: usize) -> Result<Import, String> {
-    let bytes = files::read(path, config.limits.file_bytes)?;
-    let name = path.display().to_string();
-    let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries };
-    recipients::parse(&bytes, Format::of_name(&name), &name, options)
-        .map_err(|error| error.to_string())
-}
-
-fn add_domain(domains: &mut Domains, entry: &DomainEntry) {
-    for name in &entry.names {
-        let policy = DomainPolicy {
-            backend: entry.backend.clone(),
-            recipients: recipients_of(entry),
-            subaddress: entry.subaddress,
-            spf: entry.spf,
-            line: entry.line,
-        };
-        domains.add(&name.domain, name.below, policy);
-    }
-}
-
-/// A domain whose files have none of it would refuse all its mail.
-fn must_be_known(
-    entry: &DomainEntry,
-    recipients: &RecipientSet,
-    source: &str,
-    errors: &mut Vec<String>,
-) {
-    if recipients_of(entry) != RecipientSource::Listed {
-        return;
-    }
-    for name in entry.names.iter().filter(|name| !name.below && !recipients.knows(&name.domain)) {
-        errors.push(format!(
-            "{source}:{}: domain.recipients: no file lists a recipient of {}, so all of its mail \
-             would be refused",
-            entry.line, name.domain
-        ));
-    }
-}
-
-const fn recipients_of(entry: &DomainEntry) -> RecipientSource {
-    match (&entry.directory, entry.recipients.is_empty()) {
-        (Some(_), _) => RecipientSource::Directory,
-        (None, false) => RecipientSource::Listed,
-        (None, true) => RecipientSource::Backend,
-    }
 }
 
 fn tls_policy(smtp: &Smtp, source: &str) -> TlsPolicy {
@@ -347,56 +192,5 @@ const fn refusal(class: Class) -> Option<Reason> {
         Class::BlockedCountry => Some(Reason::BlockedCountry),
         Class::KnownSpamSource => Some(Reason::KnownSpamSource),
         Class::ApprovedIp | Class::ApprovedCountry => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-    use crate::policy::recipients::Found;
-    use crate::smtp::address::Mailbox;
-
-    #[test]
-    fn no_two_directories_share_a_file() {
-        let names = ["a-b", "a_b", "a b", "a/b", "../a", "ab", "ä", "a_2fb", "A-b"];
-        let file = |name: &&str| directory_file(Path::new("/s"), name);
-        let files: std::collections::BTreeSet<_> = names.iter().map(file).collect();
-        assert_eq!(files.len(), names.len());
-        assert!(files.iter().all(|file| file.parent() == Some(Path::new("/s"))));
-    }
-
-    #[test]
-    fn a_source_speaks_for_the_domains_that_name_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
-        write("a.txt", "bob@a.example\nbob@sub.b.example\nx@nobody.example\n").unwrap();
-        write("ldap-people.txt", "eve@a.example\neve@b.example\neve@x.sub.b.example\n").unwrap();
-        let text = format!(
-            "[filter]\ninterfaces = [\"lo\"]\n[state]\nfolder = \"{}\"\n\
-             [listen]\nsmtp = [\"127.0.0.1:25\"]\n\
-             [[domain]]\nnames = [\"a.example\"]\nbackend = \"m\"\nrecipients = [\"a.txt\"]\n\
-             [[domain]]\nnames = [\"b.example\", \"*.b.example\"]\nbackend = \"m\"\nldap = \"people\"\n\
-             [[domain]]\nnames = [\"sub.b.example\"]\nbackend = \"m\"\n\
-             [[backend]]\nname = \"m\"\nservers = [\"127.0.0.1:2500\"]\n\
-             [[ldap]]\nname = \"people\"\nurl = \"ldap://127.0.0.1\"\nbase = \"dc=x\"\n",
-            folder.path().display()
-        );
-        let config = config::parse(&text, &folder.path().join("mxdp.toml")).unwrap();
-        let policy = policy(&config).unwrap().unwrap();
-        let found = |address: &str| {
-            let mailbox = Mailbox::parse(address).unwrap();
-            match policy.recipients.check(&mailbox, None) {
-                Found::Valid { .. } => "valid",
-                Found::Invalid => "invalid",
-                Found::UnknownDomain => "unknown",
-            }
-        };
-        assert_eq!(found("bob@a.example"), "valid");
-        assert_eq!(found("eve@a.example"), "invalid");
-        assert_eq!(found("eve@b.example"), "valid");
-        assert_eq!(found("eve@x.sub.b.example"), "valid");
-        // Its own table names no source: the backend decides.
-        assert_eq!(found("bob@sub.b.example"), "unknown");
     }
 }

@@ -14,7 +14,8 @@ use crate::policy::pipeline::Policy;
 impl Daemon {
     /// Puts a generation in force, or leaves everything as it was.
     pub(super) fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, policy, tables, layouts, elapsed, mut warnings, seen } = built;
+        let Built { config, lists, policy, tables, layouts, elapsed, seen, .. } = built;
+        let (mut warnings, faults, list_sources) = (built.warnings, built.faults, built.sources);
         warnings.extend(build::needs_restart(&self.config, &config));
         let config = build::keep_until_restart(&self.config, config);
         let mail = self.next_mail(&config, policy)?;
@@ -45,6 +46,8 @@ impl Daemon {
         self.config = config;
         self.lists = lists;
         self.layouts = layouts;
+        self.faults = faults;
+        self.list_sources = list_sources;
         if let (Some(edge), Some(mail)) = (&self.edge, mail) {
             edge.publish(mail);
         }

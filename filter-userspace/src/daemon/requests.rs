@@ -40,8 +40,9 @@ impl Daemon {
                 let status = self.status().map_err(|error| refused(&error));
                 asked.answer(status);
             }
-            Request::Reload => {
+            Request::Reload { accept } => {
                 self.waiting.push(asked);
+                self.accept.extend(accept);
                 self.reload("an operator asked for it");
             }
             Request::Lookup { addresses } => asked.answer(self.look_up(&addresses)),

@@ -10,17 +10,31 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::config::Config;
+use crate::io::{last_good, offender_file, runtime_file, temporary_file, timeline};
 use crate::smtp::address::ForwardPath;
 use crate::smtp::command::Command;
 use crate::smtp::data::{BareNewlines, Decoder};
 use crate::smtp::header::HeaderScan;
 use crate::smtp::line::{COMMAND_LINE, Lines};
+use crate::store;
 
 /// Connections at once.
 const CONNECTIONS: usize = 256;
 
 /// How long a connection may last.
 const TIME: Duration = Duration::from_secs(600);
+
+/// Removes everything that is kept across restarts.
+pub(super) fn leave_nothing(config: &Config) {
+    last_good::remove(&config.state.folder);
+    temporary_file::remove(&config.state.folder);
+    offender_file::remove(&config.state.folder);
+    timeline::remove(&config.state.folder);
+    // The record may lie in the state folder, which goes last.
+    store::remove(&config.record.folder);
+    runtime_file::remove(&config.state.folder);
+}
 
 /// Listens as a backend of the configuration.
 pub(super) async fn bind(server: &str) -> Result<TcpListener> {

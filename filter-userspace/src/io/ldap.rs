@@ -66,6 +66,15 @@ impl fmt::Debug for Query {
     }
 }
 
+/// A value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The name of its entry.
+    pub dn: Arc<str>,
+    /// The value; what is not UTF-8 in it is shown as U+FFFD.
+    pub text: String,
+}
+
 /// The values of the attributes of all entries that are found, as they are.
 ///
 /// References to other servers within the result (Active Directory sends them for
@@ -78,7 +87,7 @@ impl fmt::Debug for Query {
 /// the search with anything but success, or tells that it left out values; there
 /// are too many addresses, or none. A part of a directory is never taken for all
 /// of it.
-pub async fn addresses(query: &Query) -> Result<Vec<String>> {
+pub async fn addresses(query: &Query) -> Result<Vec<Value>> {
     check(query)?;
     // The library panics on some malformed answers: that ends a task, not more.
     // Tasks of a set end when it is dropped.
@@ -115,7 +124,7 @@ fn check(query: &Query) -> Result<()> {
     Ok(())
 }
 
-async fn run(query: Query) -> Result<Vec<String>> {
+async fn run(query: Query) -> Result<Vec<Value>> {
     let deadline = Instant::now() + query.timeout;
     let mut settings = LdapConnSettings::new().set_starttls(query.starttls);
     let with_tls = query.starttls || query.url.starts_with("ldaps://");
@@ -147,7 +156,7 @@ async fn run(query: Query) -> Result<Vec<String>> {
 ///
 /// The library's own adapter would go on after a page that failed if it had a
 /// cookie, and forget the failure.
-async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec<String>> {
+async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     let mut cookie = Vec::new();
     loop {
@@ -177,7 +186,8 @@ async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec
 }
 
 /// Takes the values of the attributes that were asked for.
-fn collect(query: &Query, entry: SearchEntry, found: &mut Vec<String>) -> Result<()> {
+fn collect(query: &Query, entry: SearchEntry, found: &mut Vec<Value>) -> Result<()> {
+    let dn: Arc<str> = shown(&entry.dn).into();
     // What is not UTF-8 is no address, and is told by whoever parses it.
     let binary = entry.bin_attrs.into_iter().map(|(name, values)| {
         let texts = values.iter().map(|value| String::from_utf8_lossy(value).into_owned());
@@ -193,9 +203,9 @@ fn collect(query: &Query, entry: SearchEntry, found: &mut Vec<String>) -> Result
             option.to_ascii_lowercase().starts_with("range=") && !option.ends_with("-*")
         };
         if options.split(';').any(is_part) {
-            bail!("search: the server left out values of {plain} of {}", shown(&entry.dn));
+            bail!("search: the server left out values of {plain} of {dn}");
         }
-        found.extend(values);
+        found.extend(values.into_iter().map(|text| Value { dn: dn.clone(), text }));
         ensure!(
             found.len() <= query.max_entries,
             "search: more than {} addresses; raise the limit if that is right",

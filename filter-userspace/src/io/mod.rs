@@ -10,6 +10,7 @@ pub mod files;
 pub mod floor;
 pub mod host;
 pub mod kernel;
+pub mod last_good;
 pub mod ldap;
 pub mod memory;
 pub mod offender_file;

@@ -1,14 +1,15 @@
 //! Countries: from an address to its ISO 3166-1 alpha-2 code.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
 
-use super::parse::{ParseOptions, parse};
+use super::parse::{ParseOptions, Purpose, parse};
 use super::prefix::{Lengths, Prefix, canonical, normalise};
-use super::{CountryCode, OnBadLine};
+use super::{CountryCode, OnBadLine, country_of_file};
 
 /// How many disagreements of a folder's files are kept to be shown.
 const CONFLICTS: usize = 20;
@@ -62,14 +63,14 @@ impl Countries {
     /// network in which country it is.
     pub fn from_mmdb(
         name: &str,
-        bytes: Vec<u8>,
+        bytes: impl AsRef<[u8]>,
         registered: bool,
         limits: &CountryLimits,
     ) -> Result<Self, String> {
         let mut countries = Self { name: name.to_owned(), ..Self::default() };
-        countries.read_mmdb(bytes, registered, limits).map_err(|error| match error {
-            MmdbError::Damaged(error) => format!("is no usable country database: {error}"),
-            MmdbError::NoTree => "is damaged: its search tree is none".to_owned(),
+        countries.read_mmdb(bytes.as_ref(), registered, limits).map_err(|error| match error {
+            MmdbError::Damaged(error) => format!("is not a usable country database: {error}"),
+            MmdbError::NoTree => "is damaged: its search tree is invalid".to_owned(),
             MmdbError::TooLarge => too_large(),
         })?;
         if countries.is_empty() {
@@ -82,7 +83,7 @@ impl Countries {
 
     fn read_mmdb(
         &mut self,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         registered: bool,
         limits: &CountryLimits,
     ) -> Result<(), MmdbError> {
@@ -147,7 +148,8 @@ impl Countries {
             let path = format!("{}/{name}", folder.trim_end_matches('/'));
             let options = ParseOptions {
                 on_bad_line: OnBadLine::Refuse,
-                refuse_default_route: false,
+                purpose: Purpose::Country,
+                leave_out_bogons: false,
                 max_entries: limits.networks.saturating_sub(countries.len()),
             };
             match parse(bytes, &options) {
@@ -166,7 +168,8 @@ impl Countries {
         }
         if countries.files.is_empty() {
             return Err(format!(
-                "{folder}: holds no country file (such as de.cidr, de-ipv4.txt or de/ipv4.txt)"
+                "{folder}: holds no country file (such as de.cidr, de-ipv4.txt, ipv4/de.cidr or \
+                 country_de.netset)"
             ));
         }
         countries.finish();
@@ -189,6 +192,17 @@ impl Countries {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many networks each country has.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<CountryCode, usize> {
+        let mut counts = BTreeMap::new();
+        let codes = self.v4.iter().map(|net| net.code).chain(self.v6.iter().map(|net| net.code));
+        for code in codes {
+            *counts.entry(code).or_default() += 1;
+        }
+        counts
     }
 
     /// The networks that a folder's files give to two countries: the first file
@@ -355,25 +369,6 @@ impl Record<'_> {
     }
 }
 
-/// The country that a file of a folder is for: `de.cidr`, `de.zone`, `de.txt`,
-/// `de.netset`, `de-ipv4.txt`, `de-aggregated.zone`, `de_ipv6.cidr`, or any file
-/// in a folder `de/`.
-#[must_use]
-pub fn country_of_file(name: &str) -> Option<CountryCode> {
-    let code = match name.split_once('/') {
-        Some((folder, file)) if is_list_file(file) => folder,
-        Some(_) => return None,
-        None if is_list_file(name) => name.split(['.', '-', '_']).next()?,
-        None => return None,
-    };
-    CountryCode::from_data(code)
-}
-
-fn is_list_file(name: &str) -> bool {
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-    ending.is_some_and(|ending| ["cidr", "zone", "txt", "netset"].contains(&ending))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,27 +415,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_names_of_country_files() {
-        for name in [
-            "de.cidr",
-            "DE.zone",
-            "de-ipv4.txt",
-            "de-aggregated.zone",
-            "de_ipv6.cidr",
-            "de.netset",
-            "de/de-ipv4.txt",
-            "de/ipv4-aggregated.txt",
-        ] {
-            assert_eq!(country_of_file(name).map(|code| code.to_string()).as_deref(), Some("DE"));
-        }
-        for name in ["README.txt", "de", "de.json", "deu.cidr", "d.cidr", "all/de.txt", "de/README"]
-        {
-            assert_eq!(country_of_file(name), None, "{name}");
-        }
-    }
-
-    #[test]
     fn the_most_specific_network_counts() {
         let countries = folder(&[
             ("de.cidr", "192.0.2.0/24\n2001:db8::/32\n"),
@@ -483,9 +457,8 @@ mod tests {
     #[test]
     fn what_is_no_database_is_refused() {
         for bytes in [&b""[..], b"MaxMind.com", b"\xab\xcd\xefMaxMind.com", &[0xff; 4096]] {
-            let error =
-                Countries::from_mmdb("x", bytes.to_vec(), false, &LIMITS).expect_err("damaged");
-            assert!(error.contains("is no usable country database"), "{error}");
+            let error = Countries::from_mmdb("x", bytes, false, &LIMITS).expect_err("damaged");
+            assert!(error.contains("is not a usable country database"), "{error}");
         }
     }
 }

@@ -5,28 +5,41 @@
 //! says so?" ([`ListSet::classify`]). Pure: no file, no clock, no socket is
 //! touched here.
 //!
-//! May import: `filter-common`, `ipnet`, `maxminddb`.
+//! May import: `filter-common`, `ipnet`, `maxminddb`, `memchr`, `serde_json`.
 
 mod bad_lines;
+mod bogons;
 mod compile;
 mod country;
 mod country_code;
+mod country_file;
+mod file;
+mod hazards;
+mod invisible;
+mod json;
+mod line;
 mod parse;
 mod prefix;
 mod protected;
 pub mod ranges;
+mod remarks;
 mod set;
 
 pub(crate) use bad_lines::{BadLines, Why};
 pub use compile::{Compiled, Conflicts, Table, compile};
-pub use country::{Countries, CountryLimits, country_of_file};
+pub use country::{Countries, CountryLimits};
 pub use country_code::{CountryCode, CountryCodeError};
-pub use parse::{ParseError, ParseOptions, ParsedList, parse};
+pub use country_file::country_of_file;
+pub(crate) use file::{file_lines, not_text, without_mark};
+pub use hazards::hazards;
+pub(crate) use invisible::invisible;
+pub use line::breadth;
+pub use parse::{ParseError, ParseOptions, ParsedList, Purpose, parse};
 pub use prefix::normalise;
 pub use protected::{Holder, Protected, blocked_network, is_too_short};
 pub use set::{Classification, CountryPolicy, ListSet, LoadedFile, Match};
 
-/// What a line that is no address does to its file.
+/// What a line that is not an address does to its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBadLine {
     /// The file is refused, with the line.

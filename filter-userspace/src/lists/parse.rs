@@ -1,20 +1,20 @@
-//! List files: one address or CIDR a line.
+//! List files: an address, a CIDR or a range a line.
 //!
-//! Plain lists, Spamhaus DROP, FireHOL netsets and ipsum load as they are: what
-//! stands behind the first field is the entry's note.
+//! Plain lists, Spamhaus DROP (as text and as JSON), FireHOL netsets, DShield and ipsum
+//! load as they are: what stands behind an entry is its note.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::OnBadLine;
 use super::bad_lines::{BadLines, Why, sanitise};
+use super::bogons::is_bogon;
+use super::file::{file_lines, not_text, without_mark};
+use super::line::{Item, Nets, parse_line};
 use super::prefix::{Lengths, normalise};
-
-/// The longest line, in bytes.
-const LINE_LIMIT: usize = 4096;
+use super::remarks::{Remark, Remarks};
 
 /// The longest note that is kept, in bytes.
 const NOTE_LIMIT: usize = 200;
@@ -22,12 +22,28 @@ const NOTE_LIMIT: usize = 200;
 /// How a list is read.
 #[derive(Clone, Copy, Debug)]
 pub struct ParseOptions {
-    /// What a line that is no address does.
+    /// What a line that is not an address does.
     pub on_bad_line: OnBadLine,
-    /// Whether 0.0.0.0/0 and ::/0 are bad lines: they would block everyone.
-    pub refuse_default_route: bool,
+    /// What the addresses are for.
+    pub purpose: Purpose,
+    /// Whether networks that no mail from the Internet comes from are left out.
+    pub leave_out_bogons: bool,
     /// The most entries.
     pub max_entries: usize,
+}
+
+/// What a list does with the addresses in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It approves them.
+    Approve,
+    /// It blocks them.
+    Block {
+        /// Whether it may block more than an IPv4 /8 or an IPv6 /16 at once.
+        force: bool,
+    },
+    /// It says in which country they are.
+    Country,
 }
 
 /// An entry of a list.
@@ -49,6 +65,7 @@ pub struct ParsedList {
     pub(super) lengths_v6: Lengths,
     notes: Notes,
     bad: BadLines,
+    remarks: Remarks,
 }
 
 impl ParsedList {
@@ -92,6 +109,11 @@ impl ParsedList {
         self.bad.first().iter().map(move |bad| format!("{file}:{bad}"))
     }
 
+    /// What an operator may not have meant, a line of text each.
+    pub fn remarks(&self, file: &str) -> impl Iterator<Item = String> {
+        self.remarks.lines(file)
+    }
+
     /// The note of an entry.
     pub(super) fn note<P>(&self, entry: &Entry<P>) -> Option<String> {
         self.notes.get(entry.note)
@@ -130,6 +152,13 @@ pub enum ParseError {
         /// The line that was one too many.
         line: u32,
     },
+    /// The file as a whole is not a list, or not all of one.
+    Unusable {
+        /// The line that says so.
+        line: u32,
+        /// Why.
+        why: String,
+    },
 }
 
 impl ParseError {
@@ -151,109 +180,141 @@ impl ParseError {
             Self::TooMany { line } => format!(
                 "{file}:{line}: more entries than limits.prefixes permits in all lists together"
             ),
+            Self::Unusable { line, why } => format!("{file}:{line}: {why}"),
         }
     }
 }
 
 /// Reads a list.
 ///
-/// Host bits may be set and are masked; IPv4-mapped IPv6 prefixes become IPv4.
+/// Host bits may be set and are masked; IPv4-mapped IPv6 prefixes become IPv4; a range is
+/// the prefixes that hold it. A last line without a line end may have been cut: it is
+/// skipped where bad lines are, and else a bad line where one more digit would narrow it.
 ///
 /// # Errors
 ///
-/// All bad lines, unless they are to be skipped; too many entries.
+/// All bad lines, unless they are to be skipped; too many entries; a file that is not a
+/// list, has not as many entries as it says, or has nothing but bad lines.
 pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<ParsedList, ParseError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let unusable = |line, why: &str| ParseError::Unusable { line, why: why.to_owned() };
+    if let Some(why) = not_text(bytes) {
+        return Err(unusable(1, why));
+    }
     let mut list = ParsedList::default();
-    for (number, line) in (1_u32..).zip(bytes.split(|byte| *byte == b'\n')) {
-        match parse_line(line, options.refuse_default_route) {
-            Ok(None) => {}
-            Ok(Some((net, note))) => {
-                if list.len() >= options.max_entries {
-                    return Err(ParseError::TooMany { line: number });
+    let mut objects = Objects::default();
+    for line in file_lines(without_mark(bytes)) {
+        let number = line.number;
+        let item = parse_line(line.bytes).and_then(|item| unless_cut(item, line.has_end, options));
+        objects.see(line.bytes, &item);
+        match item.and_then(|item| unless_too_wide(item, options)) {
+            Ok(Item::Nothing) => {}
+            Ok(Item::Records(records)) => {
+                if records != objects.entries {
+                    let (has, entries) = (objects.entries, records);
+                    let why = format!("says that there are {entries} entries, and {has} are there");
+                    return Err(unusable(number, &why));
                 }
-                list.push(net, number, note);
+                objects.is_whole = true;
             }
-            Err(why) => list.bad.add(number, line, why),
+            Ok(Item::Entry { nets, note, .. }) => {
+                if !line.has_end {
+                    list.remarks.add(number, Remark::NoLineEnd);
+                }
+                list.remarks.note(number, &note, options.purpose);
+                for net in nets.prefixes() {
+                    if options.leave_out_bogons && is_bogon(net) {
+                        continue;
+                    }
+                    if list.len() >= options.max_entries {
+                        return Err(ParseError::TooMany { line: number });
+                    }
+                    list.push(net, number, &note);
+                }
+            }
+            Err(why) => list.bad.add(number, line.bytes, why),
         }
+    }
+    if let Some(line) = objects.cut() {
+        return Err(unusable(line, "the line with the number of records is missing behind it"));
     }
     if options.on_bad_line == OnBadLine::Refuse && list.bad.total() > 0 {
         let first = list.bad.first().to_vec();
         return Err(ParseError::BadLines { first, total: list.bad.total() });
     }
+    if let Some(first) = list.bad.first().first()
+        && list.is_empty()
+    {
+        let (total, (line, first)) = (list.bad.total(), first.split_once(": ").unwrap_or_default());
+        let why = format!("not a single entry can be read, {total} lines are skipped; {first}");
+        return Err(unusable(line.parse().unwrap_or(0), &why));
+    }
     list.finish();
     Ok(list)
 }
 
-/// The prefix and note of a line; `None` for a comment or nothing.
-fn parse_line(line: &[u8], refuse_default_route: bool) -> Result<Option<(IpNet, &[u8])>, Why> {
-    if line.len() > LINE_LIMIT {
-        return Err("the line is longer than 4096 bytes");
+/// A last line without a line end is believed where nothing wider can come of it: a list
+/// that was cut at `10.77.0.2/3`, of `/32`, is an eighth of the Internet.
+fn unless_cut<'a>(item: Item<'a>, has_end: bool, options: &ParseOptions) -> Result<Item<'a>, Why> {
+    match item {
+        Item::Entry { .. } if !has_end && options.on_bad_line == OnBadLine::Skip => {
+            Err("the last line has no line end and may have been cut")
+        }
+        Item::Entry { may_be_cut: true, .. } if !has_end => {
+            Err("the last line has no line end, and its prefix length may have been cut; if it is \
+                 whole, end the line")
+        }
+        item => Ok(item),
     }
-    let line = line.trim_ascii();
-    if matches!(line, [] | [b'#' | b';', ..]) {
-        return Ok(None);
-    }
-    if !line.is_ascii() && str::from_utf8(line).is_err() {
-        return Err("the line is not UTF-8 text");
-    }
-    let end = line
-        .iter()
-        .position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'#' | b';'))
-        .unwrap_or(line.len());
-    let (field, rest) = line.split_at(end);
-    let net = parse_net(field)?;
-    if refuse_default_route && net.prefix_len() == 0 {
-        return Err("would block every address; write `force = true` beside the file if you \
-                    mean it");
-    }
-    let note = rest.trim_ascii();
-    let note = note.strip_prefix(b"#").or_else(|| note.strip_prefix(b";")).unwrap_or(note);
-    Ok(Some((net, note.trim_ascii())))
 }
 
-fn parse_net(field: &[u8]) -> Result<IpNet, Why> {
-    let slash = field.iter().position(|byte| *byte == b'/');
-    let (address, length) = match slash {
-        Some(slash) => (&field[..slash], Some(parse_length(&field[slash + 1..])?)),
-        None => (field, None),
-    };
-    const WRONG_LENGTH: Why = "the prefix length is too large for the address";
-    if address.contains(&b':') {
-        let text = str::from_utf8(address).map_err(|_| "is not an IPv6 address")?;
-        let address: Ipv6Addr = text.parse().map_err(|_| "is not an IPv6 address")?;
-        let net = Ipv6Net::new(address, length.unwrap_or(128)).map_err(|_| WRONG_LENGTH)?;
-        return Ok(normalise(net.into()));
+fn unless_too_wide<'a>(item: Item<'a>, options: &ParseOptions) -> Result<Item<'a>, Why> {
+    let Item::Entry { nets, .. } = &item else { return Ok(item) };
+    let may = options.purpose != Purpose::Block { force: false };
+    let left_out = options.leave_out_bogons && nets.prefixes().all(is_bogon);
+    if may || left_out || !nets.is_wide() {
+        return Ok(item);
     }
-    let address = parse_v4(address).ok_or("is not an IPv4 or IPv6 address or CIDR")?;
-    let net = Ipv4Net::new(address, length.unwrap_or(32)).map_err(|_| WRONG_LENGTH)?;
-    Ok(net.trunc().into())
-}
-
-/// Dotted decimal of four numbers without leading zeros (RFC 6943, section 3.1.1:
-/// other readings of them differ between programs).
-fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    let mut fields = text.split(|byte| *byte == b'.');
-    for octet in &mut octets {
-        *octet = parse_number(fields.next()?)?;
-    }
-    fields.next().is_none().then(|| octets.into())
-}
-
-fn parse_length(text: &[u8]) -> Result<u8, Why> {
-    parse_number(text).ok_or("the prefix length is not a number")
-}
-
-/// A decimal number up to 255, without sign or leading zero.
-fn parse_number(digits: &[u8]) -> Option<u8> {
-    if !(1..=3).contains(&digits.len()) || (digits.len() > 1 && digits[0] == b'0') {
-        return None;
-    }
-    digits.iter().try_fold(0_u8, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit)
+    Err(match nets {
+        Nets::One(net) if net.prefix_len() == 0 => {
+            "would block every address; write `force = true` beside the file if you mean it"
+        }
+        _ => {
+            "would block a very large part of the Internet (more than an IPv4 /8 or an IPv6 /16); \
+             write `force = true` beside the file if you mean it"
+        }
     })
+}
+
+/// What a file of JSON objects says of itself.
+#[derive(Default)]
+struct Objects {
+    /// The objects with a network, readable or not.
+    entries: u64,
+    last_line: u32,
+    /// Whether they have what Spamhaus's have, which end with their number.
+    has_sblid: bool,
+    /// Whether their number was there, and right.
+    is_whole: bool,
+    line: u32,
+}
+
+impl Objects {
+    fn see(&mut self, line: &[u8], item: &Result<Item<'_>, Why>) {
+        self.line += 1;
+        let is_object = line.trim_ascii_start().starts_with(b"{");
+        if !is_object || matches!(item, Ok(Item::Nothing | Item::Records(_))) {
+            return;
+        }
+        self.entries += 1;
+        self.last_line = self.line;
+        self.is_whole = false;
+        self.has_sblid |= memchr::memmem::find(line, b"\"sblid\"").is_some();
+    }
+
+    /// The line behind which the number is missing.
+    fn cut(&self) -> Option<u32> {
+        (self.has_sblid && !self.is_whole).then_some(self.last_line)
+    }
 }
 
 /// Notes of all entries, one behind the other: a length, then the bytes.
@@ -295,7 +356,8 @@ mod tests {
 
     const REFUSE: ParseOptions = ParseOptions {
         on_bad_line: OnBadLine::Refuse,
-        refuse_default_route: true,
+        purpose: Purpose::Block { force: false },
+        leave_out_bogons: false,
         max_entries: 100,
     };
     const SKIP: ParseOptions = ParseOptions { on_bad_line: OnBadLine::Skip, ..REFUSE };
@@ -356,6 +418,7 @@ mod tests {
             "1.2.3.4/8/9",
             "/8",
             "1 2.3.4",
+            "1.2.3.4 1.2.3.5",
         ] {
             let text = format!("# head\n192.0.2.1\n{bad}\n");
             let errors = errors(text.as_bytes());
@@ -370,7 +433,7 @@ mod tests {
         let errors = errors(text.as_bytes());
         assert_eq!(errors.lines().count(), 21);
         assert!(errors.ends_with("list: and 30 more bad lines"), "{errors}");
-        let list = parse(format!("{text}192.0.2.1").as_bytes(), &SKIP).expect("skipped");
+        let list = parse(format!("{text}192.0.2.1\n").as_bytes(), &SKIP).expect("skipped");
         assert_eq!((list.len(), list.skipped(), list.v4[0].line), (1, 50, 51));
         assert_eq!(
             list.skipped_lines("f").next().expect("one"),
@@ -396,14 +459,14 @@ mod tests {
     fn a_default_route_needs_force() {
         for all in ["0.0.0.0/0", "::/0", "::ffff:0:0/96", "1.2.3.4/0"] {
             assert!(errors(all.as_bytes()).contains("force = true"), "{all}");
-            let forced = ParseOptions { refuse_default_route: false, ..REFUSE };
+            let forced = ParseOptions { purpose: Purpose::Block { force: true }, ..REFUSE };
             assert_eq!(parse(all.as_bytes(), &forced).expect("forced").len(), 1);
         }
     }
 
     #[test]
     fn entries_are_bounded() {
-        let two = ParseOptions { max_entries: 2, ..SKIP };
+        let two = ParseOptions { max_entries: 2, ..REFUSE };
         assert_eq!(parse(b"1.1.1.1\n#\n1.1.1.2", &two).expect("two").len(), 2);
         let error = parse(b"1.1.1.1\n#\n1.1.1.2\n::1", &two).expect_err("three");
         assert!(error.display("f").starts_with("f:4: more entries"));
@@ -419,7 +482,7 @@ mod tests {
         fn every_prefix_comes_back(address: u128, length in 0_u8..=128, v4: u32, short in 0_u8..=32) {
             let v6 = Ipv6Net::new(address.into(), length).expect("a prefix");
             let v4 = Ipv4Net::new(v4.into(), short).expect("a prefix");
-            let options = ParseOptions { refuse_default_route: false, ..REFUSE };
+            let options = ParseOptions { purpose: Purpose::Block { force: true }, ..REFUSE };
             let list = parse(format!("{v6}\n{v4} note").as_bytes(), &options).expect("a list");
             prop_assert_eq!(list.len(), 2);
             prop_assert!(list.v4.iter().any(|entry| entry.net == v4.trunc()));

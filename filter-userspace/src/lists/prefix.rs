@@ -16,6 +16,9 @@ pub(super) trait Prefix: Copy + Ord {
     /// The prefix of `length` bits around `address`, its host bits masked.
     fn around(address: Self::Address, length: u8) -> Option<Self>;
 
+    /// Its first address.
+    fn first(self) -> Self::Address;
+
     /// The length in bits.
     fn length(self) -> u8;
 
@@ -34,6 +37,10 @@ macro_rules! prefix {
 
             fn around(address: $address, length: u8) -> Option<Self> {
                 Self::new(address, length).ok().map(|net| net.trunc())
+            }
+
+            fn first(self) -> $address {
+                self.network()
             }
 
             fn length(self) -> u8 {
@@ -85,6 +92,12 @@ impl Lengths {
             seen[usize::from(prefix.length())] = true;
         }
         Self((0..=P::BITS).rev().filter(|length| seen[usize::from(*length)]).collect())
+    }
+
+    /// The prefixes of these lengths that hold all of a prefix, the longest first.
+    pub(super) fn around<P: Prefix>(&self, net: P) -> impl Iterator<Item = P> {
+        let lengths = self.0.iter().filter(move |length| **length <= net.length());
+        lengths.filter_map(move |length| P::around(net.first(), *length))
     }
 
     /// The index of the first of the most specific entries around `address`, in

@@ -2,7 +2,7 @@
 
 use std::str;
 
-use crate::lists::Why;
+use crate::lists::{Why, file_lines, invisible, without_mark};
 
 /// The longest line, in bytes.
 const LINE_LIMIT: usize = 4096;
@@ -13,28 +13,23 @@ pub(super) struct Line<'a> {
     pub(super) number: u32,
     /// All of it, to be shown.
     pub(super) bytes: &'a [u8],
-    /// Its first field; what stands behind it is a note.
-    pub(super) field: Result<&'a str, Why>,
+    /// Its text, without white space around it.
+    pub(super) text: Result<&'a str, Why>,
 }
 
-/// The lines of a file. A byte order mark and CRLF are tolerated; `#` and `;`
-/// start a comment at the start of a line only, as an address may hold a `#`.
+/// The lines of a file. A byte-order mark in front is tolerated, and so is every line end;
+/// `#` and `;` start a comment at the start of a line, as an address may hold a `#`.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let bytes = without_mark(bytes);
-    (1_u32..).zip(bytes.split(|byte| *byte == b'\n')).filter_map(|(number, bytes)| {
+    file_lines(without_mark(bytes)).filter_map(|line| {
+        let (number, bytes) = (line.number, line.bytes);
         let trimmed = bytes.trim_ascii();
         let is_content = !matches!(trimmed, [] | [b'#' | b';', ..]);
-        let field = || match trimmed.len() {
-            0..=LINE_LIMIT => text(trimmed).map(first_field),
+        let text = || match trimmed.len() {
+            0..=LINE_LIMIT => text(trimmed),
             _ => Err("the line is longer than 4096 bytes"),
         };
-        is_content.then(|| Line { number, bytes, field: field() })
+        is_content.then(|| Line { number, bytes, text: text() })
     })
-}
-
-/// The bytes without the byte order mark of UTF-8.
-pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// The text of a line or a cell, if it is one.
@@ -45,43 +40,121 @@ pub(super) fn text(line: &[u8]) -> Result<&str, Why> {
     str::from_utf8(line).map_err(|_| "the line is not UTF-8 text")
 }
 
-/// The text up to the first white space that is not in a quoted local part.
-fn first_field(line: &str) -> &str {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (index, letter) in line.char_indices() {
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' if quoted || index == 0 => quoted = !quoted,
-            _ if letter.is_whitespace() && !quoted => return &line[..index],
-            _ => {}
+/// Whether the last line of a file has no line end, so that it may have been cut.
+pub(super) fn has_open_end(bytes: &[u8]) -> bool {
+    !matches!(bytes, [] | [.., b'\n' | b'\r'])
+}
+
+/// The entries of a line. What stands behind the first is a note, unless it is entries
+/// too, with white space, `,` or `;` between them.
+///
+/// # Errors
+///
+/// When an `@` stands behind the first entry, and not all of that are entries: somebody's
+/// address would be passed over.
+pub(super) fn entries(
+    text: &str,
+    is_entry: impl Fn(&str) -> bool,
+) -> Result<impl Iterator<Item = &str>, Why> {
+    let first = fields(text).next().unwrap_or_default();
+    let behind = &text[first.len()..];
+    let count = if behind.trim_ascii().is_empty() || is_comment(behind) {
+        1
+    } else if fields(behind).all(&is_entry) {
+        usize::MAX
+    } else if behind.contains('@') {
+        let seen = fields(behind).filter(|field| field.contains('@')).find_map(invisible);
+        return Err(seen.unwrap_or(
+            "an `@` stands behind the first address, and what is there cannot be read as \
+             addresses; write one address a line",
+        ));
+    } else {
+        1
+    };
+    Ok(fields(text).take(count))
+}
+
+fn is_comment(behind: &str) -> bool {
+    behind.starts_with(|letter: char| letter.is_ascii_whitespace())
+        && behind.trim_ascii_start().starts_with('#')
+}
+
+/// The parts of a text between white space, `,` and `;` that are not in a quoted local
+/// part.
+fn fields(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches(is_separator);
+        let mut quoted = false;
+        let mut escaped = false;
+        let mut end = rest.len();
+        for (index, letter) in rest.char_indices() {
+            match letter {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' if quoted || index == 0 => quoted = !quoted,
+                _ if is_separator(letter) && !quoted => {
+                    end = index;
+                    break;
+                }
+                _ => {}
+            }
         }
-    }
-    line
+        let (field, behind) = rest.split_at(end);
+        rest = behind;
+        (!field.is_empty()).then_some(field)
+    })
+}
+
+const fn is_separator(letter: char) -> bool {
+    letter.is_ascii_whitespace() || matches!(letter, ',' | ';')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(bytes: &[u8]) -> Vec<(u32, Result<&str, Why>)> {
-        lines(bytes).map(|line| (line.number, line.field)).collect()
+    fn read(bytes: &[u8]) -> Vec<(u32, Vec<&str>)> {
+        let is_entry = |field: &str| field.contains('@') && !field.contains('(');
+        lines(bytes)
+            .map(|line| {
+                let entries = line.text.and_then(|text| entries(text, is_entry));
+                (line.number, entries.map_or_else(|why| vec![why], Iterator::collect))
+            })
+            .collect()
     }
 
     #[test]
-    fn fields_are_told_from_comments_and_notes() {
-        let text = b"\xef\xbb\xbfa@b\r\n\r\n# c\n ; c\n\t\"x y\"@d  note\na#b@c # note\n";
-        let expected = [(1, Ok("a@b")), (5, Ok("\"x y\"@d")), (6, Ok("a#b@c"))];
-        assert_eq!(fields(text), expected);
-        assert_eq!(fields(b"\"\\\" x\"@d n"), [(1, Ok("\"\\\" x\"@d"))]);
+    fn entries_are_told_from_comments_and_notes() {
+        let text = b"\xef\xbb\xbfa@b\r\n\r\n# c\n ; c\n\t\"x y\"@d  note\na#b@c # ask x@y\n";
+        let expected = [(1, vec!["a@b"]), (5, vec!["\"x y\"@d"]), (6, vec!["a#b@c"])];
+        assert_eq!(read(text), expected);
+        assert_eq!(read(b"\"\\\" x\"@d n"), [(1, vec!["\"\\\" x\"@d"])]);
+    }
+
+    #[test]
+    fn several_on_a_line_are_all_read_or_none() {
+        for line in ["a@b c@d", "a@b,c@d", "a@b; c@d", "a@b\tc@d ", "a@b ,c@d;"] {
+            assert_eq!(read(line.as_bytes()), [(1, vec!["a@b", "c@d"])], "{line}");
+        }
+        for line in ["a@b and c@d", "a@b (c@d", "a@b ,c@d x"] {
+            assert!(read(line.as_bytes())[0].1[0].starts_with("an `@` stands behind"), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_line_end_is_one() {
+        let expected = [(1, vec!["a@b"]), (2, vec!["c@d"]), (3, vec!["e@f"])];
+        for text in ["a@b\rc@d\re@f\r", "a@b\r\nc@d\ne@f", "a@b\rc@d\r\ne@f\n"] {
+            assert_eq!(read(text.as_bytes()), expected, "{text:?}");
+        }
     }
 
     #[test]
     fn what_is_no_text_is_an_error_of_its_line() {
-        let found = fields(b"a@b\nc\0@d\n\xff@e\n");
-        assert_eq!(found[1], (2, Err("the line has a NUL byte")));
-        assert_eq!(found[2], (3, Err("the line is not UTF-8 text")));
-        assert!(fields(&[b'a'; 5000])[0].1.is_err());
+        let found = read(b"a@b\nc\0@d\n\xff@e\n");
+        assert_eq!(found[1], (2, vec!["the line has a NUL byte"]));
+        assert_eq!(found[2], (3, vec!["the line is not UTF-8 text"]));
+        assert!(read(&[b'a'; 5000])[0].1[0].contains("longer than 4096"));
     }
 }

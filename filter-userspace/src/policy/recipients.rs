@@ -5,16 +5,19 @@
 //! vanishes with the next import and the domains of other sources stay.
 
 mod csv;
+mod directory;
 mod import;
 mod ldif;
 mod locals;
+mod one;
 mod text;
 mod values;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use import::{Format, Import, ImportError, ImportOptions, from_addresses, parse};
+pub use directory::{address_of, from_kept, to_kept};
+pub use import::{Format, Import, ImportError, ImportOptions, parse};
 use locals::Locals;
 
 use crate::smtp::address::{Domain, Mailbox};

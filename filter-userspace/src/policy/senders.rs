@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 
-use super::lines::lines;
-use crate::lists::{BadLines, Why};
+use super::lines::{entries, has_open_end, lines};
+use crate::lists::{BadLines, Why, file_lines, invisible, not_text};
 use crate::smtp::address::{Domain, Host, Mailbox};
 
 /// What a list makes of a sender.
@@ -68,7 +68,7 @@ impl SenderLists {
     /// Starts lists that may have `max_patterns` in all sources together.
     #[must_use]
     pub fn builder(max_patterns: usize) -> Builder {
-        Builder { lists: Self::default(), errors: Vec::new(), left: max_patterns, full: false }
+        Builder { lists: Self::default(), left: max_patterns }
     }
 
     /// How many different patterns there are.
@@ -147,55 +147,146 @@ impl SenderLists {
 #[derive(Debug)]
 pub struct Builder {
     lists: SenderLists,
-    errors: Vec<String>,
     left: usize,
-    full: bool,
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub struct Patterns {
+    class: SenderClass,
+    name: String,
+    patterns: Vec<(Pattern, u32)>,
+    remarks: Vec<String>,
+}
+
+impl Patterns {
+    /// How many patterns there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether there is no pattern.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// What an operator may not have meant, `name:line: text` each.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
 }
 
 impl Builder {
-    /// Adds the patterns of a file, or of a text of the configuration, one a
-    /// line: `#` or `;` starts a comment line, what stands behind a pattern is a
-    /// note. `name` is for errors and for [`SenderMatch::source`]. What is wrong
-    /// is told by [`Builder::build`].
-    pub fn add(&mut self, class: SenderClass, name: &str, bytes: &[u8]) {
-        let Ok(source) = u32::try_from(self.lists.sources.len()) else {
-            return;
-        };
-        self.lists.sources.push(Source { name: name.to_owned(), class });
-        let mut bad = BadLines::default();
-        for line in lines(bytes) {
-            match line.field.and_then(parse) {
-                Err(why) => bad.add(line.number, line.bytes, why),
-                Ok(_) if self.left == 0 => {
-                    if !self.full {
-                        let number = line.number;
-                        let error = "more sender patterns than are permitted in all lists together";
-                        self.errors.push(format!("{name}:{number}: {error}"));
-                    }
-                    self.full = true;
-                    break;
-                }
-                Ok(pattern) => {
-                    self.left -= 1;
-                    self.lists.insert(pattern, Place { source, line: line.number });
-                }
-            }
-        }
-        self.errors.extend(bad.named(name));
-    }
-
-    /// The lists.
+    /// Reads the patterns of a file, one a line: `#` or `;` starts a comment line, what
+    /// stands behind a pattern is a note, unless it is patterns too. `name` is for errors
+    /// and for [`SenderMatch::source`].
     ///
     /// # Errors
     ///
-    /// The bad lines of all sources, and the line with which there were too many
-    /// patterns.
-    pub fn build(self) -> Result<SenderLists, SenderErrors> {
-        if self.errors.is_empty() { Ok(self.lists) } else { Err(SenderErrors(self.errors)) }
+    /// The bad lines, or the line with which there are more patterns than may be added.
+    pub fn read(
+        &self,
+        class: SenderClass,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Patterns, SenderErrors> {
+        let unusable = |line, why| Err(SenderErrors(vec![format!("{name}:{line}: {why}")]));
+        if let Some(why) = not_text(bytes) {
+            return unusable(1, why);
+        }
+        let mut patterns = Vec::new();
+        let mut bad = BadLines::default();
+        for line in lines(bytes) {
+            let is_pattern = |text: &str, field: &str| {
+                // A domain behind an address is a note.
+                (field.contains('@') || !text.contains('@')) && parse(class, field).is_ok()
+            };
+            let entries = line.text.and_then(|text| entries(text, |field| is_pattern(text, field)));
+            match entries {
+                Err(why) => bad.add(line.number, line.bytes, why),
+                Ok(entries) => {
+                    for entry in entries {
+                        match parse(class, entry) {
+                            Ok(pattern) => patterns.push((pattern, line.number)),
+                            Err(why) => bad.add(line.number, line.bytes, why),
+                        }
+                    }
+                }
+            }
+            if patterns.len() > self.left {
+                return unusable(
+                    line.number,
+                    "more sender patterns than are permitted in all lists together",
+                );
+            }
+        }
+        if bad.total() > 0 {
+            return Err(SenderErrors(bad.named(name).collect()));
+        }
+        let mut remarks = Vec::new();
+        if has_open_end(bytes) {
+            let line = file_lines(bytes).last().map_or(1, |line| line.number);
+            let what = "the last line has no line end: is the file whole?";
+            remarks.push(format!("{name}:{line}: {what}"));
+        }
+        Ok(Patterns { class, name: name.to_owned(), patterns, remarks })
+    }
+
+    /// Adds a pattern that stands in a line of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one, or one too many.
+    pub fn add_one(
+        &mut self,
+        class: SenderClass,
+        name: &str,
+        line: u32,
+        text: &str,
+    ) -> Result<(), SenderErrors> {
+        let mut bad = BadLines::default();
+        match parse(class, text) {
+            Ok(_) if self.left == 0 => {
+                let why = "more sender patterns than are permitted in all lists together";
+                bad.add(line, text.as_bytes(), why);
+            }
+            Ok(pattern) => {
+                let (name, patterns) = (name.to_owned(), vec![(pattern, line)]);
+                self.add(Patterns { class, name, patterns, remarks: Vec::new() });
+            }
+            Err(why) => bad.add(line, text.as_bytes(), why),
+        }
+        let errors: Vec<_> = bad.named(name).collect();
+        if errors.is_empty() { Ok(()) } else { Err(SenderErrors(errors)) }
+    }
+
+    /// Adds what was read.
+    pub fn add(&mut self, read: Patterns) {
+        let Patterns { class, name, patterns, .. } = read;
+        let is_same = |source: &Source| source.class == class && source.name == name;
+        let sources = &mut self.lists.sources;
+        let source = sources.iter().position(is_same).unwrap_or_else(|| {
+            sources.push(Source { name: name.clone(), class });
+            sources.len() - 1
+        });
+        let Ok(source) = u32::try_from(source) else { return };
+        self.left = self.left.saturating_sub(patterns.len());
+        for (pattern, line) in patterns {
+            self.lists.insert(pattern, Place { source, line });
+        }
+    }
+
+    /// The lists.
+    #[must_use]
+    pub fn build(self) -> SenderLists {
+        self.lists
     }
 }
 
-/// Why sender lists were not taken: `name:line: text: why`, a line of text for
+/// Why sender lists were not accepted: `name:line: text: why`, a line of text for
 /// each of the first bad lines of every source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderErrors(Vec<String>);
@@ -217,15 +308,22 @@ impl fmt::Display for SenderErrors {
 impl std::error::Error for SenderErrors {}
 
 /// A pattern, by its level.
+#[derive(Debug)]
 enum Pattern {
     User(String),
     Host(String),
     Below(String),
 }
 
-fn parse(text: &str) -> Result<Pattern, Why> {
+fn parse(class: SenderClass, text: &str) -> Result<Pattern, Why> {
     const STAR: Why = "a `*` may stand only in `*@domain` and `*@*.domain`";
+    if let Some(why) = invisible(text) {
+        return Err(why);
+    }
     let Some(host) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) else {
+        if !text.contains('@') {
+            return bare_domain(class, text);
+        }
         if text.contains('*') {
             return Err(STAR);
         }
@@ -252,6 +350,29 @@ fn parse(text: &str) -> Result<Pattern, Why> {
     Ok(Pattern::Host(Host::parse(host).ok_or("has no domain behind the `@`")?.to_string()))
 }
 
+/// A domain alone, as public lists of domains have it: all senders of the domain are
+/// meant, or with `*.` or `.` before it those of its subdomains. To approve so many, the
+/// pattern has to say so.
+fn bare_domain(class: SenderClass, text: &str) -> Result<Pattern, Why> {
+    let below = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
+    let name = below.unwrap_or(text);
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Err("is an IP address; those are blocked by blocked.files");
+    }
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let domain = Domain::parse(name)
+        .filter(|domain| !domain.as_str().rsplit('.').next().is_none_or(is_number))
+        .ok_or("is not an address, `*@domain` or `*@*.domain`")?;
+    if class == SenderClass::Approved {
+        return Err("is a domain; write `*@domain` to approve all of its senders");
+    }
+    if domain.parent().is_none() {
+        return Err("would match every sender of a whole top-level domain");
+    }
+    let name = domain.as_str().to_owned();
+    Ok(if below.is_some() { Pattern::Below(name) } else { Pattern::Host(name) })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -261,10 +382,14 @@ mod tests {
 
     fn build(files: &[(SenderClass, &str, &str)]) -> Result<SenderLists, SenderErrors> {
         let mut builder = SenderLists::builder(1000);
+        let mut errors = Vec::new();
         for (class, name, text) in files {
-            builder.add(*class, name, text.as_bytes());
+            match builder.read(*class, name, text.as_bytes()) {
+                Ok(patterns) => builder.add(patterns),
+                Err(error) => errors.push(error.0),
+            }
         }
-        builder.build()
+        if errors.is_empty() { Ok(builder.build()) } else { Err(SenderErrors(errors.concat())) }
     }
 
     fn find(lists: &SenderLists, sender: &str) -> Option<(SenderClass, String)> {
@@ -317,7 +442,7 @@ mod tests {
     #[test]
     fn all_errors_are_told_with_file_and_line() {
         let patterns = "*@*\n@*\n*@*.com\n*@*.\nuser@*.example.org\nb*@example.org\n*\n*@a.*.b\n\
-                        example.org\n*@\n*@*.*.org\na@b..c\n*@exa*mple.org\n*@*.рф\n*x@y\n";
+                        example\n*@\n*@*.*.org\na@b..c\n*@exa*mple.org\n*@*.рф\n*x@y\n";
         let files = [(Approved, "good", "ok@ok.example\n@?\n"), (Blocked, "bad", patterns)];
         let errors = build(&files).unwrap_err();
         assert_eq!(errors.lines().len(), 16, "{errors}");
@@ -330,9 +455,8 @@ mod tests {
             errors.to_string().contains("bad:14: `*@*.рф`: would match every sender of a whole")
         );
         let binary = {
-            let mut builder = SenderLists::builder(10);
-            builder.add(Blocked, "b", b"\xef\xbb\xbfa@b.c\nx\0@y.z\n\xff@y.z\n");
-            builder.build().unwrap_err()
+            let builder = SenderLists::builder(10);
+            builder.read(Blocked, "b", b"\xef\xbb\xbfa@b.c\nx\0@y.z\n\xff@y.z\n").unwrap_err()
         };
         assert_eq!(binary.lines().len(), 2);
         assert!(binary.lines()[0].starts_with("b:2: ") && binary.lines()[1].starts_with("b:3: "));
@@ -341,12 +465,61 @@ mod tests {
     #[test]
     fn patterns_are_bounded() {
         let mut builder = SenderLists::builder(2);
-        builder.add(Blocked, "one", b"a@b.c");
-        builder.add(Blocked, "two", b"a@b.d\n#\na@b.e\na@b.f");
-        builder.add(Blocked, "three", b"a@b.g");
-        let errors = builder.build().unwrap_err();
+        builder.add(builder.read(Blocked, "one", b"a@b.c").unwrap());
+        let errors = builder.read(Blocked, "two", b"a@b.d\n#\na@b.e\na@b.f").unwrap_err();
         assert_eq!(errors.lines().len(), 1);
         assert!(errors.lines()[0].starts_with("two:3: more sender patterns"), "{errors}");
+        builder.add(builder.read(Blocked, "three", b"a@b.g").unwrap());
+        assert!(builder.add_one(Blocked, "four", 7, "a@b.h").is_err());
+        assert_eq!(builder.build().len(), 2);
+    }
+
+    #[test]
+    fn a_domain_alone_blocks_all_of_its_senders() {
+        let text = "a.example\nB.Example spam\n*.c.example\n.d.example\ne.example f.example\n\
+                    bücher.example\nx@g.example h.example\n";
+        let lists = build(&[(Blocked, "bad", text)]).unwrap();
+        for sender in [
+            "x@a.example",
+            "x@b.example",
+            "x@y.c.example",
+            "x@y.d.example",
+            "x@e.example",
+            "x@f.example",
+            "x@xn--bcher-kva.example",
+            "x@g.example",
+        ] {
+            assert!(find(&lists, sender).is_some(), "{sender}");
+        }
+        for sender in ["x@y.a.example", "x@c.example", "x@h.example", "y@g.example", "x@spam"] {
+            assert_eq!(find(&lists, sender), None, "{sender}");
+        }
+        for bad in
+            ["com", "192.0.2.1", "2001:db8::1", "1.2.3", "a..example", "a_b c@d", "-a.example"]
+        {
+            assert!(build(&[(Blocked, "bad", bad)]).is_err(), "{bad}");
+        }
+        let error = build(&[(Approved, "good", "a.example")]).unwrap_err().to_string();
+        assert!(error.contains("write `*@domain`"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_passed_over() {
+        let lists = build(&[(Blocked, "bad", "a@b.c d@e.f\rg@h.i\r")]).unwrap();
+        assert_eq!(lists.len(), 3);
+        for (text, what) in [
+            ("a@b.c and d@e.f", "write one address a line"),
+            ("a@b.c\n\u{feff}d@e.f\n", "bad:2: "),
+            ("a\u{200b}@b.c\n", "U+200B ZERO WIDTH SPACE"),
+            ("a.exam\u{ad}ple\n", "U+00AD SOFT HYPHEN"),
+            ("<html>\n", "HTML"),
+        ] {
+            let error = build(&[(Blocked, "bad", text)]).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
+        let read = SenderLists::builder(9).read(Blocked, "bad", b"a@b.c\nd@e.f").unwrap();
+        assert_eq!(read.len(), 2);
+        assert!(read.remarks()[0].starts_with("bad:2: the last line has no line end"));
     }
 
     /// The rules of precedence without any table.
@@ -370,9 +543,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes: Vec<u8>) {
-            let mut builder = SenderLists::builder(100);
-            builder.add(Blocked, "f", &bytes);
-            _ = builder.build();
+            _ = SenderLists::builder(100).read(Blocked, "f", &bytes);
         }
 
         #[test]
@@ -380,16 +551,16 @@ mod tests {
             patterns in prop::collection::vec((any::<bool>(), "([ab]|\\*)@(\\*\\.)?([ab]\\.){1,3}c"), 0..12),
             local in "[ab]", domain in "([ab]\\.){1,4}c",
         ) {
-            let good = |pattern: &str| parse(pattern).is_ok();
+            let good = |pattern: &str| parse(Blocked, pattern).is_ok();
             let patterns: Vec<_> = patterns.into_iter()
                 .filter(|(_, pattern)| good(pattern))
                 .map(|(blocked, pattern)| (if blocked { Blocked } else { Approved }, pattern))
                 .collect();
             let mut builder = SenderLists::builder(100);
             for (class, pattern) in &patterns {
-                builder.add(*class, "f", pattern.as_bytes());
+                builder.add(builder.read(*class, "f", pattern.as_bytes()).unwrap());
             }
-            let lists = builder.build().unwrap();
+            let lists = builder.build();
             let sender = Mailbox::parse(&format!("{local}@{domain}")).unwrap();
             let found = lists.find(&sender).map(|found| found.class);
             prop_assert_eq!(found, naive(&patterns, &local, &domain));

@@ -394,8 +394,15 @@ async fn resume(
     ask(&site, &caller, Request::RelayResume { address, customer }).await
 }
 
-async fn reload(State(site): State<Arc<Site>>, Extension(caller): Extension<Caller>) -> Answer {
-    ask(&site, &caller, Request::Reload).await
+async fn reload(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let parts = Parts::of(query.as_deref())?;
+    parts.only(&["accept"])?;
+    let accept = parts.get("accept").map(str::to_owned).into_iter().collect();
+    ask(&site, &caller, Request::Reload { accept }).await
 }
 
 #[cfg(test)]

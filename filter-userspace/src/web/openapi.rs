@@ -139,7 +139,12 @@ const ENDPOINTS: [Endpoint; 18] = [
         body: Some(resumed),
         ..of("post", "/relay/resume", "Lets hosts send out again", NONE)
     },
-    of("post", "/reload", "Reads configuration and lists again", NONE),
+    of(
+        "post",
+        "/reload",
+        "Reads configuration and lists again",
+        &[("accept", Text, false, "A file, or `ldap:NAME`, accepted however little it has left")],
+    ),
     of("get", "/../../healthz", "Whether mxdp runs; needs no token", NONE),
     of("get", "/../../readyz", "Whether the filter and a backend are up; needs no token", NONE),
 ];

@@ -16,7 +16,9 @@ use filter_common::abi::Settings;
 use mxdp::config::{Debug, Engine};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::ranges::Ranges;
-use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, compile, parse};
+use mxdp::lists::{
+    CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, Purpose, compile, parse,
+};
 use mxdp_tests::random::SplitMix;
 use mxdp_tests::tables::ENGINES;
 use serde_json::json;
@@ -98,7 +100,8 @@ fn measure(text: &[u8], engine: Engine) -> Result<Run> {
     let memory = resident_bytes()?;
     let options = ParseOptions {
         on_bad_line: OnBadLine::Refuse,
-        refuse_default_route: true,
+        purpose: Purpose::Block { force: false },
+        leave_out_bogons: false,
         max_entries: usize::MAX,
     };
     let start = Instant::now();

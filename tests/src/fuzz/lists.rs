@@ -1,12 +1,14 @@
 //! Lists: their files, country databases, and tables made of them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mxdp::lists::ranges::Ranges;
 use mxdp::lists::{
-    Countries, CountryLimits, OnBadLine, ParseError, ParseOptions, ParsedList, normalise, parse,
+    Countries, CountryLimits, OnBadLine, ParseError, ParseOptions, ParsedList, Purpose, normalise,
+    parse,
 };
 
 use crate::tables::Lists;
@@ -16,7 +18,8 @@ const ENTRIES: usize = 1000;
 
 const SKIP: ParseOptions = ParseOptions {
     on_bad_line: OnBadLine::Skip,
-    refuse_default_route: false,
+    purpose: Purpose::Block { force: true },
+    leave_out_bogons: false,
     max_entries: ENTRIES,
 };
 
@@ -25,18 +28,21 @@ const SKIP: ParseOptions = ParseOptions {
 ///
 /// # Panics
 ///
-/// When a line is lost or read as another prefix than the standard library reads, or an
-/// error has no line of the file.
+/// When a line is lost or read as other addresses than a naive reader reads, or an error
+/// has no line of the file.
 pub fn list_files(data: &[u8]) {
-    let lines: Vec<_> = data.split(|byte| *byte == b'\n').collect();
+    let lines = naive_lines(data);
+    let is_open = !data.is_empty() && !data.ends_with(b"\n") && !data.ends_with(b"\r");
     let refuse = ParseOptions { on_bad_line: OnBadLine::Refuse, ..SKIP };
     let list = match (parse(data, &SKIP), parse(data, &refuse)) {
-        (Ok(list), Ok(_)) => {
-            assert_eq!(list.skipped(), 0, "a bad line was taken");
-            list
+        (Ok(list), Ok(whole)) => {
+            assert!(list.skipped() <= usize::from(is_open), "a bad line was accepted");
+            assert_eq!(whole.skipped(), 0);
+            whole
         }
         (Ok(list), Err(ParseError::BadLines { first, total })) => {
-            assert_eq!(list.skipped(), total);
+            let open = usize::from(is_open);
+            assert!((total..=total + open).contains(&list.skipped()), "{total}: {list:?}");
             assert!(!first.is_empty() && first.len() <= total && total <= lines.len());
             for error in first {
                 let (line, _) = error.split_once(':').expect("a line number");
@@ -47,19 +53,30 @@ pub fn list_files(data: &[u8]) {
             list
         }
         (Err(ParseError::TooMany { line }), Err(_)) => {
-            assert!(line as usize > ENTRIES && line as usize <= lines.len());
+            assert!((1..=lines.len()).contains(&(line as usize)));
+            return;
+        }
+        (Err(ParseError::Unusable { line, why }), refused) => {
+            assert!((1..=lines.len()).contains(&(line as usize)), "{line}: {why}");
+            // Nothing but a last line that may be cut is a list to one of them.
+            assert!(refused.is_err() || (is_open && why.contains("no line end")), "{why}");
+            return;
+        }
+        (Ok(_), Err(ParseError::TooMany { line })) => {
+            assert!(is_open && line as usize == lines.len());
             return;
         }
         (skipped, refused) => panic!("skipping: {skipped:?}; refusing: {refused:?}"),
     };
     assert!(list.len() <= ENTRIES);
+    let mut by_line: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
     for (net, line) in list.entries() {
         assert_eq!(net, net.trunc());
-        let text = String::from_utf8_lossy(lines[line as usize - 1]);
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_ascii();
-        let field = text.split([' ', '\t', '\r', '\x0c', '#', ';']).next().unwrap_or_default();
-        let plain = field.parse().or_else(|_| field.parse::<IpAddr>().map(IpNet::from));
-        assert_eq!(plain.map(normalise), Ok(net), "line {line}: {text:?}");
+        by_line.entry(line).or_default().push(net);
+    }
+    for (line, nets) in by_line {
+        let text = String::from_utf8_lossy(&lines[line as usize - 1]);
+        assert_eq!(Some(span(&nets)), naive(text.trim_ascii()), "line {line}: {text:?}");
     }
     let mut printed = String::new();
     for (net, _) in list.entries() {
@@ -70,6 +87,93 @@ pub fn list_files(data: &[u8]) {
     assert_eq!(nets(&again), nets(&list));
 }
 
+/// The lines of a file, however they end.
+fn naive_lines(data: &[u8]) -> Vec<Vec<u8>> {
+    let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    let mut lines = vec![Vec::new()];
+    for (index, byte) in data.iter().enumerate() {
+        match byte {
+            b'\n' if index > 0 && data[index - 1] == b'\r' => {}
+            b'\r' | b'\n' => lines.push(Vec::new()),
+            byte => lines.last_mut().expect("never empty").push(*byte),
+        }
+    }
+    lines
+}
+
+/// The first and the last address of prefixes, which must stand side by side.
+fn span(nets: &[IpNet]) -> (IpAddr, IpAddr) {
+    for two in nets.windows(2) {
+        let next = match two[0].broadcast() {
+            IpAddr::V4(last) => IpAddr::from(Ipv4Addr::from_bits(last.to_bits() + 1)),
+            IpAddr::V6(last) => IpAddr::from(Ipv6Addr::from_bits(last.to_bits() + 1)),
+        };
+        assert_eq!(next, two[1].network(), "{nets:?}");
+    }
+    (nets[0].network(), nets[nets.len() - 1].broadcast())
+}
+
+/// The addresses of a line that was accepted, from the first to the last, read word by word
+/// with what the standard library and `ipnet` have.
+fn naive(line: &str) -> Option<(IpAddr, IpAddr)> {
+    let of = |net: IpNet| {
+        let net = normalise(net);
+        Some((net.network(), net.broadcast()))
+    };
+    let address = |text: &str| text.parse::<IpAddr>().ok();
+    let range = |first: &str, last: &str| {
+        Some((address(first)?.to_canonical(), address(last)?.to_canonical()))
+    };
+    let masked =
+        |first: &str, mask: &str| of(IpNet::with_netmask(address(first)?, address(mask)?).ok()?);
+    if line.starts_with('{') {
+        let object: serde_json::Value = serde_json::from_str(line).ok()?;
+        return naive(object.get("cidr")?.as_str()?);
+    }
+    let entry = line.split(['#', ';']).next()?;
+    let words: Vec<_> = entry.split_ascii_whitespace().collect();
+    let is = |word: &str, known: &str| word.eq_ignore_ascii_case(known);
+    match words.as_slice() {
+        [first, last, ..] if first.ends_with('-') => range(first.strip_suffix('-')?, last),
+        [both, ..] if both.contains('-') => {
+            let (first, last) = both.split_once('-')?;
+            range(first, last)
+        }
+        [first, word, last, ..]
+            if (is(word, "-") || is(word, "–") || is(word, "to")) && address(last).is_some() =>
+        {
+            range(first, last)
+        }
+        [first, last, ..]
+            if last.strip_prefix(['-', '–']).is_some_and(|last| address(last).is_some()) =>
+        {
+            range(first, last.strip_prefix(['-', '–'])?)
+        }
+        [first, word, mask, ..] if is(word, "mask") || is(word, "netmask") => masked(first, mask),
+        [first, length, ..]
+            if length.strip_prefix('/').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) =>
+        {
+            of(format!("{first}{length}").parse().ok()?)
+        }
+        [first, second, third, ..]
+            if third.len() <= 3
+                && format!("{first}/{third}").parse().is_ok_and(|net: IpNet| {
+                    Some(net.network()) == address(first)
+                        && Some(net.broadcast()) == address(second)
+                }) =>
+        {
+            of(format!("{first}/{third}").parse().ok()?)
+        }
+        [first, second, ..] if address(second).is_some() => masked(first, second),
+        [single, ..] => match single.split_once('/') {
+            Some((first, mask)) if mask.contains('.') => masked(first, mask),
+            Some(_) => of(single.parse().ok()?),
+            None => of(address(single)?.into()),
+        },
+        [] => None,
+    }
+}
+
 /// A country database of any bytes is read, or refused in words, in bounded time; what
 /// was read answers for any address.
 ///
@@ -78,8 +182,8 @@ pub fn list_files(data: &[u8]) {
 /// When more is taken than is permitted, or a refusal says nothing.
 pub fn mmdb(data: &[u8]) {
     let limits = CountryLimits { networks: ENTRIES };
-    let plain = Countries::from_mmdb("db", data.to_vec(), false, &limits);
-    match Countries::from_mmdb("db", data.to_vec(), true, &limits) {
+    let plain = Countries::from_mmdb("db", data, false, &limits);
+    match Countries::from_mmdb("db", data, true, &limits) {
         Ok(countries) => {
             assert!((1..=ENTRIES).contains(&countries.len()));
             for octets in data.as_chunks::<4>().0 {

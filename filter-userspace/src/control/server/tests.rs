@@ -70,7 +70,7 @@ fn desk(requests: mpsc::Sender<Incoming>) -> Desk {
 fn answer(incoming: Incoming) {
     match &incoming.request {
         Request::Detach => drop(incoming),
-        Request::Reload => incoming.answer::<()>(Err(Failure {
+        Request::Reload { .. } => incoming.answer::<()>(Err(Failure {
             kind: FailureKind::Configuration,
             message: "line 1\nline 2".to_owned(),
         })),
@@ -186,7 +186,7 @@ fn failures_reach_the_client_with_their_kind() {
         Err(CallError::Refused(failure)) => failure,
         other => panic!("{other:?}"),
     };
-    let reload = failure(Request::Reload);
+    let reload = failure(Request::Reload { accept: Vec::new() });
     assert_eq!(reload.kind, FailureKind::Configuration);
     assert_eq!(reload.message, "line 1\nline 2");
     // A daemon that ends drops what it was asked.
@@ -345,7 +345,7 @@ async fn a_change_is_recorded_though_whoever_asked_for_it_has_gone() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let desk = Desk { requests, audit: Arc::new(move |change: Change| _ = tell.send(change)) };
     let asking = tokio::spawn(async move {
-        desk.ask(Request::Reload, Peer::Socket { uid: 0, pid: None }).await;
+        desk.ask(Request::Reload { accept: Vec::new() }, Peer::Socket { uid: 0, pid: None }).await;
     });
     let asked = incoming.recv().await.unwrap();
     asking.abort();

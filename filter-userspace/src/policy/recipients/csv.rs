@@ -1,43 +1,46 @@
 //! Recipients in a table (RFC 4180).
 //!
 //! A header names the columns of addresses; several are read, and a cell may
-//! hold several addresses. Without such a header each row's first cell with an
-//! `@` counts.
+//! hold several addresses. Without such a header the one column with an `@` in it
+//! counts. A line `sep=;` in front, as spreadsheets write it, names the separator.
+
+use std::borrow::Cow;
 
 use ::csv::{ByteRecord, ReaderBuilder};
 
-use super::super::lines::{text, without_mark};
+use super::super::lines::text;
 use super::import::{Reader, Stop};
 use super::values::{self, Kind};
+use crate::lists::{file_lines, without_mark};
+
+const SEVERAL: &str = "several columns hold addresses; give the table a header that names the \
+                       right one, such as `email`";
 
 pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
-    let bytes = without_mark(bytes);
+    let bytes = with_line_feeds(without_mark(bytes));
+    let (separator, bytes) = separator(&bytes);
+    let first_line = if separator.is_some() { 2 } else { 1 };
     let mut rows = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .comment(Some(b'#'))
-        .delimiter(delimiter(bytes))
+        .delimiter(separator.unwrap_or_else(|| delimiter(bytes)))
         .from_reader(bytes);
-    let mut lines = Lines { bytes, at: 0, line: 1 };
+    let mut lines = Lines { bytes, at: 0, line: first_line };
     let mut row = ByteRecord::new();
-    let mut header = None;
-    let mut last = (0, 1);
+    let mut table: Option<Table> = None;
+    let mut last = (0, first_line);
     // Reading from memory, with rows of any length, does not fail.
     while rows.read_byte_record(&mut row).unwrap_or(false) {
         let start = lines.next_row(&row);
         last = (start, lines.line);
-        let header = match &header {
-            Some(header) => header,
-            None => {
-                let is_header = !row.iter().any(|cell| cell.contains(&b'@'));
-                let header = header.insert(Header::of(&row, is_header));
-                if is_header {
-                    continue;
-                }
-                header
+        match &mut table {
+            Some(table) => table.read(&row, lines.line, reader)?,
+            None if has_address(&row) => {
+                table.insert(Table::Unnamed { column: None }).read(&row, lines.line, reader)?;
             }
-        };
-        header.read(&row, lines.line, reader)?;
+            None => table = Some(Table::under(&row)),
+        }
     }
     let (start, line) = last;
     let rest = &bytes[start..];
@@ -46,6 +49,36 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
         return Err(Stop::Unusable(line, "a quote is not closed before the end of the file"));
     }
     Ok(())
+}
+
+/// The bytes with LF where a CR alone ends a line.
+fn with_line_feeds(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let is_alone = |(index, byte): (usize, &u8)| {
+        *byte == b'\r' && bytes.get(index + 1).is_none_or(|next| *next != b'\n')
+    };
+    if !bytes.iter().enumerate().any(is_alone) {
+        return Cow::Borrowed(bytes);
+    }
+    let mended = bytes.iter().enumerate();
+    Cow::Owned(mended.map(|(i, byte)| if is_alone((i, byte)) { b'\n' } else { *byte }).collect())
+}
+
+/// The separator that a first line `sep=;` names, and what stands behind that line.
+fn separator(bytes: &[u8]) -> (Option<u8>, &[u8]) {
+    let Some(first) = file_lines(bytes).next() else { return (None, bytes) };
+    let hint = first.bytes;
+    let hint = hint.strip_prefix(b"\"").and_then(|hint| hint.strip_suffix(b"\"")).unwrap_or(hint);
+    match hint {
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator @ (b',' | b';' | b'\t' | b'|')] => {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            (Some(*separator), &bytes[end.map_or(bytes.len(), |end| end + 1)..])
+        }
+        _ => (None, bytes),
+    }
+}
+
+fn has_address(row: &ByteRecord) -> bool {
+    row.iter().any(|cell| cell.contains(&b'@'))
 }
 
 /// How many lines have something in them.
@@ -100,54 +133,102 @@ impl Lines<'_> {
     }
 }
 
-/// The columns of addresses; none are known without a header.
-struct Header {
-    columns: Vec<(usize, Kind)>,
-    width: usize,
+/// Where the addresses of a table are.
+enum Table {
+    /// In these columns, by its header.
+    Named {
+        columns: Vec<(usize, Kind)>,
+        /// All columns, and whether it was said that they hold addresses too.
+        names: Vec<(String, bool)>,
+    },
+    /// In one column, known from the first address on.
+    Unnamed { column: Option<usize> },
 }
 
-impl Header {
-    /// The header of a table that starts with this row.
-    fn of(row: &ByteRecord, is_header: bool) -> Self {
-        if !is_header {
-            return Self { columns: Vec::new(), width: 0 };
-        }
-        let names = || row.iter().map(|cell| String::from_utf8_lossy(cell));
-        let mut columns: Vec<_> = names()
+impl Table {
+    /// The table under a header.
+    fn under(header: &ByteRecord) -> Self {
+        let names: Vec<_> =
+            header.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect();
+        let mut columns: Vec<_> = names
+            .iter()
             .enumerate()
-            .filter_map(|(index, name)| Some((index, values::kind(&name)?)))
+            .filter_map(|(index, name)| Some((index, values::kind(name)?)))
             .collect();
         // `address` may be where somebody lives.
         if !columns.iter().any(|(_, kind)| *kind == Kind::Addresses) {
-            let address = names().position(|name| values::plain(&name) == "address");
+            let address = names.iter().position(|name| values::plain(name) == "address");
             columns.extend(address.map(|index| (index, Kind::Addresses)));
         }
-        Self { columns, width: row.len() }
+        if columns.is_empty() {
+            return Self::Unnamed { column: None };
+        }
+        Self::Named { columns, names: names.into_iter().map(|name| (name, false)).collect() }
     }
 
-    const fn is_named(&self) -> bool {
-        !self.columns.is_empty()
+    fn read(&mut self, row: &ByteRecord, line: u32, reader: &mut Reader) -> Result<(), Stop> {
+        match self {
+            Self::Named { columns, names } => read_named(columns, names, row, line, reader),
+            Self::Unnamed { column } => read_unnamed(column, row, line, reader),
+        }
     }
+}
 
-    fn read(&self, row: &ByteRecord, line: u32, reader: &mut Reader) -> Result<(), Stop> {
-        if !self.is_named() {
-            match row.iter().find(|cell| cell.contains(&b'@')) {
-                Some(cell) => return read_cell(Kind::Addresses, cell, line, reader),
-                None => reader.bad(line, row.as_slice(), "has no cell with an address"),
-            }
-            return Ok(());
-        }
-        if row.len() > self.width {
-            reader.bad(line, row.as_slice(), "has more cells than the header");
-            return Ok(());
-        }
-        for (index, kind) in &self.columns {
-            if let Some(cell) = row.get(*index) {
-                read_cell(*kind, cell, line, reader)?;
-            }
-        }
-        Ok(())
+fn read_named(
+    columns: &[(usize, Kind)],
+    names: &mut [(String, bool)],
+    row: &ByteRecord,
+    line: u32,
+    reader: &mut Reader,
+) -> Result<(), Stop> {
+    if row.len() > names.len() {
+        reader.bad(line, row.as_slice(), "has more cells than the header");
+        return Ok(());
     }
+    let mut is_read = false;
+    for (index, kind) in columns {
+        if let Some(cell) = row.get(*index) {
+            is_read |= !cell.trim_ascii().is_empty();
+            read_cell(*kind, cell, line, reader)?;
+        }
+    }
+    let is_named = |index: usize| columns.iter().any(|(named, _)| *named == index);
+    for (index, cell) in row.iter().enumerate() {
+        if is_named(index) || !cell.contains(&b'@') {
+            continue;
+        }
+        if !is_read {
+            let why = "holds an address, and none in the columns that the header names for it";
+            reader.bad(line, row.as_slice(), why);
+            break;
+        }
+        if let Some((name, said)) = names.get_mut(index)
+            && !*said
+        {
+            *said = true;
+            let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+            reader.remark(line, &format!("the column `{name}` holds addresses and is not read"));
+        }
+    }
+    Ok(())
+}
+
+fn read_unnamed(
+    column: &mut Option<usize>,
+    row: &ByteRecord,
+    line: u32,
+    reader: &mut Reader,
+) -> Result<(), Stop> {
+    let mut cells = row.iter().enumerate().filter(|(_, cell)| cell.contains(&b'@'));
+    let Some((index, cell)) = cells.next() else {
+        reader.bad(line, row.as_slice(), "has no cell with an address");
+        return Ok(());
+    };
+    if cells.next().is_some() || column.is_some_and(|known| known != index) {
+        return Err(Stop::Unusable(line, SEVERAL));
+    }
+    *column = Some(index);
+    read_cell(Kind::Addresses, cell, line, reader)
 }
 
 fn read_cell(kind: Kind, cell: &[u8], line: u32, reader: &mut Reader) -> Result<(), Stop> {
@@ -186,8 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_header_the_first_cell_with_an_address_counts() {
-        reads(b"1,a@b.c,x@y.z\n2,b@b.c\n", Csv, &[("a@b.c", 1), ("b@b.c", 2)]);
+    fn without_a_header_the_one_column_with_addresses_counts() {
+        reads(b"1,a@b.c,x\n2,b@b.c\n", Csv, &[("a@b.c", 1), ("b@b.c", 2)]);
         reads(b"mail,mail@b.c\n", Csv, &[("mail@b.c", 1)]);
         reads(b"Who,Where\nBob,a@b.c\n", Csv, &[("a@b.c", 2)]);
         assert!(fails(b"1,a@b.c\n2,nothing\n", Csv).starts_with("f:2: "));
@@ -199,6 +280,42 @@ mod tests {
         reads(text, Csv, &[("a@b.c", 2), ("b@b.c", 6)]);
         let error = fails(b"mail,note\n\"a@b.c\",\"x\ny\"\n\xff@b.c\nnobody\n", Csv);
         assert!(error.starts_with("f:4: ") && error.contains("\nf:5: `nobody`"), "{error}");
+    }
+
+    #[test]
+    fn several_columns_of_addresses_need_a_header() {
+        for text in [
+            &b"1,a@b.c,x@y.z\n2,b@b.c\n"[..],
+            b"Who,Where\nBob,a@b.c\nann@b.c,b@b.c\n",
+            b"Old,New\na@b.c,\n,b@b.c\n",
+        ] {
+            assert!(fails(text, Csv).contains("several columns hold addresses; give the table"));
+        }
+    }
+
+    #[test]
+    fn a_hint_names_the_separator() {
+        let text = b"\xef\xbb\xbfsep=;\r\nName, first;E-Mail\r\nBob;bob@b.c\r\nAnn;ann@b.c\r\n";
+        reads(text, Csv, &[("bob@b.c", 3), ("ann@b.c", 4)]);
+        reads(b"\"sep=|\"\nmail|x\na@b.c|1\n", Csv, &[("a@b.c", 3)]);
+        reads(b"SEP=\t\nmail\tx\na@b.c\t1\n", Csv, &[("a@b.c", 3)]);
+        reads(b"sep=;\n", Csv, &[]);
+    }
+
+    #[test]
+    fn nothing_in_a_table_is_passed_over() {
+        reads(b"mail,x\ra@b.c,1\rb@b.c,2\r", Csv, &[("a@b.c", 2), ("b@b.c", 3)]);
+        reads(b"mail\n\"a@b.c b@b.c, c@b.c\"\n", Csv, &[("a@b.c", 2), ("b@b.c", 2), ("c@b.c", 2)]);
+        for (text, what) in [
+            ("mail\nann\u{200b}@b.c\n", "f:2: `ann\u{200b}@b.c`: holds an invisible character"),
+            ("mail\nann\u{a0}@b.c\n", "U+00A0 NO-BREAK SPACE"),
+            ("mail,x\na@b.c,1\n\u{feff}b@b.c,2\n", "U+FEFF"),
+            ("name;mail\nAnn,a@b.c\n", "f:2: "),
+            ("name,mail\na@b.c,\n", "in the columns that the header names"),
+        ] {
+            let error = fails(text.as_bytes(), Csv);
+            assert!(error.contains(what), "{error}");
+        }
     }
 
     #[test]

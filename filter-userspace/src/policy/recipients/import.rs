@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::super::lines::has_open_end;
 use super::locals::Locals;
-use super::{csv, ldif, text, values};
-use crate::lists::{BadLines, OnBadLine, Why};
-use crate::smtp::address::{Domain, Mailbox};
+use super::one::Recipient;
+use super::{csv, ldif, text};
+use crate::lists::{BadLines, OnBadLine, Why, file_lines, not_text};
+use crate::smtp::address::Domain;
+
+/// How many remarks on a file are kept.
+const REMARKS: usize = 20;
 
 /// How a file of recipients is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,7 @@ pub struct Import {
     pub(super) name: String,
     pub(super) domains: HashMap<Domain, Locals>,
     bad: BadLines,
+    remarks: Vec<String>,
 }
 
 impl Import {
@@ -80,9 +86,17 @@ impl Import {
         others
     }
 
-    /// The domains whose recipients it replaces, in no order.
-    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
-        self.domains.keys()
+    /// The domains whose recipients it replaces, with the number of these, in no order. A
+    /// domain all of whose recipients are valid counts one more.
+    pub fn domains(&self) -> impl Iterator<Item = (&Domain, usize)> {
+        let count = |locals: &Locals| locals.len() + usize::from(locals.catch_all().is_some());
+        self.domains.iter().map(move |(domain, locals)| (domain, count(locals)))
+    }
+
+    /// What an operator may not have meant, `name:line: text` each.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The bad lines that were skipped.
@@ -98,7 +112,7 @@ impl Import {
     }
 }
 
-/// Why recipients were not taken.
+/// Why recipients were not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportError {
     /// Lines that are no addresses, `name:line: text: why` each, the first ones.
@@ -144,8 +158,9 @@ impl std::error::Error for ImportError {}
 /// # Errors
 ///
 /// All bad lines, unless they are to be skipped; too many addresses; and, skipped
-/// or not, an LDIF file of changes and a CSV file with a quote that is not
-/// closed, since neither lists all recipients.
+/// or not, a file that is not text, an LDIF file of changes, and a CSV file with a quote
+/// that is not closed or with several columns of addresses and no header that names one,
+/// since none of these lists all recipients.
 pub fn parse(
     bytes: &[u8],
     format: Format,
@@ -153,34 +168,18 @@ pub fn parse(
     options: ImportOptions,
 ) -> Result<Import, ImportError> {
     let mut reader = Reader::new(name, options);
+    if let Some(why) = not_text(bytes) {
+        return reader.finish(Err(Stop::Unusable(1, why)));
+    }
     let read = match format {
         Format::Text => text::read(bytes, &mut reader),
         Format::Csv => csv::read(bytes, &mut reader),
         Format::Ldif => ldif::read(bytes, &mut reader),
     };
-    reader.finish(read)
-}
-
-/// Takes the addresses of a directory: values of `mail` and of attributes like
-/// `proxyAddresses`, whose `smtp:` is taken off and whose other kinds are passed
-/// over. The number of a value counts as its line.
-///
-/// # Errors
-///
-/// Values that are no addresses, unless they are to be skipped; too many.
-pub fn from_addresses<'a>(
-    name: &str,
-    addresses: impl Iterator<Item = &'a str>,
-    options: ImportOptions,
-) -> Result<Import, ImportError> {
-    let mut reader = Reader::new(name, options);
-    let add_all = || {
-        for (number, address) in (1_u32..).zip(addresses) {
-            values::read_one(address, number, &mut reader)?;
-        }
-        Ok(())
-    };
-    let read = add_all();
+    if has_open_end(bytes) {
+        let line = file_lines(bytes).last().map_or(1, |line| line.number);
+        reader.remark(line, "the last line has no line end: is the file whole?");
+    }
     reader.finish(read)
 }
 
@@ -198,9 +197,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn new(name: &str, options: ImportOptions) -> Self {
-        let name = name.to_owned();
-        let import = Import { name, domains: HashMap::new(), bad: BadLines::default() };
+    pub(super) fn new(name: &str, options: ImportOptions) -> Self {
+        let import = Import {
+            name: name.to_owned(),
+            domains: HashMap::new(),
+            bad: BadLines::default(),
+            remarks: Vec::new(),
+        };
         Self { import, options, left: options.max_entries }
     }
 
@@ -209,28 +212,25 @@ impl Reader {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(Stop::TooMany(line));
         };
-        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
-        if let Some(domain) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
-            match Domain::parse(domain) {
-                Some(domain) => self.import.domains.entry(domain).or_default().catch(line),
-                None => self.bad(line, text.as_bytes(), "has no domain behind the `@`"),
+        match Recipient::parse(text) {
+            Ok(Recipient::All(domain)) => {
+                self.import.domains.entry(domain).or_default().catch(line);
             }
-        } else if let Some(mailbox) = Mailbox::parse(text) {
-            let Some(domain) = mailbox.domain() else {
-                self.bad(line, text.as_bytes(), "has an IP address for a domain");
+            Ok(Recipient::One(mailbox)) => {
+                let local = mailbox.local().to_lowercase();
+                let Some(domain) = mailbox.domain() else { return Ok(()) };
+                // A look first: the domain is cloned only when it is new.
+                let domains = &mut self.import.domains;
+                let pushed = match domains.get_mut(domain) {
+                    Some(locals) => locals.push(&local, line),
+                    None => domains.entry(domain.clone()).or_default().push(&local, line),
+                };
+                pushed.ok_or(Stop::TooMany(line))?;
+            }
+            Err(why) => {
+                self.bad(line, text.as_bytes(), why);
                 return Ok(());
-            };
-            let local = mailbox.local().to_lowercase();
-            // A look first: the domain is cloned only when it is new.
-            let domains = &mut self.import.domains;
-            let pushed = match domains.get_mut(domain) {
-                Some(locals) => locals.push(&local, line),
-                None => domains.entry(domain.clone()).or_default().push(&local, line),
-            };
-            pushed.ok_or(Stop::TooMany(line))?;
-        } else {
-            self.bad(line, text.as_bytes(), "is not an address");
-            return Ok(());
+            }
         }
         self.left = left;
         Ok(())
@@ -240,7 +240,14 @@ impl Reader {
         self.import.bad.add(line, bytes, why);
     }
 
-    fn finish(mut self, read: Result<(), Stop>) -> Result<Import, ImportError> {
+    /// Notes what is not an error, and probably not meant.
+    pub(super) fn remark(&mut self, line: u32, what: &str) {
+        if self.import.remarks.len() < REMARKS {
+            self.import.remarks.push(format!("{}:{line}: {what}", self.import.name));
+        }
+    }
+
+    pub(super) fn finish(mut self, read: Result<(), Stop>) -> Result<Import, ImportError> {
         let name = self.import.name.clone();
         if let Err(stop) = read {
             return Err(match stop {
@@ -262,6 +269,7 @@ pub(super) mod tests {
 
     use super::super::{Found, RecipientSet};
     use super::*;
+    use crate::smtp::address::Mailbox;
 
     const REFUSE: ImportOptions =
         ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 100 };
@@ -311,16 +319,6 @@ pub(super) mod tests {
         assert_eq!(parse(b"a@b.c\n?\nb@b.c", Format::Text, "f", two).unwrap().len(), 2);
         let error = parse(b"a@b.c\n?\nb@b.c\nc@b.c", Format::Text, "f", two).unwrap_err();
         assert_eq!(error.to_string(), "f:4: more recipients than are permitted");
-    }
-
-    #[test]
-    fn a_directory_gives_addresses() {
-        let found = ["a@b.c", "SMTP:A.A@b.c", "x400:C=us;A= ;", "sip:a@b.c", "smtp:b@b.c"];
-        let import = from_addresses("ldap", found.into_iter(), REFUSE).unwrap();
-        assert_eq!((import.len(), import.domains().count()), (3, 1));
-        let error = from_addresses("ldap", ["a@b.c", "b"].into_iter(), REFUSE).unwrap_err();
-        assert_eq!(error.to_string(), "ldap:2: `b`: is not an address");
-        assert!(from_addresses("ldap", [].into_iter(), REFUSE).unwrap().is_empty());
     }
 
     proptest! {

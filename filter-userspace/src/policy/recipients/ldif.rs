@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::lines::{text, without_mark};
+use super::super::lines::text;
 use super::import::{Reader, Stop};
 use super::values;
+use crate::lists::{file_lines, invisible, without_mark};
 
 pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
-    let mut lines = (1_u32..).zip(physical(without_mark(bytes))).peekable();
+    let lines = file_lines(without_mark(bytes)).map(|line| (line.number, line.bytes));
+    let mut lines = lines.peekable();
     while let Some((number, first)) = lines.next() {
         let mut line = Cow::Borrowed(first);
         // A line that starts with a space goes on with the one before (note 2).
@@ -22,12 +24,6 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
         read_line(&line, number, reader)?;
     }
     Ok(())
-}
-
-/// The lines of the file, without CR.
-fn physical(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = bytes.split(|byte| *byte == b'\n');
-    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn read_line(line: &[u8], number: u32, reader: &mut Reader) -> Result<(), Stop> {
@@ -42,6 +38,11 @@ fn read_line(line: &[u8], number: u32, reader: &mut Reader) -> Result<(), Stop> 
     // Options such as `;lang-de` do not change what an attribute is.
     let name = name.split(|byte| *byte == b';').next().unwrap_or_default();
     let name = String::from_utf8_lossy(name);
+    if !name.is_ascii() {
+        let why = invisible(&name).unwrap_or("the name of the attribute is not ASCII");
+        reader.bad(number, line, why);
+        return Ok(());
+    }
     if name.eq_ignore_ascii_case("changetype") {
         let is_add = value.trim_ascii().eq_ignore_ascii_case(b"add");
         let why = "is a change, not an entry: export all recipients instead";
@@ -104,6 +105,20 @@ mod tests {
         let error = fails(text, Ldif);
         let starts: Vec<_> = error.lines().map(|line| line.split(':').nth(1).unwrap()).collect();
         assert_eq!(starts, ["2", "4", "5", "6", "7"], "{error}");
+    }
+
+    #[test]
+    fn nothing_is_passed_over() {
+        let text = b"dn: a\rmail: bob@a.example\r\rdn: b\rmail: ann@a.example\r";
+        reads(text, Ldif, &[("bob@a.example", 2), ("ann@a.example", 5)]);
+        let joined = "dn: a\nmail: bob@a.example\n\u{feff}mail: ann@a.example\n";
+        let error = fails(joined.as_bytes(), Ldif);
+        assert!(error.starts_with("f:3: ") && error.contains("U+FEFF"), "{error}");
+        let hidden = "dn: a\nmail: ann\u{200b}@a.example\n";
+        assert!(fails(hidden.as_bytes(), Ldif).contains("U+200B ZERO WIDTH SPACE"));
+        let encoded = "dn: a\nmail:: YW5u4oCLQGEuZXhhbXBsZQ==\n";
+        assert!(fails(encoded.as_bytes(), Ldif).contains("U+200B ZERO WIDTH SPACE"));
+        assert!(fails(b"dn: a\nmail: bob@a.example ann@a.example\n", Ldif).starts_with("f:2: "));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) fn plain(name: &str) -> String {
 
 /// Reads a value that is one address.
 pub(super) fn read_one(value: &str, line: u32, reader: &mut Reader) -> Result<(), Stop> {
-    match scheme(value.trim()) {
+    match scheme(value.trim_ascii()) {
         (None, address) => reader.address(address, line),
         (Some(scheme), address) if scheme.eq_ignore_ascii_case("smtp") => {
             reader.address(address, line)
@@ -81,9 +81,10 @@ pub(super) fn read_many(
     line: u32,
     reader: &mut Reader,
 ) -> Result<(), Stop> {
-    let is_separator = |letter: char| matches!(letter, ';' | ',') || letter.is_whitespace();
+    // Other white space than ASCII's would make two words of one address.
+    let is_separator = |letter: char| matches!(letter, ';' | ',') || letter.is_ascii_whitespace();
     // A quoted local part may hold anything.
-    if cell.trim().starts_with('"') {
+    if cell.trim_ascii().starts_with('"') {
         return read_kind(kind, cell, line, reader);
     }
     // X.400 and X.500 addresses hold separators: `X400:C=US;A= ;P=Org`.
@@ -102,7 +103,7 @@ pub(super) fn read_many(
 }
 
 /// The scheme before a `:`, as Exchange writes it, and what stands behind it.
-fn scheme(value: &str) -> (Option<&str>, &str) {
+pub(super) fn scheme(value: &str) -> (Option<&str>, &str) {
     let is_scheme = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use filter_common::{Class, Family};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mxdp::lists::{
-    CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, ParsedList, Table, UnknownCountry,
-    compile, parse,
+    CountryPolicy, ListSet, LoadedFile, OnBadLine, ParseOptions, ParsedList, Purpose, Table,
+    UnknownCountry, compile, parse,
 };
 use mxdp_tests::random::SplitMix;
 
@@ -55,7 +55,8 @@ impl Lists {
         };
         let options = ParseOptions {
             on_bad_line: OnBadLine::Skip,
-            refuse_default_route: true,
+            purpose: Purpose::Block { force: false },
+            leave_out_bogons: false,
             max_entries: usize::MAX,
         };
         let list = parse(&text, &options)

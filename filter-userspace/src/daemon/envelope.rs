@@ -1,0 +1,322 @@
+//! Senders and recipients of the configuration's files and directories.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::gather::{Gathering, Source, counts};
+use crate::config::Config;
+use crate::config::smtp::{DomainEntry, Smtp};
+use crate::io::files;
+use crate::io::last_good::Counts;
+use crate::lists::OnBadLine;
+use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
+use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
+use crate::policy::senders::{SenderClass, SenderLists};
+
+const BACKEND_DECIDES: &str = "the backend decides which of its recipients are valid";
+
+/// The approved and blocked senders.
+pub(super) fn senders(config: &Config, smtp: &Smtp, gathering: &mut Gathering<'_>) -> SenderLists {
+    let mut builder = SenderLists::builder(config.limits.prefixes);
+    let senders = &smtp.senders;
+    let inline =
+        [(SenderClass::Approved, &senders.approved), (SenderClass::Blocked, &senders.blocked)];
+    let name = config.path.display().to_string();
+    for (class, patterns) in inline {
+        for (pattern, line) in patterns {
+            if let Err(wrong) = builder.add_one(class, &name, *line, pattern) {
+                gathering.errors.extend(wrong.lines().iter().cloned());
+            }
+        }
+    }
+    let listed = [
+        (SenderClass::Approved, "list of approved senders", &senders.approved_files),
+        (SenderClass::Blocked, "list of blocked senders", &senders.blocked_files),
+    ];
+    for (class, kind, paths) in listed {
+        for path in paths {
+            let source = Source {
+                kind,
+                path,
+                place: format!(" (senders in {name})"),
+                may_shrink: false,
+                without: "nothing of it is used",
+            };
+            let file = path.display().to_string();
+            let taken = gathering.take(
+                &source,
+                || files::read(path, config.limits.file_bytes),
+                |bytes| {
+                    let read = builder.read(class, &file, bytes);
+                    let read = read.map_err(|wrong| wrong.to_string())?;
+                    let counts = counts(read.len());
+                    Ok((read, counts))
+                },
+            );
+            if let Some(read) = taken {
+                gathering.warnings.extend(read.remarks().iter().cloned());
+                builder.add(read);
+            }
+        }
+    }
+    builder.build()
+}
+
+/// The domains, and the recipients of all files and directories.
+pub(super) fn recipients(
+    config: &Config,
+    smtp: &Smtp,
+    gathering: &mut Gathering<'_>,
+) -> (Domains, RecipientSet) {
+    let mut domains = Domains::default();
+    for entry in &smtp.domains {
+        add_domain(&mut domains, entry, |_| recipients_of(entry));
+    }
+    let mut set = RecipientSet::default();
+    let mut left = config.limits.prefixes;
+    let lost = read_files(config, smtp, &domains, &mut set, &mut left, gathering);
+    read_directories(config, smtp, &domains, &mut set, &mut left, gathering);
+    // Where something is not known, refusing by the rest would refuse valid recipients.
+    let mut known = Domains::default();
+    for entry in &smtp.domains {
+        let is_lost = entry.recipients.iter().any(|path| lost.contains(path.as_path()));
+        let unlisted = if is_lost { Vec::new() } else { unlisted(config, entry, &set, gathering) };
+        add_domain(&mut known, entry, |index| {
+            if is_lost || unlisted.contains(&index) {
+                RecipientSource::Backend
+            } else {
+                recipients_of(entry)
+            }
+        });
+    }
+    (known, set)
+}
+
+/// Reads the files, and says of which nothing is known.
+fn read_files<'a>(
+    config: &Config,
+    smtp: &'a Smtp,
+    domains: &Domains,
+    set: &mut RecipientSet,
+    left: &mut usize,
+    gathering: &mut Gathering<'_>,
+) -> BTreeSet<&'a Path> {
+    let mut read: BTreeSet<&Path> = BTreeSet::new();
+    let mut lost = BTreeSet::new();
+    for entry in &smtp.domains {
+        for path in &entry.recipients {
+            // A file of several domains is read once.
+            if !read.insert(path) {
+                continue;
+            }
+            let place = format!(" ({}:{})", config.path.display(), entry.line);
+            let source = Source {
+                kind: "recipients",
+                path,
+                place: place.clone(),
+                may_shrink: false,
+                without: BACKEND_DECIDES,
+            };
+            let name = path.display().to_string();
+            let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: *left };
+            let taken = gathering.take(
+                &source,
+                || files::read(path, config.limits.file_bytes),
+                |bytes| {
+                    let import = recipients::parse(bytes, Format::of_name(&name), &name, options)
+                        .map_err(|error| format!("{error}{place}"))?;
+                    let counts = domain_counts(&import, domains);
+                    Ok((import, counts))
+                },
+            );
+            match taken {
+                Some(import) => {
+                    gathering.warnings.extend(import.remarks().iter().cloned());
+                    *left = left.saturating_sub(import.len());
+                    let names_it = |one: &DomainEntry| one.recipients.contains(path);
+                    set.import(of_its_domains(import, smtp, domains, names_it, gathering));
+                }
+                None => {
+                    lost.insert(path.as_path());
+                }
+            }
+        }
+    }
+    lost
+}
+
+/// Reads the last answers of directories.
+fn read_directories(
+    config: &Config,
+    smtp: &Smtp,
+    domains: &Domains,
+    set: &mut RecipientSet,
+    left: &mut usize,
+    gathering: &mut Gathering<'_>,
+) {
+    let copies = super::directories::copies(config);
+    for directory in &smtp.directories {
+        let key = super::directories::key(&directory.name);
+        gathering.keep(super::directories::held(&directory.name));
+        gathering.keep(key.clone());
+        let name = &directory.name;
+        let instead = "the backend decides about recipients until the directory answers";
+        let read = copies.read(&key).and_then(|kept| {
+            let Some((header, bytes)) = kept else { return Ok(None) };
+            let options = ImportOptions { on_bad_line: OnBadLine::Skip, max_entries: *left };
+            let import = recipients::from_kept(&bytes, &key, options)
+                .map_err(|error| format!("the last answer of {name}: {error}"))?;
+            Ok(Some((header, import)))
+        });
+        match read {
+            Ok(Some((header, import))) => {
+                gathering.warnings.extend(header.remarks);
+                *left = left.saturating_sub(import.len());
+                let names_it = |one: &DomainEntry| one.directory.as_ref() == Some(name);
+                set.import(of_its_domains(import, smtp, domains, names_it, gathering));
+            }
+            // Before the first answer there is none: then the backend decides.
+            Ok(None) => {}
+            Err(error) => gathering.fault(error, instead),
+        }
+    }
+}
+
+/// An import without the domains of those that do not name its source: what one tenant's
+/// directory says of another's domain is not heard.
+fn of_its_domains(
+    mut import: Import,
+    smtp: &Smtp,
+    domains: &Domains,
+    names_it: impl Fn(&DomainEntry) -> bool,
+    gathering: &mut Gathering<'_>,
+) -> Import {
+    let lines: Vec<_> =
+        smtp.domains.iter().filter(|entry| names_it(entry)).map(|entry| entry.line).collect();
+    let others = import
+        .retain(|domain| domains.find(domain).is_none_or(|found| lines.contains(&found.line)));
+    let unknown = import.domains().filter(|(domain, _)| domains.find(domain).is_none());
+    let mut unknown: Vec<_> = unknown.map(|(domain, _)| domain.to_string()).collect();
+    unknown.sort();
+    let name = import.name();
+    let mut warn = |first: Option<String>, count: usize, what: &str| {
+        let Some(first) = first else { return };
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        gathering.warnings.push(format!("{name}: recipients of {first}{more} {what}"));
+    };
+    let first = others.first().map(ToString::to_string);
+    warn(first, others.len(), "count for nothing: the domain's table names other sources");
+    let (first, count) = (unknown.first().cloned(), unknown.len());
+    warn(first, count, "count for nothing: no [[domain]] has that name");
+    import
+}
+
+/// How many recipients each domain of the configuration has.
+fn domain_counts(import: &Import, domains: &Domains) -> Counts {
+    let ours = import.domains().filter(|(domain, _)| domains.find(domain).is_some());
+    let parts = ours.map(|(domain, count)| (domain.to_string(), count as u64)).collect();
+    Counts { total: import.domains().map(|(_, count)| count as u64).sum(), parts }
+}
+
+/// The names of a table whose files have none of them: they would refuse all their mail.
+fn unlisted(
+    config: &Config,
+    entry: &DomainEntry,
+    recipients: &RecipientSet,
+    gathering: &mut Gathering<'_>,
+) -> Vec<usize> {
+    if recipients_of(entry) != RecipientSource::Listed {
+        return Vec::new();
+    }
+    let is_unlisted = |index: &usize| {
+        let name = &entry.names[*index];
+        !name.below && !recipients.knows(&name.domain)
+    };
+    let found: Vec<_> = (0..entry.names.len()).filter(is_unlisted).collect();
+    for index in &found {
+        let text = format!(
+            "{}:{}: domain.recipients: no file lists a recipient of {}, so all of its mail would \
+             be refused",
+            config.path.display(),
+            entry.line,
+            entry.names[*index].domain
+        );
+        gathering.fault(text, BACKEND_DECIDES);
+    }
+    found
+}
+
+fn add_domain(
+    domains: &mut Domains,
+    entry: &DomainEntry,
+    recipients: impl Fn(usize) -> RecipientSource,
+) {
+    for (index, name) in entry.names.iter().enumerate() {
+        let policy = DomainPolicy {
+            backend: entry.backend.clone(),
+            recipients: recipients(index),
+            subaddress: entry.subaddress,
+            spf: entry.spf,
+            line: entry.line,
+        };
+        domains.add(&name.domain, name.below, policy);
+    }
+}
+
+const fn recipients_of(entry: &DomainEntry) -> RecipientSource {
+    match (&entry.directory, entry.recipients.is_empty()) {
+        (Some(_), _) => RecipientSource::Directory,
+        (None, false) => RecipientSource::Listed,
+        (None, true) => RecipientSource::Backend,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::daemon::gather::Tolerance;
+    use crate::daemon::{directories, mail};
+    use crate::policy::recipients::Found;
+    use crate::smtp::address::Mailbox;
+
+    #[test]
+    fn a_source_speaks_for_the_domains_that_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        write("a.txt", "bob@a.example\nbob@sub.b.example\nx@nobody.example\n").unwrap();
+        let text = format!(
+            "[filter]\ninterfaces = [\"lo\"]\n[state]\nfolder = \"{}\"\n\
+             [listen]\nsmtp = [\"127.0.0.1:25\"]\n\
+             [[domain]]\nnames = [\"a.example\"]\nbackend = \"m\"\nrecipients = [\"a.txt\"]\n\
+             [[domain]]\nnames = [\"b.example\", \"*.b.example\"]\nbackend = \"m\"\nldap = \"people\"\n\
+             [[domain]]\nnames = [\"sub.b.example\"]\nbackend = \"m\"\n\
+             [[backend]]\nname = \"m\"\nservers = [\"127.0.0.1:2500\"]\n\
+             [[ldap]]\nname = \"people\"\nurl = \"ldap://127.0.0.1\"\nbase = \"dc=x\"\n",
+            folder.path().display()
+        );
+        let config = config::parse(&text, &folder.path().join("mxdp.toml")).unwrap();
+        let addresses = ["eve@a.example", "eve@b.example", "eve@x.sub.b.example"];
+        let kept = recipients::to_kept(addresses.into_iter());
+        let key = directories::key("people");
+        let copies = directories::copies(&config);
+        copies.write(&key, kept.as_bytes(), 1, counts(3), Vec::new()).unwrap();
+        let mut gathering = Gathering::new(Tolerance::Strict);
+        let policy = mail::policy(&config, &mut gathering).unwrap();
+        assert_eq!(gathering.errors, [""; 0]);
+        let found = |address: &str| {
+            let mailbox = Mailbox::parse(address).unwrap();
+            match policy.recipients.check(&mailbox, None) {
+                Found::Valid { .. } => "valid",
+                Found::Invalid => "invalid",
+                Found::UnknownDomain => "unknown",
+            }
+        };
+        assert_eq!(found("bob@a.example"), "valid");
+        assert_eq!(found("eve@a.example"), "invalid");
+        assert_eq!(found("eve@b.example"), "valid");
+        assert_eq!(found("eve@x.sub.b.example"), "valid");
+        // Its own table names no source: the backend decides.
+        assert_eq!(found("bob@sub.b.example"), "unknown");
+    }
+}

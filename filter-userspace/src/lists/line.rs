@@ -1,0 +1,436 @@
+//! A line of a list: the network that it names, and its note.
+//!
+//! What stands behind the first field is a note for people, unless it says more about
+//! the network: the end of a range, a netmask, a length. What begins like one of these
+//! and cannot be read so is an error, since half of an entry is another entry.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str;
+
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+
+use super::bad_lines::Why;
+use super::invisible::invisible;
+use super::json;
+use super::prefix::normalise;
+use super::protected::is_too_short;
+
+/// The longest line, in bytes.
+const LINE_LIMIT: usize = 4096;
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item<'a> {
+    /// Nothing: it is empty, a comment or a header.
+    Nothing,
+    /// Addresses, and the note beside them.
+    Entry {
+        nets: Nets,
+        note: Cow<'a, [u8]>,
+        /// Whether one more digit at its end would make it narrower: `/3` of `/32`.
+        may_be_cut: bool,
+    },
+    /// The last line of a JSON feed: how many entries stand above.
+    Records(u64),
+}
+
+/// The addresses of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nets {
+    /// One prefix, normalised.
+    One(IpNet),
+    /// All addresses from the first to the last, of one family.
+    Range(IpAddr, IpAddr),
+}
+
+impl Nets {
+    /// The fewest prefixes that hold these addresses and no others: at most 62 of IPv4,
+    /// 254 of IPv6.
+    pub(super) fn prefixes(self) -> IpSubnets {
+        match self {
+            Self::One(IpNet::V4(net)) => {
+                IpSubnets::V4(Ipv4Subnets::new(net.network(), net.broadcast(), net.prefix_len()))
+            }
+            Self::One(IpNet::V6(net)) => {
+                IpSubnets::V6(Ipv6Subnets::new(net.network(), net.broadcast(), net.prefix_len()))
+            }
+            Self::Range(IpAddr::V4(first), IpAddr::V4(last)) => {
+                IpSubnets::V4(Ipv4Subnets::new(first, last, 0))
+            }
+            Self::Range(first, last) => {
+                IpSubnets::V6(Ipv6Subnets::new(to_v6(first), to_v6(last), 0))
+            }
+        }
+    }
+
+    /// Whether it is larger than the shortest prefix that may be blocked without force:
+    /// an IPv4 /8, an IPv6 /16.
+    pub(super) fn is_wide(self) -> bool {
+        match self {
+            Self::One(net) => is_too_short(net),
+            Self::Range(IpAddr::V4(first), IpAddr::V4(last)) => {
+                last.to_bits().saturating_sub(first.to_bits()) >= 1 << 24
+            }
+            Self::Range(first, last) => {
+                to_v6(last).to_bits().saturating_sub(to_v6(first).to_bits()) >= 1 << 112
+            }
+        }
+    }
+}
+
+/// How much a wide prefix blocks, for people.
+#[must_use]
+pub fn breadth(net: IpNet) -> &'static str {
+    match net.prefix_len() {
+        0 => "every address",
+        _ => "a very large part of the Internet (more than an IPv4 /8 or an IPv6 /16)",
+    }
+}
+
+fn to_v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+/// Reads a line.
+pub(super) fn parse_line(line: &[u8]) -> Result<Item<'_>, Why> {
+    if line.len() > LINE_LIMIT {
+        return Err("the line is longer than 4096 bytes");
+    }
+    let line = line.trim_ascii();
+    if matches!(line, [] | [b'#' | b';', ..]) {
+        return Ok(Item::Nothing);
+    }
+    if !line.is_ascii() && str::from_utf8(line).is_err() {
+        return Err("the line is not UTF-8 text");
+    }
+    if line.starts_with(b"{") {
+        return json::read(line);
+    }
+    let (field, rest) = split_field(line);
+    if is_header(field, rest) {
+        return Ok(Item::Nothing);
+    }
+    let (nets, rest) = read_nets(field, rest)?;
+    let may_be_cut = rest.is_empty() && is_open(line);
+    let rest = rest.trim_ascii();
+    let note = rest.strip_prefix(b"#").or_else(|| rest.strip_prefix(b";")).unwrap_or(rest);
+    Ok(Item::Entry { nets, note: note.trim_ascii().into(), may_be_cut })
+}
+
+/// The line up to white space or a comment, and what stands behind.
+fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'#' | b';');
+    line.split_at(line.iter().position(is_end).unwrap_or(line.len()))
+}
+
+/// The next word and what stands behind, without the white space before it; none before a
+/// comment.
+fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+    split_field(text.trim_ascii_start())
+}
+
+/// The header of DShield's list of blocks, which is not marked as a comment.
+fn is_header(field: &[u8], rest: &[u8]) -> bool {
+    field.eq_ignore_ascii_case(b"start") && split_word(rest).0.eq_ignore_ascii_case(b"end")
+}
+
+/// The addresses that the field and what stands behind it name, and the rest.
+fn read_nets<'a>(field: &[u8], rest: &'a [u8]) -> Result<(Nets, &'a [u8]), Why> {
+    if let Some(first) = field.strip_suffix(b"-") {
+        let (last, rest) = split_word(rest);
+        return Ok((range(first, last)?, rest));
+    }
+    if let Some(dash) = field.iter().position(|byte| *byte == b'-') {
+        return Ok((range(&field[..dash], &field[dash + 1..])?, rest));
+    }
+    let (word, behind) = split_word(rest);
+    if word.is_empty() {
+        return Ok((Nets::One(parse_net(field)?), rest));
+    }
+    if let Some((last, behind)) = end_of_range(word, behind) {
+        return Ok((range(field, last)?, behind));
+    }
+    if word.eq_ignore_ascii_case(b"mask") || word.eq_ignore_ascii_case(b"netmask") {
+        let (mask, behind) = split_word(behind);
+        let length = parse_mask(mask).ok_or(NO_MASK)?;
+        return Ok((with_length(field, length)?, behind));
+    }
+    if let [b'/', length @ ..] = word
+        && length.iter().all(u8::is_ascii_digit)
+    {
+        return Ok((with_length(field, parse_length(length)?)?, behind));
+    }
+    if looks_like_address(word) {
+        return second_address(field, word, behind);
+    }
+    Ok((Nets::One(parse_net(field)?), rest))
+}
+
+const NO_MASK: Why = "the netmask is not one, such as 255.255.255.0";
+const SECOND: Why = "a second address follows that is neither the end of a range (`a - b`) nor a \
+                     netmask; write one entry a line";
+
+/// The last address of a range behind its first one, where there is one: `- b`, `-b` or
+/// `to b`. A dash before a note is none.
+fn end_of_range<'a>(word: &'a [u8], behind: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let is_joiner = word == b"-" || word == "–".as_bytes() || word.eq_ignore_ascii_case(b"to");
+    let (last, behind) = if is_joiner {
+        split_word(behind)
+    } else {
+        (word.strip_prefix(b"-").or_else(|| word.strip_prefix("–".as_bytes()))?, behind)
+    };
+    looks_like_address(last).then_some((last, behind))
+}
+
+/// An address behind an address: a netmask, or the end of a block whose length follows,
+/// as DShield has it.
+fn second_address<'a>(
+    field: &[u8],
+    word: &[u8],
+    behind: &'a [u8],
+) -> Result<(Nets, &'a [u8]), Why> {
+    let (third, rest) = split_word(behind);
+    let mask = parse_mask(word);
+    let is_length = !third.is_empty() && third.len() <= 3 && third.iter().all(u8::is_ascii_digit);
+    if is_length && let Ok(last) = parse_address(word) {
+        let net = parse_length(third).and_then(|length| with_length(field, length));
+        if let Ok(Nets::One(net)) = net
+            && net.addr() == parse_address(field)?
+            && net.broadcast() == last
+        {
+            return Ok((Nets::One(net), rest));
+        }
+        if mask.is_none() {
+            return Err("the first address, the last one and the length do not fit each other");
+        }
+    }
+    let length = mask.ok_or(SECOND)?;
+    Ok((with_length(field, length)?, behind))
+}
+
+/// Whether a word is meant as an address, well written or not.
+fn looks_like_address(word: &[u8]) -> bool {
+    let word = word.strip_suffix(b",").or_else(|| word.strip_suffix(b";")).unwrap_or(word);
+    let count = |wanted: u8| word.iter().filter(|byte| **byte == wanted).count();
+    let is_v4 = || {
+        let may = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'/' | b'*' | b'-');
+        word.first().is_some_and(u8::is_ascii_digit) && word.iter().all(may) && count(b'.') >= 2
+    };
+    let is_v6 = || {
+        let may = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'/' | b'-');
+        word.iter().all(may) && (word.windows(2).any(|two| two == b"::") || count(b':') >= 3)
+    };
+    is_v4() || is_v6()
+}
+
+fn range(first: &[u8], last: &[u8]) -> Result<Nets, Why> {
+    const NOT_ONE: Why = "is not a range of addresses, `first - last`";
+    let address = |text| parse_address(text).map(|address| address.to_canonical());
+    let (first, last) = (address(first).map_err(|_| NOT_ONE)?, address(last).map_err(|_| NOT_ONE)?);
+    if first.is_ipv4() != last.is_ipv4() {
+        return Err("the range has an IPv4 and an IPv6 address");
+    }
+    if last < first {
+        return Err("the range ends before it begins");
+    }
+    Ok(Nets::Range(first, last))
+}
+
+/// A prefix whose length stands apart from its address.
+fn with_length(field: &[u8], length: u8) -> Result<Nets, Why> {
+    if field.contains(&b'/') {
+        return Err("has two prefix lengths");
+    }
+    net_of(parse_address(field)?, length).map(Nets::One)
+}
+
+const WRONG_LENGTH: Why = "the prefix length is too large for the address";
+
+fn net_of(address: IpAddr, length: u8) -> Result<IpNet, Why> {
+    IpNet::new(address, length).map(normalise).map_err(|_| WRONG_LENGTH)
+}
+
+/// An address or a prefix; host bits are masked, IPv4-mapped ones become IPv4.
+pub(super) fn parse_net(field: &[u8]) -> Result<IpNet, Why> {
+    let Some(slash) = field.iter().position(|byte| *byte == b'/') else {
+        let address = parse_address(field)?;
+        return net_of(address, if address.is_ipv4() { 32 } else { 128 });
+    };
+    let (address, length) = (&field[..slash], &field[slash + 1..]);
+    let length = match parse_mask(length) {
+        Some(length) => length,
+        None => parse_length(length)?,
+    };
+    let address = parse_address(address)?;
+    net_of(address, length)
+}
+
+fn parse_address(text: &[u8]) -> Result<IpAddr, Why> {
+    if text.contains(&b':') {
+        let parsed = str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+        return parsed.map(IpAddr::V6).ok_or("is not an IPv6 address");
+    }
+    parse_v4(text).map(IpAddr::V4).ok_or_else(|| {
+        let seen = str::from_utf8(text).ok().and_then(invisible);
+        seen.unwrap_or("is not an IPv4 or IPv6 address or CIDR")
+    })
+}
+
+/// Dotted decimal of four numbers without leading zeros (RFC 6943, section 3.1.1:
+/// other readings of them differ between programs).
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut fields = text.split(|byte| *byte == b'.');
+    for octet in &mut octets {
+        *octet = parse_number(fields.next()?)?;
+    }
+    fields.next().is_none().then(|| octets.into())
+}
+
+/// The length of a netmask: ones, then zeros.
+fn parse_mask(text: &[u8]) -> Option<u8> {
+    ipnet::ip_mask_to_prefix(IpAddr::V4(parse_v4(text)?)).ok()
+}
+
+fn parse_length(text: &[u8]) -> Result<u8, Why> {
+    parse_number(text).ok_or("the prefix length is not a number")
+}
+
+/// A decimal number up to 255, without sign or leading zero.
+fn parse_number(digits: &[u8]) -> Option<u8> {
+    if !(1..=3).contains(&digits.len()) || (digits.len() > 1 && digits[0] == b'0') {
+        return None;
+    }
+    digits.iter().try_fold(0_u8, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Whether the line ends in a prefix length to which another digit could belong.
+fn is_open(line: &[u8]) -> bool {
+    let Some(slash) = line.iter().rposition(|byte| *byte == b'/') else { return false };
+    let longest = if line.contains(&b':') { 128 } else { 32 };
+    parse_number(&line[slash + 1..])
+        .is_some_and(|length| length > 0 && u16::from(length) * 10 <= longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(Vec<String>, String), Why> {
+        match parse_line(line.as_bytes())? {
+            Item::Entry { nets, note, .. } => {
+                let nets = nets.prefixes().map(|net| net.to_string()).collect();
+                Ok((nets, String::from_utf8_lossy(&note).into_owned()))
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn ranges_netmasks_and_lengths_are_what_they_say() {
+        for (line, nets, note) in [
+            (
+                "198.51.100.0\t198.51.100.255\t24\t350\tNAME\tDE",
+                &["198.51.100.0/24"][..],
+                "350\tNAME\tDE",
+            ),
+            (
+                "198.51.100.10 - 198.51.100.20",
+                &["198.51.100.10/31", "198.51.100.12/30", "198.51.100.16/30", "198.51.100.20/32"],
+                "",
+            ),
+            ("198.51.100.10-198.51.100.11 x", &["198.51.100.10/31"], "x"),
+            ("198.51.100.10- 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 -198.51.100.11 ; x", &["198.51.100.10/31"], "x"),
+            ("198.51.100.10 – 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 to 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("2001:db8:: - 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", &["2001:db8::/32"], ""),
+            ("198.51.100.0 255.255.255.0", &["198.51.100.0/24"], ""),
+            ("198.51.100.0 255.255.255.0 lab", &["198.51.100.0/24"], "lab"),
+            ("198.51.100.0 255.255.255.0 5 hits", &["198.51.100.0/24"], "5 hits"),
+            ("240.0.0.0\t255.255.255.255\t4", &["240.0.0.0/4"], ""),
+            ("198.51.100.0 netmask 255.255.255.0", &["198.51.100.0/24"], ""),
+            ("198.51.100.0/255.255.255.0", &["198.51.100.0/24"], ""),
+            ("198.51.100.0 /24 x", &["198.51.100.0/24"], "x"),
+            ("192.0.2.9\t10", &["192.0.2.9/32"], "10"),
+            ("192.0.2.1 - spammer", &["192.0.2.1/32"], "- spammer"),
+            ("192.0.2.1 10:30 seen", &["192.0.2.1/32"], "10:30 seen"),
+            ("192.0.2.1 2026-11-28T10:30:00Z", &["192.0.2.1/32"], "2026-11-28T10:30:00Z"),
+            ("192.0.2.1 1.5", &["192.0.2.1/32"], "1.5"),
+            ("192.0.2.1 to be looked at", &["192.0.2.1/32"], "to be looked at"),
+            ("192.0.2.1 # 192.0.2.2 too", &["192.0.2.1/32"], "192.0.2.2 too"),
+            ("192.0.2.1; 192.0.2.2 too", &["192.0.2.1/32"], "192.0.2.2 too"),
+            ("192.0.2.0 - 192.0.2.1#x", &["192.0.2.0/31"], "x"),
+            ("192.0.2.0 255.255.255.0;x", &["192.0.2.0/24"], "x"),
+        ] {
+            let expected: Vec<_> = nets.iter().map(|net| (*net).to_owned()).collect();
+            assert_eq!(read(line), Ok((expected, note.to_owned())), "{line}");
+        }
+        assert_eq!(parse_line(b"Start\tEnd\tNetmask\tAttacks"), Ok(Item::Nothing));
+    }
+
+    #[test]
+    fn half_an_entry_is_an_error() {
+        for line in [
+            "192.0.2.1 192.0.2.2",
+            "192.0.2.1 192.0.2.300",
+            "192.0.2.1 192.0.2.0/24",
+            "192.0.2.1 - 192.0.2",
+            "192.0.2.9 - 192.0.2.1",
+            "192.0.2.1-",
+            "192.0.2.0/24 - 192.0.3.0/24",
+            "192.0.2.0 - 2001:db8::",
+            "198.51.100.0 255.255.255",
+            "198.51.100.0 255.0.255.0",
+            "198.51.100.0 0.0.0.255",
+            "198.51.100.0 netmask 24",
+            "198.51.100.0/24 255.255.255.0",
+            "198.51.100.0/24 /24",
+            "198.51.100.0 /33",
+            "198.51.100.0\t198.51.100.255\t25",
+            "198.51.100.1\t198.51.100.255\t24",
+            "198.51.100.0\t198.51.100.255",
+            "192.0.2.1 2001:db8::1",
+            "2001:db8::1 ::2",
+            "192.0.2.1,192.0.2.2",
+        ] {
+            assert!(parse_line(line.as_bytes()).is_err(), "{line}");
+        }
+        let error = read("192.0.2.1\u{200b}").expect_err("an invisible character");
+        assert!(error.contains("U+200B ZERO WIDTH SPACE"), "{error}");
+    }
+
+    #[test]
+    fn a_length_that_may_go_on_is_open() {
+        let open = |line: &str| {
+            matches!(parse_line(line.as_bytes()), Ok(Item::Entry { may_be_cut: true, .. }))
+        };
+        for line in ["10.77.0.2/3", "10.77.0.0/1", "2001:db8::/3", "2001:db8::/12", "::/6"] {
+            assert!(open(line), "{line}");
+        }
+        for line in ["10.77.0.2/32", "10.77.0.2/8", "10.77.0.2", "10.77.0.2/3 x", "::/13", "::/0"] {
+            assert!(!open(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_takes_force() {
+        let wide = |line: &str| match parse_line(line.as_bytes()) {
+            Ok(Item::Entry { nets, .. }) => nets.is_wide(),
+            other => panic!("{other:?}"),
+        };
+        for line in ["0.0.0.0/0", "10.0.0.0/7", "::/0", "2000::/15", "10.0.0.0 - 11.0.0.0"] {
+            assert!(wide(line), "{line}");
+        }
+        for line in ["10.0.0.0/8", "2001::/16", "10.0.0.0 - 10.255.255.255"] {
+            assert!(!wide(line), "{line}");
+        }
+    }
+}

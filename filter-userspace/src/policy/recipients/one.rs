@@ -1,0 +1,38 @@
+//! One recipient, as files and directories write it.
+
+use crate::lists::{Why, invisible};
+use crate::smtp::address::{Domain, Mailbox};
+
+/// The longest address, in bytes: more than RFC 5321 section 4.5.3.1 permits, since
+/// characters that are not ASCII take several.
+const LONGEST: usize = 1024;
+
+/// A recipient that is valid, or a domain all of whose recipients are.
+#[derive(Clone, Debug)]
+pub(super) enum Recipient {
+    /// All of a domain: `@example.org` or `*@example.org`.
+    All(Domain),
+    /// A mailbox of a domain.
+    One(Mailbox),
+}
+
+impl Recipient {
+    /// Reads an address, with or without angle brackets.
+    pub(super) fn parse(text: &str) -> Result<Self, Why> {
+        if text.len() > LONGEST {
+            return Err("is longer than an address may be");
+        }
+        if let Some(why) = invisible(text) {
+            return Err(why);
+        }
+        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+        if let Some(domain) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
+            return Domain::parse(domain).map(Self::All).ok_or("has no domain behind the `@`");
+        }
+        let mailbox = Mailbox::parse(text).ok_or("is not an address")?;
+        match mailbox.domain() {
+            Some(_) => Ok(Self::One(mailbox)),
+            None => Err("has an IP address for a domain"),
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! List files, feeds and country data.
