@@ -6,8 +6,8 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCp
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_map;
 use filter_common::abi::{
-    COUNTERS as COUNTER_COUNT, INNER_MAP, Selector, Settings, SourceKey, SynRate, TemporaryBlock,
-    counter_index, slots,
+    COUNTERS as COUNTER_COUNT, INNER_MAP, MANAGED_ENTRIES, Managed, Selector, Settings, SourceKey,
+    SynRate, TemporaryBlock, counter_index, slots,
 };
 use filter_common::ranges::v4::Planes;
 use filter_common::ranges::{self, Page, Pages};
@@ -16,6 +16,7 @@ use filter_common::{Address, ClassSet, Family, Reason};
 
 // The sizes of inner tries, of TEMPORARY and of SYN_RATE are the loader's to set.
 type Trie<K> = LpmTrie<K, u8, 1>;
+type ManagedTrie<K> = LpmTrie<K, Managed, MANAGED_ENTRIES>;
 type PageArray = Array<Page, 1, { INNER_MAP as usize }>;
 
 #[btf_map]
@@ -32,6 +33,10 @@ static PLANES_V4: ArrayOfMaps<Array<Planes, 1>, { slots::FILES.len() }> = ArrayO
 static PAGES_V4: ArrayOfMaps<PageArray, { slots::FILES.len() }> = ArrayOfMaps::new();
 #[btf_map]
 static PAGES_V6: ArrayOfMaps<PageArray, { slots::FILES.len() }> = ArrayOfMaps::new();
+#[btf_map]
+static MANAGED_V4: ManagedTrie<[u8; 4]> = LpmTrie::new();
+#[btf_map]
+static MANAGED_V6: ManagedTrie<[u8; 16]> = LpmTrie::new();
 #[btf_map]
 static TEMPORARY: HashMap<SourceKey, TemporaryBlock, 1024> = HashMap::new();
 #[btf_map]
@@ -84,13 +89,17 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
             Family::V6 => {
                 let key = Key::new(128, *source.bytes());
                 let (high, low) = source.halves();
-                self.both(Family::V6, &LISTS_V6, &key, |slot| mxdp_ranges_v6(slot, high, low))
+                self.both(Family::V6, &LISTS_V6, &MANAGED_V6, &key, |slot| {
+                    mxdp_ranges_v6(slot, high, low)
+                })
             }
             Family::V4 | Family::Other => {
                 let bytes = source.first_four();
                 let address = u32::from_be_bytes(bytes);
                 let key = Key::new(32, bytes);
-                self.both(Family::V4, &LISTS_V4, &key, |slot| mxdp_ranges_v4(slot, address))
+                self.both(Family::V4, &LISTS_V4, &MANAGED_V4, &key, |slot| {
+                    mxdp_ranges_v4(slot, address)
+                })
             }
         }
     }
@@ -132,13 +141,14 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
 }
 
 impl<const RANGES: bool> InForce<RANGES> {
-    /// What the files and the runtime entries say. Those of the files are in ranges
+    /// What the files and the managed entries say. Those of the files are in ranges
     /// where there are such, and else in a trie.
     #[inline(always)]
     fn both<K, const SLOTS: usize>(
         &self,
         family: Family,
         tries: &ArrayOfMaps<Trie<K>, SLOTS>,
+        managed: &ManagedTrie<K>,
         key: &Key<K>,
         in_ranges: impl FnOnce(u32) -> i32,
     ) -> ClassSet {
@@ -152,8 +162,11 @@ impl<const RANGES: bool> InForce<RANGES> {
             };
         }
         if self.selector.has_runtime(family) {
-            let slot = slots::RUNTIME[0] + self.selector.runtime();
-            classes = classes.union(in_trie(tries, slot, key));
+            if let Some(entry) = managed.get(key) {
+                // SAFETY: the helper has no preconditions (kernel 5.8).
+                let now = unsafe { bpf_ktime_get_boot_ns() };
+                classes = classes.union(entry.classes(now));
+            }
         }
         classes
     }

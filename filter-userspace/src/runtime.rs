@@ -4,16 +4,19 @@
 //! A pure value: the time comes in as an argument, and the file that keeps the
 //! entries across restarts is [`crate::io::runtime_file`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::net::IpAddr;
 
+use filter_common::Class;
+use filter_common::abi::Managed;
 use ipnet::IpNet;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::control::protocol::{Failure, FailureKind, RuntimeEntry, RuntimeList};
-use crate::lists::{is_too_short, normalise};
+use crate::lists::{Classification, Match, is_too_short, normalise};
 use crate::text;
 
 /// The most entries of both lists together. What is longer belongs in a file.
@@ -49,6 +52,27 @@ pub struct Addition {
     pub expires_in_s: Option<u64>,
     /// Permits a block of a prefix shorter than /8 (IPv6 /16), or of a protected network.
     pub force: bool,
+}
+
+/// A change of the entries, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// An entry is added, in the place of that of the same list and prefix.
+    Add(RuntimeEntry),
+    /// The entry of a list and a prefix is removed.
+    Remove(RuntimeList, IpNet),
+}
+
+impl Step {
+    /// The prefix that it is about.
+    #[must_use]
+    pub const fn prefix(&self) -> IpNet {
+        match self {
+            Self::Add(entry) => entry.prefix,
+            Self::Remove(_, prefix) => *prefix,
+        }
+    }
 }
 
 /// What [`RuntimeEntries::add`] did.
@@ -157,6 +181,83 @@ impl RuntimeEntries {
         self.by_prefix
             .remove(&(list, prefix))
             .ok_or(RuntimeError::NotFound { list: list.name(), prefix })
+    }
+
+    /// Takes a step that was checked when it was first taken.
+    pub fn take(&mut self, step: Step) {
+        match step {
+            Step::Add(entry) => {
+                let prefix = normalise(entry.prefix);
+                self.by_prefix.insert((entry.list, prefix), RuntimeEntry { prefix, ..entry });
+            }
+            Step::Remove(list, prefix) => {
+                self.by_prefix.remove(&(list, normalise(prefix)));
+            }
+        }
+    }
+
+    /// What the entries say of the addresses in a prefix that no longer listed prefix holds,
+    /// if it is listed; `end` gives the time of CLOCK_BOOTTIME of an entry's end.
+    #[must_use]
+    pub fn said_of(&self, prefix: IpNet, end: impl Fn(u64) -> u64) -> Option<Managed> {
+        let is_listed = [RuntimeList::Approved, RuntimeList::Blocked]
+            .iter()
+            .any(|list| self.by_prefix.contains_key(&(*list, prefix)));
+        is_listed.then(|| {
+            let around = std::iter::successors(Some(prefix), IpNet::supernet);
+            let until = |list, net| {
+                let entry = self.by_prefix.get(&(list, net))?;
+                Some(entry.expires_at.map_or(Managed::FOREVER, &end))
+            };
+            around.fold(Managed::default(), |said, net| {
+                let approved = until(RuntimeList::Approved, net).unwrap_or(0);
+                let blocked = until(RuntimeList::Blocked, net).unwrap_or(0);
+                said.union(Managed::until(approved, blocked))
+            })
+        })
+    }
+
+    /// The listed prefixes whose addresses an entry of `prefix` says something of, and
+    /// itself.
+    #[must_use]
+    pub fn affected_by(&self, prefix: IpNet) -> BTreeSet<IpNet> {
+        let inside = |list: RuntimeList| {
+            let from = self.by_prefix.range((list, prefix)..).map(|(key, _)| *key);
+            let inside = from.take_while(move |(of, net)| *of == list && prefix.contains(net));
+            inside.map(|(_, net)| net)
+        };
+        let lists = [RuntimeList::Approved, RuntimeList::Blocked].into_iter();
+        lists.flat_map(inside).chain([prefix]).collect()
+    }
+
+    /// What all entries say, by prefix, as [`Self::said_of`].
+    #[must_use]
+    pub fn said_of_all(&self, end: impl Fn(u64) -> u64) -> HashMap<IpNet, Managed> {
+        let nets = self.by_prefix.keys().map(|(_, net)| *net);
+        nets.filter_map(|net| Some((net, self.said_of(net, &end)?))).collect()
+    }
+
+    /// What the entries say of an address.
+    #[must_use]
+    pub fn classify(&self, address: IpAddr) -> Classification {
+        let mut found = Classification::default();
+        let lists =
+            [(RuntimeList::Approved, Class::ApprovedIp), (RuntimeList::Blocked, Class::BlockedIp)];
+        for (list, class) in lists {
+            let nets =
+                std::iter::successors(Some(IpNet::from(address.to_canonical())), IpNet::supernet);
+            let mut entries = nets.filter_map(|net| self.by_prefix.get(&(list, net)));
+            if let Some(entry) = entries.next() {
+                found.classes = found.classes.with(class);
+                found.matches.push(Match {
+                    class,
+                    prefix: entry.prefix,
+                    source: "runtime".to_owned(),
+                    note: entry.note.clone(),
+                });
+            }
+        }
+        found
     }
 
     /// The entries of a list, by prefix.
@@ -392,6 +493,40 @@ mod tests {
             entries.add(Addition { force: true, ..block(all) }, 0).unwrap();
             assert_eq!(entries.len(), 2);
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_prefix_is_what_those_around_it_say_too() {
+        let mut entries = RuntimeEntries::default();
+        let mut add = |list, prefix: &str, expires_in_s| {
+            let addition = Addition { list, expires_in_s, ..block(prefix) };
+            entries.add(addition, 100).unwrap();
+        };
+        add(RuntimeList::Blocked, "10.0.0.0/8", Some(50));
+        add(RuntimeList::Approved, "10.1.0.0/16", Some(20));
+        add(RuntimeList::Blocked, "10.1.2.0/24", Some(10));
+        add(RuntimeList::Blocked, "2001:db8::/32", None);
+        let end = |at: u64| at * 10;
+        let said = |prefix: &str| entries.said_of(net(prefix), end);
+        assert_eq!(said("10.0.0.0/8"), Some(Managed::until(0, 1500)));
+        assert_eq!(said("10.1.0.0/16"), Some(Managed::until(1200, 1500)));
+        // The longer time counts, when the entry itself has ended.
+        assert_eq!(said("10.1.2.0/24"), Some(Managed::until(1200, 1500)));
+        assert_eq!(said("2001:db8::/32"), Some(Managed::until(0, Managed::FOREVER)));
+        assert_eq!(said("10.1.2.0/25"), None);
+        let all = entries.said_of_all(end);
+        assert_eq!(all.len(), 4);
+        assert!(all.iter().all(|(prefix, said)| entries.said_of(*prefix, end) == Some(*said)));
+        let affected = |prefix: &str| {
+            entries.affected_by(net(prefix)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(affected("10.0.0.0/8"), ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24"]);
+        assert_eq!(affected("10.1.2.0/24"), ["10.1.2.0/24"]);
+        assert_eq!(affected("10.1.2.0/23"), ["10.1.2.0/23", "10.1.2.0/24"]);
+        assert_eq!(affected("192.0.2.0/24"), ["192.0.2.0/24"]);
+        let found = entries.classify("::ffff:10.1.2.3".parse().unwrap());
+        let prefixes: Vec<_> = found.matches.iter().map(|one| one.prefix.to_string()).collect();
+        assert_eq!(prefixes, ["10.1.0.0/16", "10.1.2.0/24"]);
     }
 
     #[test]

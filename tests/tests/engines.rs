@@ -30,7 +30,7 @@ fn publish(filter: &mut Filter, table: &Table, engine: Engine) {
     let mut settings = Settings::new(1);
     settings.protect(25);
     let files = Some(Prepared::build(table, engine, |_| ()).expect("tables"));
-    let change = Change { files, runtime: None, settings: Some(settings) };
+    let change = Change { files, settings: Some(settings) };
     filter.publish(&change).expect("a generation");
 }
 

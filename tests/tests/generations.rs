@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use filter_common::abi::Settings;
+use filter_common::abi::{Managed, Settings};
 use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Family, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mxdp::config::{Debug, Mode};
-use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared, Tries};
+use mxdp::io::kernel::{Capacities, Change, Filter, Managing, Options, Prepared};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
 use mxdp_tests::netns::{Pair, Wire};
@@ -55,6 +55,24 @@ fn lists() -> impl Strategy<Value = Vec<(Class, Vec<IpNet>)>> {
     prop::collection::vec((class, prop::collection::vec(prefix(), 0..40)), 0..4)
 }
 
+/// Lists of the classes that managed entries have.
+fn managed_lists() -> impl Strategy<Value = Vec<(Class, Vec<IpNet>)>> {
+    let class = prop_oneof![Just(Class::ApprovedIp), Just(Class::BlockedIp)];
+    prop::collection::vec((class, prop::collection::vec(prefix(), 0..40)), 0..4)
+}
+
+/// The entries of a table, for good.
+fn managed(table: &Table) -> Managing {
+    let until =
+        |classes: ClassSet, class| if classes.contains(class) { Managed::FOREVER } else { 0 };
+    let entry = |classes| {
+        Managed::until(until(classes, Class::ApprovedIp), until(classes, Class::BlockedIp))
+    };
+    let v4 = table.v4.iter().map(|(net, classes)| (IpNet::V4(*net), entry(*classes)));
+    let v6 = table.v6.iter().map(|(net, classes)| (IpNet::V6(*net), entry(*classes)));
+    v4.chain(v6).collect()
+}
+
 fn compiled(lists: &[(Class, Vec<IpNet>)]) -> Table {
     let files = lists.iter().map(|(class, nets)| LoadedFile {
         name: "list".to_owned(),
@@ -90,19 +108,16 @@ fn the_kernels_tables_answer_as_the_compiled_table() {
         cases: u32::try_from(share(60)).expect("few"),
         ..Config::default()
     });
-    let strategy = (lists(), lists(), prop::collection::vec(any::<u32>(), 20));
+    let strategy = (lists(), managed_lists(), prop::collection::vec(any::<u32>(), 20));
     let filter = std::cell::RefCell::new(&mut filter);
     let answers = std::cell::RefCell::new(&mut answers);
     let outcome = runner.run(&strategy, |(files, runtime, random)| {
         let mut filter = filter.borrow_mut();
         let (file_table, runtime_table) = (compiled(&files), compiled(&runtime));
         filter
-            .publish(&Change {
-                files: Some(tables(&file_table)),
-                runtime: Some(Tries::build(&runtime_table).expect("tries")),
-                settings: None,
-            })
+            .publish(&Change { files: Some(tables(&file_table)), settings: None })
             .expect("a generation");
+        filter.manage_exactly(&managed(&runtime_table)).expect("managed entries");
         let mut addresses = boundaries(&files);
         addresses.extend(boundaries(&runtime));
         addresses.extend(random.iter().map(|address| IpAddr::V4((*address).into())));
@@ -157,7 +172,7 @@ impl Policy {
         settings.generation = generation;
         settings.enforce(self.class, self.enforcement);
         settings.enforce(self.other, Enforcement::Monitor);
-        Change { files: Some(tables(&table)), runtime: None, settings: Some(settings) }
+        Change { files: Some(tables(&table)), settings: Some(settings) }
     }
 }
 

@@ -496,7 +496,7 @@ fn filter() -> Filter {
         }
     }
     let files = Some(Prepared::build(&Table { v4, v6 }, engine().1, |_| ()).expect("tables"));
-    let change = Change { files, runtime: None, settings: Some(settings()) };
+    let change = Change { files, settings: Some(settings()) };
     filter.publish(&change).expect("a generation");
     for (key, expires_ns) in temporary() {
         let block = TemporaryBlock { expires_ns, ..TemporaryBlock::default() };

@@ -6,11 +6,13 @@
 
 pub mod dry_run;
 mod event;
+mod managed;
 mod selector;
 mod settings;
 mod source;
 
 pub use event::{Event, Sampler};
+pub use managed::{MANAGED_ENTRIES, Managed};
 pub use selector::Selector;
 pub use settings::{Settings, SynRate};
 pub use source::{SourceKey, TemporaryBlock, TemporaryReason};
@@ -39,6 +41,10 @@ pub mod maps {
     pub const PAGES_V4: &str = "PAGES_V4";
     /// The pages of IPv6 tables as ranges, likewise.
     pub const PAGES_V6: &str = "PAGES_V6";
+    /// Managed entries of IPv4, a trie of [`super::Managed`].
+    pub const MANAGED_V4: &str = "MANAGED_V4";
+    /// Managed entries of IPv6, likewise.
+    pub const MANAGED_V6: &str = "MANAGED_V6";
     /// [`super::SourceKey`] to [`super::TemporaryBlock`].
     pub const TEMPORARY: &str = "TEMPORARY";
     /// [`super::SourceKey`] to the theoretical arrival time of the next SYN.
@@ -51,9 +57,9 @@ pub mod maps {
     pub const EVENTS: &str = "EVENTS";
 
     /// The maps that outlive the daemon.
-    pub const PINNED: [&str; 12] = [
-        SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, PLANES_V4, PAGES_V4, PAGES_V6, TEMPORARY, SYN_RATE,
-        COUNTERS, SAMPLER, EVENTS,
+    pub const PINNED: [&str; 14] = [
+        SELECTOR, SETTINGS, LISTS_V4, LISTS_V6, PLANES_V4, PAGES_V4, PAGES_V6, MANAGED_V4,
+        MANAGED_V6, TEMPORARY, SYN_RATE, COUNTERS, SAMPLER, EVENTS,
     ];
 }
 
@@ -70,18 +76,16 @@ pub const INNER_MAP: u32 = 1 << 12;
 
 /// Which inner map of `LISTS_V4` and `LISTS_V6` holds what.
 ///
-/// Two kinds of table, the compiled files and the runtime entries, have two
-/// slots each: one in force, one to build the next generation in. The last slot
-/// is never read by the program; see the daemon's grace period.
+/// The tables of the compiled files have two slots: one in force, one to build the next
+/// generation in. The last slot is never read by the program; see the daemon's grace
+/// period.
 pub mod slots {
     /// The inner maps of each family.
-    pub const COUNT: u32 = 5;
+    pub const COUNT: u32 = 3;
     /// The slots of the compiled list files and countries.
     pub const FILES: [u32; 2] = [0, 1];
-    /// The slots of the runtime entries.
-    pub const RUNTIME: [u32; 2] = [2, 3];
     /// Written only to wait for running programs to end.
-    pub const GRACE: u32 = 4;
+    pub const GRACE: u32 = 2;
 }
 
 const FAMILIES: u32 = 3;

@@ -2,8 +2,8 @@
 
 use crate::frame::Family;
 
-/// The word that puts a generation in force: which slot of settings, files
-/// and runtime entries is read, and which tables are worth a lookup.
+/// The word that puts a generation in force: which slot of settings and files is read, and
+/// which tables are worth a lookup.
 ///
 /// The program reads it once for each SYN, so that a SYN sees one generation. It
 /// is one byte, so that however the kernel copies it, no reader sees half of it.
@@ -15,7 +15,6 @@ impl Selector {
     const VALID: u8 = 1 << 0;
     const SETTINGS: u8 = 1 << 1;
     const FILES: u8 = 1 << 2;
-    const RUNTIME: u8 = 1 << 3;
     const FILES_V4: u8 = 1 << 4;
     const FILES_V6: u8 = 1 << 5;
     const RUNTIME_V4: u8 = 1 << 6;
@@ -58,13 +57,6 @@ impl Selector {
         (self.0 & Self::FILES != 0) as u32
     }
 
-    /// The slot of the runtime entries, 0 or 1 of [`super::slots::RUNTIME`].
-    #[must_use]
-    #[inline(always)]
-    pub const fn runtime(self) -> u32 {
-        (self.0 & Self::RUNTIME != 0) as u32
-    }
-
     /// Whether the compiled files name any address of `family`.
     #[must_use]
     #[inline(always)]
@@ -76,7 +68,7 @@ impl Selector {
         }
     }
 
-    /// Whether the runtime entries name any address of `family`.
+    /// Whether managed entries name any address of `family`.
     #[must_use]
     #[inline(always)]
     pub const fn has_runtime(self, family: Family) -> bool {
@@ -100,11 +92,10 @@ impl Selector {
         self.with(Self::FILES, slot != 0).with(Self::FILES_V4, v4).with(Self::FILES_V6, v6)
     }
 
-    /// The word with the runtime entries of `slot` in force, which hold IPv4 or
-    /// IPv6 entries or both.
+    /// The word where managed entries name addresses of IPv4, IPv6 or both.
     #[must_use]
-    pub const fn with_runtime(self, slot: u32, v4: bool, v6: bool) -> Self {
-        self.with(Self::RUNTIME, slot != 0).with(Self::RUNTIME_V4, v4).with(Self::RUNTIME_V6, v6)
+    pub const fn with_runtime(self, v4: bool, v6: bool) -> Self {
+        self.with(Self::RUNTIME_V4, v4).with(Self::RUNTIME_V6, v6)
     }
 
     const fn with(self, bit: u8, on: bool) -> Self {
@@ -123,12 +114,11 @@ mod tests {
             let bit = |n: u32| bits >> n & 1 != 0;
             let slot = |n: u32| bits >> n & 1;
             let word = Selector::NONE
-                .with_runtime(slot(0), bit(1), bit(2))
+                .with_runtime(bit(1), bit(2))
                 .with_files(slot(3), bit(4), bit(5))
                 .with_settings(slot(0));
             assert!(word.is_valid());
             assert_eq!(word.settings(), slot(0));
-            assert_eq!(word.runtime(), slot(0));
             assert_eq!(word.has_runtime(Family::V4), bit(1));
             assert_eq!(word.has_runtime(Family::V6), bit(2));
             assert_eq!(word.files(), slot(3));

@@ -15,13 +15,12 @@ use super::gather::{DIRECTORY, Fault, Gathering, Tolerance};
 pub use super::load::load;
 use crate::config::smtp::Smtp;
 use crate::config::{self, Config, Engine};
-use crate::control::protocol::{ListStatus, RuntimeEntry, RuntimeList};
+use crate::control::protocol::ListStatus;
 use crate::io::kernel::{Layouts, Prepared};
 use crate::io::last_good::Copies;
 use crate::io::{clock, files, watch};
-use crate::lists::{self, CountryPolicy, ListSet, LoadedFile, ParsedList, Table};
+use crate::lists::{ListSet, LoadedFile, Table};
 use crate::policy::pipeline::Policy;
-use crate::runtime::RuntimeEntries;
 
 /// The largest configuration file.
 const CONFIG_BYTES: u64 = 1024 * 1024;
@@ -196,24 +195,6 @@ fn list_status(file: &LoadedFile) -> ListStatus {
         skipped: file.list.skipped() as u64,
         modified: None,
     }
-}
-
-/// The lists of runtime entries.
-#[must_use]
-pub fn runtime_lists(entries: &RuntimeEntries) -> Lists {
-    let file = |list, class| {
-        let note = |entry: &'_ RuntimeEntry| entry.note.clone().unwrap_or_default();
-        let entries: Vec<_> = entries.list(list).map(|entry| (entry.prefix, note(entry))).collect();
-        let entries = entries.iter().map(|(prefix, note)| (*prefix, 0, note.as_str()));
-        LoadedFile { name: "runtime".to_owned(), class, list: ParsedList::from_entries(entries) }
-    };
-    let files = vec![
-        file(RuntimeList::Approved, Class::ApprovedIp),
-        file(RuntimeList::Blocked, Class::BlockedIp),
-    ];
-    let set = ListSet::new(files, None, CountryPolicy::default());
-    let table = lists::compile(&set).table;
-    Lists { set, table }
 }
 
 /// The settings of a generation.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
 use crate::control::server::Incoming;
 use crate::io::clock::{self, Settled};
-use crate::io::kernel::{Change, Filter, Layouts, Tries};
+use crate::io::kernel::{Change, Filter, Layouts};
 use crate::io::service_manager;
 use crate::io::smtp::{Block, Edge};
 use crate::io::timeline::Timeline;
@@ -65,8 +65,10 @@ pub(super) struct Daemon {
     pub(super) config: Config,
     pub(super) lists: Arc<Lists>,
     pub(super) layouts: Layouts,
-    pub(super) entries: RuntimeEntries,
-    pub(super) runtime: Arc<Lists>,
+    /// The managed entries: written by this thread alone.
+    pub(super) entries: Arc<RwLock<RuntimeEntries>>,
+    /// The steps of them that are in the journal.
+    pub(super) journaled: usize,
     pub(super) edge: Option<Arc<Edge>>,
     pub(super) store: Arc<dyn Store>,
     dropped: Dropped,
@@ -149,8 +151,6 @@ impl Daemon {
         let (timeline, shift) = Timeline::start(&built.config.state.folder);
         entries.put_forward(shift);
         let generation = filter.generation()? + 1;
-        let runtime = Arc::new(build::runtime_lists(&entries));
-        let runtime_tables = Tries::build(&runtime.table)?;
         let Built { config, lists, tables: files, layouts, elapsed, warnings, seen, .. } = built;
         let (faults, list_sources) = (built.faults, built.sources);
         filter.require(&config.filter.interfaces)?;
@@ -162,11 +162,8 @@ impl Daemon {
         if taken_over {
             filter.attach(&config.filter.interfaces, config.filter.mode)?;
         }
-        filter.publish(&Change {
-            files,
-            runtime: Some(runtime_tables),
-            settings: Some(build::settings(&config, generation)),
-        })?;
+        filter.manage_exactly(&entries.said_of_all(|at| timeline.boot_ns_at(at)))?;
+        filter.publish(&Change { files, settings: Some(build::settings(&config, generation)) })?;
         if !taken_over {
             filter.attach(&config.filter.interfaces, config.filter.mode)?;
         }
@@ -174,8 +171,9 @@ impl Daemon {
             path,
             lists,
             layouts,
-            entries,
-            runtime,
+            // Those that were restored, so that the journal is empty soon.
+            journaled: 0,
+            entries: Arc::new(RwLock::new(entries)),
             edge: channels.edge,
             store: channels.store,
             dropped: Dropped::default(),
@@ -220,6 +218,7 @@ impl Daemon {
         daemon.protect();
         daemon.collect()?;
         daemon.save_timeline();
+        daemon.save_entries();
         daemon.publish_lists();
         daemon.watch(seen);
         Ok(daemon)
@@ -260,6 +259,7 @@ impl Daemon {
         self.save_blocks(true);
         self.save_suspended();
         self.save_timeline();
+        self.save_entries();
         if !self.config.filter.persist {
             self.filter.detach()?;
         }
@@ -388,7 +388,7 @@ impl Daemon {
         let now = clock::unix_ms();
         for (source, reason, count) in self.dropped.take() {
             let files = self.lists.set.classify(source);
-            let runtime = self.runtime.set.classify(source);
+            let runtime = self.entries().classify(source);
             let enforcement = |class| self.config.enforcement.of(class);
             let (answer, _) = answer::answer(source, &[&runtime, &files], enforcement);
             self.store.add(Entry::Record(Box::new(syns::record(now, &answer, reason, count))));

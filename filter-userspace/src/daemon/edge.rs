@@ -27,6 +27,7 @@ use crate::io::floor;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets, read_event};
 use crate::io::privilege;
 use crate::io::runtime_file;
+use crate::io::runtime_journal;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
 use crate::io::watch::{Watch, stamp};
 use crate::policy::pipeline::Policy;
@@ -117,8 +118,10 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
         None => None,
     };
-    let entries = runtime_file::load(&config.state.folder)
+    let mut entries = runtime_file::load(&config.state.folder)
         .map_err(|error| misconfigured(&[error.to_string()]))?;
+    runtime_journal::replay(&config.state.folder, &mut entries)
+        .map_err(|error| misconfigured(&[error]))?;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::start(record_options(config)));
     let audit = {
         let store = store.clone();

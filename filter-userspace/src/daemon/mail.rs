@@ -1,6 +1,6 @@
 //! From the configuration's SMTP side and its files to what decides in sessions.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use filter_common::Class;
 use filter_common::verdict::decide;
@@ -17,6 +17,7 @@ use crate::policy::pipeline::{Connection, Policy};
 use crate::policy::reputation::{Kind, Reputation, Service, ZoneKey};
 use crate::policy::spf::SpfPolicy;
 use crate::policy::tls::{Requirement, TlsPolicy};
+use crate::runtime::RuntimeEntries;
 use crate::smtp::refusal::{Reason, Rule};
 
 /// The largest file of a zone's key.
@@ -144,9 +145,14 @@ fn tls_policy(smtp: &Smtp, source: &str) -> TlsPolicy {
 }
 
 /// What the lists say of addresses, for sessions.
-pub fn classify(files: Arc<Lists>, runtime: Arc<Lists>, enforcement: EnforcementTable) -> Classify {
+pub fn classify(
+    files: Arc<Lists>,
+    runtime: Arc<RwLock<RuntimeEntries>>,
+    enforcement: EnforcementTable,
+) -> Classify {
     Arc::new(move |address| {
-        let said = [runtime.set.classify(address), files.set.classify(address)];
+        let managed = runtime.read().unwrap_or_else(PoisonError::into_inner).classify(address);
+        let said = [managed, files.set.classify(address)];
         standing(&said, enforcement)
     })
 }

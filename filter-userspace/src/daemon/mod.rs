@@ -14,6 +14,7 @@ pub mod build;
 mod core;
 mod directories;
 mod edge;
+mod entries;
 mod envelope;
 pub mod gather;
 mod load;

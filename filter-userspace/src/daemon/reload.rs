@@ -26,7 +26,6 @@ impl Daemon {
         let generation = self.generation + 1;
         let published = self.filter.publish(&Change {
             files: tables,
-            runtime: None,
             settings: Some(build::settings(&config, generation)),
         });
         if let Err(error) = published {
@@ -72,7 +71,7 @@ impl Daemon {
     /// Tells the SMTP edge what the lists say now.
     pub(super) fn publish_lists(&self) {
         if let Some(edge) = &self.edge {
-            let (files, runtime) = (self.lists.clone(), self.runtime.clone());
+            let (files, runtime) = (self.lists.clone(), self.entries.clone());
             edge.publish_lists(mail::classify(files, runtime, self.config.enforcement));
         }
     }

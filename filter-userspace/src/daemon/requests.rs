@@ -1,29 +1,27 @@
 //! What the daemon's thread does when an operator asks.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use filter_common::Disposition;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::core::Daemon;
-use super::{answer, build, refused};
+use super::{answer, refused};
 use crate::control::protocol::{
     Answer, ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT,
     LiveAnswer, Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
 use crate::explain::{Envelope, Known, NoMemory, explain};
-use crate::io::kernel::{Change, Tries};
+use crate::io::clock;
 use crate::io::smtp::{Edge, Peek, Standing};
-use crate::io::{clock, runtime_file};
 use crate::lists::blocked_network;
 use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
-use crate::runtime::{Addition, RuntimeEntries};
+use crate::runtime::Addition;
 use crate::store::{Store, StoreError};
 
 /// How many look into the record at once.
@@ -53,18 +51,14 @@ impl Daemon {
                     return asked.answer::<RuntimeEntry>(Err(failure));
                 }
                 let addition = Addition { list, prefix, note, expires_in_s, force };
-                let now = self.timeline.now();
-                let entry = self.change_entries(|entries| {
-                    entries.add(addition, now).map(|added| added.entry).map_err(Failure::from)
-                });
+                let entry = self.add_entry(addition);
                 asked.answer(entry.map(|entry| self.shown(entry)));
             }
             Request::RuntimeRemove { list, prefix } => {
-                let entry = self
-                    .change_entries(|entries| entries.remove(list, prefix).map_err(Failure::from));
+                let entry = self.remove_entry(list, prefix);
                 asked.answer(entry.map(|entry| self.shown(entry)));
             }
-            Request::RuntimeList { list } => asked.answer(Ok(self.entries_of(list))),
+            Request::RuntimeList { list } => self.list_entries(list, asked),
             Request::TemporaryAdd { address, seconds, force } => {
                 let entry = self
                     .object(blocked_network(address), force, &asked.peer)
@@ -85,19 +79,6 @@ impl Daemon {
             }
             // Taken by the caller, since it ends the thread.
             Request::Detach => {}
-        }
-    }
-
-    fn entries_of(&self, list: RuntimeList) -> Vec<RuntimeEntry> {
-        self.entries.list(list).map(|entry| self.shown(entry.clone())).collect()
-    }
-
-    /// An entry with the times that the time of day has for them.
-    fn shown(&self, entry: RuntimeEntry) -> RuntimeEntry {
-        RuntimeEntry {
-            added_at: self.timeline.shown(entry.added_at),
-            expires_at: entry.expires_at.map(|at| self.timeline.shown(at)),
-            ..entry
         }
     }
 
@@ -189,7 +170,7 @@ impl Daemon {
 
     fn look_up_one(&mut self, ip: IpAddr, port: u16) -> Result<LiveAnswer> {
         let files = self.lists.set.classify(ip);
-        let runtime = self.runtime.set.classify(ip);
+        let runtime = self.entries().classify(ip);
         let enforcement = |class| self.config.enforcement.of(class);
         let (answer, expected) = answer::answer(ip, &[&runtime, &files], enforcement);
         let temporary = self.temporary_of(ip)?;
@@ -205,57 +186,6 @@ impl Daemon {
             listed: classes.iter().map(|class| class.name().to_owned()).collect(),
         };
         Ok(LiveAnswer { answer, temporary, kernel, agree })
-    }
-
-    /// Changes the runtime entries: first on disk, then in the kernel, then here.
-    pub(super) fn change_entries<T>(
-        &mut self,
-        change: impl FnOnce(&mut RuntimeEntries) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let mut entries = self.entries.clone();
-        let result = change(&mut entries)?;
-        runtime_file::save(&self.config.state.folder, &entries)
-            .map_err(|error| refused(&anyhow!(error.to_string())))?;
-        if let Err(error) = self.install_entries(entries) {
-            // What the kernel refused must not come back at the next start.
-            if let Err(error) = runtime_file::save(&self.config.state.folder, &self.entries) {
-                tracing::error!(%error, "runtime entries on disk differ from those in force");
-            }
-            return Err(refused(&error));
-        }
-        self.unlapsed = None;
-        Ok(result)
-    }
-
-    /// Takes entries out of force whose time is over: first here, since an approval must
-    /// not outlast its time for want of a disk, and then on it, again and again.
-    pub(super) fn expire_entries(&mut self, now: u64) {
-        if self.entries.next_expiry().is_some_and(|expiry| expiry <= now) {
-            let mut entries = self.entries.clone();
-            let expired = entries.expire(now);
-            if let Err(error) = self.install_entries(entries) {
-                self.unlapsed = Some(format!("{error:#}"));
-                return;
-            }
-            for entry in expired {
-                tracing::info!(prefix = %entry.prefix, "a runtime entry has expired");
-            }
-            self.unlapsed = Some(String::new());
-        }
-        if self.unlapsed.is_some() {
-            let saved = runtime_file::save(&self.config.state.folder, &self.entries);
-            self.unlapsed = saved.err().map(|error| error.to_string());
-        }
-    }
-
-    fn install_entries(&mut self, entries: RuntimeEntries) -> Result<()> {
-        let lists = Arc::new(build::runtime_lists(&entries));
-        let tables = Tries::build(&lists.table)?;
-        self.filter.publish(&Change { runtime: Some(tables), ..Change::default() })?;
-        self.entries = entries;
-        self.runtime = lists;
-        self.publish_lists();
-        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ impl Daemon {
             generation = self.generation,
             ipv4 = self.lists.table.v4.len(),
             ipv6 = self.lists.table.v6.len(),
-            runtime = self.entries.len(),
+            runtime = self.entries().len(),
             milliseconds = self.build_ms,
             "in force"
         );
@@ -113,7 +113,7 @@ impl Daemon {
             ipv6_prefixes: self.lists.table.v6.len() as u64,
             ipv4_engine: self.layouts.v4.map(|layout| layout.name().to_owned()),
             ipv6_engine: self.layouts.v6.map(|layout| layout.name().to_owned()),
-            runtime_entries: self.entries.len() as u64,
+            runtime_entries: self.entries().len() as u64,
             enforcement: Class::ALL.into_iter().map(|class| self.enforcement_of(class)).collect(),
         }
     }

@@ -11,7 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::io::{last_good, offender_file, runtime_file, temporary_file, timeline};
+use crate::io::{
+    last_good, offender_file, runtime_file, runtime_journal, temporary_file, timeline,
+};
 use crate::smtp::address::ForwardPath;
 use crate::smtp::command::Command;
 use crate::smtp::data::{BareNewlines, Decoder};
@@ -33,6 +35,8 @@ pub(super) fn leave_nothing(config: &Config) {
     timeline::remove(&config.state.folder);
     // The record may lie in the state folder, which goes last.
     store::remove(&config.record.folder);
+    // What is not there needs no removal.
+    _ = runtime_journal::clear(&config.state.folder);
     runtime_file::remove(&config.state.folder);
 }
 

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod offender_file;
 pub mod privilege;
 pub mod runtime_file;
+pub mod runtime_journal;
 pub mod service_manager;
 pub mod smtp;
 pub mod spf;

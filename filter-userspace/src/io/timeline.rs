@@ -72,6 +72,13 @@ impl Timeline {
         self.unix_s + (boot_ns / SECOND_NS).saturating_sub(self.boot_s)
     }
 
+    /// CLOCK_BOOTTIME, in nanoseconds, at a time; 0 for a time before this boot.
+    #[must_use]
+    pub fn boot_ns_at(&self, time: u64) -> u64 {
+        let ahead = difference(time, self.unix_s);
+        self.boot_s.checked_add_signed(ahead).unwrap_or(0).saturating_mul(SECOND_NS)
+    }
+
     /// A time as the time of day says it.
     #[must_use]
     pub fn shown(&self, time: u64) -> u64 {

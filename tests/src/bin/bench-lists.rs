@@ -126,7 +126,7 @@ fn measure(text: &[u8], engine: Engine) -> Result<Run> {
     let installed = start.elapsed();
     let kernel_bytes = kernel_bytes()?.saturating_sub(kernel);
     let start = Instant::now();
-    let change = Change { files: Some(tables), runtime: None, settings: Some(Settings::new(1)) };
+    let change = Change { files: Some(tables), settings: Some(Settings::new(1)) };
     filter.publish(&change)?;
     let published = start.elapsed();
     Ok(Run {

@@ -117,7 +117,7 @@ fn filter(step: &Step) -> Result<Filter> {
         settings.syn_rate_v4 = SynRate { interval_ns: 1, tolerance_ns: 1_000_000_000_000 };
     }
     let files = Some(Prepared::build(&table, step.tables, |_| ())?);
-    filter.publish(&Change { files, runtime: None, settings: Some(settings) })?;
+    filter.publish(&Change { files, settings: Some(settings) })?;
     let blocked: IpAddr = "198.51.100.2".parse()?;
     let key = SourceKey::of(&Address::from_ip(IpNet::from(blocked).addr()));
     let reason = TemporaryReason::Operator as u32;

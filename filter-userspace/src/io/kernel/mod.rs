@@ -6,11 +6,13 @@
 
 mod attach;
 mod bpf;
+mod carry;
 mod dry_run;
 mod elsewhere;
 mod event;
 mod inherited;
 mod interfaces;
+mod managed;
 mod netlink;
 mod object;
 mod pins;
@@ -18,15 +20,17 @@ mod pod;
 mod tables;
 mod temporary;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
-use aya::maps::{MapData, PerCpuArray, PerCpuValues, RingBuf};
-use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, counter_index, maps};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use filter_common::abi::{COUNTERS, Managed, counter_index, maps};
 use filter_common::{ClassSet, Family, Reason};
+use ipnet::IpNet;
 
 pub use attach::Attachment;
 pub use event::read_event;
@@ -34,14 +38,18 @@ pub use inherited::inherited_sockets;
 pub use netlink::AttachedMode;
 pub use object::Capacities;
 pub use pins::Pins;
-pub use tables::{Change, Layout, Layouts, Prepared, Tries};
+pub use tables::{Change, Layout, Layouts, Prepared};
 pub use temporary::{Inserted, TemporaryBlocks};
 
+use carry::{carried_blocks, carried_counters, count_on};
 use pins::{FoundLink, Lock};
 use pod::SamplerPod;
 use tables::Tables;
 
 use crate::config::Debug;
+
+/// What managed entries say, by prefix.
+pub type Managing = HashMap<IpNet, Managed>;
 
 /// How a filter is to be opened.
 #[derive(Clone, Debug)]
@@ -202,6 +210,27 @@ impl Filter {
         self.tables.publish(change)
     }
 
+    /// Sets managed entries, each to what is said of its prefix now, or removes them.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses one; those before it are changed.
+    pub fn manage(&mut self, changes: &[(IpNet, Option<Managed>)]) -> Result<()> {
+        self.tables.manage(changes)
+    }
+
+    /// Makes the managed entries these and no others.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn manage_exactly(&mut self, wanted: &Managing) -> Result<()> {
+        let mut changes: Vec<_> = wanted.iter().map(|(net, entry)| (*net, Some(*entry))).collect();
+        let others = self.tables.managed_besides(wanted);
+        changes.extend(others.into_iter().map(|net| (net, None)));
+        self.tables.manage(&changes)
+    }
+
     /// The number of the generation in force, 0 where there is none.
     ///
     /// # Errors
@@ -344,17 +373,6 @@ impl Drop for Filter {
     }
 }
 
-/// Lets counters go on from what others have counted.
-fn count_on(counters: &mut PerCpuArray<MapData, u64>, counted: Vec<u64>) -> Result<()> {
-    for (index, frames) in (0..).zip(counted) {
-        // No program counts here yet. What the old one counts from now on is lost.
-        let mut values = vec![0; counters.get(&index, 0)?.len()];
-        values[0] = frames;
-        counters.set(index, PerCpuValues::try_from(values)?, 0)?;
-    }
-    Ok(())
-}
-
 /// Takes off every filter of mxdp in this network namespace that no running process
 /// holds, wherever it is pinned. Gives the interfaces, and in words why others are still
 /// filtered.
@@ -382,50 +400,4 @@ pub fn detach_pinned(base: &Path) -> Result<Vec<String>> {
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
     ebpf.take_map(name).with_context(|| format!("no map {name}"))
-}
-
-/// The temporary blocks of the program behind a link, whatever its version, if
-/// their layout is this one's.
-fn carried_blocks(found: &FoundLink) -> Option<Vec<(SourceKey, TemporaryBlock)>> {
-    let read = || -> Result<Option<_>> {
-        let sizes = (size_of::<SourceKey>(), size_of::<TemporaryBlock>());
-        let Some(map) = map_behind(found, maps::TEMPORARY, sizes)? else { return Ok(None) };
-        Ok(Some(temporary::read_all(&map)?))
-    };
-    read().unwrap_or_else(|error| {
-        tracing::warn!(interface = found.interface, "temporary blocks are lost: {error:#}");
-        None
-    })
-}
-
-/// What the program behind a link has counted, by [`counter_index`], if it counts what
-/// this one does.
-fn carried_counters(found: &FoundLink) -> Vec<u64> {
-    let read = || -> Result<Vec<_>> {
-        let Some(map) = map_behind(found, maps::COUNTERS, (4, 8))? else { return Ok(Vec::new()) };
-        if map.info()?.max_entries() as usize != COUNTERS {
-            return Ok(Vec::new());
-        }
-        let counters = PerCpuArray::<_, u64>::try_from(aya::maps::Map::PerCpuArray(map))?;
-        let sums = (0..).take(COUNTERS).map(|index| Ok(counters.get(&index, 0)?.iter().sum()));
-        sums.collect()
-    };
-    read().unwrap_or_else(|error| {
-        tracing::warn!(interface = found.interface, "counters begin anew: {error:#}");
-        Vec::new()
-    })
-}
-
-/// The map of a name that the program behind a link uses, if its keys and values have
-/// these sizes.
-fn map_behind(found: &FoundLink, name: &str, sizes: (usize, usize)) -> Result<Option<MapData>> {
-    for id in pins::attached_maps(found)? {
-        let map = MapData::from_id(id)?;
-        let info = map.info()?;
-        let fits = (info.key_size() as usize, info.value_size() as usize) == sizes;
-        if info.name_as_str() == Some(name) && fits {
-            return Ok(Some(map));
-        }
-    }
-    Ok(None)
 }

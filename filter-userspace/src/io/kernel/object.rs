@@ -7,7 +7,8 @@ use aya::maps::{MapInfo, MapType};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use filter_common::abi::{
-    self, COUNTERS, Event, Sampler, Settings, SourceKey, TemporaryBlock, maps, slots,
+    self, COUNTERS, Event, MANAGED_ENTRIES, Managed, Sampler, Settings, SourceKey, TemporaryBlock,
+    maps, slots,
 };
 
 use crate::config::Debug;
@@ -99,6 +100,9 @@ pub(super) fn shapes(capacities: Capacities) -> [Shape; maps::PINNED.len()] {
         shape(maps::PLANES_V4, MapType::ArrayOfMaps, 4, 4, slots::FILES.len()),
         shape(maps::PAGES_V4, MapType::ArrayOfMaps, 4, 4, slots::FILES.len()),
         shape(maps::PAGES_V6, MapType::ArrayOfMaps, 4, 4, slots::FILES.len()),
+        // A key is the prefix's length and the address.
+        shape(maps::MANAGED_V4, MapType::LpmTrie, 8, size_of::<Managed>(), MANAGED_ENTRIES),
+        shape(maps::MANAGED_V6, MapType::LpmTrie, 20, size_of::<Managed>(), MANAGED_ENTRIES),
         shape(maps::TEMPORARY, MapType::Hash, key, block, temporary),
         shape(maps::SYN_RATE, MapType::LruHash, key, 8, syn_rate),
         shape(maps::COUNTERS, MapType::PerCpuArray, 4, 8, COUNTERS),

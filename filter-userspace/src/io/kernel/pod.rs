@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise about the bytes of each type")]
 
 use aya::Pod;
-use filter_common::abi::{Sampler, Settings, SourceKey, TemporaryBlock};
+use filter_common::abi::{Managed, Sampler, Settings, SourceKey, TemporaryBlock};
 
 macro_rules! pod {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {
@@ -25,6 +25,8 @@ pod! {
     KeyPod(SourceKey);
     /// A temporary block.
     BlockPod(TemporaryBlock);
+    /// A managed entry.
+    ManagedPod(Managed);
     /// The settings of a generation.
     SettingsPod(Settings);
     /// The sampling state of a CPU.

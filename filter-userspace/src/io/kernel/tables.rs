@@ -4,6 +4,7 @@
 //! of the selector; [`Tables::publish`] waits until no running program can still
 //! see the old one before its slots are emptied or used again.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::Duration;
@@ -11,13 +12,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, ArrayOfMaps, HashMap, InnerMap, LpmTrie, Map, MapData, MapError};
+use aya::maps::{
+    Array, ArrayOfMaps, HashMap as KernelMap, InnerMap, LpmTrie, Map, MapData, MapError,
+};
 use filter_common::ClassSet;
-use filter_common::abi::{INNER_MAP, Selector, Settings, maps, slots};
+use filter_common::abi::{INNER_MAP, Managed, Selector, Settings, maps, slots};
 use filter_common::ranges::Page;
 use filter_common::ranges::v4::Planes;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::managed::ManagedTables;
 use super::pod::SettingsPod;
 use super::take;
 use crate::config::Engine;
@@ -37,7 +41,7 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 const RANGES_FROM: usize = 512;
 
 /// Tries that no program reads yet.
-pub struct Tries {
+struct Tries {
     v4: Option<Trie<[u8; 4]>>,
     v6: Option<Trie<[u8; 16]>>,
 }
@@ -107,19 +111,6 @@ impl Layouts {
             engine != Engine::Trie && layout == Some(Layout::Trie) && wanted
         };
         lacks(self.v4, table.v4.len()) || lacks(self.v6, table.v6.len())
-    }
-}
-
-impl Tries {
-    /// Puts a verdict table into the kernel, as tries whatever its size.
-    ///
-    /// # Errors
-    ///
-    /// As [`Prepared::build`].
-    pub fn build(table: &Table) -> Result<Self> {
-        let trie = |prefixes| (prefixes > 0).then_some(Layout::Trie);
-        let layouts = Layouts { v4: trie(table.v4.len()), v6: trie(table.v6.len()) };
-        Ok(Prepared::in_layouts(table, layouts, |_| ())?.tries)
     }
 }
 
@@ -232,8 +223,6 @@ fn errno(error: &MapError) -> Option<i32> {
 pub struct Change {
     /// The tables of list files and countries.
     pub files: Option<Prepared>,
-    /// The tables of runtime entries.
-    pub runtime: Option<Tries>,
     /// Ports, enforcement and limits.
     pub settings: Option<Settings>,
 }
@@ -247,6 +236,7 @@ pub(super) struct Tables {
     planes_v4: Slots<PlaneArray>,
     pages_v4: Slots<PageArray>,
     pages_v6: Slots<PageArray>,
+    managed: ManagedTables,
     /// What is put into a slot to wait for running programs.
     grace: Trie<[u8; 4]>,
     in_force: Selector,
@@ -258,7 +248,7 @@ pub(super) struct Tables {
 struct Slots<V> {
     array: ArrayOfMaps<MapData, V>,
     /// The same array: aya empties slots of hash maps only, and the call is one.
-    emptied: HashMap<MapData, u32, u32>,
+    emptied: KernelMap<MapData, u32, u32>,
 }
 
 impl<V: InnerMap> Slots<V> {
@@ -297,12 +287,31 @@ impl Tables {
             planes_v4: Slots::take(ebpf, maps::PLANES_V4)?,
             pages_v4: Slots::take(ebpf, maps::PAGES_V4)?,
             pages_v6: Slots::take(ebpf, maps::PAGES_V6)?,
+            managed: ManagedTables::take(ebpf)?,
             grace: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
             in_force,
             // The former daemon may have ended between a flip and its grace period.
             has_settled: false,
             selector,
         })
+    }
+
+    /// Sets managed entries, each to what is said of its prefix now, or removes them. One
+    /// after the other, which no reader minds: a SYN meets one prefix of them.
+    pub(super) fn manage(&mut self, changes: &[(IpNet, Option<Managed>)]) -> Result<()> {
+        let changed = self.managed.change(changes);
+        let (v4, v6) = self.managed.families();
+        let next = self.in_force.with_runtime(v4, v6);
+        if next != self.in_force {
+            self.selector.set(0, next.bits(), 0).context("the selector")?;
+            self.in_force = next;
+        }
+        changed
+    }
+
+    /// What is in the tries of managed entries and not among these.
+    pub(super) fn managed_besides(&self, wanted: &HashMap<IpNet, Managed>) -> Vec<IpNet> {
+        self.managed.besides(wanted)
     }
 
     /// The settings in force, if a generation is.
@@ -327,11 +336,6 @@ impl Tables {
             let v6 = files.v6.is_some() || files.tries.v6.is_some();
             next = next.with_files(slot, v4, v6);
         }
-        if let Some(runtime) = &change.runtime {
-            let slot = 1 - next.runtime();
-            self.install_tries(slots::RUNTIME[0] + slot, Some(runtime))?;
-            next = next.with_runtime(slot, runtime.v4.is_some(), runtime.v6.is_some());
-        }
         if let Some(settings) = &change.settings {
             let slot = 1 - next.settings();
             self.settings.set(slot, SettingsPod(*settings), 0).context("settings")?;
@@ -355,9 +359,6 @@ impl Tables {
         self.wait_for_running_programs()?;
         if change.files.is_some() {
             self.install_files(former.files(), None)?;
-        }
-        if change.runtime.is_some() {
-            self.install_tries(slots::RUNTIME[0] + former.runtime(), None)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -158,6 +159,11 @@ impl Pool {
         for server in &self.servers {
             if !all && !server.down.load(Ordering::Relaxed) {
                 continue;
+            }
+            // All addresses of a name, and not only the one that is reached.
+            let known = timeout(self.config.connect_timeout, lookup_host(&server.name)).await;
+            if let Ok(Ok(known)) = known {
+                self.note_addresses(known.map(|address| address.ip()));
             }
             if let Ok((stream, _)) = self.try_server(server, hostname, None).await {
                 stream.say_at_once(b"QUIT\r\n");

@@ -166,11 +166,7 @@ impl Mxdp {
         let files = tables(layout, lists)?;
         let lane = Lane::new(home)?;
         let mut filter = open()?;
-        filter.publish(&Change {
-            files: Some(files),
-            runtime: None,
-            settings: Some(settings()),
-        })?;
+        filter.publish(&Change { files: Some(files), settings: Some(settings()) })?;
         lane.host.run(|| filter.attach(&[Lane::DEVICE.to_owned()], Mode::Native))?;
         let events = filter.take_events()?;
         Ok(Self { lane, filter, events, family: lists.family })

@@ -80,7 +80,7 @@ fn measure(generator: &mut Generator, lists: &Lists, engine: Engine) -> Result<O
         let start = Instant::now();
         let files = Some(Prepared::build(table, engine, |_| ())?);
         let built = start.elapsed();
-        filter.publish(&Change { files, runtime: None, settings: Some(settings()) })?;
+        filter.publish(&Change { files, settings: Some(settings()) })?;
         Ok((built, start.elapsed() - built))
     };
     publish(&mut filter, &tables[0])?;

@@ -1,6 +1,7 @@
 //! Taking the filter off, and taking it over, whatever the configuration says by then.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -190,6 +191,16 @@ fn the_tools_for_an_emergency_work_whatever_is_broken() {
             keeps_nothing: false,
         },
         Case {
+            what: "the pin path, which was changed",
+            breaks: |scene| {
+                pin_elsewhere(scene, "interfaces = [\"e0\"]\nmode = \"native\"");
+            },
+            mends: |scene| {
+                scene.home.configure("interfaces = [\"e0\"]\nmode = \"native\"", LISTS);
+            },
+            keeps_nothing: false,
+        },
+        Case {
             what: "the state folder, which is missing",
             breaks: |scene| _ = fs::remove_dir_all(scene.home.path("state")),
             mends: nothing,
@@ -265,32 +276,59 @@ fn the_tools_for_an_emergency_work_whatever_is_broken() {
         assert!(output.status.success(), "{what}: detach: {}", words(&output));
         assert_eq!(scene.xdp_program(), None, "{what}");
         (case.mends)(&scene);
+
+        // And so does what removes the package.
+        scene.home.start(&scene.pair.edge).end(Signal::SIGKILL);
+        (case.breaks)(&scene);
+        let output = remove_package(&scene);
+        assert!(output.status.success(), "{what}: {}", words(&output));
+        assert_eq!(scene.xdp_program(), None, "{what}: {}", words(&output));
+        (case.mends)(&scene);
     }
 }
 
-/// The kind: what removes the package removes the only tool too. Its script takes the
-/// filter off with a broken configuration, and leaves alone what is another's.
-#[test]
-fn the_removal_script_takes_the_filter_off_whatever_the_configuration_says() {
-    let scene = Scene::new();
-    scene.home.start(&scene.pair.edge).end(Signal::SIGKILL);
-    scene.home.write("mxdp.toml", "broken");
+/// Runs the script that removes the package's daemon, with this one's `mxdp`.
+fn remove_package(scene: &Scene) -> Output {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/debian/prerm");
     let tools = scene.home.path("tools");
-    fs::create_dir(&tools).expect("a folder");
-    let mxdp = peers::mxdp();
-    std::os::unix::fs::symlink(&mxdp, tools.join("mxdp")).expect("a link");
-    // The host's own systemd is none of this test's.
-    fs::write(tools.join("deb-systemd-invoke"), "#!/bin/sh\n").expect("written");
+    if !tools.exists() {
+        fs::create_dir(&tools).expect("a folder");
+        std::os::unix::fs::symlink(peers::mxdp(), tools.join("mxdp")).expect("a link");
+        // The host's own systemd is none of this test's.
+        let systemd = tools.join("deb-systemd-invoke");
+        fs::write(&systemd, "#!/bin/sh\n").expect("written");
+        fs::set_permissions(&systemd, fs::Permissions::from_mode(0o755)).expect("executable");
+    }
     let mut command = scene.pair.edge.command("sh");
     command.args([script, "remove"]).env("PATH", format!("{}:/usr/bin:/bin", tools.display()));
-    let output = command.output().expect("sh starts");
-    assert!(output.status.success(), "{}", words(&output));
-    assert_eq!(scene.xdp_program(), None, "{}", words(&output));
+    command.output().expect("sh starts")
+}
 
-    // The program of another is on the interface: it is none of ours.
+/// The kind: another's program stands where ours was. It is named, it is left alone, and
+/// every tool works beside it.
+#[test]
+fn another_program_in_its_stead_is_named_and_left_alone() {
+    let scene = Scene::new();
+    let daemon = scene.home.start(&scene.pair.edge);
+    scene.home.json(&["temp", "add", "10.77.0.2", "--for", "1h"]);
+    scene.home.json(&["block", "add", "10.77.0.9"]);
+    daemon.signal(Signal::SIGSTOP);
+    scene.pair.edge.ip("link del e0");
+    scene.pair.link();
     let other = other_program(&scene);
+    daemon.signal(Signal::SIGCONT);
+    let alarm = format!("another XDP program (id {other}) is attached");
+    wait_for("the alarm", || scene.home.json(&["status"])["alarms"].to_string().contains(&alarm));
+    let reload = scene.home.run(&["reload"]);
+    assert!(!reload.status.success());
+    assert!(words(&reload).contains("another XDP program is attached"), "{}", words(&reload));
+    scene.home.json(&["temp", "remove", "10.77.0.2"]);
+    scene.home.json(&["block", "remove", "10.77.0.9"]);
     let output = detach(&scene, &[]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(daemon.wait(), "{}", scene.home.log());
+    assert_eq!(scene.xdp_program(), Some(other), "another's program was taken off");
+    let output = remove_package(&scene);
     assert!(output.status.success(), "{}", words(&output));
     assert_eq!(scene.xdp_program(), Some(other), "another's program was taken off");
 }

@@ -1,0 +1,100 @@
+//! Entries that operators add while the daemon runs, each with its time.
+
+use crate::class::{Class, ClassSet};
+
+/// What the managed entries that hold an address say of it: until when it is approved, and
+/// until when it is blocked.
+///
+/// The value of a trie whose every prefix has what the prefixes around it say too, so that
+/// one match answers, and an entry that ends uncovers those around it without the daemon.
+/// Halves of 32 bits, since the kernel aligns the values of a trie to no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Managed {
+    approved: [u32; 2],
+    blocked: [u32; 2],
+}
+
+const _: () = assert!(size_of::<Managed>() == 16);
+const _: () = assert!(align_of::<Managed>() == 4);
+
+/// The most prefixes of a family.
+pub const MANAGED_ENTRIES: usize = 131_072;
+
+impl Managed {
+    /// The end of an entry that has none.
+    pub const FOREVER: u64 = u64::MAX;
+
+    /// Approved and blocked until these times, in nanoseconds of CLOCK_BOOTTIME; 0 is not
+    /// at all.
+    #[must_use]
+    pub const fn until(approved_ns: u64, blocked_ns: u64) -> Self {
+        Self { approved: split(approved_ns), blocked: split(blocked_ns) }
+    }
+
+    /// Until when the address is approved; 0 where it is not.
+    #[must_use]
+    #[inline(always)]
+    pub const fn approved_until(&self) -> u64 {
+        join(self.approved)
+    }
+
+    /// Until when the address is blocked; 0 where it is not.
+    #[must_use]
+    #[inline(always)]
+    pub const fn blocked_until(&self) -> u64 {
+        join(self.blocked)
+    }
+
+    /// What both say: each the longer time.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self::until(
+            self.approved_until().max(other.approved_until()),
+            self.blocked_until().max(other.blocked_until()),
+        )
+    }
+
+    /// The classes at a time of CLOCK_BOOTTIME.
+    #[must_use]
+    #[inline(always)]
+    pub const fn classes(&self, now_ns: u64) -> ClassSet {
+        let mut classes = ClassSet::EMPTY;
+        if self.approved_until() > now_ns {
+            classes = classes.with(Class::ApprovedIp);
+        }
+        if self.blocked_until() > now_ns {
+            classes = classes.with(Class::BlockedIp);
+        }
+        classes
+    }
+}
+
+#[inline(always)]
+const fn split(value: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = value.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+#[inline(always)]
+const fn join([low, high]: [u32; 2]) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (low.to_ne_bytes(), high.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_ends_at_its_time() {
+        let both = Managed::until(u64::MAX - 7, 9).union(Managed::until(3, Managed::FOREVER));
+        assert_eq!(both, Managed::until(u64::MAX - 7, Managed::FOREVER));
+        let entry = Managed::until(100, 1 << 40);
+        let all = ClassSet::of(Class::ApprovedIp).with(Class::BlockedIp);
+        assert_eq!(entry.classes(99), all);
+        assert_eq!(entry.classes(100), ClassSet::of(Class::BlockedIp));
+        assert_eq!(entry.classes(1 << 40), ClassSet::EMPTY);
+        assert_eq!(Managed::default().classes(0), ClassSet::EMPTY);
+    }
+}

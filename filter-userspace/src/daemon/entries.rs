@@ -1,0 +1,152 @@
+//! Managed entries: added, removed, ended and kept, each for itself.
+
+use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+use anyhow::{Result, anyhow};
+use filter_common::abi::Managed;
+use ipnet::IpNet;
+
+use super::core::Daemon;
+use super::refused;
+use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList};
+use crate::control::server::Incoming;
+use crate::io::{runtime_file, runtime_journal};
+use crate::runtime::{Added, Addition, RuntimeEntries, Step};
+
+/// The steps of a journal, at least, before the entries are written as a whole.
+const STEPS: usize = 1000;
+
+impl Daemon {
+    pub(super) fn entries(&self) -> RwLockReadGuard<'_, RuntimeEntries> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entries_mut(&self) -> RwLockWriteGuard<'_, RuntimeEntries> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers with the entries of a list, beside this thread.
+    pub(super) fn list_entries(&self, list: RuntimeList, asked: Incoming) {
+        let entries: Vec<_> = self.entries().list(list).cloned().collect();
+        let timeline = self.timeline.clone();
+        self.asynchronous.spawn_blocking(move || {
+            let shown = |entry: RuntimeEntry| RuntimeEntry {
+                added_at: timeline.shown(entry.added_at),
+                expires_at: entry.expires_at.map(|at| timeline.shown(at)),
+                ..entry
+            };
+            asked.answer(Ok(entries.into_iter().map(shown).collect::<Vec<_>>()));
+        });
+    }
+
+    /// An entry with the times that the time of day has for them.
+    pub(super) fn shown(&self, entry: RuntimeEntry) -> RuntimeEntry {
+        RuntimeEntry {
+            added_at: self.timeline.shown(entry.added_at),
+            expires_at: entry.expires_at.map(|at| self.timeline.shown(at)),
+            ..entry
+        }
+    }
+
+    pub(super) fn add_entry(&mut self, addition: Addition) -> Result<RuntimeEntry, Failure> {
+        let added = self.entries_mut().add(addition, self.timeline.now());
+        let Added { entry, replaced } = added.map_err(Failure::from)?;
+        let undo = replaced.map_or(Step::Remove(entry.list, entry.prefix), Step::Add);
+        self.keep(&Step::Add(entry.clone()), undo)?;
+        Ok(entry)
+    }
+
+    pub(super) fn remove_entry(
+        &mut self,
+        list: RuntimeList,
+        prefix: IpNet,
+    ) -> Result<RuntimeEntry, Failure> {
+        let removed = self.entries_mut().remove(list, prefix);
+        let entry = removed.map_err(Failure::from)?;
+        self.keep(&Step::Remove(list, entry.prefix), Step::Add(entry.clone()))?;
+        Ok(entry)
+    }
+
+    /// Keeps a step that was taken in memory, on the disk and in the kernel; or undoes it.
+    fn keep(&mut self, step: &Step, undo: Step) -> Result<(), Failure> {
+        if let Err(error) = self.journal(std::slice::from_ref(step)) {
+            self.entries_mut().take(undo);
+            return Err(refused(&anyhow!(
+                "{}: the change was not saved: {error}",
+                self.config.state.folder.display()
+            )));
+        }
+        if let Err(error) = self.filter.manage(&self.changes_of(step.prefix())) {
+            // What the kernel refused must not come back at the next start.
+            self.entries_mut().take(undo.clone());
+            if let Err(error) = self.journal(&[undo]) {
+                tracing::error!(%error, "managed entries on disk differ from those in force");
+            }
+            _ = self.filter.manage(&self.changes_of(step.prefix()));
+            return Err(refused(&error));
+        }
+        Ok(())
+    }
+
+    /// What the kernel is told of the entries that an entry of `prefix` matters to.
+    fn changes_of(&self, prefix: IpNet) -> Vec<(IpNet, Option<Managed>)> {
+        let entries = self.entries();
+        let end = |at| self.timeline.boot_ns_at(at);
+        let affected = entries.affected_by(prefix).into_iter();
+        affected.map(|net| (net, entries.said_of(net, end))).collect()
+    }
+
+    /// Writes steps down; now and then, and where the journal cannot be written, the entries
+    /// as a whole.
+    fn journal(&mut self, steps: &[Step]) -> std::io::Result<()> {
+        runtime_journal::append(&self.config.state.folder, steps)?;
+        self.journaled += steps.len();
+        if self.journaled > STEPS.max(self.entries().len() / 2) {
+            self.save_entries();
+        }
+        Ok(())
+    }
+
+    /// Writes the entries as a whole.
+    pub(super) fn save_entries(&mut self) {
+        let folder = &self.config.state.folder;
+        let saved = runtime_file::save(folder, &self.entries()).map_err(|error| error.to_string());
+        let cleared =
+            saved.and_then(|()| runtime_journal::clear(folder).map_err(|error| error.to_string()));
+        match cleared {
+            Ok(()) => {
+                self.journaled = 0;
+                self.unlapsed = None;
+            }
+            Err(error) => tracing::error!("managed entries are not saved: {error}"),
+        }
+    }
+
+    /// Takes entries out of force whose time is over: first here and in the kernel, which
+    /// goes by their time itself, then on the disk, again and again.
+    pub(super) fn expire_entries(&mut self, now: u64) {
+        let is_due = self.entries().next_expiry().is_some_and(|expiry| expiry <= now);
+        if is_due {
+            let expired = self.entries_mut().expire(now);
+            let changes: Vec<_> =
+                expired.iter().flat_map(|entry| self.changes_of(entry.prefix)).collect();
+            if let Err(error) = self.filter.manage(&changes) {
+                let mut entries = self.entries_mut();
+                expired.into_iter().for_each(|entry| entries.take(Step::Add(entry)));
+                drop(entries);
+                self.unlapsed = Some(format!("{error:#}"));
+                return;
+            }
+            for entry in &expired {
+                tracing::info!(prefix = %entry.prefix, "a runtime entry has expired");
+            }
+            let step = |entry: &RuntimeEntry| Step::Remove(entry.list, entry.prefix);
+            let steps: Vec<_> = expired.iter().map(step).collect();
+            self.unlapsed = self.journal(&steps).err().map(|error| error.to_string());
+        } else if self.unlapsed.is_some() {
+            let folder = &self.config.state.folder;
+            let saved = runtime_file::save(folder, &self.entries()).map_err(|e| e.to_string());
+            self.unlapsed = saved.err();
+        }
+    }
+}
