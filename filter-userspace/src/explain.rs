@@ -193,7 +193,11 @@ impl Memory for NoMemory {
         false
     }
 
-    fn is_known_invalid(&self, _: &ForwardPath) -> bool {
+    fn is_known_invalid(&self, _: &Facts<'_>, _: &ForwardPath) -> bool {
+        false
+    }
+
+    fn is_deferred(&self, _: IpAddr, _: bool) -> bool {
         false
     }
 

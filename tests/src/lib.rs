@@ -7,6 +7,7 @@
 
 pub mod daemon;
 pub mod dialogue;
+pub mod edge;
 pub mod frames;
 pub mod fuzz;
 pub mod generator;

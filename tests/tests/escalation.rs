@@ -215,7 +215,7 @@ fn each_offence_has_its_block() {
     drop(open);
     // A list decides before a block could: blocking what it rejects would be idle.
     for told in edge.guess("10.77.0.7", 5) {
-        assert!(told.starts_with("550 5.1.1 "), "{told}");
+        assert!(told.starts_with("550 5.7.1 "), "{told}");
     }
     thread::sleep(Duration::from_millis(300));
     assert!(edge.block("10.77.0.7").is_none());

@@ -71,6 +71,8 @@ pub enum TemporaryReason {
     Abuse = 5,
     /// Opened more connections than it may have.
     Flood = 6,
+    /// Named recipients of domains that are not served here.
+    RelayAttempts = 7,
 }
 
 impl TemporaryReason {
@@ -84,17 +86,19 @@ impl TemporaryReason {
             Self::EarlyTalker => "early_talker",
             Self::Abuse => "abuse",
             Self::Flood => "flood",
+            Self::RelayAttempts => "relay_attempts",
         }
     }
 
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Operator,
         Self::DictionaryAttack,
         Self::Reputation,
         Self::EarlyTalker,
         Self::Abuse,
         Self::Flood,
+        Self::RelayAttempts,
     ];
 
     /// The reason of a code, as read from the map.
@@ -107,6 +111,7 @@ impl TemporaryReason {
             4 => Some(Self::EarlyTalker),
             5 => Some(Self::Abuse),
             6 => Some(Self::Flood),
+            7 => Some(Self::RelayAttempts),
             _ => None,
         }
     }

@@ -170,7 +170,7 @@ fn table(records: &[Stored]) -> Table {
             reason(record),
             record.ip.to_string(),
             text(&record.country),
-            if is_dropped { number(record.count) } else { String::new() },
+            if is_dropped || record.count > 1 { number(record.count) } else { String::new() },
             text(&record.reference),
         ]);
     }
@@ -231,6 +231,7 @@ fn facts(record: &Record, output: &mut Output) -> Result<(), CliError> {
         ("client", Some(record.ip.to_string())),
         ("country", record.country.clone()),
         ("SYNs", is_dropped.then(|| format!("about {}", number(record.count)))),
+        ("attempts", record.folded().map(number)),
         ("HELO", record.helo.clone()),
         ("TLS", record.tls.clone()),
         ("SPF", record.spf.clone()),

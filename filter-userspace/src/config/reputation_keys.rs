@@ -216,9 +216,12 @@ fn actions(section: &Section<'_>, default: Actions) -> Actions {
 }
 
 pub(super) fn escalation(section: Section<'_>) -> Escalation {
+    let (dictionary, dictionary_share) = dictionary(section.section("dictionary"));
     let escalation = Escalation {
-        reputation: threshold(section.section("reputation"), 3, 600),
-        dictionary: threshold(section.section("dictionary"), 50, 600),
+        reputation: threshold(section.section("reputation"), 0, 600),
+        dictionary,
+        dictionary_share,
+        relay: threshold(section.section("relay"), 100, 600),
         early_talker: threshold(section.section("early_talker"), 3, 600),
         abuse: threshold(section.section("abuse"), 10, 600),
         flood: threshold(section.section("flood"), 100, 60),
@@ -234,10 +237,22 @@ pub(super) fn escalation(section: Section<'_>) -> Escalation {
 }
 
 fn threshold(section: Section<'_>, count: u32, window: u64) -> Threshold {
-    let threshold = Threshold {
-        count: section.integer("count", 0..=1_000_000, count),
-        window: seconds(&section, "window", window),
-    };
+    let threshold = count_in(&section, count, window);
     section.finish();
     threshold
+}
+
+/// Recipients that do not exist: how many, and which share of all.
+fn dictionary(section: Section<'_>) -> (Threshold, u32) {
+    let threshold = count_in(&section, 100, 600);
+    let share = section.integer("share", 1..=100, 80);
+    section.finish();
+    (threshold, share)
+}
+
+fn count_in(section: &Section<'_>, count: u32, window: u64) -> Threshold {
+    Threshold {
+        count: section.integer("count", 0..=1_000_000, count),
+        window: seconds(section, "window", window),
+    }
 }

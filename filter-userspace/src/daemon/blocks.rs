@@ -28,7 +28,7 @@ use crate::io::offender_file::{self, Ended};
 use crate::io::smtp::Block;
 use crate::io::{clock, temporary_file};
 use crate::lists::Holder;
-use crate::policy::escalation::Offence;
+use crate::policy::offences::Offence;
 
 /// The longest temporary block: 30 days. What is to stand longer is an entry.
 const TEMPORARY_LIMIT_S: u64 = 30 * 24 * 3600;
@@ -269,6 +269,7 @@ impl Daemon {
         let reason = match offence {
             Offence::Reputation => TemporaryReason::Reputation,
             Offence::Dictionary => TemporaryReason::DictionaryAttack,
+            Offence::Relay => TemporaryReason::RelayAttempts,
             Offence::EarlyTalker => TemporaryReason::EarlyTalker,
             Offence::Abuse => TemporaryReason::Abuse,
             Offence::Flood => TemporaryReason::Flood,

@@ -1,10 +1,13 @@
-//! From offences in SMTP to a block of the address in the kernel, for a time that
-//! doubles.
+//! From offences in SMTP to a temporary block of the address in the kernel, which doubles;
+//! or, for a client that also delivers mail, to 4xx in SMTP.
 //!
-//! An offence is what a client did in a session that stood; a SYN alone, which
-//! anybody can forge, is none. So many of a kind in a window are a block. An
-//! address that was blocked before is blocked for twice as long, unless that is
-//! long ago.
+//! An offence is what a client did in a session that stood (see [`super::offences`]); a SYN
+//! alone, which anybody can forge, is not one. So many of a kind in a window are a block. An
+//! address that was blocked before is blocked for twice as long, unless that is long ago.
+//!
+//! Guessing recipients is judged by the share of those that do not exist, since ordinary
+//! senders have some of them too. A message that the backend has accepted resets what was
+//! counted.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -12,42 +15,25 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::offences::{Offence, Sign};
+
 /// Addresses that are remembered, of each kind; the longest unused is forgotten
 /// first.
 const KEYS: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
 
-/// What a client did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Offence {
-    /// It was refused for what DNS lists say of its address.
-    Reputation,
-    /// It named a recipient that is not there.
-    Dictionary,
-    /// It spoke before the greeting.
-    EarlyTalker,
-    /// It broke the protocol as no mail system does.
-    Abuse,
-    /// It opened more connections than it may have.
-    Flood,
-}
+/// Clients whose recipients are counted, and those that delivered mail.
+const CLIENTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-impl Offence {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Reputation, Self::Dictionary, Self::EarlyTalker, Self::Abuse, Self::Flood];
+/// Clients that are deferred.
+const DEFERRED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
-    /// Its name in the configuration and in lists of blocks.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reputation => "reputation",
-            Self::Dictionary => "dictionary",
-            Self::EarlyTalker => "early_talker",
-            Self::Abuse => "abuse",
-            Self::Flood => "flood",
-        }
-    }
-}
+/// How many times the count of guesses is judged by its share alone, however often a
+/// message was delivered between them: a guesser that knows one address is a guesser.
+const PERSISTENT: u32 = 4;
+
+/// How many times the count of guesses a client may have of bounces before its bounces
+/// are deferred. Who returns mail to forged senders has thousands of them.
+const BOUNCES: u32 = 10;
 
 /// How many of an offence in which time are a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,10 +47,15 @@ pub struct Threshold {
 /// When addresses are blocked, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Escalation {
-    /// Refusals by DNS lists.
+    /// Refusals for what DNS lists say of the address.
     pub reputation: Threshold,
     /// Recipients that are not there.
     pub dictionary: Threshold,
+    /// The share of recipients that are not there from which on they are guesses, in
+    /// percent.
+    pub dictionary_share: u32,
+    /// Recipients of domains that are not served here.
+    pub relay: Threshold,
     /// Talk before the greeting.
     pub early_talker: Threshold,
     /// Breaches of the protocol.
@@ -75,7 +66,8 @@ pub struct Escalation {
     pub first: Duration,
     /// How long a block lasts at most.
     pub longest: Duration,
-    /// How long after its end a block is remembered.
+    /// How long after its end a block is remembered, and for how long a delivered
+    /// message speaks for its client.
     pub memory: Duration,
 }
 
@@ -86,6 +78,7 @@ impl Escalation {
         match offence {
             Offence::Reputation => self.reputation,
             Offence::Dictionary => self.dictionary,
+            Offence::Relay => self.relay,
             Offence::EarlyTalker => self.early_talker,
             Offence::Abuse => self.abuse,
             Offence::Flood => self.flood,
@@ -93,35 +86,157 @@ impl Escalation {
     }
 }
 
+/// What is done about a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Its address is blocked in the kernel.
+    Block(Offence, Duration),
+    /// Its recipients are answered 4xx: it guesses, and also delivers mail. `bounces` are
+    /// those of the null sender alone.
+    Defer {
+        /// Whether only recipients of the null sender are.
+        bounces: bool,
+        /// For how long.
+        time: Duration,
+    },
+}
+
+/// The recipients of a client in a window.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    since: Instant,
+    /// Those that have a message, or are to come again.
+    valid: u32,
+    /// Those that do not exist.
+    invalid: u32,
+    /// Those of them since the last message was delivered.
+    run: u32,
+    /// Those that do not exist, of bounces.
+    bounces: u32,
+}
+
 /// The offences of all addresses.
 #[derive(Debug)]
 pub struct Offenders {
     /// Since when, and how many.
     counts: LruCache<(IpAddr, Offence), (Instant, u32)>,
+    tallies: LruCache<IpAddr, Tally>,
+    /// When each last delivered a message.
+    delivered: LruCache<IpAddr, Instant>,
+    /// Until when recipients are deferred; `true` stands for those of bounces.
+    deferred: LruCache<(IpAddr, bool), Instant>,
     /// The last block of each: how long it was, and when it ends.
     blocks: LruCache<IpAddr, (Duration, Instant)>,
 }
 
 impl Default for Offenders {
     fn default() -> Self {
-        Self { counts: LruCache::new(KEYS), blocks: LruCache::new(KEYS) }
+        Self {
+            counts: LruCache::new(KEYS),
+            tallies: LruCache::new(CLIENTS),
+            delivered: LruCache::new(CLIENTS),
+            deferred: LruCache::new(DEFERRED),
+            blocks: LruCache::new(KEYS),
+        }
     }
 }
 
 impl Offenders {
-    /// Counts an offence; for how long the address is blocked for it, if that was
-    /// one too many. Its count begins anew then.
-    pub fn add(
+    /// Takes note of what an attempt says of a client; what is to be done about it, if
+    /// that was one too many.
+    pub fn note(
+        &mut self,
+        rules: &Escalation,
+        address: IpAddr,
+        sign: Sign,
+        now: Instant,
+    ) -> Option<Measure> {
+        match sign {
+            Sign::Nothing => None,
+            Sign::Delivered => {
+                self.deliver(rules, address, now);
+                None
+            }
+            Sign::Deferred => {
+                // Where all are, as before a mail system that greylists, those that do not
+                // exist are still few of them.
+                let tally = self.tally(rules.dictionary.window, address, now);
+                tally.valid = tally.valid.saturating_add(1);
+                None
+            }
+            Sign::Guess => self.guess(rules, address, now),
+            Sign::Backscatter => self.bounce(rules, address, now),
+            Sign::Offence(offence) => self.add(rules, address, offence, now),
+        }
+    }
+
+    fn tally(&mut self, window: Duration, address: IpAddr, now: Instant) -> &mut Tally {
+        let new = || Tally { since: now, valid: 0, invalid: 0, run: 0, bounces: 0 };
+        let tally = self.tallies.get_or_insert_mut(address, new);
+        if now.duration_since(tally.since) > window {
+            *tally = new();
+        }
+        tally
+    }
+
+    /// A message was accepted: what was counted before is forgotten, and what its client
+    /// named in the window is weighed against it.
+    fn deliver(&mut self, rules: &Escalation, address: IpAddr, now: Instant) {
+        for offence in Offence::ALL {
+            self.counts.pop(&(address, offence));
+        }
+        self.delivered.put(address, now);
+        let tally = self.tally(rules.dictionary.window, address, now);
+        tally.valid = tally.valid.saturating_add(1);
+        tally.run = 0;
+    }
+
+    fn guess(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Option<Measure> {
+        let Threshold { count: limit, window } = rules.dictionary;
+        if limit == 0 || self.is_blocked(address, now) || self.is_deferred(address, false, now) {
+            return None;
+        }
+        let tally = self.tally(window, address, now);
+        tally.invalid = tally.invalid.saturating_add(1);
+        tally.run = tally.run.saturating_add(1);
+        let (valid, invalid) = (u64::from(tally.valid), u64::from(tally.invalid));
+        let mostly = invalid * 100 >= (valid + invalid) * u64::from(rules.dictionary_share);
+        let many = tally.run >= limit || tally.invalid >= limit.saturating_mul(PERSISTENT);
+        if !(mostly && many) {
+            return None;
+        }
+        self.tallies.pop(&address);
+        if self.delivers(rules, address, now) {
+            return Some(self.defer(rules, address, false, now));
+        }
+        Some(Measure::Block(Offence::Dictionary, self.block(rules, address, now)))
+    }
+
+    fn bounce(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Option<Measure> {
+        let Threshold { count: limit, window } = rules.dictionary;
+        if limit == 0 || self.is_deferred(address, true, now) {
+            return None;
+        }
+        let tally = self.tally(window, address, now);
+        tally.bounces = tally.bounces.saturating_add(1);
+        if tally.bounces < limit.saturating_mul(BOUNCES) {
+            return None;
+        }
+        tally.bounces = 0;
+        Some(self.defer(rules, address, true, now))
+    }
+
+    /// Counts an offence that is not a matter of recipients.
+    fn add(
         &mut self,
         rules: &Escalation,
         address: IpAddr,
         offence: Offence,
         now: Instant,
-    ) -> Option<Duration> {
+    ) -> Option<Measure> {
         let Threshold { count: limit, window } = rules.of(offence);
-        let block = self.blocks.get(&address).copied();
         // What a session still does that stood before the block is not one more.
-        if limit == 0 || block.is_some_and(|(_, end)| now < end) {
+        if limit == 0 || self.is_blocked(address, now) {
             return None;
         }
         let key = (address, offence);
@@ -136,14 +251,52 @@ impl Offenders {
             return None;
         }
         self.counts.pop(&key);
-        let time = match block {
+        if !offence.drops_senders() && self.delivers(rules, address, now) {
+            // What it was told in SMTP is enough.
+            return None;
+        }
+        Some(Measure::Block(offence, self.block(rules, address, now)))
+    }
+
+    /// Whether a client has lately delivered mail.
+    fn delivers(&self, rules: &Escalation, address: IpAddr, now: Instant) -> bool {
+        let last = self.delivered.peek(&address);
+        last.is_some_and(|last| now.saturating_duration_since(*last) <= rules.memory)
+    }
+
+    fn is_blocked(&self, address: IpAddr, now: Instant) -> bool {
+        self.blocks.peek(&address).is_some_and(|(_, end)| now < *end)
+    }
+
+    /// Whether recipients of a client are answered 4xx.
+    #[must_use]
+    pub fn is_deferred(&self, address: IpAddr, bounces: bool, now: Instant) -> bool {
+        self.deferred.peek(&(address, bounces)).is_some_and(|until| now < *until)
+    }
+
+    /// Never longer than the first block: who delivers mail is not to lose it.
+    fn defer(
+        &mut self,
+        rules: &Escalation,
+        address: IpAddr,
+        bounces: bool,
+        now: Instant,
+    ) -> Measure {
+        let time = rules.first.min(rules.longest);
+        self.deferred.put((address, bounces), now + time);
+        Measure::Defer { bounces, time }
+    }
+
+    /// How long a block that begins now lasts.
+    fn block(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Duration {
+        let time = match self.blocks.get(&address).copied() {
             Some((before, end)) if now.duration_since(end) <= rules.memory => {
                 before.saturating_mul(2).min(rules.longest)
             }
             _ => rules.first.min(rules.longest),
         };
         self.blocks.put(address, (time, now + time));
-        Some(time)
+        time
     }
 
     /// A block that stands since before this daemon: how long it was, and ends.
@@ -174,7 +327,9 @@ mod tests {
 
     const RULES: Escalation = Escalation {
         reputation: Threshold { count: 3, window: Duration::from_secs(600) },
-        dictionary: Threshold { count: 2, window: Duration::from_secs(600) },
+        dictionary: Threshold { count: 10, window: Duration::from_secs(600) },
+        dictionary_share: 80,
+        relay: Threshold { count: 2, window: Duration::from_secs(600) },
         early_talker: Threshold { count: 0, window: Duration::from_secs(600) },
         abuse: Threshold { count: 1, window: Duration::from_secs(600) },
         flood: Threshold { count: 1, window: Duration::from_secs(600) },
@@ -187,18 +342,34 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
+    /// For how long an offence blocks.
+    fn add(
+        offenders: &mut Offenders,
+        last: u8,
+        offence: Offence,
+        now: Instant,
+    ) -> Option<Duration> {
+        match offenders.note(&RULES, address(last), Sign::Offence(offence), now) {
+            Some(Measure::Block(named, time)) => {
+                assert_eq!(named, offence);
+                Some(time)
+            }
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn so_many_in_a_window_are_a_block() {
         let mut offenders = Offenders::default();
         let start = Instant::now();
-        let mut add = |last, offence, at| {
-            offenders.add(&RULES, address(last), offence, start + Duration::from_secs(at))
-        };
+        let mut add =
+            |last, offence, at| add(&mut offenders, last, offence, start + Duration::from_secs(at));
         assert_eq!(add(1, Offence::Reputation, 0), None);
         assert_eq!(add(1, Offence::Reputation, 1), None);
         // Others, and other offences, are counted apart.
         assert_eq!(add(2, Offence::Reputation, 1), None);
-        assert_eq!(add(1, Offence::Dictionary, 1), None);
+        assert_eq!(add(1, Offence::Relay, 1), None);
         assert_eq!(add(1, Offence::Reputation, 600), Some(RULES.first));
         // The window has passed.
         assert_eq!(add(2, Offence::Reputation, 700), None);
@@ -216,7 +387,7 @@ mod tests {
         let start = Instant::now();
         let mut block = |at| {
             let now = start + Duration::from_secs(at);
-            offenders.add(&RULES, address(1), Offence::Abuse, now).unwrap().as_secs()
+            add(&mut offenders, 1, Offence::Abuse, now).unwrap().as_secs()
         };
         assert_eq!(block(0), 300);
         assert_eq!(block(301), 600);
@@ -231,10 +402,112 @@ mod tests {
         let now = Instant::now();
         let end = now + Duration::from_secs(10);
         offenders.remember(address(1), RULES.first, end);
-        assert_eq!(offenders.add(&RULES, address(1), Offence::Flood, now), None);
-        assert_eq!(offenders.add(&RULES, address(1), Offence::Flood, end), Some(RULES.first * 2));
+        assert_eq!(add(&mut offenders, 1, Offence::Flood, now), None);
+        assert_eq!(add(&mut offenders, 1, Offence::Flood, end), Some(RULES.first * 2));
         offenders.forgive(address(1));
-        assert_eq!(offenders.add(&RULES, address(1), Offence::Flood, now), Some(RULES.first));
+        assert_eq!(add(&mut offenders, 1, Offence::Flood, now), Some(RULES.first));
+    }
+
+    /// What comes of so many signs, one after the other.
+    fn note(offenders: &mut Offenders, sign: Sign, times: u32, now: Instant) -> Vec<Measure> {
+        let signs = (0..times).filter_map(|_| offenders.note(&RULES, address(1), sign, now));
+        signs.collect()
+    }
+
+    const BLOCK: Measure = Measure::Block(Offence::Dictionary, RULES.first);
+    const DEFER: Measure = Measure::Defer { bounces: false, time: RULES.first };
+
+    #[test]
+    fn guesses_of_a_stranger_are_a_block() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        assert_eq!(note(&mut offenders, Sign::Guess, 9, now), []);
+        assert_eq!(note(&mut offenders, Sign::Guess, 1, now), [BLOCK]);
+        // What it still does is not one more.
+        assert_eq!(note(&mut offenders, Sign::Guess, 100, now), []);
+    }
+
+    #[test]
+    fn guessing_is_a_share_and_a_message_resets_the_count() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        // Thousands of valid recipients, and one in twenty that is not there.
+        for _ in 0..200 {
+            assert_eq!(note(&mut offenders, Sign::Delivered, 19, now), []);
+            assert_eq!(note(&mut offenders, Sign::Guess, 1, now), []);
+        }
+        // A long list of dead addresses at the end of a day of good mail.
+        assert_eq!(note(&mut offenders, Sign::Guess, 500, now), []);
+        // Others have delivered nothing else lately.
+        let mut offenders = Offenders::default();
+        for _ in 0..3 {
+            assert_eq!(note(&mut offenders, Sign::Guess, 9, now), []);
+            assert_eq!(note(&mut offenders, Sign::Delivered, 1, now), []);
+        }
+    }
+
+    #[test]
+    fn recipients_that_are_to_come_again_are_not_guesses() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(note(&mut offenders, Sign::Deferred, 19, now), []);
+            assert_eq!(note(&mut offenders, Sign::Guess, 1, now), []);
+        }
+    }
+
+    #[test]
+    fn a_client_that_delivers_is_deferred_and_never_dropped() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        note(&mut offenders, Sign::Delivered, 1, now);
+        assert_eq!(note(&mut offenders, Sign::Guess, 100, now), [DEFER]);
+        assert!(offenders.is_deferred(address(1), false, now));
+        assert!(!offenders.is_deferred(address(1), true, now));
+        assert!(!offenders.is_deferred(address(2), false, now));
+        // It ends, and does not double; the mail of an hour ago still speaks for it.
+        let later = now + RULES.first;
+        assert!(!offenders.is_deferred(address(1), false, later));
+        assert_eq!(note(&mut offenders, Sign::Guess, 100, later), [DEFER]);
+        // A day is over.
+        let late = now + RULES.memory + Duration::from_secs(1);
+        assert_eq!(note(&mut offenders, Sign::Guess, 10, late), [BLOCK]);
+        // So it is with what others send through a client.
+        let mut offenders = Offenders::default();
+        note(&mut offenders, Sign::Delivered, 1, now);
+        for offence in [Offence::Relay, Offence::Flood] {
+            assert_eq!(note(&mut offenders, Sign::Offence(offence), 100, now), []);
+        }
+        let blocked = note(&mut offenders, Sign::Offence(Offence::Abuse), 1, now);
+        assert_eq!(blocked, [Measure::Block(Offence::Abuse, RULES.first)]);
+    }
+
+    #[test]
+    fn one_known_address_does_not_excuse_guessing() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        let mut measures = Vec::new();
+        for _ in 0..5 {
+            measures.extend(note(&mut offenders, Sign::Guess, 9, now));
+            measures.extend(note(&mut offenders, Sign::Delivered, 1, now));
+        }
+        assert_eq!(measures, [DEFER]);
+    }
+
+    #[test]
+    fn bounces_block_nobody_and_are_deferred_only_by_the_hundred() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        assert_eq!(note(&mut offenders, Sign::Backscatter, 99, now), []);
+        let deferred = note(&mut offenders, Sign::Backscatter, 1000, now);
+        assert_eq!(deferred, [Measure::Defer { bounces: true, time: RULES.first }]);
+        assert!(!offenders.is_deferred(address(1), false, now), "its mail is not");
+        assert_eq!(note(&mut offenders, Sign::Guess, 9, now), [], "they are not guesses");
+    }
+
+    #[test]
+    fn an_accepted_message_resets_every_count() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        for offence in [Offence::Reputation, Offence::Relay] {
+            for _ in 0..10 {
+                assert_eq!(note(&mut offenders, Sign::Offence(offence), 1, now), []);
+                assert_eq!(note(&mut offenders, Sign::Delivered, 1, now), []);
+            }
+        }
     }
 
     #[test]

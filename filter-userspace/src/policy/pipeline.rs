@@ -7,9 +7,10 @@
 
 use std::net::IpAddr;
 
-use super::domains::{DomainPolicy, Domains, RecipientSource};
+use super::domains::{DomainPolicy, Domains};
 use super::outgoing;
-use super::recipients::{Found, RecipientSet};
+use super::recipient_stage::recipient;
+use super::recipients::RecipientSet;
 use super::relay::{Customer, Direction, OwnDomain, Place, Relay};
 use super::reputation::{Reputation, Verdict};
 use super::senders::{SenderClass, SenderLists};
@@ -114,8 +115,12 @@ impl From<Refusal> for Stop {
 
 /// What changes from message to message.
 pub trait Memory {
-    /// Whether the backend has lately said that there is no such recipient.
-    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool;
+    /// Whether the backend has lately told this very client, for this sender, that there
+    /// is no such recipient.
+    fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool;
+    /// Whether recipients of a client are deferred, since it named mostly invalid ones;
+    /// those of the null sender are counted apart.
+    fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool;
     /// Whether a host that may send out is suspended.
     fn is_suspended(&self, client: IpAddr) -> bool;
     /// Whether one more recipient is within the rates; if so, it is counted.
@@ -144,14 +149,15 @@ pub(super) type RcptStage = fn(&Policy, &Facts<'_>, &ForwardPath, &mut dyn Memor
 const MAIL: &[(Stage, MailStage)] = &[(Stage::Tls, tls), (Stage::Size, size)];
 
 /// The stages at RCPT. A blocked sender is told so here, so that the record has
-/// the recipient.
+/// the recipient. What is said of the client comes before what is said of the recipient:
+/// a client that is refused anyway learns nothing about recipients.
 const RCPT: &[(Stage, RcptStage)] = &[
     (Stage::Sender, sender),
     (Stage::Sender, forged),
     (Stage::Relay, relay),
-    (Stage::Recipient, recipient),
     (Stage::Connection, connection),
     (Stage::Reputation, reputation),
+    (Stage::Recipient, recipient),
     (Stage::Spf, spf),
     (Stage::Rate, rate),
 ];
@@ -252,7 +258,7 @@ impl Policy {
         Rule { source: self.source.clone(), line, entry: entry.to_owned() }
     }
 
-    fn domain_of(&self, recipient: &ForwardPath) -> Option<&DomainPolicy> {
+    pub(super) fn domain_of(&self, recipient: &ForwardPath) -> Option<&DomainPolicy> {
         match recipient {
             ForwardPath::Postmaster => self.domains.first(),
             ForwardPath::Mailbox(mailbox) => self.domains.find(mailbox.domain()?),
@@ -302,7 +308,7 @@ fn forged(policy: &Policy, facts: &Facts<'_>, _: &ForwardPath, _: &mut dyn Memor
 }
 
 /// Whether the sender is approved, which excuses a bad reputation.
-fn is_approved(policy: &Policy, facts: &Facts<'_>) -> Result<bool, Stop> {
+pub(super) fn is_approved(policy: &Policy, facts: &Facts<'_>) -> Result<bool, Stop> {
     let found = facts.sender.mailbox().and_then(|mailbox| policy.senders.find(mailbox));
     if found.is_none_or(|found| found.class != SenderClass::Approved) {
         return Ok(false);
@@ -328,37 +334,6 @@ fn relay(policy: &Policy, _: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory)
         return Err(relay_denied(path).into());
     }
     Ok(format!("to {} ({}:{})", domain.backend, policy.source, domain.line))
-}
-
-fn recipient(
-    policy: &Policy,
-    _: &Facts<'_>,
-    path: &ForwardPath,
-    memory: &mut dyn Memory,
-) -> RcptOutcome {
-    let (Some(domain), Some(mailbox)) = (policy.domain_of(path), path.mailbox()) else {
-        return Ok("the backend decides".to_owned());
-    };
-    let unknown = |entry: &str| {
-        let rule =
-            Rule { source: policy.source.clone(), line: domain.line, entry: entry.to_owned() };
-        Refusal::by(Reason::UnknownRecipient, format_args!("<{path}>"), Some(rule))
-    };
-    if domain.recipients == RecipientSource::Backend {
-        return match memory.is_known_invalid(path) {
-            true => Err(unknown("the backend lately said so").into()),
-            false => Ok("the backend decides".to_owned()),
-        };
-    }
-    match policy.recipients.check(mailbox, domain.subaddress) {
-        Found::Valid { source, line } => Ok(format!("valid: {source}:{line}")),
-        // Nothing is known of the domain while its directory was never reached:
-        // that is no reason to refuse.
-        Found::UnknownDomain if domain.recipients == RecipientSource::Directory => {
-            Ok("the directory has not answered: the backend decides".to_owned())
-        }
-        Found::UnknownDomain | Found::Invalid => Err(unknown("on no list of the domain").into()),
-    }
 }
 
 fn connection(
@@ -435,13 +410,18 @@ pub(super) fn rate(
 
 #[cfg(test)]
 mod tests {
+    use super::super::domains::RecipientSource;
     use super::*;
     use crate::smtp::address::{Domain, Mailbox};
 
     struct Nothing;
 
     impl Memory for Nothing {
-        fn is_known_invalid(&self, _: &ForwardPath) -> bool {
+        fn is_known_invalid(&self, _: &Facts<'_>, _: &ForwardPath) -> bool {
+            false
+        }
+
+        fn is_deferred(&self, _: IpAddr, _: bool) -> bool {
             false
         }
 

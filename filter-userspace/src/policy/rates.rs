@@ -56,7 +56,7 @@ impl<K: Hash + Eq> Rate<K> {
     }
 }
 
-/// What is known for a time.
+/// What is known for a short time.
 #[derive(Debug)]
 pub struct Remembered<K: Hash + Eq> {
     until: LruCache<K, Instant>,

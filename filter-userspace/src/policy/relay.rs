@@ -204,6 +204,8 @@ struct Host {
     since: Instant,
     recipients: u32,
     invalid: u32,
+    /// Those that are to come again.
+    deferred: u32,
     /// Hashes of the domains of senders, one more than permitted at most.
     domains: HashSet<u64>,
 }
@@ -232,20 +234,17 @@ impl Watch {
         if self.is_suspended(host, now) {
             return None;
         }
-        let new = || Host { since: now, recipients: 0, invalid: 0, domains: HashSet::new() };
-        let known = self.hosts.get_or_insert_mut(host, new);
-        if now.duration_since(known.since) > limits.window {
-            *known = new();
-        }
+        let domain = sender.map(|domain| self.hasher.hash_one(domain));
+        let known = self.host(limits, host, now);
         known.recipients += 1;
         known.invalid += u32::from(!valid);
         let most = usize::try_from(limits.sender_domains).unwrap_or(usize::MAX);
-        if let Some(domain) = sender.filter(|_| known.domains.len() <= most) {
-            known.domains.insert(self.hasher.hash_one(domain));
+        if let Some(domain) = domain.filter(|_| known.domains.len() <= most) {
+            known.domains.insert(domain);
         }
-        let Host { recipients, invalid, .. } = *known;
-        let share =
-            u64::from(invalid) * 100 > u64::from(recipients) * u64::from(limits.invalid_percent);
+        let Host { recipients, invalid, deferred, .. } = *known;
+        let named = u64::from(recipients) + u64::from(deferred);
+        let share = u64::from(invalid) * 100 > named * u64::from(limits.invalid_percent);
         let suspicion = if limits.recipients > 0 && recipients > limits.recipients {
             Suspicion::Recipients
         } else if limits.invalid_percent > 0 && recipients >= limits.invalid_minimum && share {
@@ -260,6 +259,23 @@ impl Watch {
         let suspension = Suspension { host, customer: customer.clone(), suspicion, until };
         self.suspended.put(host, suspension);
         self.suspended.peek(&host)
+    }
+
+    /// What is known of a host in the window.
+    fn host(&mut self, limits: &RelayLimits, host: IpAddr, now: Instant) -> &mut Host {
+        let new =
+            || Host { since: now, recipients: 0, invalid: 0, deferred: 0, domains: HashSet::new() };
+        let known = self.hosts.get_or_insert_mut(host, new);
+        if now.duration_since(known.since) > limits.window {
+            *known = new();
+        }
+        known
+    }
+
+    /// Counts a recipient that is to come again: it may be valid.
+    pub fn defer(&mut self, limits: &RelayLimits, host: IpAddr, now: Instant) {
+        let known = self.host(limits, host, now);
+        known.deferred = known.deferred.saturating_add(1);
     }
 
     /// Whether a host is suspended.
@@ -372,6 +388,17 @@ mod tests {
         assert_eq!(after(100, |n| (own(), n % 2 == 1, 0)), None, "half of them");
         let many = |n: u32| (format!("d{n}.example"), true, 0);
         assert_eq!(after(200, many), Some((6, Suspicion::SenderDomains)));
+    }
+
+    #[test]
+    fn what_is_to_come_again_may_be_valid() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (host, name) = (IpAddr::from([192, 0, 2, 1]), Arc::from("c"));
+        for _ in 0..40 {
+            watch.defer(&LIMITS, host, now);
+            watch.defer(&LIMITS, host, now);
+            assert_eq!(watch.count(&LIMITS, (host, &name), None, false, now), None);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! writes them for spreadsheets and scripts. Where they are kept is `store`'s.
 
 pub mod export;
+pub mod folding;
 mod pattern;
 mod query;
 mod summary;
@@ -76,8 +77,13 @@ pub struct Record {
     pub from: Option<String>,
     /// Subject, decoded.
     pub subject: Option<String>,
-    /// How many SYNs; an estimate where events are sampled. Recipients are one each.
+    /// How many SYNs; an estimate where events are sampled. Recipients are one each, but
+    /// for those that are folded into one entry ([`folding`]).
     pub count: u64,
+    /// Whether it counts towards an entry of the same minute, client and reason, where
+    /// there is one already. Not kept.
+    #[serde(skip)]
+    pub folds: bool,
 }
 
 impl Record {
@@ -111,7 +117,14 @@ impl Record {
             from: None,
             subject: None,
             count: 1,
+            folds: false,
         }
+    }
+
+    /// How many attempts are folded into it, where they are many.
+    #[must_use]
+    pub fn folded(&self) -> Option<u64> {
+        (self.status != Status::Dropped && self.count > 1).then_some(self.count)
     }
 
     /// The status as people read it.

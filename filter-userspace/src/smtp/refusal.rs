@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::reply::{CLIENT_LINE as LINE, Enhanced, Reply};
+use crate::policy::replies::{self, Meaning};
 
 /// The octets of codes, separators and the line's end.
 const FRAME: usize = 40;
@@ -26,12 +27,12 @@ pub enum Stage {
     Size,
     /// Whether the recipient's domain is ours.
     Relay,
-    /// Whether the recipient exists.
-    Recipient,
     /// The verdict on the client's address, from the packet filter's lists.
     Connection,
     /// The verdict of DNS lists on the client's address.
     Reputation,
+    /// Whether the recipient exists.
+    Recipient,
     /// Whether the sender's domain names the client as its own (RFC 7208).
     Spf,
     /// Messages and recipients a minute.
@@ -51,9 +52,9 @@ impl Stage {
         Self::Size,
         Self::Sender,
         Self::Relay,
-        Self::Recipient,
         Self::Connection,
         Self::Reputation,
+        Self::Recipient,
         Self::Spf,
         Self::Rate,
         Self::Data,
@@ -132,6 +133,8 @@ reasons! {
     BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
     /// More errors than a client may make.
     TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
+    /// More recipients than a session may have refused, or abort.
+    TooManyRefusals "too_many_refusals" Protocol 421 4 . 7 . 0 "too many recipients were refused";
     /// Nothing came for too long.
     TimedOut "timed_out" Protocol 421 4 . 4 . 2 "nothing came for too long";
     /// No message followed the recipient.
@@ -166,6 +169,8 @@ reasons! {
     DomainUnknownNow "domain_unknown_now" Recipient 451 4 . 4 . 3 "the domain cannot be looked up now, try again later";
     /// No such recipient.
     UnknownRecipient "unknown_recipient" Recipient 550 5 . 1 . 1 "no such recipient here";
+    /// The client names mostly invalid recipients, and also delivers mail.
+    Guessing "guessing_recipients" Recipient 450 4 . 7 . 1 "has named too many invalid recipients, try again later";
     /// More invalid recipients than a session may name.
     TooManyInvalid "too_many_invalid" Recipient 421 4 . 7 . 0 "too many invalid recipients";
     /// The same of the null sender: notices about mail that was sent in others' names.
@@ -255,6 +260,8 @@ pub struct Refusal {
     pub rule: Option<Box<Rule>>,
     /// The backend's own reply, where that decided.
     pub passed: Option<Box<Reply>>,
+    /// What that reply says.
+    pub meaning: Meaning,
     /// What the operator wants said instead of the usual.
     pub own: Option<Box<Own>>,
 }
@@ -274,7 +281,8 @@ impl Refusal {
     /// A refusal without a rule.
     #[must_use]
     pub fn new(reason: Reason, subject: impl fmt::Display) -> Self {
-        Self { reason, subject: subject.to_string(), rule: None, passed: None, own: None }
+        let meaning = Meaning::default();
+        Self { reason, subject: subject.to_string(), rule: None, passed: None, meaning, own: None }
     }
 
     /// A refusal by a rule.
@@ -297,6 +305,42 @@ impl Refusal {
         };
         let reply = Reply { code, ..reply }.with_enhanced();
         Self { passed: Some(Box::new(reply)), ..Self::new(Reason::BackendRefused, "") }
+    }
+
+    /// The backend's refusal of a recipient: its reply to RCPT.
+    #[must_use]
+    pub fn of_recipient(reply: Reply) -> Self {
+        Self { meaning: replies::of_recipient(&reply), ..Self::passed(reply) }
+    }
+
+    /// The backend's refusal of a whole message, for so many recipients.
+    #[must_use]
+    pub fn of_message(reply: Reply, recipients: usize) -> Self {
+        Self { meaning: replies::of_message(&reply, recipients), ..Self::passed(reply) }
+    }
+
+    /// Whether it says that there is no such recipient, whoever knows that.
+    #[must_use]
+    pub fn is_unknown_recipient(&self) -> bool {
+        let ours = [Reason::UnknownRecipient, Reason::TooManyInvalid, Reason::Backscatter];
+        ours.contains(&self.reason) || self.meaning == Meaning::UnknownRecipient
+    }
+
+    /// Whether it leaves open whether the recipient exists: it was not the recipient's turn
+    /// yet, or the mail system wants it again later.
+    #[must_use]
+    pub fn is_deferral(&self) -> bool {
+        match self.reason {
+            Reason::RateLimit
+            | Reason::NoRoom
+            | Reason::BackendDown
+            | Reason::BackendLost
+            | Reason::BackendUnfit => true,
+            Reason::BackendRefused => {
+                self.passed.as_ref().is_some_and(|reply| reply.code / 100 == 4)
+            }
+            _ => false,
+        }
     }
 
     /// The same refusal, in other words.

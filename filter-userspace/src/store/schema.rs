@@ -174,7 +174,7 @@ pub(super) fn write(to: &Connection, id: u64, record: &Record) -> rusqlite::Resu
     add_to_minute(to, record, 1)
 }
 
-/// Adds SYNs to a record that is there.
+/// Adds SYNs, or folded attempts, to a record that is there.
 pub(super) fn add_count(to: &Connection, id: u64, record: &Record) -> rusqlite::Result<()> {
     let id = i64::try_from(id).unwrap_or(i64::MAX);
     let count = i64::try_from(record.count).unwrap_or(i64::MAX);
@@ -270,6 +270,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
         from: row.get(24)?,
         subject: row.get(25)?,
         count: number(row, 26)?,
+        folds: false,
     };
     Ok(Stored { id: number(row, 0)?, record })
 }

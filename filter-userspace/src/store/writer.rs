@@ -50,12 +50,16 @@ pub(super) struct Writer {
     time: Option<Settled>,
 }
 
-/// The records of the minute that count dropped SYNs.
+/// The records of the minute that count dropped SYNs, or attempts that are folded.
 #[derive(Default)]
 struct Folded {
     minute: u64,
-    records: HashMap<(IpAddr, String), u64>,
+    records: HashMap<Alike, u64>,
 }
+
+/// What records have in common that are counted by one: client, direction, status, reason
+/// and session.
+type Alike = (IpAddr, String, Status, String, Option<String>);
 
 impl Writer {
     pub(super) fn new(options: Options, shared: Arc<Shared>) -> Self {
@@ -257,9 +261,9 @@ impl Writer {
 }
 
 impl Folded {
-    /// The record that counts such SYNs already.
+    /// The record that counts such SYNs or attempts already.
     fn of(&mut self, record: &Record) -> Option<u64> {
-        if record.status != Status::Dropped {
+        if !is_counted(record) {
             return None;
         }
         let minute = record.time / 60_000;
@@ -267,14 +271,24 @@ impl Folded {
             self.minute = minute;
             self.records.clear();
         }
-        self.records.get(&(record.ip, record.reason.clone())).copied()
+        self.records.get(&alike(record)).copied()
     }
 
     fn add(&mut self, record: &Record, id: u64) {
-        if record.status == Status::Dropped && self.records.len() < FOLDED {
-            self.records.insert((record.ip, record.reason.clone()), id);
+        if is_counted(record) && self.records.len() < FOLDED {
+            self.records.insert(alike(record), id);
         }
     }
+}
+
+/// Whether it is one of many that a record counts.
+fn is_counted(record: &Record) -> bool {
+    record.status == Status::Dropped || record.folds
+}
+
+fn alike(record: &Record) -> Alike {
+    let Record { ip, direction, status, reason, session, .. } = record;
+    (*ip, direction.clone(), *status, reason.clone(), session.clone())
 }
 
 /// Waits for entries and gathers those that follow soon; says whether more can come.

@@ -4,6 +4,7 @@ mod blocks;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -21,15 +22,12 @@ use super::room::{Memory, Room};
 use super::zones::{ZoneHealth, Zones};
 use crate::io::clock;
 use crate::lists::Protected;
-use crate::policy::escalation::{Offence, Offenders};
+use crate::policy::escalation::Offenders;
+use crate::policy::offences::Offence;
 use crate::policy::pipeline::Connection;
 use crate::policy::rates::{Rate, Remembered};
 use crate::policy::relay::{Suspension, Watch};
-use crate::smtp::address::ForwardPath;
 use crate::smtp::session::Now;
-
-/// How long the backend's word on a recipient is remembered.
-const NEGATIVE: Duration = Duration::from_secs(60);
 
 /// How often memory is looked at.
 const MEMORY: Duration = Duration::from_millis(200);
@@ -62,9 +60,9 @@ pub(super) struct Counts {
     /// Connections of each address.
     pub(super) connections: HashMap<IpAddr, usize>,
     pub(super) per_address: Rate<IpAddr>,
-    pub(super) per_recipient: Rate<String>,
-    pub(super) invalid: Remembered<String>,
-    offenders: Offenders,
+    pub(super) per_recipient: Rate<u128>,
+    pub(super) invalid: Remembered<u128>,
+    pub(super) offenders: Offenders,
     pub(super) watch: Watch,
     /// Addresses under a temporary block, and until when.
     blocked: HashMap<IpAddr, Instant>,
@@ -83,8 +81,10 @@ pub struct Edge {
     pub(super) balancers: Balancers,
     /// Why no connection can be accepted for now.
     deaf: Mutex<Option<String>>,
-    blocks: mpsc::Sender<Block>,
+    pub(super) blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
+    /// What keys of what is remembered are made with.
+    pub(super) hashers: [RandomState; 2],
     serial: AtomicU64,
     pub(super) open: AtomicU64,
     pub(super) total: AtomicU64,
@@ -149,6 +149,7 @@ impl Edge {
             deaf: Mutex::default(),
             blocks,
             ending: watch::Sender::new(false),
+            hashers: [RandomState::new(), RandomState::new()],
             serial: AtomicU64::new(0),
             open: AtomicU64::new(0),
             total: AtomicU64::new(0),
@@ -326,13 +327,6 @@ impl Edge {
         (0..13).rev().map(digit).collect()
     }
 
-    /// Remembers that the backend knows no such recipient.
-    pub(super) fn remember_invalid(&self, recipient: &ForwardPath, now: Instant) {
-        if let Some(mailbox) = recipient.mailbox() {
-            self.counts().invalid.add(mailbox.key(), now + NEGATIVE);
-        }
-    }
-
     /// Counts a recipient that a customer's host named.
     pub(super) fn watch_host(
         &self,
@@ -354,6 +348,12 @@ impl Edge {
                 "a host may not send out for a time"
             );
         }
+    }
+
+    /// Counts a recipient of a customer's host that is to come again.
+    pub(super) fn defer_host(&self, generation: &Generation, client: IpAddr) {
+        let Some(relay) = &generation.smtp.relay else { return };
+        self.counts().watch.defer(&relay.limits, network(client), Instant::now());
     }
 
     /// The hosts that may not send out for a time.

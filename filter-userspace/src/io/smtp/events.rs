@@ -1,13 +1,17 @@
 //! What became of every recipient: counted here, handed to whoever keeps records, and
 //! logged by a thread of its own, so that no session waits for whoever reads the log.
+//! What one client has too much of is folded ([`crate::record::folding`]).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use super::edge::network;
 use crate::policy::relay::Direction;
+use crate::record::folding::Folding;
 use crate::record::{Record, Status};
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 use crate::smtp::reply::Reply;
@@ -15,6 +19,9 @@ use crate::smtp::session::{Attempt, Outcome};
 
 /// Records that may wait to be logged.
 const QUEUE: usize = 16 * 1024;
+
+/// How often what was folded is recorded: as durable as anything else.
+const FOLDED: Duration = Duration::from_millis(500);
 
 /// Who keeps records; never waits.
 pub type Sink = Arc<dyn Fn(Record) + Send + Sync>;
@@ -48,6 +55,7 @@ pub(super) struct Event {
 pub(super) struct Events {
     log: SyncSender<Record>,
     recording: Recording,
+    folding: Arc<Mutex<Folding>>,
     unlogged: AtomicU64,
     accepted: AtomicU64,
     refused: Vec<AtomicU64>,
@@ -56,10 +64,12 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn start(recording: Recording) -> Self {
         let (log, records) = sync_channel(QUEUE);
-        thread::spawn(move || write(&records));
+        let folding = Arc::<Mutex<Folding>>::default();
+        let (folded, sink) = (folding.clone(), recording.sink.clone());
+        thread::spawn(move || write(&records, &folded, &sink));
         let refused = Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect();
         let (unlogged, accepted) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { log, recording, unlogged, accepted, refused }
+        Self { log, recording, folding, unlogged, accepted, refused }
     }
 
     pub(super) fn add(&self, event: Event) {
@@ -73,10 +83,15 @@ impl Events {
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+        let network = network(event.client);
         let mut record = record(event);
         if !self.recording.subject {
             record.subject = None;
         }
+        let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = folding.add(network, record);
+        drop(folding);
+        let Some(record) = kept else { return };
         (self.recording.sink)(record.clone());
         if self.log.try_send(record).is_err() {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
@@ -161,37 +176,57 @@ fn cut(mut text: String, longest: usize) -> String {
     text
 }
 
-fn write(records: &Receiver<Record>) {
-    while let Ok(record) = records.recv() {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        let path = |value: &Option<String>| {
-            value.as_ref().map_or_else(|| "-".to_owned(), |path| format!("<{path}>"))
-        };
-        tracing::info!(
-            target: "mxdp::smtp",
-            reference = text(&record.reference),
-            outcome = if record.status == Status::Delivered { "accepted" } else { "refused" },
-            stage = record.stage,
-            reason = record.reason,
-            rule = text(&record.rule),
-            direction = record.direction,
-            customer = text(&record.customer),
-            client = %record.ip,
-            country = text(&record.country),
-            helo = record.helo.as_deref().unwrap_or_default(),
-            tls = text(&record.tls),
-            reputation = text(&record.reputation),
-            spf = text(&record.spf),
-            sender = path(&record.sender),
-            recipient = path(&record.recipient),
-            reply = text(&record.reply),
-            size = record.size,
-            milliseconds = record.duration_ms,
-            backend = text(&record.backend),
-            message_id = text(&record.message_id),
-            from = text(&record.from),
-            subject = text(&record.subject),
-            "recipient"
-        );
+/// Logs records as they come, and records and logs now and then what was folded.
+fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
+    let mut last = Instant::now();
+    loop {
+        let came = records.recv_timeout(FOLDED.saturating_sub(last.elapsed()));
+        if last.elapsed() >= FOLDED || came == Err(RecvTimeoutError::Disconnected) {
+            last = Instant::now();
+            let folded = folding.lock().unwrap_or_else(PoisonError::into_inner).take();
+            for record in folded {
+                log(&record);
+                sink(record);
+            }
+        }
+        match came {
+            Ok(record) => log(&record),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
+}
+
+fn log(record: &Record) {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let path = |value: &Option<String>| {
+        value.as_ref().map_or_else(|| "-".to_owned(), |path| format!("<{path}>"))
+    };
+    tracing::info!(
+        target: "mxdp::smtp",
+        reference = text(&record.reference),
+        outcome = if record.status == Status::Delivered { "accepted" } else { "refused" },
+        stage = record.stage,
+        reason = record.reason,
+        rule = text(&record.rule),
+        direction = record.direction,
+        customer = text(&record.customer),
+        client = %record.ip,
+        country = text(&record.country),
+        helo = record.helo.as_deref().unwrap_or_default(),
+        tls = text(&record.tls),
+        reputation = text(&record.reputation),
+        spf = text(&record.spf),
+        sender = path(&record.sender),
+        recipient = path(&record.recipient),
+        reply = text(&record.reply),
+        size = record.size,
+        count = record.count,
+        milliseconds = record.duration_ms,
+        backend = text(&record.backend),
+        message_id = text(&record.message_id),
+        from = text(&record.from),
+        subject = text(&record.subject),
+        "recipient"
+    );
 }

@@ -12,13 +12,13 @@ use super::edge::{Edge, Standing};
 use super::events::Event;
 use super::generation::Generation;
 use super::memory::Shared;
-use crate::policy::escalation::Offence;
+use crate::policy::offences::{Offence, Sign};
 use crate::policy::pipeline::{self, Checked, Connection, Facts, Need, Stop};
 use crate::policy::relay::{Direction, Place};
+use crate::policy::replies::Meaning;
 use crate::policy::reputation::Verdict;
-use crate::smtp::address::ForwardPath;
-use crate::smtp::refusal::{Reason, Stage};
-use crate::smtp::reply::Enhanced;
+use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::refusal::Reason;
 use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
 
 /// How long what DNS lists say of a client holds, in a connection that goes on.
@@ -220,29 +220,14 @@ impl Judge {
 
     /// Takes note of what became of a recipient.
     pub(super) fn record(&mut self, attempt: Attempt, session: &Session) {
-        if let Outcome::Refused(refusal) = &attempt.outcome {
-            let at_backend = refusal.passed.as_deref().is_some_and(|reply| {
-                attempt.size == 0
-                    && reply.code == 550
-                    && matches!(reply.enhanced, Some(Enhanced(5, 1, 1)))
-            });
-            let is_inbound = self.direction == Direction::Inbound;
-            if at_backend
-                && is_inbound
-                && let Some(recipient) = &attempt.recipient
-            {
-                self.edge.remember_invalid(recipient, Instant::now());
+        let sign = Sign::of(&attempt);
+        match self.direction {
+            Direction::Inbound => self.count(&attempt, sign),
+            // Of who sends out, customers are watched; strangers have no business here.
+            Direction::Outgoing if sign == Sign::Offence(Offence::Relay) => {
+                self.edge.note(self.client, &self.generation, sign);
             }
-            let offence =
-                if at_backend { Some(Offence::Dictionary) } else { offence(refusal.reason) };
-            // One message to many is one offence; but each guess is one.
-            if let Some(offence) = offence
-                && is_inbound
-                && (offence == Offence::Dictionary || !self.offended)
-            {
-                self.offended |= offence != Offence::Dictionary;
-                self.edge.offend(self.client, &self.generation, offence);
-            }
+            Direction::Outgoing => {}
         }
         let customer = self.watch(&attempt, session);
         self.standing();
@@ -263,6 +248,26 @@ impl Judge {
 }
 
 impl Judge {
+    /// Counts what an attempt says of the client.
+    fn count(&mut self, attempt: &Attempt, sign: Sign) {
+        if let (Outcome::Refused(refusal), Some(sender), Some(recipient)) =
+            (&attempt.outcome, &attempt.sender, &attempt.recipient)
+            // Only the reply to RCPT is remembered: before any message.
+            && refusal.meaning == Meaning::UnknownRecipient
+            && attempt.message.is_none()
+        {
+            self.edge.remember_invalid(self.client, sender, recipient);
+        }
+        // One message to many is one offence; but each recipient that is named is one.
+        if let Sign::Offence(offence) = sign
+            && !offence.is_of_recipients()
+            && std::mem::replace(&mut self.offended, true)
+        {
+            return;
+        }
+        self.edge.note(self.client, &self.generation, sign);
+    }
+
     /// Counts what a customer's host does; gives whose host it is.
     fn watch(&self, attempt: &Attempt, session: &Session) -> Option<Arc<str>> {
         if self.direction == Direction::Inbound {
@@ -271,14 +276,20 @@ impl Judge {
         let certificate = session.client().tls.as_ref().and_then(|tls| tls.certificate.as_deref());
         let relay = &self.generation.policy.relay;
         let customer = relay.customer_of(self.client, certificate)?.name.clone();
+        let bounces = attempt.sender == Some(ReversePath::Null);
         let valid = match &attempt.outcome {
             Outcome::Accepted => true,
-            Outcome::Refused(refusal) => match (refusal.reason, refusal.passed.as_deref()) {
-                (Reason::NoSuchDomain | Reason::NullMx | Reason::UnknownRecipient, _) => false,
-                // The backend knows no such recipient (RFC 3463 section 3.2).
-                (_, Some(reply)) if matches!(reply.enhanced, Some(Enhanced(5, 1, _))) => false,
+            Outcome::Refused(refusal) => match refusal.reason {
+                // Whom a bounce goes to is not the host's choice.
+                _ if bounces => return Some(customer),
+                Reason::NoSuchDomain | Reason::NullMx => false,
                 // Forged senders say as much as many senders do.
-                (Reason::ForgedSender | Reason::SenderNotRegistered, _) => true,
+                Reason::ForgedSender | Reason::SenderNotRegistered => true,
+                _ if refusal.is_unknown_recipient() => false,
+                _ if refusal.is_deferral() || refusal.reason == Reason::DomainUnknownNow => {
+                    self.edge.defer_host(&self.generation, self.client);
+                    return Some(customer);
+                }
                 _ => return Some(customer),
             },
         };
@@ -288,20 +299,5 @@ impl Judge {
             self.edge.watch_host(&self.generation, self.client, &customer, sender, valid);
         }
         Some(customer)
-    }
-}
-
-/// What a refusal counts as.
-fn offence(reason: Reason) -> Option<Offence> {
-    match reason {
-        Reason::UnknownRecipient | Reason::TooManyInvalid | Reason::Backscatter => {
-            Some(Offence::Dictionary)
-        }
-        Reason::EarlyTalker => Some(Offence::EarlyTalker),
-        Reason::TooManyFromAddress => Some(Offence::Flood),
-        // What is wrong within a message may be its author's doing.
-        Reason::Pipelining | Reason::BareNewline | Reason::TooManyErrors => Some(Offence::Abuse),
-        reason if reason.stage() == Stage::Reputation => Some(Offence::Reputation),
-        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::edge::{Edge, network};
-use crate::policy::pipeline::Memory;
+use crate::policy::pipeline::{Facts, Memory};
 use crate::smtp::address::ForwardPath;
 
 /// Counts that a session's questions need.
@@ -15,15 +15,18 @@ impl Memory for Shared<'_> {
         self.0.counts().watch.is_suspended(network(client), Instant::now())
     }
 
-    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
-        let key = recipient.mailbox().map(|mailbox| mailbox.key());
-        key.is_some_and(|key| self.0.counts().invalid.has(key.as_str(), Instant::now()))
+    fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool {
+        self.0.is_known_invalid(facts.client, facts.sender, recipient)
+    }
+
+    fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool {
+        self.0.is_deferred(client, bounces)
     }
 
     fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
+        let (client, recipient) = (network(client), self.0.recipient_key(recipient));
         let mut counts = self.0.counts();
         let now = Instant::now();
-        let (client, recipient) = (network(client), recipient.to_string().to_lowercase());
         // Neither is charged for what the other refuses.
         counts.per_address.has_room(&client, now)
             && counts.per_recipient.take(recipient, now)
@@ -40,14 +43,19 @@ impl Memory for Peek<'_> {
         Shared(self.0).is_suspended(client)
     }
 
-    fn is_known_invalid(&self, recipient: &ForwardPath) -> bool {
-        Shared(self.0).is_known_invalid(recipient)
+    fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool {
+        Shared(self.0).is_known_invalid(facts, recipient)
+    }
+
+    fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool {
+        Shared(self.0).is_deferred(client, bounces)
     }
 
     fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
+        let recipient = self.0.recipient_key(recipient);
         let counts = self.0.counts();
         let now = Instant::now();
         counts.per_address.has_room(&network(client), now)
-            && counts.per_recipient.has_room(&recipient.to_string().to_lowercase(), now)
+            && counts.per_recipient.has_room(&recipient, now)
     }
 }

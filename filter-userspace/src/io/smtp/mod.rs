@@ -8,6 +8,7 @@
 
 mod asker;
 mod backend;
+mod conduct;
 mod connection;
 mod edge;
 mod events;

@@ -28,15 +28,19 @@ impl Session {
         self.ready(now);
         let command = match Command::parse(line) {
             Ok(command) => command,
-            Err(bad) => return self.bad_command(bad, now),
+            Err(bad) => {
+                if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL")) {
+                    self.counts.excuse_mail(self.settings.recipients);
+                }
+                return self.bad_command(bad, now);
+            }
         };
         let carries_mail = match &command {
             Command::Rcpt(..) | Command::Data | Command::Quit => true,
             Command::Bdat { size, last } => *last || *size >= SMALL_CHUNK,
             _ => false,
         };
-        self.idle_commands += u32::from(!carries_mail);
-        if self.idle_commands > IDLE_COMMANDS && self.count_error(now) {
+        if !carries_mail && self.counts.idle(IDLE_COMMANDS) && self.count_error(now) {
             return;
         }
         match command {
@@ -48,6 +52,7 @@ impl Session {
             Command::Bdat { size, last } => self.bdat(size, last, now),
             Command::Rset => {
                 self.reset(now);
+                self.counts.begin();
                 self.say(250, OK, "reset");
             }
             Command::Noop => self.say(250, OK, "nothing done"),
@@ -73,10 +78,19 @@ impl Session {
         }
     }
 
+    /// A command that is out of order; not an error where it only follows from a refusal,
+    /// as in a group of commands (RFC 2920).
+    fn out_of_order(&mut self, code: u16, text: &str, now: Now) {
+        if self.counts.is_excused() {
+            self.say(code, BAD_SEQUENCE, text);
+        } else {
+            self.error(code, BAD_SEQUENCE, text, now);
+        }
+    }
+
     /// Whether that was one too many, and the session is over.
     fn count_error(&mut self, now: Now) -> bool {
-        self.errors += 1;
-        let too_many = self.errors > self.settings.errors;
+        let too_many = self.counts.error(self.settings.errors);
         if too_many {
             self.end_with(Refusal::new(Reason::TooManyErrors, ""), now);
         }
@@ -98,6 +112,10 @@ impl Session {
     }
 
     fn bad_command(&mut self, bad: BadCommand, now: Now) {
+        if bad != BadCommand::Unknown {
+            // What follows in its group is out of order.
+            self.counts.excuse();
+        }
         match bad {
             BadCommand::Unknown => self.error(500, BAD_SEQUENCE, "no such command", now),
             BadCommand::Syntax(syntax) => {
@@ -190,12 +208,18 @@ impl Session {
 
     fn mail(&mut self, sender: ReversePath, parameters: MailParameters, now: Now) {
         if self.helo.is_none() {
+            self.counts.excuse_mail(self.settings.recipients);
             return self.error(503, BAD_SEQUENCE, "EHLO or HELO comes first", now);
         }
-        if self.transaction.as_ref().is_some_and(|open| open.refused.is_none()) {
-            return self.error(503, BAD_SEQUENCE, "a message is open: RSET takes it back", now);
+        if let Some(open) = self.transaction.as_ref().filter(|open| open.refused.is_none()) {
+            let text = "a message is open: RSET takes it back";
+            return match open.accepted.is_empty() {
+                true => self.out_of_order(503, text, now),
+                false => self.error(503, BAD_SEQUENCE, text, now),
+            };
         }
         self.reset(now);
+        self.counts.begin();
         let question = Question::Mail { sender: sender.clone(), parameters: parameters.clone() };
         self.state = State::Asked(Asked::Mail(Box::new(Transaction::new(sender, parameters, now))));
         self.actions.push_back(Action::Ask(question));
@@ -203,7 +227,7 @@ impl Session {
 
     fn rcpt(&mut self, path: ForwardPath, parameters: RcptParameters, now: Now) {
         let Some(transaction) = &mut self.transaction else {
-            return self.error(503, BAD_SEQUENCE, "MAIL comes first", now);
+            return self.out_of_order(503, "MAIL comes first", now);
         };
         if transaction.message.is_some() {
             return self.error(503, BAD_SEQUENCE, "the message has begun", now);
@@ -212,7 +236,12 @@ impl Session {
         if international && !transaction.parameters.smtputf8 {
             return self.bad_command(BadCommand::NotAscii, now);
         }
+        self.counts.busy();
         let rcpt = Rcpt { path, parameters, headers: Vec::new() };
+        if self.counts.is_spent() {
+            let refusal = Refusal::new(Reason::TooManyRefusals, "");
+            return self.refuse_recipient(&rcpt, refusal, now);
+        }
         if let Some(refusal) = transaction.refused.clone() {
             return self.refuse_recipient(&rcpt, refusal, now);
         }
@@ -262,6 +291,7 @@ impl Session {
             }
             Err(refusal) => {
                 // Its record waits for recipients that were pipelined.
+                self.counts.excuse();
                 let reference = self.reference();
                 let smtputf8 = transaction.parameters.smtputf8;
                 let reply = refusal.reply(&reference).for_client(smtputf8);
@@ -287,13 +317,13 @@ impl Session {
     fn has_recipients(&mut self, verb: &str, now: Now) -> bool {
         match &self.transaction {
             None => {
-                self.error(503, BAD_SEQUENCE, &format!("MAIL and RCPT come before {verb}"), now);
+                self.out_of_order(503, &format!("MAIL and RCPT come before {verb}"), now);
             }
             Some(open) if open.message.is_some() => {
                 self.error(503, BAD_SEQUENCE, "BDAT has begun the message, and must end it", now);
             }
             Some(open) if open.accepted.is_empty() => {
-                self.error(554, BAD_SEQUENCE, "no valid recipients", now);
+                self.out_of_order(554, "no valid recipients", now);
             }
             Some(_) => return true,
         }
@@ -307,7 +337,7 @@ impl Session {
             self.next_chunk(message, chunk, now);
         } else if self.transaction.as_ref().is_some_and(|open| !open.accepted.is_empty()) {
             self.begin(Some(chunk), now);
-        } else if !self.count_error(now) {
+        } else if self.counts.is_excused() || !self.count_error(now) {
             let text = "MAIL and RCPT come before BDAT";
             self.skip(size, Reply::new(503, Some(BAD_SEQUENCE), text), now);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Session;
+use super::counts::Counts;
 use super::facts::Now;
 use super::record::Outcome;
 use crate::smtp::header::MessageFacts;
@@ -42,7 +43,9 @@ impl Session {
             if reply.code == 421 || reply.code / 100 == 3 {
                 self.drop_link();
             }
-            return self.ending_refused(ending, Refusal::passed(reply.clone()), now);
+            let recipients = self.transaction.as_ref().map_or(0, |open| open.accepted.len());
+            let refusal = Refusal::of_message(reply.clone(), recipients);
+            return self.ending_refused(ending, refusal, now);
         }
         let reply = self.for_client(&reply.clone().with_enhanced());
         self.finish(&Outcome::Accepted, &reply, ending, now);
@@ -96,6 +99,12 @@ impl Session {
             self.record(Some(recipient), outcome.clone(), heard, reference, Some(ending), now);
         }
         self.transaction = None;
-        self.idle_commands = 0;
+        match outcome {
+            Outcome::Accepted => self.counts = Counts::default(),
+            Outcome::Refused(_) => {
+                self.counts.busy();
+                self.counts.excuse();
+            }
+        }
     }
 }

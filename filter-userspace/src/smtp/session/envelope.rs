@@ -10,11 +10,7 @@ use super::{Session, State};
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::command::{Body, MailParameters, RcptParameters, Ret};
 use crate::smtp::refusal::{Reason, Refusal};
-use crate::smtp::reply::{Enhanced, Reply};
-
-/// The most recipients that a session may have refused, for whatever reason: each is a
-/// record, and nobody who sends mail has so many.
-const REFUSED: u32 = 1000;
+use crate::smtp::reply::Reply;
 
 /// A recipient that was asked for.
 #[derive(Debug)]
@@ -31,6 +27,8 @@ pub(super) struct Transaction {
     pub(super) sender: ReversePath,
     pub(super) parameters: MailParameters,
     pub(super) accepted: Vec<ForwardPath>,
+    /// Recipients that do not exist.
+    pub(super) invalid: u32,
     /// Header fields that stand above ours, each once.
     pub(super) headers: Vec<String>,
     pub(super) started_ms: u64,
@@ -55,6 +53,7 @@ impl Transaction {
             sender,
             parameters,
             accepted: Vec::new(),
+            invalid: 0,
             headers: Vec::new(),
             started_ms: now.unix_ms,
             refused: None,
@@ -106,26 +105,14 @@ impl Envelope {
 }
 
 impl Session {
-    /// Refuses a recipient, and ends the session after too many unknown ones.
+    /// Refuses a recipient, and ends the session after too many.
     pub(super) fn refuse_recipient(&mut self, rcpt: &Rcpt, refusal: Refusal, now: Now) {
-        let unknown = match refusal.passed.as_deref() {
-            // X.1.x is about the address (RFC 3463 section 3.2).
-            Some(reply) => {
-                reply.is_permanent() && matches!(reply.enhanced, Some(Enhanced(5, 1, _)))
-            }
-            None => refusal.reason == Reason::UnknownRecipient,
-        };
-        self.invalid += u32::from(unknown);
-        self.refused += 1;
-        let refusal = if self.refused > REFUSED {
-            Refusal::new(Reason::TooManyErrors, "")
-        } else if unknown && self.invalid > self.settings.invalid_recipients {
-            let open = self.transaction.as_ref();
-            let bounces = open.is_some_and(|open| open.sender == ReversePath::Null);
-            let reason = if bounces { Reason::Backscatter } else { Reason::TooManyInvalid };
-            Refusal::new(reason, format_args!("<{}>", rcpt.path))
-        } else {
-            refusal
+        let open = self.transaction.as_deref_mut();
+        let most = self.settings.invalid_recipients;
+        let refusal = match self.counts.refuse(&refusal, open, most) {
+            Some(Reason::TooManyRefusals) => Refusal::new(Reason::TooManyRefusals, ""),
+            Some(reason) => Refusal::new(reason, format_args!("<{}>", rcpt.path)),
+            None => refusal,
         };
         // What MAIL was told is found by the first recipient's record.
         let told = self.transaction.as_mut().and_then(|open| open.unrecorded.take());
@@ -308,7 +295,7 @@ impl Session {
                 }
                 self.reply(&reply.with_enhanced());
             }
-            Some(reply) => self.refuse_recipient(&envelope.rcpt, Refusal::passed(reply), now),
+            Some(reply) => self.refuse_recipient(&envelope.rcpt, Refusal::of_recipient(reply), now),
             None => {}
         }
     }

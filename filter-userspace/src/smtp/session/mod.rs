@@ -14,6 +14,7 @@
 //! [`message`] what becomes of a message, [`link`] the backend's side.
 
 mod commands;
+mod counts;
 mod ending;
 mod envelope;
 mod facts;
@@ -31,6 +32,7 @@ use std::time::Instant;
 use super::line::{COMMAND_LINE, Lines};
 use super::refusal::{Reason, Refusal};
 use super::reply::{Enhanced, Reply};
+use counts::Counts;
 use ending::Ending;
 use envelope::{Envelope, Transaction};
 use link::Link;
@@ -98,12 +100,7 @@ pub struct Session {
     extended: bool,
     transaction: Option<Box<Transaction>>,
     link: Option<Box<Link>>,
-    errors: u32,
-    invalid: u32,
-    /// Recipients that were refused.
-    refused: u32,
-    /// Commands since the last message that carry no mail.
-    idle_commands: u32,
+    counts: Counts,
     /// References given out.
     references: u32,
     /// When the state has lasted too long.
@@ -131,10 +128,7 @@ impl Session {
             extended: false,
             transaction: None,
             link: None,
-            errors: 0,
-            invalid: 0,
-            refused: 0,
-            idle_commands: 0,
+            counts: Counts::default(),
             references: 0,
             deadline: now.monotonic + pause,
             client_took: now.monotonic,

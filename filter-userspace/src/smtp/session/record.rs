@@ -102,6 +102,7 @@ impl Session {
         let Some(transaction) = &mut self.transaction else { return };
         let unrecorded = transaction.unrecorded.take();
         let accepted = std::mem::take(&mut transaction.accepted);
+        self.counts.abort(accepted.len());
         if let Some((refusal, reply, reference)) = unrecorded {
             self.record_refused(None, refusal, reply, reference, now);
         }

@@ -604,5 +604,60 @@ fn empty_chunks_do_not_keep_a_session() {
         outside.say("BDAT 0\r\n");
     }
     assert!(outside.session.is_closed());
+}
+
+#[test]
+fn aborted_recipients_count_and_a_message_resets_what_was_counted() {
+    let mut outside = greeted();
+    let abort = |outside: &mut Outside, first: bool| {
+        outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+        if outside.session.is_closed() {
+            return false;
+        }
+        let replies = if first { "250 ok\r\n250 ok\r\n" } else { "250 ok\r\n250 ok\r\n250 ok\r\n" };
+        outside.happen(Event::Backend(replies));
+        for _ in 0..2 {
+            outside.say("RCPT TO:<c@d>\r\n");
+            outside.happen(Event::Backend("250 ok\r\n"));
+        }
+        outside.say("RSET\r\n");
+        outside.heard();
+        true
+    };
+    for round in 0..300 {
+        assert!(abort(&mut outside, round == 0), "round {round}");
+    }
+    // A message is accepted: it begins anew.
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n250 ok\r\n250 ok\r\n"));
+    outside.say("DATA\r\n");
+    outside.happen(Event::Backend("354 go on\r\n"));
+    outside.say("x\r\n.\r\n");
+    outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
+    let mut rounds = 0;
+    while abort(&mut outside, rounds == 0) {
+        rounds += 1;
+        assert!(rounds < 400, "it goes on for ever");
+    }
+    assert_eq!(rounds, 334, "a thousand and some");
+    assert!(outside.heard().contains("421 4.7.0 too many recipients were refused"));
+}
+
+#[test]
+fn what_follows_from_a_refusal_is_no_error() {
+    let mut outside = greeted();
+    for _ in 0..20 {
+        // A recipient that does not exist, and chunks that did not wait for it.
+        outside.say("RSET\r\nMAIL FROM:<>\r\nRCPT TO:<nobody@d>\r\nDATA\r\n");
+        outside.say("BDAT 2\r\nx\nBDAT 0 LAST\r\n");
+    }
+    let heard = outside.heard();
+    assert_eq!(heard.matches("554 5.5.1 no valid recipients").count(), 20, "{heard}");
+    assert_eq!(heard.matches("503 5.5.1 MAIL and RCPT come before BDAT").count(), 40, "{heard}");
+    // Without a refusal they are errors.
+    outside.say("RSET\r\n");
+    for _ in 0..6 {
+        outside.say("DATA\r\n");
+    }
     assert!(outside.heard().contains("421 4.7.0 too many errors"));
 }

@@ -154,6 +154,8 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
                                 td { (or_dash(record.country.as_deref())) }
                                 @if record.status == Status::Dropped {
                                     td { (grouped(record.count)) " SYNs" }
+                                } @else if let Some(count) = record.folded() {
+                                    td { (grouped(count)) " attempts" }
                                 } @else {
                                     td { (or_dash(record.subject.as_deref())) }
                                 }
@@ -222,7 +224,7 @@ pub(super) async fn record(
 fn facts(record: &Record) -> Markup {
     let is_dropped = record.status == Status::Dropped;
     let text = |value: &Option<String>| value.as_ref().map(|value| html! { (value) });
-    let facts: [(&str, Option<Markup>); 24] = [
+    let facts: [(&str, Option<Markup>); 25] = [
         ("Timestamp (UTC)", Some(time(record.time))),
         ("Sender", record.sender.as_deref().map(|sender| address(Some(sender)))),
         ("Recipient", text(&record.recipient)),
@@ -234,6 +236,7 @@ fn facts(record: &Record) -> Markup {
         ("Sender IP", Some(html! { (record.ip) })),
         ("Country", text(&record.country)),
         ("SYNs (estimate)", is_dropped.then(|| html! { (grouped(record.count)) })),
+        ("Attempts", record.folded().map(|count| html! { (grouped(count)) })),
         ("HELO", text(&record.helo)),
         ("TLS", text(&record.tls)),
         ("SPF", text(&record.spf)),

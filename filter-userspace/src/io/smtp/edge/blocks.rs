@@ -1,14 +1,12 @@
-//! Temporary blocks, as sessions see them: who is under one, who never is, and who has
-//! earned one.
+//! Temporary blocks, as sessions see them: who is under one, and who never is.
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Block, Edge, Generation, network};
+use super::{Edge, network};
 use crate::io::smtp::backend::Pool;
 use crate::lists::{Holder, Protected};
-use crate::policy::escalation::Offence;
 
 impl Edge {
     /// Says who is never blocked automatically.
@@ -16,7 +14,8 @@ impl Edge {
         *self.protected.write().unwrap_or_else(PoisonError::into_inner) = protected;
     }
 
-    fn protected(&self) -> Arc<Protected> {
+    /// Who is never blocked automatically.
+    pub(in crate::io::smtp) fn protected(&self) -> Arc<Protected> {
         self.protected.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -88,31 +87,5 @@ impl Edge {
             // The block of a stranger in the host's own IPv6 network is not the host's.
             && !(network(address) != address.to_canonical()
                 && self.protected().forbids(address) == Some(&Holder::ThisHost))
-    }
-
-    /// Counts an offence of an address, and asks for its block after too many.
-    pub(in crate::io::smtp) fn offend(
-        &self,
-        address: IpAddr,
-        generation: &Generation,
-        offence: Offence,
-    ) {
-        // Where a list decides, a block would not (and lists may have changed since
-        // the session began).
-        let connection = self.standing(address).connection;
-        if connection.approved.is_some() || connection.refused.is_some() {
-            return;
-        }
-        if let Some(holder) = self.protected().forbids(address) {
-            tracing::debug!(%address, offence = offence.name(), "an offence of {holder} is not counted");
-            return;
-        }
-        let rules = &generation.smtp.escalation;
-        let full = self.counts().offenders.add(rules, network(address), offence, Instant::now());
-        let Some(time) = full else { return };
-        if self.blocks.try_send(Block { address, time, offence }).is_err() {
-            self.counts().offenders.forgive(network(address));
-            tracing::error!(%address, offence = offence.name(), "a block was lost: too many at once");
-        }
     }
 }

@@ -1,0 +1,102 @@
+//! What clients did, as all connections count it: recipients that do not exist, offences,
+//! and what is done about them. `policy` decides; here it is remembered and carried out.
+
+use std::hash::{BuildHasher as _, Hash};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::edge::{Block, Edge, network};
+use super::generation::Generation;
+use crate::policy::escalation::Measure;
+use crate::policy::offences::Sign;
+use crate::smtp::address::{ForwardPath, ReversePath};
+
+/// How long the backend's word on a recipient is remembered.
+const NEGATIVE: Duration = Duration::from_secs(60);
+
+impl Edge {
+    /// Remembers that the backend told a client that there is no such recipient. It may
+    /// have other words for other clients and senders, so nobody else is told so.
+    pub(super) fn remember_invalid(
+        &self,
+        client: IpAddr,
+        sender: &ReversePath,
+        recipient: &ForwardPath,
+    ) {
+        let key = self.key(client, sender, recipient);
+        self.counts().invalid.add(key, Instant::now() + NEGATIVE);
+    }
+
+    /// Whether it did, lately.
+    pub(super) fn is_known_invalid(
+        &self,
+        client: IpAddr,
+        sender: &ReversePath,
+        recipient: &ForwardPath,
+    ) -> bool {
+        let key = self.key(client, sender, recipient);
+        self.counts().invalid.has(&key, Instant::now())
+    }
+
+    /// As long whatever a client writes.
+    fn key(&self, client: IpAddr, sender: &ReversePath, recipient: &ForwardPath) -> u128 {
+        let recipient = recipient.mailbox().map(|mailbox| mailbox.key());
+        let sender = sender.mailbox().map(|mailbox| mailbox.key());
+        self.hash(&(client, sender, recipient))
+    }
+
+    /// What the rate of a recipient is counted by.
+    pub(super) fn recipient_key(&self, recipient: &ForwardPath) -> u128 {
+        self.hash(&recipient.to_string().to_lowercase())
+    }
+
+    fn hash(&self, facts: &impl Hash) -> u128 {
+        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one(facts));
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// Whether recipients of a client are deferred.
+    pub(super) fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool {
+        self.counts().offenders.is_deferred(network(client), bounces, Instant::now())
+    }
+
+    /// Takes note of what an attempt says of a client, and does what is to be done.
+    pub(super) fn note(&self, address: IpAddr, generation: &Generation, sign: Sign) {
+        if sign == Sign::Nothing {
+            return;
+        }
+        // Where a list decides, a block would not (and lists may have changed since
+        // the session began).
+        let connection = self.standing(address).connection;
+        if connection.approved.is_some() || connection.refused.is_some() {
+            return;
+        }
+        if let Some(holder) = self.protected().forbids(address) {
+            if let Sign::Offence(offence) = sign {
+                let offence = offence.name();
+                tracing::debug!(%address, offence, "an offence of {holder} is not counted");
+            }
+            return;
+        }
+        let rules = &generation.smtp.escalation;
+        let measure = self.counts().offenders.note(rules, network(address), sign, Instant::now());
+        match measure {
+            None => {}
+            Some(Measure::Defer { bounces, time }) => {
+                let seconds = time.as_secs();
+                tracing::warn!(%address, bounces, seconds, "names mostly invalid recipients: deferred");
+            }
+            Some(Measure::Block(offence, time)) => self.ask_for(Block { address, time, offence }),
+        }
+    }
+
+    /// Asks the daemon's thread for a block; never waits.
+    fn ask_for(&self, block: Block) {
+        let Block { address, offence, .. } = block;
+        if self.blocks.try_send(block).is_err() {
+            self.counts().offenders.forgive(network(address));
+            let offence = offence.name();
+            tracing::error!(%address, offence, "a block was lost: too many at once");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What counts against a client, and for it: one function for everybody who counts.
+//!
+//! Fair to senders: only what a client chose to do is an offence. A fault of our own (a
+//! rate, a backend that is down), a refusal of the sender or of the message, too many
+//! errors in a session and mail without a recipient's mistake are none, and bounces to
+//! addresses that do not exist (the null sender) are never held against who returns them.
+
+use crate::smtp::address::ReversePath;
+use crate::smtp::refusal::{Reason, Stage};
+use crate::smtp::session::{Attempt, Outcome};
+
+/// What a client did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Offence {
+    /// It was refused for what DNS lists say of its address.
+    Reputation,
+    /// It named recipients that do not exist, and hardly any that do.
+    Dictionary,
+    /// It named recipients of domains that are not served here, or wanted to send out and
+    /// is not a customer's host.
+    Relay,
+    /// It spoke before the greeting.
+    EarlyTalker,
+    /// It broke the protocol as no mail system does.
+    Abuse,
+    /// It opened more connections than it may have.
+    Flood,
+}
+
+impl Offence {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Reputation,
+        Self::Dictionary,
+        Self::Relay,
+        Self::EarlyTalker,
+        Self::Abuse,
+        Self::Flood,
+    ];
+
+    /// Its name in the configuration and in lists of blocks.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reputation => "reputation",
+            Self::Dictionary => "dictionary",
+            Self::Relay => "relay",
+            Self::EarlyTalker => "early_talker",
+            Self::Abuse => "abuse",
+            Self::Flood => "flood",
+        }
+    }
+
+    /// Whether each recipient counts; else a transaction counts once.
+    #[must_use]
+    pub const fn is_of_recipients(self) -> bool {
+        matches!(self, Self::Dictionary | Self::Relay)
+    }
+
+    /// Whether a client is dropped for it although it lately delivered mail. What is a
+    /// matter of who sends through a client, rather than of the client itself, is not
+    /// reason enough.
+    #[must_use]
+    pub const fn drops_senders(self) -> bool {
+        matches!(self, Self::Reputation | Self::EarlyTalker | Self::Abuse)
+    }
+}
+
+/// What an attempt says of the client that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Nothing.
+    Nothing,
+    /// It named a recipient that may exist: it is to come again.
+    Deferred,
+    /// The backend has a message for this recipient.
+    Delivered,
+    /// It named a recipient that does not exist.
+    Guess,
+    /// The same in a bounce, which somebody else's forgery may have caused.
+    Backscatter,
+    /// It did what it should not have done.
+    Offence(Offence),
+}
+
+impl Sign {
+    /// What an attempt says.
+    #[must_use]
+    pub fn of(attempt: &Attempt) -> Self {
+        let Outcome::Refused(refusal) = &attempt.outcome else { return Self::Delivered };
+        let bounces = attempt.sender == Some(ReversePath::Null);
+        if refusal.is_unknown_recipient() {
+            return if bounces { Self::Backscatter } else { Self::Guess };
+        }
+        if refusal.is_deferral() {
+            return Self::Deferred;
+        }
+        match refusal.reason {
+            Reason::NotACustomer => Self::Offence(Offence::Relay),
+            Reason::RelayDenied if !bounces => Self::Offence(Offence::Relay),
+            Reason::EarlyTalker => Self::Offence(Offence::EarlyTalker),
+            Reason::TooManyFromAddress => Self::Offence(Offence::Flood),
+            // What is wrong within a message may be its author's doing.
+            Reason::Pipelining | Reason::BareNewline => Self::Offence(Offence::Abuse),
+            reason if reason.stage() == Stage::Reputation => Self::Offence(Offence::Reputation),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::address::Mailbox;
+    use crate::smtp::refusal::Refusal;
+    use crate::smtp::reply::{Enhanced, Reply};
+
+    fn sign(sender: ReversePath, outcome: Outcome) -> Sign {
+        Sign::of(&Attempt {
+            reference: String::new(),
+            started_ms: 0,
+            ended_ms: 0,
+            sender: Some(sender),
+            recipient: None,
+            outcome,
+            reply: None,
+            size: 0,
+            message: None,
+            backend: None,
+        })
+    }
+
+    fn refused(reason: Reason) -> Sign {
+        let sender = ReversePath::Mailbox(Mailbox::parse("a@b.example").unwrap());
+        sign(sender, Outcome::Refused(Refusal::new(reason, "")))
+    }
+
+    #[test]
+    fn only_what_a_client_chose_to_do_is_an_offence() {
+        let offences: Vec<_> = Reason::ALL
+            .iter()
+            .filter(|reason| matches!(refused(**reason), Sign::Offence(_)))
+            .map(|reason| reason.name())
+            .collect();
+        assert_eq!(
+            offences,
+            [
+                "early_talker",
+                "too_many_from_address",
+                "pipelining",
+                "bare_newline",
+                "relay_denied",
+                "not_a_customer",
+                "standard_reputation",
+                "dynamic_reputation",
+            ]
+        );
+        let guesses = Reason::ALL.iter().filter(|reason| refused(**reason) == Sign::Guess);
+        let guesses: Vec<_> = guesses.map(|reason| reason.name()).collect();
+        assert_eq!(guesses, ["unknown_recipient", "too_many_invalid", "backscatter"]);
+    }
+
+    #[test]
+    fn bounces_are_never_guesses() {
+        let unknown = || Refusal::new(Reason::UnknownRecipient, "");
+        assert_eq!(sign(ReversePath::Null, Outcome::Refused(unknown())), Sign::Backscatter);
+        let relay = Refusal::new(Reason::RelayDenied, "");
+        assert_eq!(sign(ReversePath::Null, Outcome::Refused(relay)), Sign::Nothing);
+        assert_eq!(sign(ReversePath::Null, Outcome::Accepted), Sign::Delivered);
+    }
+
+    #[test]
+    fn a_backend_that_refuses_the_sender_says_nothing_of_recipients() {
+        let sender = || ReversePath::Mailbox(Mailbox::parse("a@b.example").unwrap());
+        let of = |code, text: &str| {
+            let reply = Reply::new(550, Some(code), text);
+            sign(sender(), Outcome::Refused(Refusal::of_recipient(reply)))
+        };
+        assert_eq!(of(Enhanced(5, 1, 8), "Sender address rejected"), Sign::Nothing);
+        assert_eq!(of(Enhanced(5, 7, 1), "no"), Sign::Nothing);
+        assert_eq!(of(Enhanced(5, 1, 1), "no such user"), Sign::Guess);
+        // MAIL was refused: whatever its code is.
+        let reply = Reply::new(550, Some(Enhanced(5, 1, 1)), "no such user");
+        let refusal = Outcome::Refused(Refusal::passed(reply));
+        assert_eq!(sign(sender(), refusal), Sign::Nothing);
+    }
+}

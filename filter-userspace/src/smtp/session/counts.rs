@@ -1,0 +1,140 @@
+//! What a session spends on nothing, and when that is too much.
+//!
+//! An accepted message resets all of it: whoever delivers mail may have recipients that
+//! do not exist, and make errors. What follows from a refusal of ours, as the rest of a
+//! group of commands does (RFC 2920), is not an error of the client.
+
+use super::envelope::Transaction;
+use crate::smtp::address::ReversePath;
+use crate::smtp::refusal::{Reason, Refusal, Stage};
+
+/// The most recipients that a session may have refused, for whatever reason, or abort
+/// between two messages: nobody who sends mail has so many.
+pub(super) const REFUSED: u32 = 1000;
+
+/// The most recipients that are not to be relayed, unless more are accepted.
+const RELAYED: u32 = 20;
+
+/// The most recipients that are refused for what is known of the client itself.
+const UNWELCOME: u32 = 100;
+
+/// The commands that may follow from a recipient that was refused: DATA, or chunks.
+const FOLLOWING: u32 = 100;
+
+/// What came to nothing since the last message was accepted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Errors.
+    errors: u32,
+    /// Commands that carry no mail.
+    idle: u32,
+    /// Recipients that were refused, or whose transaction was aborted.
+    refused: u32,
+    /// Those of them that do not exist.
+    invalid: u32,
+    /// Those that are not to be relayed.
+    relayed: u32,
+    /// Those that are to come again.
+    deferred: u32,
+    /// Those that were refused for what is known of the client.
+    unwelcome: u32,
+    /// Commands that are out of order because of a refusal, and are not errors.
+    excused: u32,
+}
+
+impl Counts {
+    /// Counts an error, and says whether it was one too many.
+    pub(super) const fn error(&mut self, most: u32) -> bool {
+        self.errors = self.errors.saturating_add(1);
+        self.errors > most
+    }
+
+    /// Counts a command that carries no mail, and says whether it was one too many.
+    pub(super) const fn idle(&mut self, most: u32) -> bool {
+        self.idle = self.idle.saturating_add(1);
+        self.idle > most
+    }
+
+    /// A recipient was named: the commands before led somewhere.
+    pub(super) const fn busy(&mut self) {
+        self.idle = 0;
+    }
+
+    /// MAIL was refused: so are the recipients and the message that follow it.
+    pub(super) fn excuse_mail(&mut self, recipients: usize) {
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        self.excused = recipients.saturating_add(FOLLOWING);
+    }
+
+    /// A recipient or a message was refused: so is what follows.
+    pub(super) fn excuse(&mut self) {
+        self.excused = self.excused.max(FOLLOWING);
+    }
+
+    /// Whether a command that is out of order follows from a refusal.
+    pub(super) const fn is_excused(&mut self) -> bool {
+        let excused = self.excused > 0;
+        self.excused = self.excused.saturating_sub(1);
+        excused
+    }
+
+    /// The next transaction begins.
+    pub(super) const fn begin(&mut self) {
+        self.excused = 0;
+    }
+
+    /// Recipients were accepted, and no message followed.
+    pub(super) fn abort(&mut self, recipients: usize) {
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        self.refused = self.refused.saturating_add(recipients);
+    }
+
+    /// Whether nothing more is to be refused.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.refused > REFUSED
+    }
+
+    /// Counts a recipient that was refused; why the session ends, where that is enough.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        transaction: Option<&mut Transaction>,
+        invalid_recipients: u32,
+    ) -> Option<Reason> {
+        self.refused = self.refused.saturating_add(1);
+        self.excuse();
+        let mut accepted = 0;
+        let (mut bounces, mut is_first) = (false, true);
+        if let Some(open) = transaction {
+            accepted = u32::try_from(open.accepted.len()).unwrap_or(u32::MAX);
+            bounces = open.sender == ReversePath::Null;
+            is_first = open.invalid == 0;
+            open.invalid += u32::from(refusal.is_unknown_recipient());
+        }
+        if self.is_spent() {
+            return Some(Reason::TooManyRefusals);
+        }
+        self.deferred += u32::from(refusal.is_deferral());
+        let others = accepted.saturating_add(self.deferred);
+        if refusal.is_unknown_recipient() {
+            // A bounce has one recipient, and whoever returns it did not choose that.
+            self.invalid += u32::from(!(bounces && is_first));
+            let mostly = self.invalid > invalid_recipients && self.invalid > others;
+            let reason = if bounces { Reason::Backscatter } else { Reason::TooManyInvalid };
+            return mostly.then_some(reason);
+        }
+        match (refusal.reason, refusal.reason.stage()) {
+            (Reason::RelayDenied | Reason::NotACustomer, _) => {
+                self.relayed += 1;
+                let mostly = self.relayed > RELAYED && self.relayed > others;
+                mostly.then_some(Reason::TooManyRefusals)
+            }
+            // One that is refused for now may be an ordinary sender.
+            (reason, Stage::Connection | Stage::Reputation) if reason.code() >= 500 => {
+                self.unwelcome += 1;
+                (self.unwelcome > UNWELCOME).then_some(Reason::TooManyRefusals)
+            }
+            _ => None,
+        }
+    }
+}
