@@ -36,8 +36,12 @@ fn a_daemon_holds_what_it_needs_and_no_more() {
     pair.edge.ip("link add e2 type veth peer name e3");
     pair.edge.ip("link set e2 up");
     let home = Home::new();
-    let configure =
-        |interfaces: &str| home.configure(interfaces, "[blocked]\naddresses = [\"10.77.0.66\"]\n");
+    let configure = |interfaces: &str| {
+        home.configure(
+            interfaces,
+            "[reload]\nwatch = false\n[blocked]\naddresses = [\"10.77.0.66\"]\n",
+        )
+    };
     configure("interfaces = [\"e0\"]\nmode = \"native\"");
     let daemon = home.start(&pair.edge);
     for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
@@ -72,7 +76,7 @@ fn a_daemon_holds_what_it_needs_and_no_more() {
     home.write("many.txt", many);
     home.configure(
         "interfaces = [\"e0\", \"e2\"]\nmode = \"auto\"",
-        "[blocked]\nfiles = [\"many.txt\"]\n",
+        "[reload]\nwatch = false\n[blocked]\nfiles = [\"many.txt\"]\n",
     );
     home.json(&["reload"]);
     let answer = daemon.look_up("10.99.3.3".parse().expect("an address"));

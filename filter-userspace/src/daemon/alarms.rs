@@ -24,8 +24,8 @@ impl Daemon {
         if let Some(ahead) = self.time.doubted() {
             let way = if ahead < 0 { "back" } else { "ahead" };
             alarms.push(format!(
-                "the host's clock was set {way} by about {} hours: it is believed when it has stood \
-                 so for an hour; until then entries lapse and records age by the time before",
+                "the host's clock was set {way} by about {} hours: mxdp keeps the previous time for \
+                 the age of log entries, and adopts the new one if it lasts an hour",
                 ahead.unsigned_abs().div_ceil(3600)
             ));
         }

@@ -415,6 +415,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn the_most_specific_network_counts() {
         let countries = folder(&[
             ("de.cidr", "192.0.2.0/24\n2001:db8::/32\n"),

@@ -1,4 +1,5 @@
 //! Connections, balancers, and frames that carry a SYN in something else.
 
 mod balancers;
+mod frames;
 mod trusted;

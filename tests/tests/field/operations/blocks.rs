@@ -177,3 +177,17 @@ fn the_most_blocks_that_can_be_configured_hold_nobody_up() {
     });
     drop(daemon);
 }
+
+/// The kind: a number that is counted now and then. What was lifted is no longer counted.
+#[test]
+fn what_is_lifted_is_no_longer_counted() {
+    let edge = Edge::new("", ABUSE);
+    let _daemon = edge.start();
+    let held = || edge.home.json(&["status"])["temporary"]["held"].as_u64();
+    edge.home.json(&["temp", "add", "198.51.100.1", "--for", "1h"]);
+    edge.home.json(&["temp", "add", "198.51.100.1", "--for", "2h"]);
+    edge.home.json(&["temp", "add", "198.51.100.2", "--for", "1h"]);
+    assert_eq!(held(), Some(2));
+    edge.home.json(&["temp", "remove", "198.51.100.1"]);
+    assert_eq!(held(), Some(1));
+}
