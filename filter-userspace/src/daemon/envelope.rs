@@ -125,6 +125,14 @@ fn read_files<'a>(
                 |bytes| {
                     let import = recipients::parse(bytes, Format::of_name(&name), &name, options)
                         .map_err(|error| format!("{error}{place}"))?;
+                    if let Some((line, domain)) = import.open_end()
+                        && domains.find(domain).is_none()
+                    {
+                        return Err(format!(
+                            "{name}:{line}: the last line has no line end and is of {domain}, \
+                             which no [[domain]] has: it may have been cut{place}"
+                        ));
+                    }
                     let counts = domain_counts(&import, domains);
                     Ok((import, counts))
                 },

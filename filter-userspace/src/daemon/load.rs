@@ -121,12 +121,13 @@ fn load_file(
         },
     )?;
     gathering.warnings.extend(parsed.remarks(&name));
-    if let Some(first) = parsed.skipped_lines(&name).next() {
-        let more = match parsed.skipped() {
-            1 => String::new(),
-            count => format!(" (and {} more lines)", count - 1),
-        };
-        gathering.warnings.push(format!("{first}; the line is skipped{more}"));
+    if parsed.skipped() > parsed.len()
+        && let Some(first) = parsed.skipped_lines(&name).next()
+    {
+        let (skipped, entries) = (parsed.skipped(), parsed.len());
+        gathering.warnings.push(format!(
+            "{first}; {skipped} lines are skipped, and only {entries} entries are read"
+        ));
     }
     Some(LoadedFile { name, class: list.class, list: parsed })
 }

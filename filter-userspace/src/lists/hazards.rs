@@ -1,6 +1,8 @@
 //! Blocks that hit what must not be blocked: this host, what stands before and behind it,
 //! and its customers.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use ipnet::IpNet;
 
 use super::bogons::is_bogon;
@@ -24,7 +26,7 @@ pub fn hazards(files: &[LoadedFile], protected: &Protected) -> Vec<String> {
         let mut found: Vec<(u32, IpNet, &Row)> = Vec::new();
         for row in protected.rows().iter().filter(|(net, _)| !is_approved(files, *net)) {
             let list = &file.list;
-            match row.0 {
+            match at_stake(row) {
                 IpNet::V4(net) => find(&list.v4, &list.lengths_v4, net, row, &mut found),
                 IpNet::V6(net) => find(&list.v6, &list.lengths_v6, net, row, &mut found),
             }
@@ -43,6 +45,15 @@ pub fn hazards(files: &[LoadedFile], protected: &Protected) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The part of a protected network that matters: of loopback, the one address that is
+/// used.
+fn at_stake((net, holder): &Row) -> IpNet {
+    match (holder, net) {
+        (Holder::Loopback, IpNet::V4(_)) => IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        _ => *net,
+    }
 }
 
 /// Whether a list of approved addresses holds all of a network.
@@ -105,7 +116,7 @@ mod tests {
         let files = [
             file("ok", Class::ApprovedIp, "198.51.100.0/24\n"),
             file("bad", Class::BlockedIp, "0.0.0.0/0\n192.0.2.7\n198.51.100.9\n2001:db8::/32\n"),
-            file("feed", Class::KnownSpamSource, "127.0.0.0/8\n203.0.113.0/24\n"),
+            file("feed", Class::KnownSpamSource, "127.0.0.0/8\n203.0.113.0/24\n127.1.0.0/16\n"),
         ];
         let mut all = Protected::new();
         let mut protect = |net: &str, holder| all.add(net.parse().expect("a prefix"), holder);

@@ -231,7 +231,12 @@ pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<ParsedList, ParseEr
                     list.push(net, number, &note);
                 }
             }
-            Err(why) => list.bad.add(number, line.bytes, why),
+            Err(why) => {
+                if !line.has_end && options.on_bad_line == OnBadLine::Skip {
+                    list.remarks.add(number, Remark::CutOff);
+                }
+                list.bad.add(number, line.bytes, why);
+            }
         }
     }
     if let Some(line) = objects.cut() {

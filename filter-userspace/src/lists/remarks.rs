@@ -11,9 +11,11 @@ pub(super) enum Remark {
     SaysRefuse,
     /// The last line has no line end.
     NoLineEnd,
+    /// The same, and it is skipped.
+    CutOff,
 }
 
-const ALL: [Remark; 3] = [Remark::SaysPass, Remark::SaysRefuse, Remark::NoLineEnd];
+const ALL: [Remark; 4] = [Remark::SaysPass, Remark::SaysRefuse, Remark::NoLineEnd, Remark::CutOff];
 
 /// Actions of access tables, which say the contrary of a list that blocks.
 const PASS: [&[u8]; 9] = [
@@ -71,6 +73,7 @@ impl Remarks {
                     "the note says to refuse the address, and this list approves it"
                 }
                 Remark::NoLineEnd => "the last line has no line end: is the file whole?",
+                Remark::CutOff => "the last line has no line end and is skipped: it may be cut",
             };
             let more = match count {
                 0 => return None,

@@ -15,6 +15,8 @@ pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
     /// Its text, without white space around it.
     pub(super) text: Result<&'a str, Why>,
+    /// Whether it has a line end. A last line without one may have been cut.
+    pub(super) has_end: bool,
 }
 
 /// The lines of a file. A byte-order mark in front is tolerated, and so is every line end;
@@ -28,7 +30,7 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
             0..=LINE_LIMIT => text(trimmed),
             _ => Err("the line is longer than 4096 bytes"),
         };
-        is_content.then(|| Line { number, bytes, text: text() })
+        is_content.then(|| Line { number, bytes, text: text(), has_end: line.has_end })
     })
 }
 

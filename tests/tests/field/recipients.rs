@@ -119,6 +119,23 @@ fn what_is_not_understood_is_an_error_with_its_line() {
     assert!(said.contains("recipients of exampel.org count for nothing"), "{said}");
 }
 
+/// Kind: a file that was cut within its last line has lost a recipient, not gained one of
+/// another domain (as of a list that was cut at `10.77.0.2/3`).
+#[test]
+fn half_a_last_line_is_not_another_recipient() {
+    for cut in ["ann@example.o", "ann@example", "ann@", "an"] {
+        let host = host("r.txt", "");
+        host.home.write("r.txt", format!("bob@example.org\n{cut}"));
+        is_bad(&host, "r.txt:2: ");
+    }
+    // Many editors end no last line.
+    let host = host("r.txt", "");
+    host.home.write("r.txt", "bob@example.org\nann@example.org");
+    let said = is_good(&host);
+    assert!(said.contains("r.txt:2: the last line has no line end"), "{said}");
+    assert_eq!(refused(&host, "ann@example.org"), "");
+}
+
 /// Kind: the public lists of disposable domains have a domain a line.
 #[test]
 fn a_domain_alone_blocks_all_of_its_senders() {

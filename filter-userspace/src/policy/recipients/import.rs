@@ -54,6 +54,7 @@ pub struct Import {
     pub(super) domains: HashMap<Domain, Locals>,
     bad: BadLines,
     remarks: Vec<String>,
+    open_end: Option<(u32, Domain)>,
 }
 
 impl Import {
@@ -91,6 +92,13 @@ impl Import {
     pub fn domains(&self) -> impl Iterator<Item = (&Domain, usize)> {
         let count = |locals: &Locals| locals.len() + usize::from(locals.catch_all().is_some());
         self.domains.iter().map(move |(domain, locals)| (domain, count(locals)))
+    }
+
+    /// The last line of a text file and the domain of its recipient, where the line has no
+    /// line end, so that it may have been cut.
+    #[must_use]
+    pub fn open_end(&self) -> Option<(u32, &Domain)> {
+        self.open_end.as_ref().map(|(line, domain)| (*line, domain))
     }
 
     /// What an operator may not have meant, `name:line: text` each.
@@ -203,6 +211,7 @@ impl Reader {
             domains: HashMap::new(),
             bad: BadLines::default(),
             remarks: Vec::new(),
+            open_end: None,
         };
         Self { import, options, left: options.max_entries }
     }
@@ -238,6 +247,11 @@ impl Reader {
 
     pub(super) fn bad(&mut self, line: u32, bytes: &[u8], why: Why) {
         self.import.bad.add(line, bytes, why);
+    }
+
+    /// Notes the last recipient of a file whose last line has no line end.
+    pub(super) fn ends_with(&mut self, recipient: &Recipient, line: u32) {
+        self.import.open_end = recipient.domain().map(|domain| (line, domain.clone()));
     }
 
     /// Notes what is not an error, and probably not meant.

@@ -35,4 +35,12 @@ impl Recipient {
             None => Err("has an IP address for a domain"),
         }
     }
+
+    /// The domain that it is of.
+    pub(super) fn domain(&self) -> Option<&Domain> {
+        match self {
+            Self::All(domain) => Some(domain),
+            Self::One(mailbox) => mailbox.domain(),
+        }
+    }
 }

@@ -11,6 +11,11 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
             Ok(addresses) => {
                 for address in addresses {
                     reader.address(address, line.number)?;
+                    if !line.has_end
+                        && let Ok(recipient) = Recipient::parse(address)
+                    {
+                        reader.ends_with(&recipient, line.number);
+                    }
                 }
             }
             Err(why) => reader.bad(line.number, line.bytes, why),
