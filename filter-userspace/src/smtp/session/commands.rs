@@ -12,9 +12,6 @@ use crate::smtp::reply::{Enhanced, Reply};
 /// Commands that carry no mail, between two messages; those beyond are errors.
 const IDLE_COMMANDS: u32 = 100;
 
-/// A chunk smaller than this carries no mail worth the command, unless it is the last.
-const SMALL_CHUNK: u64 = 1024;
-
 /// The longest text behind the code of a reply to EHLO, in octets: there a second line
 /// is an extension.
 const GREETING: usize = 500;
@@ -37,7 +34,7 @@ impl Session {
         };
         let carries_mail = match &command {
             Command::Rcpt(..) | Command::Data | Command::Quit => true,
-            Command::Bdat { size, last } => *last || *size >= SMALL_CHUNK,
+            Command::Bdat { size, last } => *last || *size > 0,
             _ => false,
         };
         if !carries_mail && self.counts.idle(IDLE_COMMANDS) && self.count_error(now) {

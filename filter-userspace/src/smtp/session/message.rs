@@ -124,7 +124,7 @@ impl Session {
             refused: None,
             chunk: begin.chunk,
             reference,
-            pace: Pace::new(now.monotonic),
+            pace: Pace::new(&self.settings.times, now.monotonic),
             blocked: None,
         }));
     }
@@ -186,7 +186,8 @@ impl Session {
             self.linger = true;
             return self.close(now);
         }
-        self.state = State::Skip(Skip { left: count, reply, pace: Pace::new(now.monotonic) });
+        let pace = Pace::new(&self.settings.times, now.monotonic);
+        self.state = State::Skip(Skip { left: count, reply, pace });
     }
 
     pub(super) fn skip_bytes(&mut self, mut skip: Skip, now: Now) {
@@ -208,8 +209,7 @@ impl Session {
     /// The next chunk of a message that has begun.
     pub(super) fn next_chunk(&mut self, mut message: Box<Message>, chunk: Chunk, now: Now) {
         message.chunk = Some(chunk);
-        // The time between chunks is bounded as that between commands.
-        message.pace = Pace::new(now.monotonic);
+        message.pace.next_chunk(&self.settings.times, now.monotonic);
         if self.link.is_none() {
             message.refuse(Refusal::new(Reason::BackendLost, ""));
         }

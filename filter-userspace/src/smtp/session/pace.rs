@@ -4,7 +4,8 @@
 //! data (RFC 5321 section 4.5.3.2.5), and that it sends at a rate. The rate is taken
 //! over a minute in which it sends; its silences are beside that minute, but together
 //! they may not be longer than the time for data either. So a client that pauses
-//! once may take its time, and one that sends a byte now and then may not.
+//! once may take its time, and one that sends a byte now and then may not. Between two
+//! chunks (BDAT) a client is silent too, there for the time of a command.
 
 use std::time::{Duration, Instant};
 
@@ -25,24 +26,32 @@ pub(super) struct Pace {
     last: Instant,
     /// How long it was silent since then.
     silent: Duration,
+    /// How long it may be.
+    quiet: Duration,
 }
 
 impl Pace {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { window: 0, start: now, last: now, silent: Duration::ZERO }
+    pub(super) const fn new(times: &Times, now: Instant) -> Self {
+        Self { window: 0, start: now, last: now, silent: Duration::ZERO, quiet: times.data }
+    }
+
+    /// One more chunk begins.
+    pub(super) fn next_chunk(&mut self, times: &Times, now: Instant) {
+        self.quiet = times.data.max(times.command);
+        self.took(0, times, now);
     }
 
     /// Takes note of bytes that came; false when they came too slowly.
     pub(super) fn took(&mut self, count: u64, times: &Times, now: Instant) -> bool {
         let pause = now.saturating_duration_since(self.last);
         if pause >= SILENCE {
-            self.silent = (self.silent + pause).min(times.data);
+            self.silent = (self.silent + pause).min(self.quiet);
         }
         self.last = now;
         self.window = self.window.saturating_add(count);
         // A fast start is no credit for a slow end.
         if self.window >= times.data_rate * WINDOW.as_secs() {
-            *self = Self::new(now);
+            *self = Self { quiet: self.quiet, ..Self::new(times, now) };
         }
         now.saturating_duration_since(self.start) < WINDOW + self.silent
     }
@@ -55,7 +64,7 @@ impl Pace {
 
     /// When the next bytes must have come.
     pub(super) fn deadline(&self, times: &Times) -> Instant {
-        (self.last + times.data).min(self.start + WINDOW + times.data)
+        (self.last + times.data).min(self.start + WINDOW + self.quiet)
     }
 }
 
@@ -72,7 +81,7 @@ mod tests {
     /// How long a client lasts that sends `count` bytes every `pause`.
     fn lasts(count: u64, pause: Duration, times: &Times) -> Duration {
         let start = Instant::now();
-        let (mut pace, mut now) = (Pace::new(start), start);
+        let (mut pace, mut now) = (Pace::new(times, start), start);
         for _ in 0..100_000 {
             let deadline = pace.deadline(times);
             now += pause;
@@ -111,10 +120,32 @@ mod tests {
         assert!(lasts(0, 179 * SECOND, &Times { data_rate: 0, ..times }) > 100_000 * SECOND);
     }
 
+    /// Small chunks far apart are a trickle, and one long pause between chunks is not.
+    #[test]
+    fn chunks_do_not_begin_the_time_anew() {
+        let (times, start) = (times(180), Instant::now());
+        let lasts = |count: u64, pause: u32| {
+            let (mut pace, mut now) = (Pace::new(&times, start), start);
+            for _ in 0..1000 {
+                now += pause * SECOND;
+                pace.next_chunk(&times, now);
+                if pace.deadline(&times) <= now || !pace.took(count, &times, now) {
+                    break;
+                }
+            }
+            now - start
+        };
+        for pause in 1..300 {
+            let lasted = lasts(1, pause);
+            assert!(lasted <= (360 + pause) * SECOND, "{pause}: {lasted:?}");
+            assert!(lasts(64 * 60, pause) == 1000 * pause * SECOND, "{pause}");
+        }
+    }
+
     #[test]
     fn the_backends_time_is_not_the_clients() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(&times(180), start);
         pace.forgive(start, start + 1000 * SECOND);
         assert_eq!(pace.deadline(&times(180)), start + 1180 * SECOND);
         assert!(pace.took(1, &times(180), start + 1001 * SECOND));

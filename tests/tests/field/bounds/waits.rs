@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mxdp_tests::dialogue::Dialogue;
 use mxdp_tests::mail::Host;
 use mxdp_tests::pace::lasting;
 use mxdp_tests::wrong::client::Client;
@@ -99,4 +100,55 @@ fn a_message_may_pause_for_longer_than_a_minute() {
     unwanted.send(b"abcdefg").expect("sent");
     assert_eq!(unwanted.reply().expect("a reply").0, 503);
     assert_eq!(puppet.messages().len(), 2);
+}
+
+/// A handshake, and a header of a balancer, that never come to their end have a deadline
+/// too: nothing is waited for before a session that is not within one.
+#[test]
+fn what_comes_before_a_session_has_an_end() {
+    let host = Host::new();
+    host.configure(
+        "smtps = [\"127.0.0.1:465\"]\nproxy_networks = [\"127.0.0.7\"]",
+        &format!("[tls]\nself_signed = true\n{}", domains(&[("example.org", PORT, "")])),
+    );
+    let _puppet = puppet(&host, PORT, Strings::default());
+    let _daemon = start(&host);
+    let namespace = &host.namespace;
+    // The first bytes of a ClientHello, and of a header.
+    let hello = b"\x16\x03\x01\x02\0\x01\0\x01";
+    let open = |source: &str, port: u16, bytes: &[u8]| {
+        let source = source.parse().expect("an address");
+        let mut client = Dialogue::open(namespace, source, local(port)).expect("connected");
+        client.send(bytes);
+        client
+    };
+    let starttls = |bytes: &[u8]| {
+        let mut client = open("127.0.0.1", 25, b"");
+        assert!(client.line().expect("a greeting").starts_with("220 "));
+        client.told("EHLO client.example");
+        assert!(client.told("STARTTLS").starts_with("220 "));
+        client.send(bytes);
+        client
+    };
+    let began = Instant::now();
+    let mut waiting = [
+        ("a silent balancer", 5, open("127.0.0.7", 25, b"")),
+        ("half a header", 5, open("127.0.0.7", 25, b"PROXY TCP4 192.0.2.1 ")),
+        ("a silent client of smtps", 30, open("127.0.0.1", 465, b"")),
+        ("half a ClientHello", 30, open("127.0.0.1", 465, hello)),
+        ("STARTTLS and silence", 30, starttls(b"")),
+        ("STARTTLS and half a ClientHello", 30, starttls(hello)),
+    ];
+    for (what, seconds, client) in &mut waiting {
+        // Reading gives up after some seconds, and is tried again.
+        let bound = lasting(Duration::from_secs(*seconds + 8));
+        loop {
+            match client.closed() {
+                Ok(()) => break,
+                Err(came) if came == "-- nothing --" => {}
+                Err(came) => panic!("{what}: {came}"),
+            }
+            assert!(began.elapsed() < bound, "{what} is waited for");
+        }
+    }
 }
