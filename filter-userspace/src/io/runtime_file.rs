@@ -4,9 +4,8 @@
 //! It is replaced as a whole or not at all, and a damaged one is reported and
 //! left alone: approvals that vanish would cost mail.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::files;
@@ -14,10 +13,6 @@ use crate::runtime::RuntimeEntries;
 
 /// The name of the file in the state folder.
 pub const FILE_NAME: &str = "runtime.json";
-
-/// The file's next version while it is written. A crash may leave it behind; it
-/// is never read, and the next save replaces it.
-const NEXT_NAME: &str = ".runtime.json.next";
 
 /// The most bytes that are read: more than the most entries can take.
 const SIZE_LIMIT: u64 = 256 << 20;
@@ -96,21 +91,9 @@ pub fn load(folder: &Path) -> Result<RuntimeEntries, RuntimeFileError> {
 ///
 /// If anything of it fails. The entries kept before are then still there.
 pub fn save(folder: &Path, entries: &RuntimeEntries) -> Result<(), RuntimeFileError> {
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        move |error| RuntimeFileError::Write { path, error }
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(write(folder))?;
-    let next = folder.join(NEXT_NAME);
-    if let Err(error) = write_new(&next, entries.to_json().as_bytes()) {
-        // A full disk is not helped by half a file. The first error counts.
-        let _ = fs::remove_file(&next);
-        return Err(write(&next)(error));
-    }
     let path = folder.join(FILE_NAME);
-    fs::rename(&next, &path).map_err(write(&path))?;
-    // The rename is durable once the folder is.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(write(folder))
+    files::replace(&path, entries.to_json().as_bytes())
+        .map_err(|error| RuntimeFileError::Write { path, error })
 }
 
 /// Removes what was kept in `folder`, and the folder if nothing else is in it:
@@ -121,17 +104,6 @@ pub fn remove(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // `create_new` follows no link that someone put there in between.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -139,6 +111,9 @@ mod tests {
     use super::*;
     use crate::control::protocol::RuntimeList;
     use crate::runtime::Addition;
+
+    /// The next version of the file while it is written.
+    const NEXT_NAME: &str = ".runtime.json.next";
 
     fn some(prefix: &str) -> RuntimeEntries {
         let mut entries = RuntimeEntries::default();

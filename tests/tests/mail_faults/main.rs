@@ -43,7 +43,8 @@ fn backend_address(worker: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 2600 + worker).into()
 }
 
-/// a busy machine is no fault.
+/// As [`home`], with times of a quarter of a minute where nothing stalls on purpose, so that
+/// a busy machine is not a fault.
 fn patient_home() -> Home {
     let home = home();
     let text = fs::read_to_string(home.path("mxdp.toml")).expect("the configuration");
