@@ -1,5 +1,6 @@
 //! `traffic`: searches of the record, as tables, JSON or CSV; and `audit`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::table::{Align, Table, number};
 use crate::control::client::call;
 use crate::control::protocol::Request;
 use crate::record::export::Csv;
-use crate::record::{Change, Cursor, Kind, PAGE_LIMIT, Page, Record, Status, Stored, when};
+use crate::record::{Changes, Cursor, Kind, PAGE_LIMIT, Page, Record, Status, Stored, when};
 
 /// How often `--follow` asks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,9 +30,12 @@ pub(super) fn search(
     let mut newest = None;
     let mut printed = 0;
     let mut before = None;
+    let mut said = BTreeSet::new();
     while printed < wanted {
         let limit = (wanted - printed).min(PAGE_LIMIT);
         let page = ask(socket, &parts, limit, ("before", before))?;
+        say_partial(&page.skipped, &mut said);
+        let stopped = page.partial && page.records.len() < limit;
         newest = newest.max(page.records.first().map(|stored| stored.id));
         printed += page.records.len();
         let mut records = page.records;
@@ -40,7 +44,7 @@ pub(super) fn search(
         }
         printer.print(&records, output)?;
         before = page.next;
-        if before.is_none() || (page.partial && !search.all) {
+        if before.is_none() || (stopped && !search.all) {
             break;
         }
     }
@@ -48,6 +52,16 @@ pub(super) fn search(
         return end(&mut printer, printed, before, search, output);
     }
     follow(socket, &parts, newest.unwrap_or(0), &mut printer, output)
+}
+
+/// Says once of each file that its records are missing.
+fn say_partial(skipped: &[String], said: &mut BTreeSet<String>) {
+    for missing in skipped {
+        if said.insert(missing.clone()) {
+            // Not among the records, which programs read.
+            eprintln!("warning: the answer is partial: {}", clean(missing));
+        }
+    }
 }
 
 fn end(
@@ -199,6 +213,7 @@ fn text(value: &Option<String>) -> String {
 pub(super) fn show(socket: &Path, reference: &str, output: &mut Output) -> Result<Exit, CliError> {
     let parts = [("reference".to_owned(), reference.to_owned())];
     let page = ask(socket, &parts, PAGE_LIMIT, ("before", None))?;
+    say_partial(&page.skipped, &mut BTreeSet::new());
     if page.records.is_empty() {
         let message = format!("nothing is recorded under {}", clean(reference));
         return Err(CliError::new(Exit::Failed, "not_found", message));
@@ -257,7 +272,8 @@ fn facts(record: &Record, output: &mut Output) -> Result<(), CliError> {
 
 /// Prints what operators changed.
 pub(super) fn audit(socket: &Path, limit: usize, output: &mut Output) -> Result<Exit, CliError> {
-    let changes: Vec<Change> = call(socket, &Request::Changes { limit })?;
+    let Changes { changes, skipped } = call(socket, &Request::Changes { limit })?;
+    say_partial(&skipped, &mut BTreeSet::new());
     if output.json {
         for change in &changes {
             output.object(change)?;

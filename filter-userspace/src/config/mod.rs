@@ -410,6 +410,18 @@ impl Config {
     /// What is not wrong, but may not be meant; a line of text each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings_of_enforcement();
+        if self.web.as_ref().is_some_and(web::Web::lets_nobody_in) {
+            warnings.push(format!(
+                "{}: web: nobody can use the console: there is no [[web.tokens]]; `mxdp token \
+                 NAME` makes a token and prints its table",
+                self.path.display()
+            ));
+        }
+        warnings
+    }
+
+    fn warnings_of_enforcement(&self) -> Vec<String> {
         let file = self.path.display();
         // A listener answers what the filter admits.
         if self.smtp.is_some() {

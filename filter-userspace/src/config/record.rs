@@ -15,6 +15,8 @@ pub struct RecordKeeping {
     pub age: Duration,
     /// In how many bytes; the oldest records go first.
     pub bytes: u64,
+    /// In how many bytes the audit trail is kept, apart from the records.
+    pub audit_bytes: u64,
     /// Whether subjects are kept.
     pub subject: bool,
 }
@@ -28,6 +30,7 @@ pub(super) fn record(section: Section<'_>, state: &Path) -> RecordKeeping {
         folder: absolute(&section, "folder", &default),
         age: Duration::from_secs(days * 86_400),
         bytes: section.integer("bytes", 1_048_576..=1_099_511_627_776, 10_737_418_240),
+        audit_bytes: section.integer("audit_bytes", 1_048_576..=17_179_869_184, 67_108_864),
         subject: section.boolean("subject", true),
     };
     section.finish();

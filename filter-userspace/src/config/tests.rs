@@ -286,7 +286,7 @@ sha256 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #[test]
 fn the_smtp_side_is_read() {
     let config = config(&format!("{MINIMAL}{SMTP}"));
-    let smtp = config.smtp.expect("an SMTP side");
+    let smtp = config.smtp.clone().expect("an SMTP side");
     assert_eq!(smtp.limits.message_size, 52_428_800);
     assert_eq!(smtp.backends[0].servers.len(), 3);
     assert!(smtp.domains[0].names[1].below && !smtp.domains[0].names[0].below);
@@ -298,8 +298,9 @@ fn the_smtp_side_is_read() {
     assert!(good.zones[0].v6 && !good.zones[0].v4);
     assert_eq!(smtp.zone_keys.len(), 1);
     assert_eq!(smtp.escalation.first.as_secs(), 300);
-    let web = config.web.expect("a page");
-    assert_eq!((web.loopback, web.tokens[0].rights), (Rights::Read, Rights::Write));
+    let web = config.web.as_ref().expect("a console");
+    assert_eq!((web.loopback, web.tokens[0].rights), (Rights::None, Rights::Write));
+    assert!(config.warnings().is_empty());
     assert_eq!(web.tokens[0].sha256[..3], [0x00, 0x11, 0x22]);
 }
 
@@ -323,6 +324,16 @@ fn a_page_that_others_reach_needs_tokens_and_tls() {
     ] {
         assert!(wrong.iter().any(|error| error.contains(expected)), "{expected}: {wrong:#?}");
     }
+}
+
+/// A console that lets nobody in is a warning that says what to do first.
+#[test]
+fn a_console_without_tokens_is_warned_of() {
+    let warned = |web: &str| config(&format!("{MINIMAL}[web]\n{web}")).warnings();
+    let warnings = warned("");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("`mxdp token NAME`"), "{warnings:?}");
+    assert_eq!(warned("loopback = \"read\""), Vec::<String>::new());
 }
 
 #[test]

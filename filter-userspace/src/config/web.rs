@@ -24,6 +24,14 @@ pub struct Web {
     pub tokens: Vec<Token>,
 }
 
+impl Web {
+    /// Whether no client may do anything but ask for health.
+    #[must_use]
+    pub fn lets_nobody_in(&self) -> bool {
+        self.loopback == Rights::None && self.tokens.iter().all(|it| it.rights == Rights::None)
+    }
+}
+
 /// What a client may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rights {
@@ -65,7 +73,7 @@ pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
         }
     };
     let rights = [("none", Rights::None), ("read", Rights::Read), ("write", Rights::Write)];
-    let loopback = section.choice("loopback", &rights, Rights::Read);
+    let loopback = section.choice("loopback", &rights, Rights::None);
     let tokens: Vec<_> =
         section.sections("tokens").into_iter().filter_map(|one| token(one, &rights)).collect();
     let plain = section.boolean("plain", false);

@@ -10,3 +10,4 @@ pub mod protocol;
 pub mod server;
 mod socket;
 mod state;
+mod window;

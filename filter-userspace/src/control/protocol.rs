@@ -18,6 +18,8 @@ pub use super::state::{
     ListStatus, RecordState, Status, TemporaryStatus, TopSource,
 };
 
+pub use super::window::{SEARCH_LIMIT, WINDOW_LIMIT, Window, Windowed};
+
 /// The longest request line, in bytes.
 pub const REQUEST_LIMIT: u64 = 64 * 1024;
 
@@ -65,6 +67,18 @@ pub enum Request {
         /// The list.
         list: RuntimeList,
     },
+    /// A part of the runtime entries of a list: [`Windowed`] [`RuntimeEntry`]s.
+    RuntimePart {
+        /// The list.
+        list: RuntimeList,
+        /// Which part.
+        window: Window,
+    },
+    /// A part of the temporary blocks: [`Windowed`] [`TemporaryEntry`]s.
+    TemporaryPart {
+        /// Which part.
+        window: Window,
+    },
     /// Blocks an address (IPv4 /32 or IPv6 /64) for a time: [`TemporaryEntry`].
     TemporaryAdd {
         /// Any address of the network.
@@ -107,7 +121,7 @@ pub enum Request {
         /// Its end; now where nothing is said.
         until: Option<String>,
     },
-    /// The newest changes that operators made: [`Change`](crate::record::Change)s.
+    /// The newest changes that operators made: [`Changes`](crate::record::Changes).
     Changes {
         /// The most that are wanted.
         limit: usize,
@@ -151,7 +165,9 @@ impl Request {
             | Self::Lookup { .. }
             | Self::Explain(_)
             | Self::RuntimeList { .. }
+            | Self::RuntimePart { .. }
             | Self::TemporaryList
+            | Self::TemporaryPart { .. }
             | Self::RelayList
             | Self::Traffic { .. }
             | Self::Summary { .. }
@@ -159,6 +175,9 @@ impl Request {
         })
     }
 }
+
+/// The longest temporary block, in seconds: 30 days. What is to stand longer is an entry.
+pub const TEMPORARY_LIMIT_S: u64 = 30 * 24 * 3600;
 
 /// The most addresses of one [`Request::Lookup`].
 pub const LOOKUP_LIMIT: usize = 512;

@@ -15,14 +15,21 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream, unix};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::protocol::{Failure, FailureKind, REQUEST_LIMIT, Reply, Request};
 pub use super::socket::{BindError, ControlSocket};
 use crate::io::clock;
+use crate::io::places::{Activity, Bounds, Places};
 use crate::record::Change;
+
+/// The part of the places that one process leaves to others.
+const RESERVED: usize = 4;
+
+/// How often a place is looked for while there is none.
+const WAIT: Duration = Duration::from_millis(10);
 
 /// How long accepting rests after it failed, for want of descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -99,7 +106,8 @@ pub struct Desk {
 /// What clients may take of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; the others wait until one ends.
+    /// Connections at once. One more takes the place of one that has stood still, neither
+    /// asking nor taking its answer, for a tenth of the patience; else it waits.
     pub connections: usize,
     /// How long a client may take to send a whole request, and to take a reply.
     pub patience: Duration,
@@ -137,18 +145,29 @@ async fn accept(
     limits: Limits,
     connections: &mut JoinSet<()>,
 ) -> io::Result<Infallible> {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    // One process leaves places for others.
+    let each = limits.connections - (limits.connections / RESERVED).min(limits.connections - 1);
+    let places = Places::new(Bounds { total: limits.connections, each });
     loop {
-        // A slot first: who finds none waits in the kernel's backlog.
-        let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((stream, _)) => {
+                let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                let place = loop {
+                    match places.try_enter(process, limits.patience / 10) {
+                        Some(place) => break place,
+                        // Those behind it wait in the kernel's backlog.
+                        None => tokio::time::sleep(WAIT).await,
+                    }
+                };
                 let desk = desk.clone();
                 connections.spawn(async move {
-                    if let Err(error) = converse(stream, &desk, limits.patience).await {
-                        tracing::debug!(%error, "a control connection broke");
+                    let served = converse(stream, &desk, limits.patience, &place.activity);
+                    tokio::select! {
+                        served = served => if let Err(error) = served {
+                            tracing::debug!(%error, "a control connection broke");
+                        },
+                        () = place.taken() => {}
                     }
-                    drop(slot);
                 });
             }
             Err(error) => {
@@ -170,7 +189,12 @@ enum Line {
 }
 
 /// One connection: requests in sequence, each answered before the next is read.
-async fn converse(stream: UnixStream, desk: &Desk, patience: Duration) -> io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    desk: &Desk,
+    patience: Duration,
+    activity: &Activity,
+) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
     let peer = Peer::Socket { uid: credentials.uid(), pid: credentials.pid() };
     let (read, mut write) = stream.into_split();
@@ -183,7 +207,13 @@ async fn converse(stream: UnixStream, desk: &Desk, patience: Duration) -> io::Re
         let (reply, goes_on) = match line {
             Line::End => return Ok(()),
             Line::Text(line) => match serde_json::from_slice(&line) {
-                Ok(request) => (desk.ask(request, peer.clone()).await, true),
+                Ok(request) => {
+                    // However long the daemon takes, it is not the client that stands still.
+                    activity.set_working(true);
+                    let reply = desk.ask(request, peer.clone()).await;
+                    activity.set_working(false);
+                    (reply, true)
+                }
                 Err(error) => (bad_request(format!("no request of mxdp's: {error}")), true),
             },
             // The rest of such a line is not worth reading.

@@ -69,6 +69,18 @@ impl Daemon {
             // Without their number, by which it would be another alarm every second.
             alarms.push("records find no room and are lost: `mxdp status` counts them".to_owned());
         }
+        alarms.extend(
+            record
+                .unreadable
+                .iter()
+                .map(|what| format!("mail log: {what}: searches of its time are partial")),
+        );
+        if let Some(error) = record.audit_error {
+            alarms.push(format!("the audit trail cannot be written: {error}"));
+        }
+        if record.audit_lost > 0 {
+            alarms.push("changes are missing from the audit trail: they found no room".to_owned());
+        }
         // One that has only grown older is not another.
         let is_in = |alarms: &[String], alarm: &String| {
             let same = |known: &String| without_age(known) == without_age(alarm);

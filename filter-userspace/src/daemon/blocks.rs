@@ -21,7 +21,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::core::Daemon;
 use super::refused;
 use super::requests::{bad_request, not_found};
-use crate::control::protocol::{Failure, TemporaryEntry};
+use crate::control::protocol::{Failure, TEMPORARY_LIMIT_S, TemporaryEntry, Window};
 use crate::control::server::Incoming;
 use crate::io::kernel::Inserted;
 use crate::io::offender_file::{self, Ended};
@@ -29,9 +29,6 @@ use crate::io::smtp::Block;
 use crate::io::{clock, temporary_file};
 use crate::lists::Holder;
 use crate::policy::offences::Offence;
-
-/// The longest temporary block: 30 days. What is to stand longer is an entry.
-const TEMPORARY_LIMIT_S: u64 = 30 * 24 * 3600;
 
 /// How often the files are written at most; and this share of the time at most.
 const SAVE: Duration = Duration::from_secs(5);
@@ -363,8 +360,8 @@ impl Daemon {
             .ok_or_else(|| not_found(&format!("{address} is under no temporary block")))
     }
 
-    /// Answers with all blocks, beside this thread.
-    pub(super) fn list_temporary(&mut self, asked: Incoming) {
+    /// Answers with all blocks, or with a part of them, beside this thread.
+    pub(super) fn list_temporary(&mut self, asked: Incoming, window: Option<Window>) {
         let now = clock::boot_ns();
         let blocks: Vec<_> = self.filter.temporary().iter().collect();
         self.asynchronous.spawn_blocking(move || {
@@ -374,7 +371,12 @@ impl Daemon {
                 .filter_map(|(key, block)| temporary_entry(key, block, now))
                 .collect();
             entries.sort_by_key(|entry| entry.prefix);
-            asked.answer(Ok(entries));
+            let Some(window) = window else { return asked.answer(Ok(entries)) };
+            asked.answer(Ok(window.of(
+                entries.into_iter(),
+                |block| (block.prefix, Some(block.reason.as_str())),
+                |block| block,
+            )));
         });
     }
 

@@ -1,7 +1,6 @@
 //! From the configuration's path to tables that are ready to be put in force.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,6 @@ use filter_common::abi::Settings;
 use super::directories;
 use super::gather::{DIRECTORY, Fault, Gathering, Tolerance};
 pub use super::load::load;
-use crate::config::smtp::Smtp;
 use crate::config::{self, Config, Engine};
 use crate::control::protocol::ListStatus;
 use crate::io::kernel::{Layouts, Prepared};
@@ -21,6 +19,7 @@ use crate::io::last_good::Copies;
 use crate::io::{clock, files, watch};
 use crate::lists::{ListSet, LoadedFile, Table};
 use crate::policy::pipeline::Policy;
+use crate::web;
 
 /// The largest configuration file.
 const CONFIG_BYTES: u64 = 1024 * 1024;
@@ -71,6 +70,8 @@ pub struct Built {
     pub lists: Arc<Lists>,
     /// What decides in SMTP sessions, if there are any.
     pub policy: Option<Policy>,
+    /// Who may use the console, if there is one.
+    pub web: Option<web::Rules>,
     /// Its tables in the kernel, or `None` where those in force are the same.
     pub tables: Option<Prepared>,
     /// How its tables are laid out.
@@ -134,7 +135,17 @@ pub fn build(
         active: in_force.map_or(&nothing, |in_force| &in_force.sources),
         now: clock::unix_seconds(),
     });
-    let Loaded { lists, policy, mut warnings, faults, sources } = load(&config, gathering)?;
+    // All errors at once, those of the console's certificate among them.
+    let web = config.web.as_ref().map(web::Rules::load).transpose().map_err(|error| vec![error]);
+    let (loaded, web) = match (load(&config, gathering), web) {
+        (Ok(loaded), Ok(web)) => (loaded, web),
+        (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => return Err(errors),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            return Err(errors);
+        }
+    };
+    let Loaded { lists, policy, mut warnings, faults, sources } = loaded;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
     let (engine, table) = (config.filter.engine, &lists.table);
@@ -150,7 +161,19 @@ pub fn build(
         in_force.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
     let tables = if is_in_force { None } else { Some(install(table, engine)?) };
     let elapsed = start.elapsed();
-    Ok(Built { config, lists, policy, tables, layouts, elapsed, warnings, faults, sources, seen })
+    Ok(Built {
+        config,
+        lists,
+        policy,
+        web,
+        tables,
+        layouts,
+        elapsed,
+        warnings,
+        faults,
+        sources,
+        seen,
+    })
 }
 
 /// Files as they are now.
@@ -220,6 +243,8 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
         return Vec::new();
     }
     let mut paths = vec![path.to_owned()];
+    let console = config.web.iter().filter_map(|web| web.certificate.as_ref());
+    paths.extend(console.flat_map(|one| [one.chain.clone(), one.key.clone()]));
     paths.extend(config.lists.iter().map(|source| source.path.clone()));
     paths.extend(config.countries.source.iter().map(|source| source.path().to_owned()));
     if let Some(smtp) = &config.smtp {
@@ -233,115 +258,4 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
         paths.extend(smtp.zone_keys.iter().map(|key| key.file.clone()));
     }
     paths
-}
-
-/// The changes that a reload does not carry out.
-#[must_use]
-pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let keys = [
-        ("filter.mode", old.filter.mode != new.filter.mode),
-        ("filter.pin", old.filter.pin != new.filter.pin),
-        ("filter.persist", old.filter.persist != new.filter.persist),
-        ("filter.debug", old.filter.debug != new.filter.debug),
-        ("temporary.capacity", old.temporary != new.temporary),
-        ("syn_rate.capacity", old.syn_rate.capacity != new.syn_rate.capacity),
-        ("control.socket", old.control.socket != new.control.socket),
-        ("state.folder", old.state.folder != new.state.folder),
-        ("record", old.record != new.record),
-        ("web", old.web != new.web),
-        ("log", old.log != new.log),
-        ("listen", listening(old) != listening(new)),
-    ];
-    keys.into_iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(key, _)| format!("{key} was changed; that takes effect when mxdp is restarted"))
-        .collect()
-}
-
-/// The sockets of a configuration.
-fn listening(config: &Config) -> Option<(Vec<&[SocketAddr]>, usize)> {
-    let smtp = config.smtp.as_ref()?;
-    let mut sockets = vec![&smtp.listen.smtp[..], &smtp.listen.smtps];
-    if let Some(relay) = &smtp.relay {
-        sockets.extend([&relay.listen[..], &relay.listen_tls]);
-    }
-    Some((sockets, smtp.limits.connections))
-}
-
-/// The new SMTP side, with the sockets that are in use; it neither comes nor goes
-/// without a restart.
-fn keep_sockets(old: &Config, new: Option<Smtp>) -> Option<Smtp> {
-    let old = old.smtp.as_ref()?;
-    let mut smtp = new.unwrap_or_else(|| old.clone());
-    smtp.listen.smtp.clone_from(&old.listen.smtp);
-    smtp.listen.smtps.clone_from(&old.listen.smtps);
-    smtp.limits.connections = old.limits.connections;
-    Some(smtp)
-}
-
-/// A new configuration with what only a restart can change as it is in force.
-#[must_use]
-pub fn keep_until_restart(old: &Config, new: Config) -> Config {
-    Config {
-        filter: config::Filter {
-            mode: old.filter.mode,
-            pin: old.filter.pin.clone(),
-            persist: old.filter.persist,
-            debug: old.filter.debug,
-            ..new.filter
-        },
-        temporary: old.temporary,
-        syn_rate: config::SynRates { capacity: old.syn_rate.capacity, ..new.syn_rate },
-        control: old.control.clone(),
-        state: old.state.clone(),
-        record: old.record.clone(),
-        web: old.web.clone(),
-        log: old.log,
-        smtp: keep_sockets(old, new.smtp),
-        ..new
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the reference says needs a restart is what a reload says so of.
-    #[test]
-    fn the_reference_knows_what_needs_a_restart() {
-        let parse = |text: &str| {
-            config::parse(text, Path::new("mxdp.toml")).unwrap_or_else(|errors| panic!("{errors}"))
-        };
-        let old = parse("[filter]\ninterfaces = [\"eth0\"]\n");
-        let new = parse(
-            "[filter]\ninterfaces = [\"eth1\"]\nmode = \"native\"\npin = \"/p\"\npersist = false\n\
-             debug = \"trace\"\n[temporary]\ncapacity = 2048\n[syn_rate]\ncapacity = 2048\n\
-             [control]\nsocket = \"/s\"\n[state]\nfolder = \"/f\"\n[record]\ndays = 1\n[web]\n\
-             [log]\nlevel = \"trace\"\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n[[domain]]\n\
-             names = [\"example.org\"]\nbackend = \"main\"\n[[backend]]\nname = \"main\"\n\
-             servers = [\"192.0.2.1:25\"]\n",
-        );
-        let said = needs_restart(&old, &new);
-        let said: Vec<_> = said.iter().filter_map(|text| text.split(' ').next()).collect();
-        let reference = config::reference::markdown();
-        let rows = reference.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-        let (marked, others): (Vec<_>, Vec<_>) =
-            rows.partition(|(_, rest)| rest.contains("*restart*"));
-        let of = |key: &str| match key {
-            "smtp.connections" | "relay.listen" | "relay.listen_tls" => "listen".to_owned(),
-            "listen.hostname" | "listen.proxy_networks" => String::new(),
-            key => key.to_owned(),
-        };
-        let is_said = |key: &str| {
-            let key = of(key);
-            said.iter().any(|label| key == *label || key.starts_with(&format!("{label}.")))
-        };
-        for (key, _) in marked {
-            assert!(is_said(key), "{key} is marked, and a reload does not say so: {said:?}");
-        }
-        for (key, _) in others {
-            assert!(!is_said(key), "{key} needs a restart, and is not marked");
-        }
-        assert!(needs_restart(&old, &old).is_empty());
-    }
 }

@@ -1,10 +1,8 @@
 //! The thread that owns the filter and all state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -13,16 +11,16 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::blocks::Saving;
-use super::build::{self, Built, InForce, Lists, Seen};
+use super::build::{self, Built, Lists, Seen};
 use super::gather::Fault;
 pub(super) use super::origin::Origin;
 use super::origin::tell;
 use super::requests::LOOKS;
 use super::sources::Sources;
 use super::syns::{self, Counted, Dropped};
-use super::{answer, approvals, directories, misconfigured, refused};
+use super::{answer, approvals, directories, refused};
 use crate::config::Config;
-use crate::control::protocol::{Detached, FailedReload, Reloaded, Request};
+use crate::control::protocol::{Detached, FailedReload, Request};
 use crate::control::server::Incoming;
 use crate::io::clock::{self, Settled};
 use crate::io::kernel::{Change, Filter, Layouts};
@@ -32,6 +30,7 @@ use crate::io::timeline::Timeline;
 use crate::lists::Protected;
 use crate::runtime::RuntimeEntries;
 use crate::store::{Entry, Store};
+use crate::web::Publisher;
 
 /// How often the time by which entries end is kept for the next start, at least.
 const KEEP_TIME: Duration = Duration::from_secs(600);
@@ -63,6 +62,8 @@ pub(super) enum Message {
 pub(super) struct Daemon {
     pub(super) path: PathBuf,
     pub(super) config: Config,
+    /// The configuration of the start: what only a restart can change is as it says.
+    pub(super) started_with: Config,
     pub(super) lists: Arc<Lists>,
     pub(super) layouts: Layouts,
     /// The managed entries: written by this thread alone.
@@ -107,9 +108,10 @@ pub(super) struct Daemon {
     pub(super) suspended_saved: String,
     /// When and why a block could not be had.
     pub(super) temporary_refused: Option<(Instant, String)>,
-    messages: mpsc::Sender<Message>,
-    building: bool,
-    build_again: bool,
+    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) building: bool,
+    pub(super) build_again: bool,
+    /// Reloads that the one that is being built answers.
     pub(super) waiting: Vec<Incoming>,
     /// The sources that the next reload is to accept however little they have left.
     pub(super) accept: Vec<String>,
@@ -117,6 +119,9 @@ pub(super) struct Daemon {
     pub(super) faults: Vec<Fault>,
     /// The sources of the active rule set.
     pub(super) list_sources: BTreeSet<String>,
+    /// Reloads that were asked for since it began, which the next one answers.
+    pub(super) waiting_for_next: Vec<Incoming>,
+    pub(super) console: Option<Publisher>,
     watched: mpsc::UnboundedSender<Seen>,
     approvals: watch::Sender<approvals::Wanted>,
     directories: watch::Sender<directories::Wanted>,
@@ -137,6 +142,8 @@ pub(super) struct Channels {
     /// To who follows approved domains.
     pub(super) approvals: watch::Sender<approvals::Wanted>,
     pub(super) directories: watch::Sender<directories::Wanted>,
+    /// Where the console learns who may use it.
+    pub(super) console: Option<Publisher>,
 }
 
 impl Daemon {
@@ -206,10 +213,13 @@ impl Daemon {
             accept: Vec::new(),
             faults,
             list_sources,
+            waiting_for_next: Vec::new(),
+            console: channels.console,
             watched: channels.watched,
             approvals: channels.approvals,
             directories: channels.directories,
             failing: BTreeMap::new(),
+            started_with: config.clone(),
             config,
         };
         daemon.restore_blocks(shift);
@@ -276,66 +286,6 @@ impl Daemon {
         outcome
     }
 
-    /// Builds a generation beside this thread; [`Message::Built`] brings it.
-    pub(super) fn reload(&mut self, why: &'static str) {
-        if self.building {
-            self.build_again = true;
-            return;
-        }
-        tracing::info!(why, "reloading");
-        service_manager::reloading();
-        self.building = true;
-        let path = self.path.clone();
-        let in_force = InForce {
-            lists: self.lists.clone(),
-            layouts: self.layouts,
-            sources: self.list_sources.clone(),
-        };
-        let accept = std::mem::take(&mut self.accept);
-        let messages = self.messages.clone();
-        thread::spawn(move || {
-            let result = panic::catch_unwind(|| build::build(&path, Some(&in_force), &accept))
-                .unwrap_or_else(|_| {
-                    Err(vec!["reading or compiling the lists panicked; see the log".to_owned()])
-                });
-            // The channel is closed only when the daemon ends.
-            _ = messages.blocking_send(Message::Built(Box::new(result)));
-        });
-    }
-
-    fn install(&mut self, result: Result<Built, Vec<String>>) {
-        self.building = false;
-        let outcome = result
-            .and_then(|built| self.put_in_force(built).map_err(|error| vec![format!("{error:#}")]));
-        let answer = match outcome {
-            Ok(warnings) => {
-                let now = clock::unix_seconds();
-                let faults = self.faults.iter().map(|fault| fault.alarm(now)).collect();
-                Ok(Reloaded { generation: self.generation, warnings, faults })
-            }
-            Err(errors) => {
-                let failure = misconfigured(&errors);
-                let message = failure.message.clone();
-                tracing::error!(
-                    generation = self.generation,
-                    "the reload failed, and the last good generation stays in force:\n{message}"
-                );
-                self.failed_reload = Some(FailedReload { at: clock::unix_seconds(), message });
-                self.watch_what_is_wanted();
-                Err(failure)
-            }
-        };
-        if self.build_again {
-            // Whoever asked meanwhile waits for the state of now.
-            self.build_again = false;
-            return self.reload("files changed while the last reload was built");
-        }
-        service_manager::ready(&self.summary());
-        for waiting in self.waiting.drain(..) {
-            waiting.answer(answer.clone());
-        }
-    }
-
     /// Tells the watch which files count now, and who asks others for lists, whom.
     pub(super) fn watch(&self, seen: Seen) {
         tell(&self.approvals, approvals::Wanted::of(&self.config));
@@ -345,7 +295,7 @@ impl Daemon {
 
     /// After a failed reload: what the configuration names now counts too, so
     /// that a list that was missing is loaded when it comes.
-    fn watch_what_is_wanted(&self) {
+    pub(super) fn watch_what_is_wanted(&self) {
         let mut paths = build::watched_paths(&self.path, &self.config);
         if let Ok(wanted) = build::read_config(&self.path) {
             paths.extend(build::watched_paths(&self.path, &wanted));

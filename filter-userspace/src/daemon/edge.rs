@@ -2,29 +2,26 @@
 //! daemon's thread.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use aya::maps::{MapData, RingBuf};
-use filter_common::abi::Event;
-use nix::poll::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::build::{self, Built, Seen};
 use super::core::{Channels, Daemon, Message, Origin};
+use super::rings::{forward_events, write_log};
 use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
 use crate::config::record::RecordKeeping;
 use crate::config::{Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
 use crate::io::floor;
-use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets, read_event};
+use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
 use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::runtime_journal;
@@ -33,7 +30,7 @@ use crate::io::watch::{Watch, stamp};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
-use crate::web::{self, Site};
+use crate::web::{self, Publisher, Site};
 
 /// How long the first look at the backends may keep the listeners waiting.
 const FIRST_PROBE: Duration = Duration::from_secs(3);
@@ -49,9 +46,6 @@ const INBOX: usize = 1024;
 
 /// Temporary blocks that may wait for it.
 const BLOCKS: usize = 16 * 1024;
-
-/// Events that are sent in one message.
-const EVENT_BATCH: usize = 256;
 
 /// Changes that come closer together are one: an editor writes in several steps.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -127,13 +121,19 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         let store = store.clone();
         move |change| store.add(Entry::Change(change))
     };
-    let outside = Outside { messages: messages.clone(), store: store.clone(), mode };
+    let console = built.web.clone().map(Publisher::new);
+    let outside = Outside {
+        messages: messages.clone(),
+        store: store.clone(),
+        mode,
+        console: console.clone(),
+    };
     let (daemon, smtp) = start(path, built, entries, &outside).await?;
     daemon.announce();
     let (requests, asked) = mpsc::channel(16);
     let desk = Desk { requests, audit: Arc::new(audit) };
-    if let (Some(listeners), Some(web)) = (web, &config.web) {
-        listeners.serve(Site { desk: desk.clone(), store: store.clone(), web: web.clone() });
+    if let (Some(listeners), Some(console)) = (web, &console) {
+        listeners.serve(Site::new(desk.clone(), store.clone(), console));
     }
     let requests = tokio::spawn(forward_requests(socket, messages.clone(), desk, asked));
     tokio::spawn(forward_ticks(messages));
@@ -163,11 +163,12 @@ struct Outside {
     messages: mpsc::Sender<Message>,
     store: Arc<dyn Store>,
     mode: Mode,
+    console: Option<Publisher>,
 }
 
 fn record_options(config: &Config) -> store::Options {
-    let RecordKeeping { folder, age, bytes, .. } = config.record.clone();
-    store::Options { age, bytes, ..store::Options::new(folder) }
+    let RecordKeeping { folder, age, bytes, audit_bytes, .. } = config.record.clone();
+    store::Options { age, bytes, audit_bytes, ..store::Options::new(folder) }
 }
 
 /// Listens, opens the filter, puts the first generation in force, and starts what
@@ -258,8 +259,16 @@ fn start_filter(
     let (directories, wanted) = watch::channel(directories::Wanted::of(config));
     tokio::spawn(directories::follow(wanted, messages.clone()));
     let messages_again = messages.clone();
-    let channels =
-        Channels { messages: messages_again, watched, edge, store, approvals, directories };
+    let console = outside.console.clone();
+    let channels = Channels {
+        messages: messages_again,
+        watched,
+        edge,
+        store,
+        approvals,
+        directories,
+        console,
+    };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
     tokio::spawn(forward_changes(new_files, messages.clone()));
@@ -402,41 +411,4 @@ fn watch_files(
         _ = changes.try_send(());
     }
     Ok(())
-}
-
-/// Reads the ring of events, on a thread of its own, until the daemon ends.
-fn forward_events(mut events: RingBuf<MapData>, messages: &mpsc::Sender<Message>) {
-    while !messages.is_closed() {
-        wait_until_readable(events.as_fd());
-        let mut batch: Vec<Event> = Vec::new();
-        while batch.len() < EVENT_BATCH
-            && let Some(item) = events.next()
-        {
-            batch.extend(read_event(&item));
-        }
-        // Waiting here fills the ring, which is bounded and counted.
-        if !batch.is_empty() && messages.blocking_send(Message::Events(batch)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Writes the program's own log lines, on a thread of its own.
-fn write_log(
-    mut log: aya_log::EbpfLogger<&'static dyn log::Log>,
-    messages: &mpsc::Sender<Message>,
-) {
-    while !messages.is_closed() {
-        wait_until_readable(log.as_fd());
-        log.flush();
-    }
-}
-
-/// Returns when the kernel has written to a ring, or after half a second.
-fn wait_until_readable(ring: BorrowedFd<'_>) {
-    let mut polled = [PollFd::new(ring, PollFlags::POLLIN)];
-    if poll(&mut polled, 500_u16).is_err() {
-        // A signal, or no memory: try again, and not in a hot loop.
-        thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::core::Daemon;
 use super::refused;
-use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList};
+use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList, Window};
 use crate::control::server::Incoming;
 use crate::io::{runtime_file, runtime_journal};
 use crate::runtime::{Added, Addition, RuntimeEntries, Step};
@@ -36,6 +36,25 @@ impl Daemon {
                 ..entry
             };
             asked.answer(Ok(entries.into_iter().map(shown).collect::<Vec<_>>()));
+        });
+    }
+
+    /// Answers with a part of the entries of a list, beside this thread.
+    pub(super) fn list_part(&self, list: RuntimeList, window: Window, asked: Incoming) {
+        let (entries, timeline) = (self.entries.clone(), self.timeline.clone());
+        self.asynchronous.spawn_blocking(move || {
+            let entries = entries.read().unwrap_or_else(PoisonError::into_inner);
+            let part = window.of(
+                entries.list(list),
+                |entry| (entry.prefix, entry.note.as_deref()),
+                |entry| RuntimeEntry {
+                    added_at: timeline.shown(entry.added_at),
+                    expires_at: entry.expires_at.map(|at| timeline.shown(at)),
+                    ..entry.clone()
+                },
+            );
+            drop(entries);
+            asked.answer(Ok(part));
         });
     }
 

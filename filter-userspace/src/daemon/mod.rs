@@ -24,6 +24,8 @@ pub mod protection;
 mod relay;
 mod reload;
 mod requests;
+mod restart;
+mod rings;
 mod sources;
 mod status;
 mod syns;

@@ -1,23 +1,97 @@
-//! A reload's last step: a generation that was built is put in force.
+//! Reloads: built beside the daemon's thread, then put in force by it.
+
+use std::{mem, panic, thread};
 
 use anyhow::{Result, anyhow};
 
-use super::build::{self, Built};
-use super::core::Daemon;
-use super::mail;
+use super::build::{self, Built, InForce};
+use super::core::{Daemon, Message};
+use super::{mail, misconfigured, restart};
 use crate::config::Config;
+use crate::control::protocol::{FailedReload, Reloaded};
+use crate::control::server::Incoming;
 use crate::io::clock;
 use crate::io::kernel::Change;
+use crate::io::service_manager;
 use crate::io::smtp::Generation;
 use crate::policy::pipeline::Policy;
 
 impl Daemon {
-    /// Puts a generation in force, or leaves everything as it was.
-    pub(super) fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
-        let Built { config, lists, policy, tables, layouts, elapsed, seen, .. } = built;
+    /// Reloads because an operator asked for it, who is answered by a generation whose files
+    /// were read after that.
+    pub(super) fn reload_for(&mut self, asked: Incoming, accept: Vec<String>) {
+        self.accept.extend(accept);
+        if self.building { &mut self.waiting_for_next } else { &mut self.waiting }.push(asked);
+        self.reload("an operator asked for it");
+    }
+
+    /// Builds a generation beside this thread; [`Message::Built`] brings it.
+    pub(super) fn reload(&mut self, why: &'static str) {
+        if self.building {
+            self.build_again = true;
+            return;
+        }
+        tracing::info!(why, "reloading");
+        service_manager::reloading();
+        self.building = true;
+        let path = self.path.clone();
+        let in_force = InForce {
+            lists: self.lists.clone(),
+            layouts: self.layouts,
+            sources: self.list_sources.clone(),
+        };
+        let accept = mem::take(&mut self.accept);
+        let messages = self.messages.clone();
+        thread::spawn(move || {
+            let result = panic::catch_unwind(|| build::build(&path, Some(&in_force), &accept))
+                .unwrap_or_else(|_| {
+                    Err(vec!["reading or compiling the lists panicked; see the log".to_owned()])
+                });
+            // The channel is closed only when the daemon ends.
+            _ = messages.blocking_send(Message::Built(Box::new(result)));
+        });
+    }
+
+    pub(super) fn install(&mut self, result: Result<Built, Vec<String>>) {
+        self.building = false;
+        let outcome = result
+            .and_then(|built| self.put_in_force(built).map_err(|error| vec![format!("{error:#}")]));
+        let answer = match outcome {
+            Ok(warnings) => {
+                let now = clock::unix_seconds();
+                let faults = self.faults.iter().map(|fault| fault.alarm(now)).collect();
+                Ok(Reloaded { generation: self.generation, warnings, faults })
+            }
+            Err(errors) => {
+                let failure = misconfigured(&errors);
+                let message = failure.message.clone();
+                tracing::error!(
+                    generation = self.generation,
+                    "the reload failed, and the last good generation stays in force:\n{message}"
+                );
+                self.failed_reload = Some(FailedReload { at: clock::unix_seconds(), message });
+                self.watch_what_is_wanted();
+                Err(failure)
+            }
+        };
+        for waiting in self.waiting.drain(..) {
+            waiting.answer(answer.clone());
+        }
+        if self.build_again {
+            // Whoever asked meanwhile waits for the state of now, and no longer, however
+            // often files change.
+            self.build_again = false;
+            self.waiting = mem::take(&mut self.waiting_for_next);
+            return self.reload("files changed while the last reload was built");
+        }
+        service_manager::ready(&self.summary());
+    }
+
+    fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
+        let Built { config, lists, policy, web, tables, layouts, elapsed, seen, .. } = built;
         let (mut warnings, faults, list_sources) = (built.warnings, built.faults, built.sources);
-        warnings.extend(build::needs_restart(&self.config, &config));
-        let config = build::keep_until_restart(&self.config, config);
+        warnings.extend(restart::needs_restart(&self.started_with, &config));
+        let config = restart::keep_until_restart(&self.started_with, &self.config, config);
         let mail = self.next_mail(&config, policy)?;
         // First what may fail for reasons of the network; it changes no policy. Interfaces
         // that are no longer named are let go of when the policy stands.
@@ -49,6 +123,12 @@ impl Daemon {
         self.list_sources = list_sources;
         if let (Some(edge), Some(mail)) = (&self.edge, mail) {
             edge.publish(mail);
+        }
+        match (&self.console, web) {
+            (Some(console), Some(rules)) => console.publish(rules),
+            // Its sockets stay until a restart, and let nobody in.
+            (Some(console), None) => console.close(),
+            (None, _) => {}
         }
         self.publish_lists();
         self.protect();

@@ -38,11 +38,7 @@ impl Daemon {
                 let status = self.status().map_err(|error| refused(&error));
                 asked.answer(status);
             }
-            Request::Reload { accept } => {
-                self.waiting.push(asked);
-                self.accept.extend(accept);
-                self.reload("an operator asked for it");
-            }
+            Request::Reload { accept } => self.reload_for(asked, accept),
             Request::Lookup { addresses } => asked.answer(self.look_up(&addresses)),
             Request::RuntimeAdd { list, prefix, note, expires_in_s, force } => {
                 if list == RuntimeList::Blocked
@@ -59,6 +55,8 @@ impl Daemon {
                 asked.answer(entry.map(|entry| self.shown(entry)));
             }
             Request::RuntimeList { list } => self.list_entries(list, asked),
+            Request::RuntimePart { list, window } => self.list_part(list, window, asked),
+            Request::TemporaryPart { window } => self.list_temporary(asked, Some(window)),
             Request::TemporaryAdd { address, seconds, force } => {
                 let entry = self
                     .object(blocked_network(address), force, &asked.peer)
@@ -66,7 +64,7 @@ impl Daemon {
                 asked.answer(entry);
             }
             Request::TemporaryRemove { address } => asked.answer(self.remove_temporary(address)),
-            Request::TemporaryList => self.list_temporary(asked),
+            Request::TemporaryList => self.list_temporary(asked, None),
             Request::Explain(envelope) => self.explain(&envelope, asked),
             Request::RelayList => asked.answer(Ok(self.suspended())),
             Request::RelayResume { address, customer } => {

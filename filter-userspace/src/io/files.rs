@@ -98,10 +98,19 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// step failed, which makes the new name durable: then the new file is there, and a power
 /// cut may bring back the one before.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_by(path, &[bytes])
+}
+
+/// The same, where the bytes are in several pieces.
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn replace_by(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     let folder = folder_of(path);
     make_folder(folder)?;
     let next = next_of(path);
-    let written = write_new(&next, bytes).and_then(|()| fs::rename(&next, path));
+    let written = write_new(&next, pieces).and_then(|()| fs::rename(&next, path));
     if written.is_err() {
         // Half a file does not help a full disk. The first error counts.
         _ = fs::remove_file(&next);
@@ -153,14 +162,14 @@ fn next_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     // `create_new` follows no link that someone put there in between.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
+    pieces.iter().try_for_each(|piece| file.write_all(piece))?;
     // On the disk before it has the name: else a power cut may leave an empty file.
     file.sync_all()
 }

@@ -7,9 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
@@ -152,7 +151,8 @@ impl Copies {
             sha256: sum(bytes),
         };
         let first = serde_json::to_string(&header).map_err(|error| error.to_string())? + "\n";
-        self.replace(&path, first.as_bytes(), bytes).map_err(|error| self.failed(source, &error))
+        files::replace_by(&path, &[first.as_bytes(), bytes])
+            .map_err(|error| self.failed(source, &error))
     }
 
     /// Keeps what `from` holds as the copy of `to`, where it holds something.
@@ -209,28 +209,6 @@ impl Copies {
             return Err(self.damaged(source));
         }
         Ok(Some((header, file)))
-    }
-
-    fn replace(&self, path: &Path, first: &[u8], bytes: &[u8]) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let next = path.with_extension("next");
-        _ = fs::remove_file(&next);
-        // `create_new` follows no link that someone put there in between.
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next);
-        let written = opened
-            .and_then(|mut file| {
-                file.write_all(first)?;
-                file.write_all(bytes)?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&next, path))
-            // The rename is durable once the folder is.
-            .and_then(|()| File::open(&self.folder)?.sync_all());
-        if written.is_err() {
-            // A full disk is not helped by half a file. The first error counts.
-            _ = fs::remove_file(&next);
-        }
-        written
     }
 
     fn files(&self) -> impl Iterator<Item = (PathBuf, u64)> {

@@ -127,6 +127,33 @@ impl Record {
         (self.status != Status::Dropped && self.count > 1).then_some(self.count)
     }
 
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let texts = [
+            &self.country,
+            &self.sender,
+            &self.recipient,
+            &self.rule,
+            &self.reply,
+            &self.helo,
+            &self.tls,
+            &self.reputation,
+            &self.spf,
+            &self.session,
+            &self.reference,
+            &self.customer,
+            &self.backend,
+            &self.message_id,
+            &self.from,
+            &self.subject,
+        ];
+        let text = |text: &String| text.capacity() + 16;
+        let texts: usize = texts.into_iter().flatten().map(text).sum();
+        let named = [&self.direction, &self.reason, &self.stage].map(text).iter().sum::<usize>();
+        (size_of::<Self>() + texts + named) as u64
+    }
+
     /// The status as people read it.
     #[must_use]
     pub fn status_text(&self) -> &'static str {
@@ -166,9 +193,23 @@ pub struct Page {
     /// Where the next page begins; none where there is nothing more.
     #[serde(with = "query::cursor_option")]
     pub next: Option<Cursor>,
-    /// Whether the search stopped before the page was full because it had looked at
-    /// as many records as one search may; `next` goes on.
+    /// Whether records may be missing: the search stopped before the page was full because
+    /// it had looked at as many records as one search may, and `next` goes on; or files could
+    /// not be read, which `skipped` names.
     pub partial: bool,
+    /// What of the mail log could not be read, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+}
+
+/// Changes that operators made, the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// What of the audit trail could not be read, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// What an operator changed.

@@ -19,7 +19,7 @@ pub const PAGE_LIMIT: usize = 1_000;
 /// The records of a page where nothing else is asked for.
 const PAGE: usize = 50;
 
-/// The longest value that is searched for, in bytes.
+/// The longest value that is searched for, in characters.
 const VALUE_LIMIT: usize = 500;
 
 /// The names of the parts of a query.
@@ -154,8 +154,8 @@ impl Query {
     }
 
     fn set(&mut self, name: &str, value: &str, now: u64) -> Result<(), String> {
-        if value.len() > VALUE_LIMIT {
-            return Err(format!("longer than {VALUE_LIMIT} bytes"));
+        if value.chars().count() > VALUE_LIMIT {
+            return Err(format!("longer than {VALUE_LIMIT} characters"));
         }
         match name {
             "type" => {

@@ -25,6 +25,12 @@ pub struct Summary {
     pub countries: Vec<Country>,
     /// The sources of most that was blocked lately, first.
     pub sources: Vec<Source>,
+    /// Whether records are missing, since files could not be read.
+    #[serde(default)]
+    pub partial: bool,
+    /// What of the mail log could not be read, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// Records of a step that are alike.

@@ -5,8 +5,10 @@
 //! file holds a day, [`Options::file_rows`] records or an eighth of [`Options::bytes`],
 //! whichever is least, so that what is old goes by removing a file, and no vacuum is
 //! ever needed. [`writer`] fills the newest, [`reader`] searches them from the newest
-//! on, [`files`] knows which there are. May import `record` and the clocks of `io`.
+//! on, [`files`] knows which there are. [`audit`] keeps what operators change, apart from
+//! the records, so that no traffic evicts it. May import `record` and the clocks of `io`.
 
+mod audit;
 mod files;
 mod reader;
 mod schema;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 pub use self::sqlite::SqliteStore;
 use crate::io::clock;
-use crate::record::{Change, Page, Query, Record, Summary};
+use crate::record::{Change, Changes, Page, Query, Record, Summary};
 
 /// Removes what is kept in a folder, and the folder if nothing else is in it.
 pub fn remove(folder: &Path) {
@@ -38,22 +40,24 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// If the files cannot be read, or the search takes too long.
+    /// If the search takes too long. A file that cannot be read is skipped, and the page
+    /// says so.
     fn search(&self, query: &Query) -> Result<Page, StoreError>;
 
     /// The newest changes that operators made, at most `limit`.
     ///
     /// # Errors
     ///
-    /// If the files cannot be read, or that takes too long.
-    fn changes(&self, limit: usize) -> Result<Vec<Change>, StoreError>;
+    /// If the folder cannot be read.
+    fn changes(&self, limit: usize) -> Result<Changes, StoreError>;
 
     /// What happened from a time to another (milliseconds of the Unix epoch), summed
     /// up in steps.
     ///
     /// # Errors
     ///
-    /// If the files cannot be read, or that takes too long.
+    /// If that takes too long. A file that cannot be read is skipped, and the summary says
+    /// so.
     fn summary(&self, since: u64, until: u64) -> Result<Summary, StoreError>;
 
     /// How it is.
@@ -70,7 +74,7 @@ pub enum Entry {
     /// What became of a recipient, or of SYNs: those of a source, reason and minute
     /// become one.
     Record(Box<Record>),
-    /// What an operator changed.
+    /// What an operator changed; it goes to the audit trail.
     Change(Change),
     /// What the packet filter counted since the last time.
     Frames(u64, Vec<Frames>),
@@ -88,6 +92,15 @@ pub struct Frames {
 }
 
 impl Entry {
+    /// About how many bytes it takes in memory.
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Record(record) => record.weight(),
+            // Of operators, and as many as there are reasons.
+            Self::Change(_) | Self::Frames(..) => 4 << 10,
+        }
+    }
+
     /// When it was: milliseconds of the Unix epoch.
     const fn time(&self) -> u64 {
         match self {
@@ -114,8 +127,14 @@ pub struct Health {
     pub written: u64,
     /// Records that are kept.
     pub records: u64,
-    /// The bytes that they take.
+    /// The bytes that they take, with those of damaged files that were put aside.
     pub bytes: u64,
+    /// What of the mail log cannot be read, a sentence each.
+    pub unreadable: Vec<String>,
+    /// Why no change can be written to the audit trail; none when they can.
+    pub audit_error: Option<String>,
+    /// Changes that found no room in the audit trail.
+    pub audit_lost: u64,
 }
 
 /// How records are kept.
@@ -128,10 +147,14 @@ pub struct Options {
     /// In how many bytes; the oldest go first. Looked at every ten seconds, between which
     /// there may be more.
     pub bytes: u64,
+    /// In how many bytes the audit trail is kept, apart from the records.
+    pub audit_bytes: u64,
     /// The most records of one file.
     pub file_rows: u64,
-    /// The entries that may wait to be written.
+    /// The entries that may wait to be written, and the bytes that they take.
     pub queue: usize,
+    /// See there.
+    pub queue_bytes: u64,
     /// How long a search, or any other look at what is kept, may take.
     pub patience: Duration,
     /// The time: milliseconds of the Unix epoch.
@@ -148,8 +171,10 @@ impl Options {
             folder,
             age: Duration::from_secs(90 * 86_400),
             bytes: 10 << 30,
+            audit_bytes: 64 << 20,
             file_rows: 500_000,
             queue: 65_536,
+            queue_bytes: 32 << 20,
             patience: Duration::from_secs(10),
             clock: clock::unix_ms,
             steady: clock::boot_ns,
@@ -182,8 +207,27 @@ impl StoreError {
 
     fn sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let damaged = matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase));
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        let damaged = matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+            // The file is shorter than it was.
+            || code == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+            // It was emptied, or is another program's.
+            || ["no such table", "no such column"].iter().any(|sign| {
+                error.to_string().contains(sign)
+            });
         Self::File { path: path.to_owned(), error: error.to_string(), damaged }
+    }
+
+    fn damaged(path: &Path, error: impl fmt::Display) -> Self {
+        Self::File { path: path.to_owned(), error: error.to_string(), damaged: true }
+    }
+
+    /// What is wrong, without the file's name.
+    fn reason(&self) -> String {
+        match self {
+            Self::TooLong(_) => self.to_string(),
+            Self::File { error, .. } => error.clone(),
+        }
     }
 
     const fn is_damage(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Searches: file after file, from the newest on, until a page is full.
 
 use std::fmt;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,9 +9,9 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
-use super::files::{RecordFile, TIME_SHIFT};
+use super::files::{RecordFile, number_at};
 use super::{StoreError, schema};
-use crate::record::{Change, Page, Query, Stored, terms};
+use crate::record::{Page, Query, Stored, terms};
 
 /// The records that one search may look at before it gives the page that it has.
 const LOOKS: usize = 100_000;
@@ -27,6 +28,8 @@ pub(super) struct Reader {
     patience: Duration,
     /// When the one that is going on must be over.
     deadline: Instant,
+    /// The files that could not be read in it, by their first numbers.
+    failures: Vec<(u64, StoreError)>,
 }
 
 impl fmt::Debug for Reader {
@@ -42,6 +45,8 @@ struct Filling<'a> {
     looks: usize,
     /// The last record that was looked at.
     place: u64,
+    /// The records of the file that cannot be read.
+    damaged: u64,
 }
 
 impl Filling<'_> {
@@ -61,9 +66,21 @@ impl Filling<'_> {
     }
 }
 
+impl Filling<'_> {
+    /// Passes over a record that holds what mxdp never wrote; an error of the file is one.
+    fn skip(&mut self, error: rusqlite::Error) -> rusqlite::Result<()> {
+        if error.sqlite_error_code().is_some() {
+            return Err(error);
+        }
+        self.damaged += 1;
+        Ok(())
+    }
+}
+
 impl Reader {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { open: LruCache::new(OPEN_FILES), patience, deadline: Instant::now() }
+        let (open, failures) = (LruCache::new(OPEN_FILES), Vec::new());
+        Self { open, patience, deadline: Instant::now(), failures }
     }
 
     /// Begins a look: what it opens from here on ends with it.
@@ -71,58 +88,77 @@ impl Reader {
         self.deadline = Instant::now() + self.patience;
     }
 
-    /// The newest records of a query.
+    /// The files that could not be read since the look began.
+    pub(super) fn failures(&mut self) -> Vec<(u64, StoreError)> {
+        mem::take(&mut self.failures)
+    }
+
+    /// The newest records of a query. Files that cannot be read are skipped, and named.
     pub(super) fn search(
         &mut self,
         files: &[RecordFile],
         query: &Query,
     ) -> Result<Page, StoreError> {
         let found_by = expression(query);
-        let mut page = Filling { query, records: Vec::new(), looks: 0, place: 0 };
-        for file in files.iter().rev() {
+        let mut page = Filling { query, records: Vec::new(), looks: 0, place: 0, damaged: 0 };
+        // What is known to be missing is said of the whole search, so that it is said at its
+        // beginning.
+        let within = files.iter().filter(|file| bounds(file, query).is_some());
+        let mut skipped: Vec<_> = within.filter_map(RecordFile::missing).collect();
+        for file in files.iter().rev().filter(|file| !file.is_aside()) {
             let Some((from, to)) = bounds(file, query) else { continue };
-            let connection = self.open(file)?;
             let (from, to) = (signed(from), signed(to));
-            let searched = match &found_by {
+            let searched = self.within(file, |connection| match &found_by {
                 Some(expression) => find(connection, expression, from, to, &mut page),
                 None => scan(connection, from, to, &mut page),
-            };
+            })?;
+            let damaged = mem::take(&mut page.damaged);
+            if damaged > 0 {
+                let name = file.path.display();
+                skipped.push(format!("{name}: {damaged} damaged entries"));
+            }
             match searched {
                 Ok(true) => {}
                 Ok(false) => {
-                    let partial = page.records.len() < query.limit;
-                    return Ok(Page { next: Some(page.place), records: page.records, partial });
+                    let partial = page.records.len() < query.limit || !skipped.is_empty();
+                    let next = Some(page.place);
+                    return Ok(Page { next, records: page.records, partial, skipped });
                 }
-                Err(error) => return Err(self.failure(file, &error)),
+                Err(missing) if file.broken.is_none() => skipped.push(missing),
+                Err(_) => {}
             }
         }
-        Ok(Page { records: page.records, next: None, partial: false })
+        let partial = !skipped.is_empty();
+        Ok(Page { records: page.records, next: None, partial, skipped })
     }
 
-    /// The newest changes.
-    pub(super) fn changes(
+    /// Reads from a file; where it cannot be read, says what is missing.
+    ///
+    /// # Errors
+    ///
+    /// Only if it takes too long.
+    pub(super) fn within<T>(
         &mut self,
-        files: &[RecordFile],
-        limit: usize,
-    ) -> Result<Vec<Change>, StoreError> {
-        let mut changes = Vec::new();
-        for file in files.iter().rev() {
-            let missing = i64::try_from(limit - changes.len()).unwrap_or(i64::MAX);
-            let connection = self.open(file)?;
-            let read = || -> rusqlite::Result<Vec<Change>> {
-                let select = "SELECT time, who, what, outcome FROM change ORDER BY id DESC LIMIT ?";
-                connection
-                    .prepare_cached(select)?
-                    .query_map([missing], schema::read_change)?
-                    .collect()
-            };
-            let read = read();
-            changes.extend(read.map_err(|error| self.failure(file, &error))?);
-            if changes.len() >= limit {
-                break;
+        file: &RecordFile,
+        read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<Result<T, String>, StoreError> {
+        let read = match self.open(file) {
+            Ok(connection) => {
+                read(connection).map_err(|error| StoreError::sqlite_or_late(file, &error))
+            }
+            Err(error) => Err(Some(error)),
+        };
+        match read {
+            Ok(value) => Ok(Ok(value)),
+            Err(None) => Err(StoreError::TooLong(self.patience)),
+            Err(Some(error)) => {
+                self.open.pop(&file.path);
+                let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+                let missing = format!("{name} cannot be read ({})", error.reason());
+                self.failures.push((file.first, error));
+                Ok(Err(missing))
             }
         }
-        Ok(changes)
     }
 
     pub(super) fn open(&mut self, file: &RecordFile) -> Result<&mut Connection, StoreError> {
@@ -135,23 +171,26 @@ impl Reader {
             .map_err(|error| StoreError::sqlite(&file.path, &error))?;
         Ok(connection)
     }
+}
 
-    pub(super) fn failure(&self, file: &RecordFile, error: &rusqlite::Error) -> StoreError {
-        if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
-            return StoreError::TooLong(self.patience);
-        }
-        StoreError::sqlite(&file.path, error)
+impl StoreError {
+    /// A failure of a file; none where the look was cut off.
+    fn sqlite_or_late(file: &RecordFile, error: &rusqlite::Error) -> Option<Self> {
+        let is_late = error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
+        (!is_late).then(|| Self::sqlite(&file.path, error))
     }
 }
 
 /// The numbers of a file that may hold what is wanted; none where it holds nothing.
 pub(super) fn bounds(file: &RecordFile, query: &Query) -> Option<(u64, u64)> {
-    let from = query.since.map_or(0, |since| since << TIME_SHIFT);
+    let from = query.since.map_or(0, number_at);
     // Numbers may be ahead of the times of their records.
-    let until = query.until.map(|until| until.saturating_add(file.skew) << TIME_SHIFT);
+    let until = query.until.map(|until| number_at(until.saturating_add(file.skew)));
     let before = [query.before, until].into_iter().flatten().min();
     let to = before.map_or(file.last, |before| file.last.min(before.saturating_sub(1)));
-    let from = from.max(file.first).max(query.after.map_or(0, |after| after + 1));
+    // Nothing is newer than the greatest number.
+    let after = query.after.map_or(Some(0), |after| after.checked_add(1))?;
+    let from = from.max(file.first).max(after);
     (from <= to).then_some((from, to))
 }
 
@@ -167,11 +206,14 @@ fn find(
     let mut found = find.query((expression, from, to))?;
     while let Some(row) = found.next()? {
         let id: i64 = row.get(0)?;
-        let record = one.query_row([id], schema::read).optional()?;
-        if let Some(record) = record
-            && !page.take(record)
-        {
-            return Ok(false);
+        match one.query_row([id], schema::read).optional() {
+            Ok(Some(record)) => {
+                if !page.take(record) {
+                    return Ok(false);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => page.skip(error)?,
         }
     }
     Ok(true)
@@ -186,8 +228,13 @@ fn scan(
     let mut scan = connection.prepare_cached(schema::SCAN)?;
     let mut rows = scan.query((from, to))?;
     while let Some(row) = rows.next()? {
-        if !page.take(schema::read(row)?) {
-            return Ok(false);
+        match schema::read(row) {
+            Ok(record) => {
+                if !page.take(record) {
+                    return Ok(false);
+                }
+            }
+            Err(error) => page.skip(error)?,
         }
     }
     Ok(true)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row, ToSql};
 
-use super::Frames;
-use super::StoreError;
+use super::files::RecordFile;
+use super::{Frames, StoreError};
 use crate::record::{Change, Kind, Record, Status, Stored, terms};
 
 /// The steps from one version of a file to the next; `user_version` counts them.
@@ -219,22 +219,27 @@ pub(super) fn write_frames(to: &Connection, time: u64, frames: &[Frames]) -> rus
     Ok(())
 }
 
-/// Adds a change.
-pub(super) fn write_change(to: &Connection, id: u64, change: &Change) -> rusqlite::Result<()> {
-    let id = i64::try_from(id).unwrap_or(i64::MAX);
-    let time = i64::try_from(change.time).unwrap_or(i64::MAX);
-    to.prepare_cached("INSERT INTO change VALUES (?,?,?,?,?)")?.execute((
-        id,
-        time,
-        &change.who,
-        &change.what,
-        &change.outcome,
-    ))?;
-    Ok(())
+/// The changes that former versions kept among the records, the oldest first. What cannot be
+/// read is left out, with a line of log.
+pub(super) fn old_changes(files: &[RecordFile]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for file in files.iter().filter(|file| file.broken.is_none()) {
+        let read = || -> rusqlite::Result<Vec<Change>> {
+            let connection = Connection::open(&file.path)?;
+            let select = "SELECT time, who, what, outcome FROM change ORDER BY id";
+            let mut select = connection.prepare(select)?;
+            select.query_map([], read_change)?.collect()
+        };
+        match read() {
+            Ok(found) => changes.extend(found),
+            Err(error) => tracing::error!("{}: {error}", file.path.display()),
+        }
+    }
+    changes
 }
 
 /// Reads a change of `SELECT time, who, what, outcome`.
-pub(super) fn read_change(row: &Row<'_>) -> rusqlite::Result<Change> {
+fn read_change(row: &Row<'_>) -> rusqlite::Result<Change> {
     Ok(Change { time: number(row, 0)?, who: row.get(1)?, what: row.get(2)?, outcome: row.get(3)? })
 }
 

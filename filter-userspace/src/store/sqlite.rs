@@ -2,16 +2,18 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::files::RecordFile;
+use super::audit::Audit;
+use super::files::{self, Broken, RecordFile};
 use super::reader::Reader;
 use super::writer::Writer;
-use super::{Entry, Health, LATELY, Options, Store, StoreError};
-use crate::record::{Change, Page, Query, Summary};
+use super::{Entry, Health, LATELY, Options, Store, StoreError, schema};
+use crate::io::weighed::{self, Sender};
+use crate::record::{Changes, Page, Query, Summary};
 
 /// The readers that are kept between searches.
 const READERS: usize = 4;
@@ -20,13 +22,15 @@ const READERS: usize = 4;
 #[derive(Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    queue: Option<SyncSender<Job>>,
+    audit: Audit,
+    queue: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     patience: Duration,
     steady: fn() -> u64,
 }
 
 /// What the writer is told.
+#[derive(Debug)]
 pub(super) enum Job {
     Entry(Entry),
     /// To say when what came before is written.
@@ -66,14 +70,18 @@ impl SqliteStore {
     /// said by [`Store::health`], and tried again every second.
     #[must_use]
     pub fn start(options: Options) -> Self {
-        let (queue, jobs) = sync_channel(options.queue);
+        let (queue, jobs) = weighed::queue(options.queue, options.queue_bytes);
         let shared = Arc::new(Shared::default());
         let (patience, steady) = (options.patience, options.steady);
+        let (folder, bytes, clock) = (options.folder.clone(), options.audit_bytes, options.clock);
         let mut writer = Writer::new(options, shared.clone());
         // What is there is found by the first search.
         writer.take(&[]);
         let thread = Some(thread::spawn(move || writer.run(&jobs)));
-        Self { shared, queue: Some(queue), thread, patience, steady }
+        let files = shared.files();
+        // Former versions kept changes among the records.
+        let audit = Audit::start(&folder, bytes, clock, || schema::old_changes(&files));
+        Self { shared, audit, queue: Some(queue), thread, patience, steady }
     }
 
     pub(super) fn read<T>(
@@ -85,6 +93,9 @@ impl SqliteStore {
         reader.begin();
         let files = self.shared.files();
         let result = read(&mut reader, &files);
+        for (first, error) in reader.failures() {
+            self.shared.give_up(first, &error);
+        }
         // After a failure its connections are not trusted any more.
         if result.is_ok() {
             self.shared.take_back(reader, gone);
@@ -95,12 +106,13 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn add(&self, entry: Entry) {
+        if let Entry::Change(change) = entry {
+            return self.audit.add(change);
+        }
         let Some(queue) = &self.queue else { return };
-        match queue.try_send(Job::Entry(entry)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.shared.lose(1, (self.steady)());
-            }
+        let weight = entry.weight();
+        if !queue.try_send(Job::Entry(entry), weight) {
+            self.shared.lose(1, (self.steady)());
         }
     }
 
@@ -112,8 +124,8 @@ impl Store for SqliteStore {
         self.read(|reader, files| reader.search(files, &query))
     }
 
-    fn changes(&self, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.read(|reader, files| reader.changes(files, limit))
+    fn changes(&self, limit: usize) -> Result<Changes, StoreError> {
+        self.audit.newest(limit)
     }
 
     fn summary(&self, since: u64, until: u64) -> Result<Summary, StoreError> {
@@ -124,21 +136,31 @@ impl Store for SqliteStore {
         let lost = self.shared.lost.load(Ordering::Acquire);
         let lost_at = self.shared.lost_at.load(Ordering::Relaxed);
         let since = Duration::from_nanos((self.steady)().saturating_sub(lost_at));
+        let (audit_error, audit_lost) = self.audit.health();
+        let files = self.shared.files();
         Health {
             error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             lost,
             is_losing: lost > 0 && since < LATELY,
             written: self.shared.written.load(Ordering::Relaxed),
-            records: self.shared.files().iter().map(|file| file.records).sum(),
+            records: files.iter().map(|file| file.records).sum(),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
+            unreadable: files.iter().filter_map(RecordFile::missing).collect(),
+            audit_error,
+            audit_lost,
         }
     }
 
     fn flush(&self, patience: Duration) -> bool {
         let Some(queue) = &self.queue else { return false };
+        let start = Instant::now();
+        if !self.audit.flush(patience) {
+            return false;
+        }
+        let patience = patience.saturating_sub(start.elapsed());
         let (sender, done) = sync_channel(1);
         // Behind a full queue there is nothing to wait for.
-        queue.try_send(Job::Flush(sender)).is_ok() && done.recv_timeout(patience).is_ok()
+        queue.try_send(Job::Flush(sender), 0) && done.recv_timeout(patience).is_ok()
     }
 }
 
@@ -183,9 +205,52 @@ impl Shared {
         self.change(|files| files.push(file));
     }
 
-    pub(super) fn pop(&self) {
-        self.change(|files| _ = files.pop());
+    /// A file cannot be read: if it is damaged it is put aside, at once and once.
+    pub(super) fn give_up(&self, first: u64, error: &StoreError) {
+        self.change(|files| {
+            let is_newest = files.last().is_some_and(|newest| newest.first == first);
+            let Some(file) = files.iter_mut().find(|file| file.first == first) else { return };
+            if file.is_aside() {
+                return;
+            }
+            if error.is_damage() {
+                tracing::error!("{error}; it is put aside");
+                file.path = files::put_aside(&file.path);
+                file.records = 0;
+                file.broken = Some(Broken::Aside(error.reason()));
+            } else if !is_newest && file.broken.is_none() {
+                // What keeps a search from the file that is written may pass.
+                tracing::error!("{error}");
+                file.broken = Some(Broken::Unreadable(error.reason()));
+            }
+        });
         self.close_readers();
+    }
+
+    /// Looks again at the files that could not be read, and forgets those that an operator
+    /// removed after they were put aside.
+    pub(super) fn look_again(&self) {
+        let broken = self.files().into_iter().filter(|file| file.broken.is_some());
+        for old in broken {
+            if old.is_aside() {
+                if !old.path.exists() {
+                    self.change(|files| files.retain(|file| file.first != old.first));
+                }
+                continue;
+            }
+            match files::look_into(&old.path, old.first, false) {
+                Ok(new) => {
+                    tracing::info!("{} can be read again", old.path.display());
+                    self.change(|files| {
+                        if let Some(file) = files.iter_mut().find(|file| file.first == old.first) {
+                            *file = new;
+                        }
+                    });
+                }
+                Err(error) if error.is_damage() => self.give_up(old.first, &error),
+                Err(_) => {}
+            }
+        }
     }
 
     pub(super) fn remove_oldest(&self) {
@@ -221,12 +286,20 @@ impl Shared {
         drop(idle);
     }
 
-    pub(super) fn replace_newest(&self, file: RecordFile) {
+    /// Says how the newest file is now, and whether it still is one: it may have been found
+    /// damaged, and put aside, meanwhile.
+    pub(super) fn replace_newest(&self, file: RecordFile) -> bool {
+        let mut is_kept = false;
         self.change(|files| {
-            if let Some(newest) = files.last_mut() {
+            if let Some(newest) = files.last_mut()
+                && newest.first == file.first
+                && !newest.is_aside()
+            {
                 *newest = file;
+                is_kept = true;
             }
         });
+        is_kept
     }
 
     pub(super) fn set_error(&self, error: Option<String>) {

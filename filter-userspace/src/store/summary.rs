@@ -60,10 +60,19 @@ impl Reader {
             if begins >= summary.until || file.last >> TIME_SHIFT < summary.since {
                 continue;
             }
-            let connection = self.open(file)?;
-            let added = add(connection, file, &summary, &mut sums);
-            added.map_err(|error| self.failure(file, &error))?;
+            summary.skipped.extend(file.missing());
+            if file.is_aside() {
+                continue;
+            }
+            let added =
+                self.within(file, |connection| add(connection, file, &summary, &mut sums))?;
+            if let Err(missing) = added
+                && file.broken.is_none()
+            {
+                summary.skipped.push(missing);
+            }
         }
+        summary.partial = !summary.skipped.is_empty();
         for ((step, kind, status, stage, reason), count) in sums.decisions {
             let (Some(kind), Some(status)) = (schema::kind(&kind), schema::status(&status)) else {
                 continue;

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::files::{self, DAY, RecordFile, TIME_SHIFT};
+use super::files::{self, Broken, DAY, RecordFile, TIME_SHIFT};
 use super::sqlite::{Job, Shared};
 use super::{Entry, Options, StoreError, schema};
 use crate::io::clock::Settled;
+use crate::io::weighed::Receiver;
 use crate::record::{Record, Status};
 
 /// How long entries wait for others to be written with.
@@ -21,6 +22,9 @@ const GATHER: Duration = Duration::from_millis(200);
 
 /// The most entries of one transaction.
 const BATCH: usize = 8_192;
+
+/// The bytes after which no more are gathered for it.
+const BATCH_BYTES: u64 = 8 << 20;
 
 /// How long it waits after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -121,9 +125,8 @@ impl Writer {
         for entry in batch {
             let written = match entry {
                 Entry::Frames(time, frames) => schema::write_frames(&transaction, *time, frames),
-                Entry::Change(change) => {
-                    schema::write_change(&transaction, after.next_id(change.time), change)
-                }
+                // The audit trail has them.
+                Entry::Change(_) => Ok(()),
                 Entry::Record(record) => match self.folded.of(record) {
                     Some(id) => schema::add_count(&transaction, id, record),
                     None => {
@@ -143,13 +146,26 @@ impl Writer {
         }
         transaction.commit().map_err(wrong)?;
         self.last = after.last;
-        self.shared.replace_newest(after);
+        if !self.shared.replace_newest(after) {
+            // It was put aside while it was written: the batch goes to another.
+            return Err(StoreError::of(&file.path, "was put aside, since it is damaged"));
+        }
         Ok(())
     }
 
     /// The file that takes records from a time on, open.
     fn newest(&mut self, time: u64) -> Result<RecordFile, StoreError> {
-        if let Some(newest) = self.shared.newest() {
+        let newest = self.shared.newest();
+        // What cannot be read is not written; the one that is open is read by the writer.
+        let is_usable = |file: &RecordFile| match file.broken {
+            None => true,
+            Some(Broken::Aside(_)) => false,
+            Some(Broken::Unreadable(_)) => self.open.is_some(),
+        };
+        if newest.as_ref().is_some_and(|newest| !is_usable(newest)) {
+            self.open = None;
+            self.folded = Folded::default();
+        } else if let Some(newest) = newest {
             let age = time.saturating_sub(newest.first >> TIME_SHIFT);
             if newest.records < self.options.file_rows && age < DAY && !self.is_full {
                 if self.open.is_none() {
@@ -159,14 +175,14 @@ impl Writer {
             }
             self.seal(newest);
         }
-        let first = (time << TIME_SHIFT).max(self.last + 1);
+        let first = files::number_at(time).max(self.last.saturating_add(1));
         let path = files::path(&self.options.folder, first);
         self.open = Some(schema::open(&path)?);
         self.is_full = false;
         // The first record may have the number itself.
-        let last = first - 1;
+        let last = first.saturating_sub(1);
         self.last = last;
-        let file = RecordFile { path, first, last, skew: 0, records: 0 };
+        let file = RecordFile { path, first, last, skew: 0, records: 0, broken: None };
         self.shared.push(file.clone());
         Ok(file)
     }
@@ -192,9 +208,7 @@ impl Writer {
         if error.is_damage()
             && let Some(newest) = self.shared.newest()
         {
-            tracing::error!("{error}; it is put aside, and a new file begun");
-            files::put_aside(&newest.path);
-            self.shared.pop();
+            self.shared.give_up(newest.first, error);
         }
         self.kept_house = None;
     }
@@ -208,14 +222,12 @@ impl Writer {
         }
         if !self.shared.is_known.load(Ordering::Acquire) {
             files::make_folder(&self.options.folder)?;
-            let (found, errors) = files::list(&self.options.folder)?;
-            for error in errors {
-                tracing::error!("{error}");
-            }
+            let found = files::list(&self.options.folder, unix)?;
             self.last = found.last().map_or(0, |file| file.last);
             self.shared.know(found);
         }
         self.kept_house = Some(steady);
+        self.shared.look_again();
         let mut files = self.shared.files();
         let mut sizes: Vec<_> = files.iter().map(|file| files::bytes(&file.path)).collect();
         let share = self.options.bytes / SHARE;
@@ -299,10 +311,14 @@ fn gather(
 ) -> bool {
     let mut patience = HOUSEKEEPING;
     let mut deadline = None;
-    while batch.len() < BATCH {
+    let mut bytes = 0;
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
         match jobs.recv_timeout(patience) {
-            Ok(Job::Entry(entry)) => batch.push(entry),
-            Ok(Job::Flush(sender)) => {
+            Ok((Job::Entry(entry), weight)) => {
+                batch.push(entry);
+                bytes += weight;
+            }
+            Ok((Job::Flush(sender), _)) => {
                 waiting.push(sender);
                 return true;
             }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lru::LruCache;
@@ -21,14 +21,26 @@ pub(super) struct Caller {
     pub(super) who: String,
     pub(super) address: IpAddr,
     pub(super) rights: Rights,
-    /// Whether it showed a token that is right.
-    pub(super) has_token: bool,
+    /// The hash of the token that it showed, if that is right.
+    pub(super) token: Option<[u8; 32]>,
+    /// Whether a page of another site made the browser ask: then nothing is evaluated for it
+    /// that has effects of its own, such as questions to name servers.
+    pub(super) is_from_elsewhere: bool,
 }
 
 impl Caller {
     /// As the daemon knows it.
     pub(super) fn peer(&self) -> Peer {
         Peer::Web { who: self.who.clone(), address: self.address }
+    }
+
+    /// Whether it may still do what it might when it asked: long answers look again.
+    pub(super) fn still_may(&self, web: &Web, needed: Rights) -> bool {
+        let rights = match &self.token {
+            Some(hash) => web.tokens.iter().find(|token| token.sha256 == *hash).map(|it| it.rights),
+            None => Some(web.loopback),
+        };
+        rights.is_some_and(|rights| rights >= needed)
     }
 }
 
@@ -37,47 +49,68 @@ impl Caller {
 /// (a page of another site can make a browser ask a name that leads here).
 pub(super) fn caller(web: &Web, address: IpAddr, headers: &HeaderMap) -> Caller {
     let address = address.to_canonical();
-    if let Some(secret) = secret(headers) {
-        let hash = digest(&SHA256, secret.as_bytes());
-        // Hashes of a secret that nobody can steer towards one of these.
-        let token = web.tokens.iter().find(|token| token.sha256 == hash.as_ref());
-        return match token {
-            Some(token) => Caller {
-                who: format!("token {}", token.name),
-                address,
-                rights: token.rights,
-                has_token: true,
-            },
-            None => Caller::stranger(address),
-        };
+    let stranger = Caller {
+        who: "a stranger".to_owned(),
+        address,
+        rights: Rights::None,
+        token: None,
+        is_from_elsewhere: is_from_another_site(headers),
+    };
+    match shown(headers) {
+        Shown::Secret(secret) => {
+            let hash = digest(&SHA256, secret.as_bytes());
+            // Hashes of a secret that nobody can steer towards one of these.
+            match web.tokens.iter().find(|token| token.sha256 == hash.as_ref()) {
+                Some(token) => Caller {
+                    who: format!("token {}", token.name),
+                    rights: token.rights,
+                    token: Some(token.sha256),
+                    ..stranger
+                },
+                None => stranger,
+            }
+        }
+        // Whoever shows something is judged by it, and has no rights but its.
+        Shown::Malformed => stranger,
+        Shown::Nothing if address.is_loopback() && is_this_host(headers) => {
+            Caller { who: "this host".to_owned(), rights: web.loopback, ..stranger }
+        }
+        Shown::Nothing => stranger,
     }
-    if address.is_loopback() && is_this_host(headers) {
-        let who = "this host".to_owned();
-        return Caller { who, address, rights: web.loopback, has_token: false };
-    }
-    Caller::stranger(address)
 }
 
-impl Caller {
-    fn stranger(address: IpAddr) -> Self {
-        Self { who: "a stranger".to_owned(), address, rights: Rights::None, has_token: false }
-    }
+/// What stands in Authorization.
+enum Shown {
+    /// There is no such field.
+    Nothing,
+    /// It holds no secret that can be read.
+    Malformed,
+    Secret(String),
 }
 
-/// What stands in Authorization: a bearer token (RFC 6750), or the password of a
-/// browser's own dialogue (RFC 7617), whatever the name.
-fn secret(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned());
+/// Reads Authorization: a bearer token (RFC 6750), or the password of a browser's own
+/// dialogue (RFC 7617), whatever the name.
+fn shown(headers: &HeaderMap) -> Shown {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Shown::Nothing };
+    // Of two, nobody knows which counts.
+    if values.next().is_some() {
+        return Shown::Malformed;
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Some(String::new());
-    }
-    let decoded = STANDARD.decode(rest.trim()).ok()?;
-    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    Some(password.to_owned())
+    let secret = || {
+        let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(rest.to_owned());
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = STANDARD.decode(rest).ok()?;
+        let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        Some(password.to_owned())
+    };
+    secret().filter(|secret| !secret.is_empty()).map_or(Shown::Malformed, Shown::Secret)
 }
 
 /// Whether Host is an address or `localhost`.
@@ -93,44 +126,72 @@ fn is_this_host(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
-/// Whether a request that changes something was made by a page of another site, as
-/// browsers say it (Fetch Metadata; Origin, RFC 6454). What is no browser says neither.
-pub(super) fn is_from_another_site(method: &Method, headers: &HeaderMap) -> bool {
-    if method == Method::GET || method == Method::HEAD || method == Method::OPTIONS {
-        return false;
+/// Whether a request was made by a page of another site, as browsers say it (Fetch Metadata;
+/// Origin, RFC 6454; Referer, RFC 9110 section 10.1.3). Programs send none of them.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    if let Some(site) = text("sec-fetch-site") {
+        return site != "same-origin" && site != "none" || is_another(headers, text("origin"));
     }
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site")
-        && site != "same-origin"
-        && site != "none"
-    {
-        return true;
-    }
-    let Some(origin) = text("origin") else { return false };
-    let origin = origin.split_once("://").map_or(origin, |(_, host)| host);
-    text("host").is_none_or(|host| !origin.eq_ignore_ascii_case(host))
+    is_another(headers, text("origin").or_else(|| text("referer")))
 }
 
-/// Requests a second of one address, and how many may come at once.
+/// Whether a URL, if there is one, is of another host than the request is for.
+fn is_another(headers: &HeaderMap, url: Option<&str>) -> bool {
+    let Some(url) = url else { return false };
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    own.is_none_or(|own| !host.eq_ignore_ascii_case(own))
+}
+
+/// Whether what another site asks for is refused: everything that is not a page to which a
+/// link of the other site leads. Pages evaluate nothing for such a caller.
+pub(super) fn is_refused_to_others(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    let is_program = path.starts_with("/api/") || path == "/metrics" || path == "/openapi.json";
+    // Old browsers do not say what they want it for.
+    let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
+    let destination = headers.get("sec-fetch-dest").map(HeaderValue::as_bytes);
+    let is_link = mode.is_none_or(|mode| mode == b"navigate")
+        && destination.is_none_or(|destination| destination == b"document");
+    !is_read || is_program || !is_link
+}
+
+/// Requests a second of one client network, and how many may come at once.
 const RATE: f64 = 50.0;
 const BURST: f64 = 200.0;
 
-/// The addresses whose rates are known.
-const ADDRESSES: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// The clients whose rates are known: 200 bytes each at most.
+const KNOWN: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// How many requests each address may still make.
-pub(super) struct Rates(Mutex<LruCache<IpAddr, (f64, Instant)>>);
+/// Whose rate it is. Neither health checks nor those who show a token are slowed down by
+/// strangers who come by the same address, as all do behind a reverse proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum RateOf {
+    /// New connections of a client network.
+    Connections(IpAddr),
+    /// Questions of a client network for health.
+    Health(IpAddr),
+    /// A token, by its hash.
+    Token([u8; 32]),
+    /// What a client network asks for without one.
+    Stranger(IpAddr),
+}
+
+/// How many requests each may still make.
+pub(super) struct Rates(Mutex<LruCache<RateOf, (f64, Instant)>>);
 
 impl Rates {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(LruCache::new(ADDRESSES)))
+        Self(Mutex::new(LruCache::new(KNOWN)))
     }
 
     /// Whether another request is permitted, which costs so much.
-    pub(super) fn permit(&self, address: IpAddr, cost: f64) -> bool {
+    pub(super) fn permit(&self, whose: RateOf, cost: f64) -> bool {
         let now = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, then) = known.get_or_insert_mut(address, || (BURST, now));
+        let (left, then) = known.get_or_insert_mut(whose, || (BURST, now));
         *left = (*left + now.duration_since(*then).as_secs_f64() * RATE).min(BURST);
         *then = now;
         let permitted = *left >= cost;
@@ -221,28 +282,105 @@ mod tests {
         assert_eq!(caller(&web, here, &wrong).rights, Rights::None);
     }
 
+    /// A field that cannot be read is a wrong token, and not none: it never has the rights of
+    /// loopback.
     #[test]
-    fn other_sites_change_nothing() {
-        let of =
-            |parts: &[(&'static str, &str)]| is_from_another_site(&Method::POST, &headers(parts));
+    fn a_malformed_authorization_gives_no_rights() {
+        let web = web(Rights::Write);
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let of = |values: &[&[u8]]| {
+            let mut headers = headers(&[("host", "localhost")]);
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+            }
+            caller(&web, here, &headers).rights
+        };
+        assert_eq!(of(&[]), Rights::Write);
+        for value in [
+            &b""[..],
+            b" ",
+            b"x",
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer\tsecret",
+            b"Basic",
+            b"Basic !!!",
+            b"Basic c2VjcmV0",
+            b"Basic Og==",
+            b"Digest secret",
+            b"\xff\xfe secret",
+            b"Bearer \xff",
+        ] {
+            assert_eq!(of(&[value]), Rights::None, "{}", value.escape_ascii());
+        }
+        assert_eq!(of(&[b"Bearer secret", b"Bearer secret"]), Rights::None);
+    }
+
+    /// An empty secret has a hash too, which somebody may have put into a configuration.
+    #[test]
+    fn an_empty_secret_is_nobodys() {
+        let mut web = web(Rights::None);
+        web.tokens[0].sha256 = digest(&SHA256, b"").as_ref().try_into().unwrap();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        for value in ["Bearer ", "Basic Og=="] {
+            let headers = headers(&[("host", "localhost"), ("authorization", value)]);
+            assert_eq!(caller(&web, here, &headers).rights, Rights::None, "{value}");
+        }
+    }
+
+    #[test]
+    fn long_answers_end_with_the_token_that_asked() {
+        let mut web = web(Rights::None);
+        let headers = headers(&[("host", "192.0.2.9"), ("authorization", "Bearer secret")]);
+        let asked = caller(&web, IpAddr::from([192, 0, 2, 1]), &headers);
+        assert!(asked.still_may(&web, Rights::Write));
+        web.tokens[0].rights = Rights::Read;
+        assert!(!asked.still_may(&web, Rights::Write) && asked.still_may(&web, Rights::Read));
+        web.tokens.clear();
+        assert!(!asked.still_may(&web, Rights::Read));
+    }
+
+    #[test]
+    fn other_sites_have_nothing_evaluated_or_changed() {
         let host = ("host", "127.0.0.1:8025");
+        let of = |parts: &[(&'static str, &str)]| is_from_another_site(&headers(parts));
         assert!(!of(&[host]));
         assert!(!of(&[host, ("sec-fetch-site", "same-origin")]));
+        assert!(!of(&[host, ("sec-fetch-site", "none")]));
         assert!(of(&[host, ("sec-fetch-site", "cross-site")]));
         assert!(of(&[host, ("sec-fetch-site", "same-site")]));
         assert!(!of(&[host, ("origin", "http://127.0.0.1:8025")]));
         assert!(of(&[host, ("origin", "http://127.0.0.1:80")]));
         assert!(of(&[host, ("origin", "null")]));
-        assert!(!is_from_another_site(&Method::GET, &headers(&[("sec-fetch-site", "cross-site")])));
+        assert!(of(&[host, ("sec-fetch-site", "none"), ("origin", "https://evil.example")]));
+        assert!(!of(&[host, ("referer", "http://127.0.0.1:8025/check?ip=192.0.2.1")]));
+        assert!(of(&[host, ("referer", "https://evil.example/127.0.0.1:8025")]));
+        assert!(of(&[host, ("referer", "https://evil.example?http://127.0.0.1:8025/")]));
+
+        let refused = |method: Method, path: &str, parts: &[(&'static str, &str)]| {
+            is_refused_to_others(&method, path, &headers(parts))
+        };
+        let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        let frame = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+        let image = [("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
+        assert!(!refused(Method::GET, "/record/1", &link));
+        assert!(!refused(Method::GET, "/record/1", &[]));
+        assert!(refused(Method::GET, "/check", &frame));
+        assert!(refused(Method::GET, "/check", &image));
+        assert!(refused(Method::GET, "/api/v1/explain", &link));
+        assert!(refused(Method::GET, "/api/v1/explain", &[]));
+        assert!(refused(Method::POST, "/act", &link));
     }
 
     #[test]
-    fn an_address_has_a_rate() {
+    fn a_client_network_has_a_rate() {
         let rates = Rates::new();
         let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let permitted = (0..1_000).filter(|_| rates.permit(one, 1.0)).count();
+        let permitted = (0..1_000).filter(|_| rates.permit(RateOf::Stranger(one), 1.0)).count();
         assert!((200..300).contains(&permitted), "{permitted}");
-        assert!(rates.permit(two, 1.0));
+        for other in [RateOf::Stranger(two), RateOf::Health(one), RateOf::Token([0; 32])] {
+            assert!(rates.permit(other, 1.0), "{other:?}");
+        }
     }
 
     #[test]

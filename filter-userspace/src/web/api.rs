@@ -19,9 +19,12 @@ use serde_json::Value;
 use super::Site;
 use super::access::Caller;
 use super::error::ApiError;
-use crate::control::protocol::{ExplainedEnvelope, Request, RuntimeList};
+use super::pages::encoded;
+use super::parts::Parts;
+use crate::config::web::Rights;
+use crate::control::protocol::{Request, RuntimeList, WINDOW_LIMIT, Windowed};
 use crate::record::export::Csv;
-use crate::record::{PAGE_LIMIT, Page, Stored};
+use crate::record::{Changes, PAGE_LIMIT, Page, Stored};
 
 type Answer = Result<Json<Value>, ApiError>;
 
@@ -55,74 +58,6 @@ fn not_allowed() -> Response {
     let message = "this path has no such method";
     let body = serde_json::json!({ "error": { "kind": "bad_request", "message": message } });
     (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
-}
-
-/// The parts of a query string.
-#[derive(Clone)]
-pub(super) struct Parts(Vec<(String, String)>);
-
-impl Parts {
-    pub(super) fn of(query: Option<&str>) -> Result<Self, ApiError> {
-        let uri = format!("/?{}", query.unwrap_or_default()).parse();
-        let uri = uri.map_err(|_| ApiError::bad_request("the query string is malformed"))?;
-        let parsed = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri);
-        let parsed = parsed.map_err(|error| ApiError::bad_request(error.body_text()))?;
-        Ok(Self(parsed.0))
-    }
-
-    pub(super) fn into_inner(self) -> Vec<(String, String)> {
-        self.0
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(String, String)> {
-        self.0.iter()
-    }
-
-    /// The value of a part; empty is none.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, value)| known == name && !value.is_empty());
-        found.map(|(_, value)| value.as_str())
-    }
-
-    fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let wrong = || ApiError::bad_request(format!("{name}: `{text}` is not understood"));
-        text.parse().map(Some).map_err(|_| wrong())
-    }
-
-    fn need<T: std::str::FromStr>(&self, name: &str) -> Result<T, ApiError> {
-        self.parse(name)?.ok_or_else(|| ApiError::bad_request(format!("{name} is needed")))
-    }
-
-    /// A mistyped part must not be passed over.
-    fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some((name, _)) => Err(ApiError::bad_request(format!(
-                "there is no `{name}` here; there are {}",
-                known.join(", ")
-            ))),
-        }
-    }
-
-    /// The message that nobody sends.
-    pub(super) fn envelope(&self) -> Result<ExplainedEnvelope, ApiError> {
-        Ok(ExplainedEnvelope {
-            ip: self.need("ip")?,
-            helo: self.get("helo").map(str::to_owned),
-            from: self.get("from").unwrap_or_default().to_owned(),
-            rcpt: self.need("rcpt")?,
-            size: self.parse("size")?,
-            tls: match self.get("tls") {
-                None | Some("none") => None,
-                Some("1.2") => Some(12),
-                Some("1.3") => Some(13),
-                Some(_) => return Err(ApiError::bad_request("tls: none, 1.2 or 1.3")),
-            },
-            certificate: self.parse("certificate")?.unwrap_or(false),
-            relay: self.parse("relay")?.unwrap_or(false),
-        })
-    }
 }
 
 /// A body of JSON; what is wrong with it is said as everything else is.
@@ -173,9 +108,12 @@ async fn export(
         return Err(ApiError::bad_request("an export has all pages: neither `limit` nor `before`"));
     }
     // What is wrong with the search is said before the answer begins.
-    let (first, so_far) = export_page(&site, &caller, query.clone(), SoFar::default()).await?;
+    let (first, so_far, skipped) =
+        export_page(&site, &caller, query.clone(), SoFar::default()).await?;
+    let said = Arc::new(skipped.clone());
     let pages = stream::try_unfold((Some(first), so_far), move |(ready, so_far)| {
         let (site, caller, query) = (site.clone(), caller.clone(), query.clone());
+        let said = said.clone();
         async move {
             if let Some(text) = ready {
                 return Ok(Some((text, (None, so_far))));
@@ -183,9 +121,18 @@ async fn export(
             if so_far.before.is_none() {
                 return Ok::<_, std::io::Error>(None);
             }
+            // A reload may have taken the token away since the export began.
+            if !caller.still_may(&site.rules().web, Rights::Read) {
+                return Err(std::io::Error::other("who asked may no longer read"));
+            }
             // After an error the connection ends before its time: the client knows.
             let page = export_page(&site, &caller, query, so_far).await;
-            let (text, so_far) = page.map_err(|error| std::io::Error::other(error.0.message))?;
+            let (text, so_far, skipped) =
+                page.map_err(|error| std::io::Error::other(error.0.message))?;
+            // What is known to be missing was said at the beginning; the next export says this.
+            if skipped.iter().any(|missing| !said.contains(missing)) {
+                return Err(std::io::Error::other(skipped.join("; ")));
+            }
             Ok(Some((text, (None, so_far))))
         }
     });
@@ -193,8 +140,14 @@ async fn export(
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    let file = HeaderValue::from_static("attachment; filename=\"mxdp-traffic.csv\"");
-    headers.insert(header::CONTENT_DISPOSITION, file);
+    // Who opens the file later sees by its name that it is not everything.
+    let file = if skipped.is_empty() {
+        "attachment; filename=\"mxdp-traffic.csv\""
+    } else {
+        "attachment; filename=\"mxdp-traffic-partial.csv\""
+    };
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(file));
+    say_partial(&mut response, &skipped);
     Ok(response)
 }
 
@@ -211,7 +164,7 @@ async fn export_page(
     caller: &Caller,
     mut query: Vec<(String, String)>,
     SoFar { records, before }: SoFar,
-) -> Result<(Bytes, SoFar), ApiError> {
+) -> Result<(Bytes, SoFar, Vec<String>), ApiError> {
     // Where no more may be written, one is still looked for: without it nothing is missing.
     let limit = (EXPORT - records).clamp(1, PAGE_LIMIT);
     query.push(("limit".to_owned(), limit.to_string()));
@@ -234,7 +187,7 @@ async fn export_page(
         Ok(text)
     };
     let text = write(&page.records).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ok((text.into(), SoFar { records, before: page.next }))
+    Ok((text.into(), SoFar { records, before: page.next }, page.skipped))
 }
 
 async fn summary(
@@ -252,14 +205,26 @@ async fn changes(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> Result<Response, ApiError> {
     let parts = Parts::of(query.as_deref())?;
     parts.only(&["limit"])?;
     let limit = parts.parse("limit")?.unwrap_or(50);
     if !(1..=PAGE_LIMIT).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit: 1 to {PAGE_LIMIT}")));
     }
-    ask(&site, &caller, Request::Changes { limit }).await
+    let Changes { changes, skipped } = site.ask(Request::Changes { limit }, caller.peer()).await?;
+    let mut response = Json(changes).into_response();
+    say_partial(&mut response, &skipped);
+    Ok(response)
+}
+
+/// What of the answer is missing, where its body has no place to say so.
+fn say_partial(response: &mut Response, skipped: &[String]) {
+    if let Ok(missing) = HeaderValue::try_from(skipped.join("; "))
+        && !skipped.is_empty()
+    {
+        response.headers_mut().insert("x-partial", missing);
+    }
 }
 
 async fn lookup(
@@ -302,8 +267,37 @@ async fn entries(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     List(list): List,
-) -> Answer {
-    ask(&site, &caller, Request::RuntimeList { list }).await
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let parts = Parts::of(query.as_deref())?;
+    parts.only(&["search", "after", "limit"])?;
+    let window = parts.window(WINDOW_LIMIT)?;
+    let path = format!("/api/v1/entries/{}", list.name());
+    let request = Request::RuntimePart { list, window };
+    let part: Windowed<Value> = site.ask(request, caller.peer()).await?;
+    Ok(windowed(&path, &parts, part))
+}
+
+/// A part of a list: its entries as an array, and where the next part is by a Link of
+/// relation `next` (RFC 8288), as long as there is one.
+fn windowed(path: &str, parts: &Parts, part: Windowed<Value>) -> Response {
+    let Windowed { entries, next, found, .. } = part;
+    let mut response = Json(entries).into_response();
+    let headers = response.headers_mut();
+    headers.insert("x-total-count", HeaderValue::from(found));
+    if let Some(next) = next {
+        let mut link = format!("<{path}?after={}", encoded(&next.to_string()));
+        for name in ["search", "limit"] {
+            if let Some(value) = parts.get(name) {
+                link.push_str(&format!("&{name}={}", encoded(value)));
+            }
+        }
+        link.push_str(">; rel=\"next\"");
+        if let Ok(link) = HeaderValue::try_from(link) {
+            headers.insert(header::LINK, link);
+        }
+    }
+    response
 }
 
 /// What is to be listed.
@@ -340,8 +334,16 @@ async fn remove_entry(
     ask(&site, &caller, Request::RuntimeRemove { list, prefix: parts.need("prefix")? }).await
 }
 
-async fn temporary(State(site): State<Arc<Site>>, Extension(caller): Extension<Caller>) -> Answer {
-    ask(&site, &caller, Request::TemporaryList).await
+async fn temporary(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let parts = Parts::of(query.as_deref())?;
+    parts.only(&["search", "after", "limit"])?;
+    let window = parts.window(WINDOW_LIMIT)?;
+    let part = site.ask(Request::TemporaryPart { window }, caller.peer()).await?;
+    Ok(windowed("/api/v1/temporary", &parts, part))
 }
 
 /// What is to be blocked for a time.
@@ -411,10 +413,11 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::config::web::{Rights, Web};
+    use crate::config::web::Web;
     use crate::control::server::{Desk, Incoming};
     use crate::record::{Record, Status};
     use crate::store::{Options, SqliteStore};
+    use crate::web::{Publisher, Rules};
 
     /// What a search meets: so many records that match, of which each page finds some,
     /// and pages without any behind them.
@@ -440,6 +443,7 @@ mod tests {
                     records: Vec::new(),
                     next: (next > 1).then_some(next),
                     partial: true,
+                    skipped: Vec::new(),
                 };
             }
             let count = limit.min(self.of_a_page).min(end - 1 - self.empty_pages);
@@ -456,7 +460,8 @@ mod tests {
             };
             let records: Vec<_> = (end - count..end).rev().map(record).collect();
             let next = end - count;
-            Page { records, next: (next > 1).then_some(next), partial: count < limit }
+            let (next, skipped) = ((next > 1).then_some(next), Vec::new());
+            Page { records, next, partial: count < limit, skipped }
         }
     }
 
@@ -475,9 +480,11 @@ mod tests {
         let desk = Desk { requests, audit: Arc::new(|_| {}) };
         let (listen, tokens) = (Vec::new(), Vec::new());
         let web = Web { listen, certificate: None, loopback: Rights::Read, tokens };
-        let site = State(Arc::new(Site { desk, store, web }));
+        let rules = Publisher::new(Rules::load(&web).unwrap());
+        let site = State(Arc::new(Site::new(desk, store, &rules)));
         let (who, address) = ("this host".to_owned(), IpAddr::from([127, 0, 0, 1]));
-        let caller = Caller { who, address, rights: Rights::Read, has_token: false };
+        let (rights, token) = (Rights::Read, None);
+        let caller = Caller { who, address, rights, token, is_from_elsewhere: false };
         let response = export(site, Extension(caller), RawQuery(None)).await.unwrap();
         let mut body = response.into_body().into_data_stream();
         let mut lines = 0;

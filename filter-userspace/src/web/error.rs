@@ -43,13 +43,34 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Why a request is not even looked at.
+/// Why a request is rejected before it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turned {
     TooMany,
     NoToken,
     NoRight,
     AnotherSite,
+    TooSlow,
+    TooLarge,
+}
+
+/// What a client without a token is told.
+const NO_TOKEN: &str = "a token is needed: on the mail host, `mxdp token NAME` makes one and prints \
+                        the [[web.tokens]] table for it; after `mxdp reload` it counts";
+
+impl Turned {
+    /// As a person reads it: a browser shows this when its dialogue is left without a token.
+    pub(super) fn into_page(self) -> Response {
+        let mut response = self.into_response();
+        if self == Self::NoToken {
+            let page = super::pages::no_token().into_string();
+            let kind = header::HeaderValue::from_static("text/html; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = page.into();
+        }
+        response
+    }
 }
 
 impl IntoResponse for Turned {
@@ -58,19 +79,25 @@ impl IntoResponse for Turned {
             Self::TooMany => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
-                "more requests a second than one address may make",
+                "more requests a second than one client network may make",
             ),
-            Self::NoToken => (
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "a token is needed: `mxdp token NAME` makes one for [[web.tokens]]",
-            ),
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "unauthorized", NO_TOKEN),
             Self::NoRight => {
                 (StatusCode::FORBIDDEN, "forbidden", "this token may read, and not change anything")
             }
             Self::AnotherSite => {
-                (StatusCode::FORBIDDEN, "forbidden", "asked for by a page of another site")
+                (StatusCode::FORBIDDEN, "forbidden", "requested by a page of another site")
             }
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "too_slow",
+                "the body of the request did not arrive in time",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "the body of a request has at most 65536 bytes",
+            ),
         };
         let body = axum::Json(json!({ "error": { "kind": kind, "message": message } }));
         let mut response = (status, body).into_response();
@@ -85,6 +112,9 @@ impl IntoResponse for Turned {
             }
             Self::TooMany => {
                 headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+            }
+            Self::TooSlow | Self::TooLarge => {
+                headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
             }
             Self::NoRight | Self::AnotherSite => {}
         }

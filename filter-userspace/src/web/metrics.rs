@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
@@ -16,24 +17,40 @@ use super::access::Caller;
 use super::error::ApiError;
 use crate::control::protocol::{Request, Status};
 
+/// For how long an answer about readiness stands: strangers ask for it without a token, and
+/// the daemon's thread is to be asked once a second, however many they are.
+const STANDS: Duration = Duration::from_secs(1);
+
 /// Whether the filter is on every interface, and backends answer: 200, or 503.
 pub(super) async fn ready(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
 ) -> Response {
-    let status: Result<Status, _> = site.ask(Request::Status, caller.peer()).await;
-    let is_ready = status.is_ok_and(|status| {
-        let backend = status.smtp.is_none_or(|smtp| {
-            smtp.servers.is_empty() || smtp.servers.iter().any(|server| server.error.is_none())
-        });
-        let attached = status.interfaces.iter().all(|interface| interface.attached);
-        !status.interfaces.is_empty() && attached && backend
-    });
+    // One asks, and the others wait for its answer.
+    let mut known = site.ready.lock().await;
+    let is_ready = match *known {
+        Some((at, is_ready)) if at.elapsed() < STANDS => is_ready,
+        _ => {
+            let status: Result<Status, _> = site.ask(Request::Status, caller.peer()).await;
+            let is_ready = status.is_ok_and(|status| is_ready(&status));
+            *known = Some((Instant::now(), is_ready));
+            is_ready
+        }
+    };
+    drop(known);
     if is_ready {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
     }
+}
+
+fn is_ready(status: &Status) -> bool {
+    let backend = status.smtp.as_ref().is_none_or(|smtp| {
+        smtp.servers.is_empty() || smtp.servers.iter().any(|server| server.error.is_none())
+    });
+    let attached = status.interfaces.iter().all(|interface| interface.attached);
+    !status.interfaces.is_empty() && attached && backend
 }
 
 pub(super) async fn metrics(

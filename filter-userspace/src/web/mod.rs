@@ -13,15 +13,19 @@ mod error;
 mod metrics;
 mod openapi;
 mod pages;
+mod parts;
+mod rules;
 mod server;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 pub use self::access::{new_token, sha256_hex};
+pub use self::rules::{Publisher, Rules};
 pub use self::server::{Listeners, bind};
-use crate::config::web::Web;
 use crate::control::protocol::{Failure, FailureKind, Reply, Request};
 use crate::control::server::{Desk, Peer};
 use crate::store::Store;
@@ -32,11 +36,25 @@ pub struct Site {
     pub desk: Desk,
     /// The record.
     pub store: Arc<dyn Store>,
-    /// Who may do what.
-    pub web: Web,
+    /// Who may do what, as the active rule set says.
+    rules: watch::Receiver<Arc<Rules>>,
+    /// The last answer about readiness, and when it was given.
+    ready: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Site {
+    /// A site that obeys what is published.
+    #[must_use]
+    pub fn new(desk: Desk, store: Arc<dyn Store>, rules: &Publisher) -> Self {
+        let (rules, ready) = (rules.subscribe(), tokio::sync::Mutex::new(None));
+        Self { desk, store, rules, ready }
+    }
+
+    /// Who may do what now.
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.borrow().clone()
+    }
+
     /// Asks the daemon.
     async fn ask<T: DeserializeOwned>(&self, request: Request, peer: Peer) -> Result<T, Failure> {
         match self.desk.ask(request, peer).await {

@@ -3,6 +3,11 @@
 use axum::Json;
 use serde_json::{Map, Value, json};
 
+use super::parts::{SIZE_LIMIT, VALUE_LIMIT};
+use crate::control::protocol::TEMPORARY_LIMIT_S;
+use crate::record::PAGE_LIMIT;
+use crate::runtime::{LONGEST_S, NOTE_LIMIT};
+
 /// A path of the interface.
 struct Endpoint {
     method: &'static str,
@@ -21,7 +26,10 @@ enum Schema {
     Filled,
     Ip,
     Network,
+    /// How many are wanted.
     Number,
+    /// The size of a message.
+    Size,
     Flag,
     Choice(&'static [&'static str]),
 }
@@ -29,14 +37,15 @@ enum Schema {
 impl Schema {
     fn json(self) -> Value {
         match self {
-            Self::Text => json!({"type": "string", "maxLength": 500}),
-            Self::Filled => json!({"type": "string", "minLength": 1, "maxLength": 500}),
+            Self::Text => json!({"type": "string", "maxLength": VALUE_LIMIT}),
+            Self::Filled => json!({"type": "string", "minLength": 1, "maxLength": VALUE_LIMIT}),
             Self::Ip => ip(),
             Self::Network => json!({
                 "type": "string", "example": "192.0.2.0/24",
                 "pattern": r"^[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?$",
             }),
-            Self::Number => json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+            Self::Number => json!({"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT}),
+            Self::Size => json!({"type": "integer", "minimum": 0, "maximum": SIZE_LIMIT}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Choice(names) => json!({"type": "string", "enum": names}),
         }
@@ -50,7 +59,7 @@ fn ip() -> Value {
     })
 }
 
-use Schema::{Choice, Filled, Flag, Ip, Network, Number, Text};
+use Schema::{Choice, Filled, Flag, Ip, Network, Number, Size, Text};
 
 /// The parts of a search.
 const SEARCH: &[(&str, Schema, bool, &str)] = &[
@@ -76,6 +85,13 @@ const SEARCH: &[(&str, Schema, bool, &str)] = &[
 const EXPORT: &[(&str, Schema, bool, &str)] = SEARCH.split_at(SEARCH.len() - 2).0;
 
 const NONE: &[(&str, Schema, bool, &str)] = &[];
+
+/// The parts of a question for a long list. Where the next part is, a Link header says.
+const PART: &[(&str, Schema, bool, &str)] = &[
+    ("search", Text, false, "An address, a network, or a word of the note"),
+    ("after", Network, false, "Behind this network; the Link header of relation `next` has it"),
+    ("limit", Number, false, "The most entries; 1000 where nothing is said"),
+];
 
 const ENDPOINTS: [Endpoint; 18] = [
     of("get", "/status", "The state of everything", NONE),
@@ -111,13 +127,13 @@ const ENDPOINTS: [Endpoint; 18] = [
             ("rcpt", Filled, true, "The envelope recipient"),
             ("from", Text, false, "The envelope sender; nothing is the null sender"),
             ("helo", Text, false, "What the client calls itself"),
-            ("size", Number, false, "The octets that MAIL declares"),
+            ("size", Size, false, "The size that MAIL declares, in bytes"),
             ("tls", Choice(&["none", "1.2", "1.3"]), false, "The version of TLS"),
             ("certificate", Flag, false, "Whether it shows a valid certificate"),
             ("relay", Flag, false, "Whether it is sent out"),
         ],
     ),
-    of("get", "/entries/{list}", "The runtime entries of a list", NONE),
+    of("get", "/entries/{list}", "The managed entries of a list, a part at a time", PART),
     Endpoint {
         body: Some(addition),
         ..of("post", "/entries/{list}", "Adds or replaces a runtime entry", NONE)
@@ -128,7 +144,7 @@ const ENDPOINTS: [Endpoint; 18] = [
         "Removes a runtime entry",
         &[("prefix", Network, true, "The network, as it is listed")],
     ),
-    of("get", "/temporary", "The temporary blocks", NONE),
+    of("get", "/temporary", "The temporary blocks, a part at a time", PART),
     Endpoint {
         body: Some(block),
         ..of("post", "/temporary", "Blocks an address for a time", NONE)
@@ -163,8 +179,8 @@ fn addition() -> Value {
         "type": "object", "required": ["prefix"], "additionalProperties": false,
         "properties": {
             "prefix": Network.json(),
-            "note": {"type": ["string", "null"], "maxLength": 200},
-            "expires_in_s": {"type": ["integer", "null"], "minimum": 1, "maximum": 3_153_600_000_u64},
+            "note": {"type": ["string", "null"], "maxLength": NOTE_LIMIT},
+            "expires_in_s": {"type": ["integer", "null"], "minimum": 1, "maximum": LONGEST_S},
             "force": {"type": "boolean"},
         },
     })
@@ -175,7 +191,7 @@ fn block() -> Value {
         "type": "object", "required": ["address", "seconds"], "additionalProperties": false,
         "properties": {
             "address": ip(),
-            "seconds": {"type": "integer", "minimum": 1, "maximum": 2_592_000},
+            "seconds": {"type": "integer", "minimum": 1, "maximum": TEMPORARY_LIMIT_S},
             "force": {"type": "boolean"},
         },
     })
@@ -257,7 +273,7 @@ fn operation(endpoint: &Endpoint, is_open: bool) -> Value {
     if is_open {
         responses["503"] = json!({"description": "Not now"});
     } else {
-        for status in ["400", "401", "403", "404", "405", "409", "413", "429", "503"] {
+        for status in ["400", "401", "403", "404", "405", "408", "409", "413", "429", "503"] {
             responses[status] = error.clone();
         }
     }

@@ -2,35 +2,45 @@
 //! passes before it is answered.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use futures_util::StreamExt as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::access::{self, Rates};
+use super::access::{self, RateOf, Rates};
 use super::error::Turned;
 use super::{Site, api, assets, metrics, openapi, pages};
 use crate::config::web::{Rights, Web};
-use crate::io::smtp::with_certificate;
+use crate::io::places::{Activity, Bounds, Place, Places, Watched};
+use crate::io::smtp::network;
 
-/// Connections at once; those beyond wait.
-const CONNECTIONS: usize = 256;
+/// Connections at once from other hosts: of all, and of one client network.
+const OUTSIDE: Bounds = Bounds { total: 192, each: 32 };
 
-/// How long a client may take for TLS, and for the header of a request.
+/// Connections at once from this host, which others cannot take.
+const HERE: Bounds = Bounds { total: 64, each: 48 };
+
+/// How long a client may take for TLS, for the header of a request, and for its body.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long no byte may move, while no request is being answered: a client that does not
+/// read, or keeps a connection for nothing. A search takes less.
+const STILL: Duration = Duration::from_secs(30);
 
 /// How long a connection lasts.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -41,95 +51,137 @@ const HEADER: usize = 32 * 1024;
 /// The most bytes of a request's body.
 const BODY: usize = 64 * 1024;
 
+/// What the kernel may hold of answers that a client does not read.
+const SEND_BUFFER: u32 = 128 * 1024;
+
 /// Sockets that are listened on.
 pub struct Listeners {
     sockets: Vec<TcpListener>,
-    tls: Option<Arc<ServerConfig>>,
 }
 
 /// Listens on every address.
 ///
 /// # Errors
 ///
-/// When one cannot be had, or a certificate cannot be loaded.
+/// When one cannot be had.
 pub async fn bind(web: &Web) -> Result<Listeners> {
-    let tls = web.certificate.as_ref().map(with_certificate).transpose();
-    let tls = tls.map_err(|error| anyhow::anyhow!("web.chain: {error}"))?;
     let mut sockets = Vec::new();
     for address in &web.listen {
         let socket = TcpListener::bind(address).await;
         sockets.push(socket.with_context(|| format!("web.listen: cannot listen on {address}"))?);
     }
-    Ok(Listeners { sockets, tls })
+    Ok(Listeners { sockets })
 }
 
 impl Listeners {
     /// Serves all of them, as long as the runtime goes on.
     pub fn serve(self, site: Site) {
-        let router = router(Arc::new(site));
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let site = Arc::new(site);
+        let front = Arc::new(Front {
+            router: router(site.clone()),
+            site,
+            rates: Rates::new(),
+            outside: Places::new(OUTSIDE),
+            here: Places::new(HERE),
+        });
         for socket in self.sockets {
-            tokio::spawn(accept(socket, self.tls.clone(), router.clone(), slots.clone()));
+            tokio::spawn(accept(socket, front.clone()));
         }
     }
 }
 
-async fn accept(
-    socket: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+/// What stands in front of all sockets.
+struct Front {
     router: Router,
-    slots: Arc<Semaphore>,
-) {
-    let acceptor = tls.map(TlsAcceptor::from);
+    site: Arc<Site>,
+    /// Of new connections.
+    rates: Rates,
+    outside: Arc<Places<IpAddr>>,
+    here: Arc<Places<IpAddr>>,
+}
+
+async fn accept(socket: TcpListener, front: Arc<Front>) {
     loop {
-        // A slot first: who finds none waits in the kernel's backlog.
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "the page accepts nobody at the moment");
+                tracing::warn!(%error, "the console accepts nobody at the moment");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
+        let client = network(peer.ip());
+        let is_here = client.is_loopback();
+        if !is_here && !front.rates.permit(RateOf::Connections(client), 1.0) {
+            continue;
+        }
         _ = stream.set_nodelay(true);
-        let (acceptor, router) = (acceptor.clone(), router.clone());
+        _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER as usize);
+        // A place is always given: a connection that stands still ends for it.
+        let place = if is_here { &front.here } else { &front.outside }.enter(client);
+        let front = front.clone();
         tokio::spawn(async move {
-            let work = async move {
-                match acceptor {
-                    None => converse(stream, peer, router).await,
-                    Some(acceptor) => {
-                        let shaken = tokio::time::timeout(PATIENCE, acceptor.accept(stream));
-                        if let Ok(Ok(stream)) = shaken.await {
-                            converse(stream, peer, router).await;
-                        }
-                    }
-                }
-            };
-            _ = tokio::time::timeout(LONGEST, work).await;
-            drop(slot);
+            tokio::select! {
+                _ = timeout(LONGEST, serve(stream, peer, &front, &place)) => {}
+                () = place.taken() => {}
+                () = place.activity.stands_still(STILL) => {}
+            }
         });
     }
 }
 
-async fn converse<S>(stream: S, peer: SocketAddr, router: Router)
+async fn serve(stream: TcpStream, peer: SocketAddr, front: &Front, place: &Place<IpAddr>) {
+    let stream = Watched::new(stream, place.activity.clone());
+    let tls = front.site.rules().tls.clone();
+    match tls.map(TlsAcceptor::from) {
+        None => converse(stream, peer, front, place).await,
+        Some(acceptor) => {
+            if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await {
+                converse(stream, peer, front, place).await;
+            }
+        }
+    }
+}
+
+async fn converse<S>(stream: S, peer: SocketAddr, front: &Front, place: &Place<IpAddr>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = router.layer(axum::Extension(Address(peer.ip())));
+    let client = Client { address: peer.ip(), activity: place.activity.clone() };
+    let router = front.router.clone().layer(axum::Extension(client));
+    let mut rules = front.site.rules.clone();
+    rules.mark_unchanged();
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEADER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = served.await {
-        tracing::debug!(%error, "a connection to the page broke");
+    let mut served = pin!(served);
+    let mut ends = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = served.as_mut() => break outcome,
+            changed = rules.changed(), if !ends => {
+                // A reload changed who may do what, or the certificate: the request that is
+                // being answered is the last of this connection.
+                ends = true;
+                if changed.is_ok() {
+                    served.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection to the console broke");
     }
 }
 
-/// Where a client is.
-#[derive(Clone, Copy)]
-struct Address(IpAddr);
+/// Where a client is, and what its connection does.
+#[derive(Clone)]
+struct Client {
+    address: IpAddr,
+    activity: Arc<Activity>,
+}
 
 /// What the gate needs.
 #[derive(Clone)]
@@ -160,13 +212,23 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// What every request passes.
 async fn pass(
     State(gate): State<Gate>,
-    axum::Extension(Address(address)): axum::Extension<Address>,
+    axum::Extension(client): axum::Extension<Client>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match admit(&gate, address, &mut request) {
-        Ok(()) => next.run(request).await,
-        Err(turned) => turned.into_response(),
+    let admitted = match admit(&gate, client.address, &mut request) {
+        Ok(()) => whole(request).await,
+        Err(turned) => Err(turned),
+    };
+    let mut response = match admitted {
+        Ok(request) => {
+            client.activity.set_working(true);
+            let response = next.run(request).await;
+            client.activity.set_working(false);
+            response
+        }
+        Err((turned, true)) => turned.into_page(),
+        Err((turned, false)) => turned.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -191,21 +253,58 @@ const HEADERS: [(&str, &str); 6] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-fn admit(gate: &Gate, address: IpAddr, request: &mut Request) -> Result<(), Turned> {
-    let caller = access::caller(&gate.site.web, address, request.headers());
+/// Why a request is rejected, and whether a person reads it.
+type Rejected = (Turned, bool);
+
+/// The request with all of its body, which has to come within its time.
+async fn whole(request: Request) -> Result<Request, Rejected> {
+    let (parts, body) = request.into_parts();
+    let collect = async {
+        let mut bytes = Vec::new();
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            // Of a client that broke off nobody reads the answer.
+            let piece = piece.map_err(|_| Turned::TooSlow)?;
+            if bytes.len() + piece.len() > BODY {
+                return Err(Turned::TooLarge);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    };
+    let collected = timeout(PATIENCE, collect).await.unwrap_or(Err(Turned::TooSlow));
+    let bytes = collected.map_err(|turned| (turned, false))?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn admit(gate: &Gate, address: IpAddr, request: &mut Request) -> Result<(), Rejected> {
+    let rules = gate.site.rules();
+    let caller = access::caller(&rules.web, address, request.headers());
+    let path = request.uri().path();
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let is_read_by_people = accepts.is_some_and(|accept| accept.contains("text/html"));
+    let reject = |turned| Err((turned, is_read_by_people));
+    let client = network(caller.address);
     // Guessing tokens is dearer than asking.
-    let is_guess = !caller.has_token && request.headers().contains_key(header::AUTHORIZATION);
-    if !gate.rates.permit(caller.address, if is_guess { 20.0 } else { 1.0 }) {
-        return Err(Turned::TooMany);
+    let is_guess = caller.token.is_none() && request.headers().contains_key(header::AUTHORIZATION);
+    let whose = match caller.token {
+        Some(hash) => RateOf::Token(hash),
+        None if !is_guess && OPEN.contains(&path) => RateOf::Health(client),
+        None => RateOf::Stranger(client),
+    };
+    if !gate.rates.permit(whose, if is_guess { 20.0 } else { 1.0 }) {
+        return reject(Turned::TooMany);
     }
-    if !OPEN.contains(&request.uri().path()) {
+    if !OPEN.contains(&path) {
         let is_read = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
         let needed = if is_read { Rights::Read } else { Rights::Write };
         if caller.rights < needed {
-            return Err(if caller.has_token { Turned::NoRight } else { Turned::NoToken });
+            return reject(if caller.token.is_some() { Turned::NoRight } else { Turned::NoToken });
         }
-        if access::is_from_another_site(request.method(), request.headers()) {
-            return Err(Turned::AnotherSite);
+        if caller.is_from_elsewhere
+            && access::is_refused_to_others(request.method(), path, request.headers())
+        {
+            return reject(Turned::AnotherSite);
         }
     }
     request.extensions_mut().insert(caller);

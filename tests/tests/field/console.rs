@@ -1,1 +1,4 @@
 //! The command line, the console and the API.
+
+mod access;
+mod lists;

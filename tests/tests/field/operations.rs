@@ -2,5 +2,8 @@
 
 mod attached;
 mod blocks;
+mod console_clients;
 mod detach;
 mod entries;
+mod mail_log;
+mod rule_sets;

@@ -179,6 +179,22 @@ fn more_clients_than_slots_wait_their_turn() {
     });
 }
 
+/// Connections that never ask, and ones that never read their answer, keep no place.
+#[test]
+fn clients_that_stand_still_give_way() {
+    let limits = Limits { connections: 64, patience: Duration::from_secs(60) };
+    let daemon = Daemon::start(limits);
+    // Each turn of as many as one process may have ends after a tenth of the patience.
+    let silent: Vec<_> = (0..limits.connections).map(|_| daemon.connect()).collect();
+    let start = std::time::Instant::now();
+    for _ in 0..3 {
+        assert_eq!(call::<String>(&daemon.socket(), &Request::Status).unwrap(), "Status");
+    }
+    // A tenth of the patience is enough for as many as stand still.
+    assert!(start.elapsed() < limits.patience / 2, "{:?}", start.elapsed());
+    drop(silent);
+}
+
 #[test]
 fn failures_reach_the_client_with_their_kind() {
     let daemon = Daemon::start(QUICK);

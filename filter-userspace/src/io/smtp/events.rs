@@ -4,12 +4,13 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::edge::network;
+use crate::io::weighed::{self, Receiver, Sender};
 use crate::policy::relay::Direction;
 use crate::record::folding::Folding;
 use crate::record::{Record, Status};
@@ -17,8 +18,10 @@ use crate::smtp::refusal::{Reason, Refusal, Stage};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Attempt, Outcome};
 
-/// Records that may wait to be logged.
+/// Records that may wait to be logged, and the bytes that they take: clients choose most of
+/// what stands in them.
 const QUEUE: usize = 16 * 1024;
+const QUEUE_BYTES: u64 = 8 << 20;
 
 /// How often what was folded is recorded: as durable as anything else.
 const FOLDED: Duration = Duration::from_millis(500);
@@ -53,7 +56,7 @@ pub(super) struct Event {
 
 /// Where events go.
 pub(super) struct Events {
-    log: SyncSender<Record>,
+    log: Sender<Record>,
     recording: Recording,
     folding: Arc<Mutex<Folding>>,
     unlogged: AtomicU64,
@@ -63,7 +66,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn start(recording: Recording) -> Self {
-        let (log, records) = sync_channel(QUEUE);
+        let (log, records) = weighed::queue(QUEUE, QUEUE_BYTES);
         let folding = Arc::<Mutex<Folding>>::default();
         let (folded, sink) = (folding.clone(), recording.sink.clone());
         thread::spawn(move || write(&records, &folded, &sink));
@@ -93,7 +96,8 @@ impl Events {
         drop(folding);
         let Some(record) = kept else { return };
         (self.recording.sink)(record.clone());
-        if self.log.try_send(record).is_err() {
+        let weight = record.weight();
+        if !self.log.try_send(record, weight) {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -181,7 +185,7 @@ fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
     let mut last = Instant::now();
     loop {
         let came = records.recv_timeout(FOLDED.saturating_sub(last.elapsed()));
-        if last.elapsed() >= FOLDED || came == Err(RecvTimeoutError::Disconnected) {
+        if last.elapsed() >= FOLDED || matches!(came, Err(RecvTimeoutError::Disconnected)) {
             last = Instant::now();
             let folded = folding.lock().unwrap_or_else(PoisonError::into_inner).take();
             for record in folded {
@@ -190,7 +194,7 @@ fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
             }
         }
         match came {
-            Ok(record) => log(&record),
+            Ok((record, _)) => log(&record),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

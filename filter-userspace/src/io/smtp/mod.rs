@@ -25,7 +25,7 @@ mod zones;
 
 pub use asker::Asker;
 pub use backend::ServerHealth;
-pub use edge::{Block, Classify, Edge, SmtpStatus, Standing};
+pub use edge::{Block, Classify, Edge, SmtpStatus, Standing, network};
 pub use events::{Recording, Sink};
 pub use generation::Generation;
 pub use inherited::Inherited;

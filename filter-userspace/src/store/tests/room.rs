@@ -156,3 +156,43 @@ fn what_finds_no_room_is_said_for_a_minute() {
     lose();
     assert!(is_said());
 }
+
+/// However much is recorded, and however often the oldest records go: what operators changed
+/// stays. A queue full of records does not keep a change out either.
+#[test]
+fn no_flood_of_records_evicts_what_operators_changed() {
+    static NOW: AtomicU64 = AtomicU64::new(1_795_000_000_000);
+    let clock = || NOW.load(Ordering::Relaxed);
+    let steady = || NOW.load(Ordering::Relaxed) * 1_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(folder.path().to_owned());
+    let options = Options { clock, steady, bytes: 1 << 20, queue: 400, ..options };
+    let store = SqliteStore::start(options);
+    let change = |what: &str| {
+        let (who, what) = ("anna".to_owned(), what.to_owned());
+        store.add(Entry::Change(Change { time: clock(), who, what, outcome: "done".to_owned() }));
+    };
+    change("before the flood");
+    for n in 0..12_000 {
+        add(&store, &record(n, clock()));
+        if n % 200 == 199 {
+            NOW.fetch_add(10_000, Ordering::Relaxed);
+            settle(&store);
+        }
+    }
+    // Faster than the queue is emptied.
+    let start = Instant::now();
+    while store.health().lost == 0 {
+        assert!(start.elapsed() < PATIENCE, "{:?}", store.health());
+        add(&store, &record(0, clock()));
+    }
+    change("in the flood");
+    while !store.flush(PATIENCE) {
+        assert!(start.elapsed() < PATIENCE * 3, "{:?}", store.health());
+    }
+    assert!(store.health().records < 12_000, "{:?}", store.health());
+    let changes = store.changes(10).unwrap().changes;
+    let whats: Vec<_> = changes.iter().map(|change| change.what.as_str()).collect();
+    assert_eq!(whats, ["in the flood", "before the flood"]);
+    assert_eq!(store.health().audit_lost, 0);
+}

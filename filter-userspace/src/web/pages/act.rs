@@ -18,8 +18,8 @@ use crate::config::web::Rights;
 use crate::control::protocol::{LiveAnswer, Request, RuntimeList};
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::Parts;
 use crate::web::error::ApiError;
+use crate::web::parts::Parts;
 
 /// Links to what may be done about an address.
 pub(super) async fn offers(site: &Site, caller: &Caller, ip: IpAddr, back: &str) -> Markup {

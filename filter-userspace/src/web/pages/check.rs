@@ -12,7 +12,7 @@ use crate::control::protocol::{ExplainedEnvelope, Explanation, LiveAnswer, Reque
 use crate::record::Record;
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::Parts;
+use crate::web::parts::Parts;
 
 const FIELDS: [(&str, &str, &str); 5] = [
     ("ip", "Sender IP", "192.0.2.7"),
@@ -30,6 +30,10 @@ pub(super) async fn page(
     let parts = Parts::of(query.as_deref());
     let parts = parts.map_err(|error| PageError::of(Place::Check, error))?;
     let answer = match (parts.get("ip"), parts.get("rcpt")) {
+        // The form is filled in, and asks nobody until it is sent.
+        (Some(_), _) if caller.is_from_elsewhere => {
+            html! { p.quiet role="status" { "A link of another site filled in this form. Select Check to evaluate it." } }
+        }
         (None, _) => html! {},
         (Some(_), None) => looked_up(&site, &caller, parts.get("ip").unwrap_or_default()).await,
         (Some(_), Some(_)) => match parts.envelope() {
@@ -73,6 +77,9 @@ pub(super) async fn page(
 
 /// What would become of a record's message now.
 pub(super) async fn now(site: &Site, caller: &Caller, record: &Record) -> Markup {
+    if caller.is_from_elsewhere {
+        return html! { p.quiet { "Not evaluated, since a link of another site led here: load the page again." } };
+    }
     match (&record.sender, &record.recipient) {
         (Some(sender), Some(recipient)) => {
             let envelope = ExplainedEnvelope {

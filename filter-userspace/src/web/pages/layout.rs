@@ -60,6 +60,29 @@ pub(super) fn reloading(place: Place, title: &str, body: &Markup, seconds: u32) 
     }
 }
 
+/// A page of text alone, for those who may see nothing else.
+pub(super) fn bare(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · mxdp" }
+            }
+            body { main #main { (body) } }
+        }
+    }
+}
+
+/// Says that what is shown is not everything, and what is missing.
+pub(super) fn partial(skipped: &[String]) -> Markup {
+    html! {
+        @for missing in skipped { p.alarm role="alert" { "Partial: " (missing) } }
+    }
+}
+
 /// A point in time.
 pub(super) fn time(milliseconds: u64) -> Markup {
     let text = when::show(milliseconds);

@@ -16,6 +16,7 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use self::layout::Place;
+pub(in crate::web) use self::traffic::encoded;
 use super::Site;
 use super::error::{ApiError, status};
 use crate::control::protocol::Failure;
@@ -57,6 +58,24 @@ impl IntoResponse for PageError {
         let page = layout::page(self.place, "That did not work", &body);
         (status(self.failure.kind), page).into_response()
     }
+}
+
+/// What a person sees who shows no token: how to get one.
+pub(super) fn no_token() -> Markup {
+    let body = html! {
+        h1 { "A token is needed" }
+        p { "The console and the API answer clients that show a token. To make one:" }
+        ol {
+            li { "On the mail host, run " code { "mxdp token NAME" } " (with " code { "--rights write" }
+                " if it may change lists)." }
+            li { "Put the " code { "[[web.tokens]]" } " table that it prints into the configuration, "
+                "usually " code { "/etc/mxdp/mxdp.toml" } "." }
+            li { "Run " code { "mxdp reload" } "." }
+            li { "Load this page again, and enter the token as the password; the user name is ignored." }
+        }
+        p.quiet { "Scripts send it as " code { "Authorization: Bearer TOKEN" } "." }
+    };
+    layout::bare("A token is needed", &body)
 }
 
 type Shown = Result<Markup, PageError>;

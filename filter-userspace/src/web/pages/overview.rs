@@ -15,8 +15,8 @@ use crate::io::clock;
 use crate::record::{Kind, Status as Fate, Summary};
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::Parts;
 use crate::web::chart::{self, Series, bar, grouped};
+use crate::web::parts::Parts;
 
 /// The times that one click shows.
 const TIMES: [(&str, &str); 5] = [
@@ -49,6 +49,7 @@ pub(super) async fn page(
             p.alarm role="alert" { "The last reload failed; what was in force still is." }
             pre.alarm { (failed.message) }
         }
+        (layout::partial(&summary.skipped))
         p.times {
             "The last "
             @for (value, name) in TIMES {

@@ -13,8 +13,8 @@ use crate::control::protocol::{Failure, FailureKind, Request};
 use crate::record::{Kind, Page, Record, Status, Stored};
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::Parts;
 use crate::web::chart::grouped;
+use crate::web::parts::Parts;
 
 /// The filters of the form: the part of the query, its label, and an example.
 const FILTERS: [(&str, &str, &str); 12] = [
@@ -63,6 +63,7 @@ async fn search(site: &Site, caller: &Caller, kind: Kind, query: Option<&str>) -
         (form(path, &parts))
         @match &found {
             Ok(page) => {
+                (layout::partial(&page.skipped))
                 (results(page, path, &parts))
             }
             Err(failure) => {
@@ -112,7 +113,7 @@ fn link(path: &str, parts: &Parts, before: Option<u64>) -> String {
 }
 
 /// As part of a URL (RFC 3986 section 2.3).
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::web) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
@@ -169,7 +170,7 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
             @if parts.get("before").is_some() { a href=(link(path, parts, None)) { "Newest" } }
             @if let Some(next) = page.next {
                 a rel="next" href=(link(path, parts, Some(next))) {
-                    @if page.partial { "Search on: there was much to look at" } @else { "Older" }
+                    @if page.partial && page.skipped.is_empty() { "Search on: there was much to look at" } @else { "Older" }
                 }
             }
         }

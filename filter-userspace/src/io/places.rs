@@ -1,0 +1,333 @@
+//! Bounded places for connections, in which nobody waits for a client that stands still.
+//!
+//! Where all places are held, or all that one owner may hold, a new connection takes the
+//! place of the one that has stood still for the longest: of the owner that has too many,
+//! or else of the owner that has the most. So whoever opens connections and neither reads
+//! nor writes ends its own, and everybody else is served at once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+/// How many places there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of all owners together.
+    pub total: usize,
+    /// Of one owner.
+    pub each: usize,
+}
+
+/// The places, by their owners.
+#[derive(Debug)]
+pub struct Places<K> {
+    bounds: Bounds,
+    held: Mutex<Held<K>>,
+}
+
+#[derive(Debug)]
+struct Held<K> {
+    next: u64,
+    places: HashMap<u64, Kept<K>>,
+}
+
+#[derive(Debug)]
+struct Kept<K> {
+    owner: K,
+    activity: Arc<Activity>,
+    taken: Arc<Notify>,
+}
+
+/// What a connection does.
+#[derive(Debug)]
+pub struct Activity {
+    born: Instant,
+    /// When a byte last moved, in milliseconds since then.
+    moved: AtomicU64,
+    /// Whether a request of its is being answered.
+    works: AtomicBool,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { born: Instant::now(), moved: AtomicU64::new(0), works: AtomicBool::new(false) }
+    }
+
+    fn moved(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// Says whether a request is being answered: then a connection does not stand still.
+    pub fn set_working(&self, works: bool) {
+        self.moved();
+        self.works.store(works, Ordering::Relaxed);
+    }
+
+    /// For how long no byte has moved, nor a request been answered.
+    fn still(&self) -> Duration {
+        if self.works.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(moved)
+    }
+
+    /// Returns when the connection has stood still for as long as it may.
+    pub async fn stands_still(&self, patience: Duration) {
+        loop {
+            let still = self.still();
+            if still >= patience {
+                return;
+            }
+            tokio::time::sleep((patience - still).max(Duration::from_millis(10))).await;
+        }
+    }
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub struct Place<K: Eq + Hash + Clone> {
+    places: Arc<Places<K>>,
+    number: u64,
+    /// What its connection does.
+    pub activity: Arc<Activity>,
+    taken: Arc<Notify>,
+}
+
+impl<K: Eq + Hash + Clone> Places<K> {
+    /// Places that nobody holds.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        let held = Held { next: 0, places: HashMap::new() };
+        Arc::new(Self { bounds, held: Mutex::new(held) })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held<K>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a place, for which another connection may have to end.
+    pub fn enter(self: &Arc<Self>, owner: K) -> Place<K> {
+        let mut held = self.held();
+        let gives_way = held.who_gives_way(self.bounds, &owner);
+        if let Some((number, _)) = gives_way {
+            held.end(number);
+        }
+        self.give(held, owner)
+    }
+
+    /// Gives a place; where another connection would have to end for it that has not stood
+    /// still for a while, there is none.
+    pub fn try_enter(self: &Arc<Self>, owner: K, a_while: Duration) -> Option<Place<K>> {
+        let mut held = self.held();
+        match held.who_gives_way(self.bounds, &owner) {
+            Some((_, still)) if still < a_while => return None,
+            Some((number, _)) => held.end(number),
+            None => {}
+        }
+        Some(self.give(held, owner))
+    }
+
+    fn give(self: &Arc<Self>, mut held: MutexGuard<'_, Held<K>>, owner: K) -> Place<K> {
+        let (activity, taken) = (Arc::new(Activity::new()), Arc::new(Notify::new()));
+        let number = held.next;
+        held.next += 1;
+        let kept = Kept { owner, activity: activity.clone(), taken: taken.clone() };
+        held.places.insert(number, kept);
+        drop(held);
+        Place { places: self.clone(), number, activity, taken }
+    }
+
+    /// How many places are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held().places.len()
+    }
+
+    /// Whether no place is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<K: Eq + Hash + Clone> Held<K> {
+    /// The owner of the most places; of several, the one that has stood still the longest.
+    fn most(&self) -> Option<K> {
+        let mut counts: HashMap<&K, (usize, Duration)> = HashMap::new();
+        for kept in self.places.values() {
+            let (count, still) = counts.entry(&kept.owner).or_default();
+            *count += 1;
+            *still = (*still).max(kept.activity.still());
+        }
+        counts.into_iter().max_by_key(|(_, held)| *held).map(|(owner, _)| owner.clone())
+    }
+
+    /// The connection that has to end for one more of an owner, and for how long it has
+    /// stood still; none where there is a place.
+    fn who_gives_way(&self, bounds: Bounds, owner: &K) -> Option<(u64, Duration)> {
+        let own = self.places.values().filter(|kept| kept.owner == *owner).count();
+        if own >= bounds.each {
+            return self.stillest_of(owner);
+        }
+        if self.places.len() < bounds.total {
+            return None;
+        }
+        self.stillest_of(&self.most()?)
+    }
+
+    /// Of those that came at the same time, the oldest.
+    fn stillest_of(&self, owner: &K) -> Option<(u64, Duration)> {
+        let of_owner = self.places.iter().filter(|(_, kept)| kept.owner == *owner);
+        let still = of_owner.map(|(number, kept)| (*number, kept.activity.still()));
+        still.max_by_key(|(number, still)| (*still, std::cmp::Reverse(*number)))
+    }
+
+    fn end(&mut self, number: u64) {
+        if let Some(kept) = self.places.remove(&number) {
+            kept.taken.notify_one();
+        }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Place<K> {
+    /// Returns when another connection has taken the place.
+    pub async fn taken(&self) {
+        self.taken.notified().await;
+    }
+}
+
+impl<K: Eq + Hash + Clone> Drop for Place<K> {
+    fn drop(&mut self) {
+        self.places.held().places.remove(&self.number);
+    }
+}
+
+/// A stream that says when bytes move.
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S> Watched<S> {
+    /// A stream, and who is told.
+    pub const fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.activity.moved();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.activity.moved();
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn is_taken(place: &Place<&'static str>) -> bool {
+        place.taken().now_or_never().is_some()
+    }
+
+    /// The one that has stood still for the longest goes, and never one of somebody else's.
+    #[test]
+    fn who_has_too_many_ends_its_own_connection() {
+        let places = Places::new(Bounds { total: 10, each: 3 });
+        let other = places.enter("other");
+        let own: Vec<_> = (0..3).map(|_| places.enter("own")).collect();
+        std::thread::sleep(Duration::from_millis(5));
+        own[0].activity.moved();
+        own[1].activity.set_working(true);
+        let fourth = places.enter("own");
+        assert_eq!(own.iter().map(is_taken).collect::<Vec<_>>(), [false, false, true]);
+        assert!(!is_taken(&other) && !is_taken(&fourth));
+        assert_eq!(places.len(), 4);
+        drop((own, fourth, other));
+        assert!(places.is_empty());
+    }
+
+    /// However many come: whoever has the most gives way, and a newcomer always finds a place.
+    #[test]
+    fn who_has_the_most_gives_way_when_all_places_are_held() {
+        let places = Places::new(Bounds { total: 8, each: 5 });
+        let many: Vec<_> = (0..5).map(|_| places.enter("many")).collect();
+        let few: Vec<_> = (0..3).map(|_| places.enter("few")).collect();
+        let newcomers = ["a", "b"].map(|owner| places.enter(owner));
+        assert_eq!(many.iter().filter(|place| is_taken(place)).count(), 2);
+        assert!(!few.iter().chain(&newcomers).any(is_taken));
+        assert_eq!(places.len(), 8);
+    }
+
+    #[test]
+    fn who_does_something_need_not_give_way_to_those_who_can_wait() {
+        let places = Places::new(Bounds { total: 2, each: 2 });
+        let a_while = Duration::from_millis(50);
+        let one = places.enter("own");
+        let two = places.enter("own");
+        assert!(places.try_enter("own", a_while).is_none());
+        two.activity.set_working(true);
+        std::thread::sleep(a_while);
+        let three = places.try_enter("own", a_while);
+        assert!(three.is_some() && is_taken(&one) && !is_taken(&two));
+    }
+
+    #[tokio::test]
+    async fn a_connection_stands_still_when_no_byte_moves() {
+        let activity = Arc::new(Activity::new());
+        let (client, server) = tokio::io::duplex(16);
+        let mut watched = Watched::new(server, activity.clone());
+        let patience = Duration::from_millis(200);
+        let start = Instant::now();
+        activity.stands_still(patience).await;
+        assert!(start.elapsed() >= patience);
+        tokio::io::AsyncWriteExt::write_all(&mut watched, b"x").await.unwrap();
+        assert!(activity.still() < patience);
+        activity.set_working(true);
+        tokio::time::sleep(patience).await;
+        assert_eq!(activity.still(), Duration::ZERO);
+        drop(client);
+    }
+}
