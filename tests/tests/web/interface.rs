@@ -20,7 +20,7 @@ fn what_is_too_large_or_no_http_is_refused() {
     let http = Http::new(&host.namespace, SITE, None);
     let long = "x".repeat(70_000);
     let answer = http.post("/api/v1/temporary", &json!({ "address": long, "seconds": 1 }));
-    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert_eq!(answer.status, 413, "{}", answer.body);
     let path = format!("/blocked?sender={}", &long[..60_000]);
     assert!(http.ask("GET", &path, None).map_or(true, |answer| answer.status == 431));
     for (bytes, expected) in [
