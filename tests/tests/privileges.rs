@@ -40,7 +40,7 @@ fn a_daemon_holds_what_it_needs_and_no_more() {
         home.configure(
             interfaces,
             "[reload]\nwatch = false\n[blocked]\naddresses = [\"10.77.0.66\"]\n",
-        )
+        );
     };
     configure("interfaces = [\"e0\"]\nmode = \"native\"");
     let daemon = home.start(&pair.edge);
