@@ -132,7 +132,7 @@ fn sender(text: &str) -> Result<ReversePath, String> {
         "" => Ok(ReversePath::Null),
         address => Mailbox::parse(address)
             .map(ReversePath::Mailbox)
-            .ok_or_else(|| format!("the sender is no address: {}", address.escape_debug())),
+            .ok_or_else(|| format!("invalid sender address: {}", address.escape_debug())),
     }
 }
 
@@ -141,7 +141,7 @@ fn recipient(text: &str) -> Result<ForwardPath, String> {
         name if name.eq_ignore_ascii_case("postmaster") => Ok(ForwardPath::Postmaster),
         address => Mailbox::parse(address)
             .map(ForwardPath::Mailbox)
-            .ok_or_else(|| format!("the recipient is no address: {}", address.escape_debug())),
+            .ok_or_else(|| format!("invalid recipient address: {}", address.escape_debug())),
     }
 }
 

@@ -98,7 +98,7 @@ impl Sink {
                 Ok(Command::Mail(sender, _)) => {
                     self.sender = sender.to_string();
                     self.recipients.clear();
-                    "250 2.1.0 sender taken\r\n"
+                    "250 2.1.0 sender accepted\r\n"
                 }
                 Ok(Command::Rcpt(recipient, _)) => self.recipient(&recipient),
                 Ok(Command::Data) => {

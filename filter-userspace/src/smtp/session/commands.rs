@@ -57,7 +57,11 @@ impl Session {
                 self.reply(&Reply::new(221, Some(OK), format!("{} bye", self.settings.hostname)));
                 self.close(now);
             }
-            Command::Vrfy => self.say(252, Enhanced(2, 5, 2), "send a message, and see"),
+            Command::Vrfy => self.say(
+                252,
+                Enhanced(2, 5, 2),
+                "Cannot VRFY user, but will accept message and attempt delivery",
+            ),
             Command::Expn => self.error(502, BAD_SEQUENCE, "EXPN is not offered", now),
             Command::Help => self.say(
                 214,
@@ -119,10 +123,10 @@ impl Session {
                 self.error(501, BAD_SYNTAX, &format!("the syntax is {syntax}"), now);
             }
             BadCommand::Sender => {
-                self.error(501, Enhanced(5, 1, 7), "the sender is no address", now);
+                self.error(501, Enhanced(5, 1, 7), "invalid sender address", now);
             }
             BadCommand::Recipient => {
-                self.error(501, Enhanced(5, 1, 3), "the recipient is no address", now);
+                self.error(501, Enhanced(5, 1, 3), "invalid recipient address", now);
             }
             BadCommand::Parameter => {
                 self.error(555, BAD_SYNTAX, "a parameter is not offered here", now);
@@ -281,7 +285,7 @@ impl Session {
     ) {
         match verdict {
             Ok(()) => {
-                let text = format!("<{}> sender taken", transaction.sender);
+                let text = format!("<{}> sender accepted", transaction.sender);
                 let smtputf8 = transaction.parameters.smtputf8;
                 let reply = Reply::new(250, Some(Enhanced(2, 1, 0)), text);
                 self.send(&reply.for_client(smtputf8));

@@ -321,7 +321,7 @@ impl Session {
             let refusal = bad.then(|| Refusal::new(Reason::BareNewlineInMessage, ""));
             return self.message_ended(*message, refusal, bad, now);
         }
-        let text = format!("{} octets taken", chunk.size);
+        let text = format!("{} octets received", chunk.size);
         self.say(250, Enhanced(2, 0, 0), &text);
         if let Some(transaction) = &mut self.transaction {
             transaction.message = Some(message);

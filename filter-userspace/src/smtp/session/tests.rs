@@ -406,7 +406,7 @@ fn a_group_of_commands_is_answered_in_order() {
         .say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<nobody@d>\r\nRCPT TO:<e@d>\r\nDATA\r\n");
     // The backend has MAIL and the first recipient in one piece.
     assert_eq!(outside.passed_on(), "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
-    assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender taken\r\n");
+    assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender accepted\r\n");
     outside.happen(Event::Backend("250 2.1.0 ok\r\n250 2.1.5 c\r\n"));
     assert_eq!(
         outside.heard(),
@@ -424,7 +424,7 @@ fn a_group_of_commands_is_answered_in_order() {
     assert!(outside.passed_on().ends_with("\r\n..x\r\n.\r\n"));
     assert_eq!(outside.heard(), "");
     outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
-    assert_eq!(outside.heard(), "250 2.0.0 queued\r\n250 2.1.0 <f@b> sender taken\r\n");
+    assert_eq!(outside.heard(), "250 2.0.0 queued\r\n250 2.1.0 <f@b> sender accepted\r\n");
 }
 
 fn send_message(outside: &mut Outside) {
@@ -448,7 +448,7 @@ fn a_connection_that_went_stale_is_opened_again() {
     assert_eq!(outside.backends.len(), 2);
     assert_eq!(outside.passed_on(), "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
     outside.happen(Event::Backend("250 ok\r\n250 2.1.5 c\r\n"));
-    assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender taken\r\n250 2.1.5 c\r\n");
+    assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender accepted\r\n250 2.1.5 c\r\n");
     // A second break is told.
     outside.say("RCPT TO:<e@d>\r\n");
     outside.happen(Event::Backend("421 bye\r\n"));
