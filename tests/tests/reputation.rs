@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mxdp_tests::daemon::{Daemon, wait_for};
-use mxdp_tests::dialogue::{Dialogue, is_dropped};
+use mxdp_tests::dialogue::Dialogue;
 use mxdp_tests::mail::{Host, backend, domain};
 use mxdp_tests::peers::dns::{A, Rbldnsd, TXT, Zone, ask};
 use mxdp_tests::peers::dns_relay::{DnsRelay, Fault};
@@ -352,22 +352,4 @@ fn actions_keys_and_levels() {
         with(&compatible).starts_with("450 4.7.1 127.0.1.2 is listed as a source of spam for now")
     );
     assert!(world.told("127.0.1.77").starts_with("250 "));
-}
-
-#[test]
-fn repeated_hits_block_at_the_syn() {
-    let world = World::new("");
-    let _daemon = world.start();
-    let target = "127.0.0.1:25".parse().expect("an address");
-    for _ in 0..3 {
-        assert!(world.told("127.0.1.2").starts_with("450 "));
-    }
-    let start = Instant::now();
-    wait_for("the block", || {
-        is_dropped(&world.host.namespace, "127.0.1.2".parse().expect("an address"), target)
-    });
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    let blocks = world.host.home.json(&["temp", "list"]);
-    assert_eq!(blocks[0]["reason"], "reputation", "{blocks}");
-    assert!(!is_dropped(&world.host.namespace, "127.0.1.3".parse().expect("an address"), target));
 }

@@ -19,6 +19,7 @@ use crate::policy::replies::Meaning;
 use crate::policy::reputation::Verdict;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::refusal::Reason;
+use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
 
 /// How long what DNS lists say of a client holds, in a connection that goes on.
@@ -252,9 +253,12 @@ impl Judge {
     fn count(&mut self, attempt: &Attempt, sign: Sign) {
         if let (Outcome::Refused(refusal), Some(sender), Some(recipient)) =
             (&attempt.outcome, &attempt.sender, &attempt.recipient)
-            // Only the reply to RCPT is remembered: before any message.
+            // Only the reply to RCPT is remembered, and only one that can mean nothing else.
             && refusal.meaning == Meaning::UnknownRecipient
             && attempt.message.is_none()
+            && refusal.passed.as_ref().is_some_and(|reply| {
+                reply.code == 550 && reply.enhanced == Some(Enhanced(5, 1, 1))
+            })
         {
             self.edge.remember_invalid(self.client, sender, recipient);
         }
