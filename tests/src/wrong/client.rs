@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long a client waits for a reply at all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +26,24 @@ impl Client {
     ///
     /// Those of the connection.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::begin(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    /// Connects from another address of loopback for each number: what is counted of one
+    /// client is not counted of the next.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn connect_as(number: u16, address: SocketAddr) -> io::Result<Self> {
+        let [high, low] = number.to_be_bytes();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([127, 1, high, low], 0)).into())?;
+        socket.connect_timeout(&address.into(), PATIENCE)?;
+        Self::begin(socket.into())
+    }
+
+    fn begin(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;

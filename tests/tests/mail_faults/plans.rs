@@ -33,7 +33,9 @@ pub(crate) fn send(plan: &Plan, number: usize, domain: &str) -> Vec<Try> {
     let mut random = Random::new(u64::try_from(number).expect("a small number"));
     let mut tries = Vec::new();
     let domain = if plan.gone { "gone.example" } else { domain };
-    let mut client = match Client::connect(mxdp()) {
+    // Each is a client of its own: of what one is refused, the mail log has only so much.
+    let client = u16::try_from(number % 60_000).expect("a small number");
+    let mut client = match Client::connect_as(client, mxdp()) {
         Ok(client) => Some(client),
         Err(error) => panic!("mxdp does not accept: {error}"),
     };
