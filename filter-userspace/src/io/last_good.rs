@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ const VERSION: u32 = 1;
 
 /// The longest first line, in bytes: counts of many domains.
 const HEADER_LIMIT: u64 = 16 << 20;
+
+/// How the name of a copy ends while it is written, and how long that may take.
+const NEXT: &str = "next";
+const LONGEST_WRITE: Duration = Duration::from_secs(600);
 
 /// The bytes that are read at once to be summed up.
 const BLOCK: usize = 1 << 16;
@@ -177,7 +182,7 @@ impl Copies {
     pub fn retain(&self, sources: &BTreeSet<String>) {
         let wanted: BTreeSet<_> = sources.iter().map(|source| self.path(source)).collect();
         for (path, _) in self.files() {
-            if !wanted.contains(&path) {
+            if !wanted.contains(&path) && !is_being_written(&path) {
                 _ = fs::remove_file(path);
             }
         }
@@ -227,6 +232,13 @@ impl Copies {
     fn damaged(&self, source: &str) -> String {
         format!("{}: is damaged and not used", self.path(source).display())
     }
+}
+
+/// Whether a file is the next version of a copy, and no remains of a crash.
+fn is_being_written(path: &Path) -> bool {
+    let age = || fs::metadata(path).ok()?.modified().ok()?.elapsed().ok();
+    path.extension().is_some_and(|ending| ending == NEXT)
+        && age().is_none_or(|age| age < LONGEST_WRITE)
 }
 
 /// Removes all copies of a state folder.
@@ -301,7 +313,10 @@ mod tests {
         assert!(write("c", 200).is_err_and(|error| error.contains("twice limits.file_bytes")));
         // What it replaces does not count.
         write("b", 90).expect("kept");
+        let next = copies.path("e").with_extension(NEXT);
+        fs::write(&next, "half").expect("written");
         copies.retain(&BTreeSet::from(["b".to_owned(), "c".to_owned()]));
+        assert!(next.exists(), "what is being written was removed");
         assert_eq!(copies.read("a"), Ok(None));
         assert!(copies.read("b").is_ok_and(|copy| copy.is_some()));
         assert_eq!(copies.promote("b", "d"), Ok(true));

@@ -262,3 +262,43 @@ fn values_of_a_directory_that_cannot_be_used_are_skipped_with_their_name() {
         assert_eq!(live("bob@other.example"), "");
     }
 }
+
+/// Kind: a directory that has suddenly lost most of its people (a wrong base, a replica
+/// that is not filled yet) keeps its last answer, until the new one is accepted.
+#[test]
+fn a_directory_that_lost_most_of_its_people_keeps_its_last_answer() {
+    let host = Host::new();
+    let ldap = "[[ldap]]\nname = \"people\"\nurl = \"ldap://127.0.0.1:3389\"\nrefresh = 1\n\
+                base = \"dc=example,dc=org\"\nattributes = [\"mail\"]\n";
+    let rest = [
+        domain("example.org", "main", "ldap = \"people\""),
+        backend("main", 2525, ""),
+        ldap.to_owned(),
+    ];
+    host.configure("", &rest.concat());
+    let all = ["bob@example.org", "ann@example.org", "eve@example.org", "joe@example.org"];
+    let slapd = Slapd::start(&host.namespace, 3389, &all);
+    let live = |to: &str| reason(&explain(&host, true, "a@example.net", to));
+    let daemon = host.start();
+    wait_for("the directory's answer", || live("nobody@example.org") == "recipient");
+    drop(slapd);
+    let _slapd = Slapd::start(&host.namespace, 3389, &all[..1]);
+    let is_held = || {
+        let alarms = host.home.json(&["status"])["alarms"].to_string();
+        alarms.contains("has 1 entries, and had 4") && alarms.contains("--accept ldap:people")
+    };
+    wait_for("the alarm", is_held);
+    assert_eq!(live("ann@example.org"), "");
+    daemon.end(nix::sys::signal::Signal::SIGTERM);
+    let _daemon = host.start();
+    assert_eq!(live("ann@example.org"), "");
+    wait_for("the alarm after a start", is_held);
+    assert!(!host.home.run(&["reload", "--accept", "ldap:others"]).status.success());
+    let output = host.home.run(&["reload", "--accept", "ldap:people"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(live("ann@example.org"), "recipient");
+    assert_eq!(live("bob@example.org"), "");
+    wait_for("the end of the alarm", || {
+        !host.home.json(&["status"])["alarms"].to_string().contains("has 1 entries")
+    });
+}
