@@ -167,6 +167,22 @@ impl Daemon {
     }
 
     fn look_up_one(&mut self, ip: IpAddr, port: u16) -> Result<LiveAnswer> {
+        let mut found = self.ask_all(ip, port)?;
+        if !found.agree {
+            // An entry may have ended in the kernel, which needs nobody for that, and here not
+            // yet.
+            self.expire_entries(self.timeline.now());
+            found = self.ask_all(ip, port)?;
+        }
+        if !found.agree {
+            let (reason, class) = (&found.kernel.reason, &found.answer.class);
+            tracing::error!(%ip, reason, class, "kernel and lists differ");
+        }
+        Ok(found)
+    }
+
+    /// What lists, temporary blocks and the kernel say of an address.
+    fn ask_all(&mut self, ip: IpAddr, port: u16) -> Result<LiveAnswer> {
         let files = self.lists.set.classify(ip);
         let runtime = self.entries().classify(ip);
         let enforcement = |class| self.config.enforcement.of(class);
@@ -174,10 +190,6 @@ impl Daemon {
         let temporary = self.temporary_of(ip)?;
         let (reason, classes) = self.filter.ask(ip, port)?;
         let agree = expected.agrees(reason, classes, temporary.is_some());
-        if !agree {
-            let (reason, class) = (reason.name(), &answer.class);
-            tracing::error!(%ip, reason, class, "kernel and lists differ");
-        }
         let kernel = KernelAnswer {
             reason: reason.name().to_owned(),
             action: disposition(reason.disposition()).to_owned(),
