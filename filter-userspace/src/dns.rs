@@ -88,6 +88,18 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The octets that it takes, here and about as many in a message: what is kept of
+    /// answers, and looked at, is bounded by them.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        let of = |record: &Record| match record {
+            Record::A(_) | Record::Aaaa(_) => 0,
+            Record::Mx(_, name) | Record::Ptr(name) => name.len(),
+            Record::Txt(text) => text.len(),
+        };
+        self.records.iter().map(|record| size_of::<Record>() + of(record)).sum()
+    }
+
     /// The IPv4 addresses.
     pub fn v4(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.records.iter().filter_map(|record| match record {
@@ -135,6 +147,48 @@ impl fmt::Display for Failure {
 /// What became of a question.
 pub type Lookup = Result<Answer, Failure>;
 
+/// A name of a host, as far as name servers know one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostName {
+    /// This one.
+    Known(String),
+    /// There is none.
+    #[default]
+    None,
+    /// Name servers do not say, or not in time.
+    Unknown,
+}
+
+/// The names of a client by reverse DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostNames {
+    /// A name of its address that has its address (forward-confirmed).
+    pub confirmed: HostName,
+    /// The first name of its address, which may say anything.
+    pub reverse: HostName,
+}
+
+impl HostNames {
+    /// Nothing is known now.
+    pub const UNKNOWN: Self = Self { confirmed: HostName::Unknown, reverse: HostName::Unknown };
+
+    /// The name that is confirmed.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match &self.confirmed {
+            HostName::Known(name) => Some(name),
+            HostName::None | HostName::Unknown => None,
+        }
+    }
+}
+
+/// The name that an address is looked up by (RFC 1035 section 3.5, RFC 3596 section 2.5).
+#[must_use]
+pub fn reverse_name(address: IpAddr) -> String {
+    let zone = if address.to_canonical().is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+    format!("{}.{zone}", reversed(address))
+}
+
 /// The labels of an address in reverse, as DNS lists and `in-addr.arpa` and
 /// `ip6.arpa` have them (RFC 5782 sections 2.1 and 2.4): four numbers or 32
 /// nibbles, without a zone. An IPv4-mapped address is IPv4.
@@ -154,9 +208,66 @@ pub fn reversed(address: IpAddr) -> String {
     }
 }
 
+/// Why no name server is asked about a client with this address; none where they are.
+/// What is said of addresses that everybody uses is about somebody else; about those of
+/// private networks (RFC 1918, 3927, 4193, 4291 and 6598) they are asked where
+/// `private` says so.
+#[must_use]
+pub fn unasked(address: IpAddr, private: bool) -> Option<&'static str> {
+    let address = address.to_canonical();
+    if address.is_loopback() || address.is_unspecified() {
+        return Some("the client is this host");
+    }
+    let is_private = match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            address.is_private() || address.is_link_local() || is_shared
+        }
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+    };
+    (is_private && !private).then_some("the client has a private address")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_asked_about_this_host_or_private_networks() {
+        let is_asked = |text: &str, private| unasked(text.parse().unwrap(), private).is_none();
+        for here in ["127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.9", "0.0.0.0", "::"] {
+            assert!(!is_asked(here, true), "{here}");
+        }
+        for private in [
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "fc00::1",
+            "fdff::1",
+            "fe80::1",
+            "febf::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(!is_asked(private, false) && is_asked(private, true), "{private}");
+        }
+        for public in [
+            "192.0.2.1",
+            "172.32.0.1",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "2001:db8::1",
+            "fec0::1",
+            "::ffff:192.0.2.1",
+        ] {
+            assert!(is_asked(public, false), "{public}");
+        }
+    }
 
     #[test]
     fn addresses_are_reversed_as_rfc_5782_shows() {

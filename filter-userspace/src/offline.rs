@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::dns::Resolver;
 use crate::io::floor;
 use crate::io::smtp::Asker;
-use crate::io::{self, clock};
+use crate::io::spf::{Evaluator, Trace};
+use crate::io::{certificates, clock};
 use crate::policy::pipeline::Policy;
 use crate::spf::{Evaluation, Input};
 
@@ -47,6 +49,10 @@ pub fn check(config: &Path) -> CheckReport {
         if let Some(policy) = loaded.policy.take() {
             // Certificates are read, as the daemon would.
             mail::generation(&config, policy, None)?;
+        }
+        if let Some(certificate) = config.web.as_ref().and_then(|web| web.certificate.as_ref()) {
+            let place = format!("{}:{}: web.chain", config.path.display(), certificate.line);
+            certificates::load(certificate).map_err(|error| vec![format!("{place}: {error}")])?;
         }
         loaded.warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
         Ok(loaded)
@@ -173,7 +179,8 @@ pub fn spf(config: Option<&Path>, question: &SpfQuestion<'_>) -> Result<Evaluati
     let budget = smtp.and_then(|smtp| smtp.spf).map_or(SPF_BUDGET, |spf| spf.budget);
     asking(async {
         let resolver = Resolver::new(&dns, None)?;
-        Ok(io::spf::evaluate(&resolver, &input, budget).await)
+        let evaluator = Evaluator { resolver, workers: Arc::default() };
+        Ok(evaluator.evaluate(&input, budget, Trace::Kept).await)
     })
 }
 

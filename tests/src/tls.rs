@@ -1,9 +1,10 @@
 //! TLS for tests: an authority with certificates, and a client that believes
 //! everybody.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
@@ -47,6 +48,7 @@ impl Authority {
         let paths = ["pem", "key"].map(|kind| folder.join(format!("{name}.{kind}")));
         fs::write(&paths[0], certificate.pem()).expect("written");
         fs::write(&paths[1], key.serialize_pem()).expect("written");
+        fs::set_permissions(&paths[1], Permissions::from_mode(0o600)).expect("a mode");
         let [chain, key] = paths;
         (chain, key)
     }
@@ -67,6 +69,12 @@ pub fn trusting_everybody() -> ClientConfig {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Trusting))
         .with_no_client_auth()
+}
+
+/// Believes everybody, with what a provider has for signatures.
+#[must_use]
+pub fn trusting_by(provider: CryptoProvider) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(TrustingBy(provider))
 }
 
 /// Sends one message of `size` octets over a connection of its own, with STARTTLS.
@@ -117,6 +125,44 @@ fn expect(stream: &mut impl std::io::BufRead, code: &str) -> Result<()> {
         if line.get(3..4) != Some("-") {
             return Ok(());
         }
+    }
+}
+
+#[derive(Debug)]
+struct TrustingBy(CryptoProvider);
+
+impl ServerCertVerifier for TrustingBy {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Trusting.verify_server_cert(certificate, more, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Trusting.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Trusting.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -15,25 +15,25 @@ const ZONES: &[Zone<'_>] = &[
     Zone {
         name: "std.example",
         kind: "ip4set",
-        data: ":127.0.0.2:Listed, see http://std.example/$\n127.0.0.2\n127.0.1.1\n127.0.1.9\n\
-               127.0.1.30 :127.0.0.10:policy\n127.0.1.31 :127.255.255.254:refused\n\
-               127.0.1.32 :127.0.0.77:what is this\n127.0.1.33 :203.0.113.1:parked\n",
+        data: ":127.0.0.2:Listed, see http://std.example/$\n127.0.0.2\n198.51.100.1\n198.51.100.9\n\
+               198.51.100.30 :127.0.0.10:policy\n198.51.100.31 :127.255.255.254:refused\n\
+               198.51.100.32 :127.0.0.77:what is this\n198.51.100.33 :203.0.113.1:parked\n",
     },
     Zone { name: "std.example", kind: "ip6trie", data: ":127.0.0.2:Listed\n2001:db8:1::/48\n" },
     Zone {
         name: "dyn.example",
         kind: "ip4set",
-        data: ":127.0.0.2:dynamic\n127.0.0.2\n127.0.1.2\n127.0.1.4\n127.0.1.9\n127.0.1.40\n",
+        data: ":127.0.0.2:dynamic\n127.0.0.2\n198.51.100.2\n198.51.100.4\n198.51.100.9\n198.51.100.40\n",
     },
     Zone {
         name: "more.example",
         kind: "ip4set",
-        data: ":127.0.0.4:more\n127.0.0.2\n127.0.1.3\n127.0.1.4\n",
+        data: ":127.0.0.4:more\n127.0.0.2\n198.51.100.3\n198.51.100.4\n",
     },
     Zone {
         name: "good.example",
         kind: "ip4set",
-        data: ":127.0.5.1:good\n127.0.0.2\n127.0.1.1\n127.0.1.4\n",
+        data: ":127.0.5.1:good\n127.0.0.2\n198.51.100.1\n198.51.100.4\n",
     },
 ];
 
@@ -70,7 +70,7 @@ weight = -5
 reputation.count = 3
 first = 60
 [approved]
-addresses = ["127.0.1.9"]
+addresses = ["198.51.100.9"]
 [senders]
 approved = ["friend@example.net"]
 blocked = ["*@blocked.example"]
@@ -86,7 +86,13 @@ struct World {
 impl World {
     fn new(more: &str) -> Self {
         let host = Host::new();
-        for address in ["2001:db8:1::5/128", "2001:db8:2::5/128", "2001:db8::25/128"] {
+        for address in [
+            "2001:db8:1::5/128",
+            "2001:db8:2::5/128",
+            "2001:db8::25/128",
+            "198.51.100.0/24",
+            "198.18.0.0/16",
+        ] {
             host.namespace.ip(&format!("addr add {address} dev lo nodad"));
         }
         let lists = Rbldnsd::start(&host.namespace, 5300, ZONES);
@@ -156,44 +162,44 @@ fn what_lists_say_is_what_clients_are_told() {
         assert!(told.starts_with(expected), "{source}: {told}");
     };
     // On no list.
-    starts("127.0.1.77", "250 ");
+    starts("198.51.100.77", "250 ");
     starts("2001:db8:2::5", "250 ");
     // The standard list alone would refuse; the good one outweighs it.
-    starts("127.0.1.1", "250 ");
+    starts("198.51.100.1", "250 ");
     // Dynamic.
     starts(
-        "127.0.1.2",
-        "450 4.7.1 127.0.1.2 is listed as a source of spam for now, try again later; reference ",
+        "198.51.100.2",
+        "450 4.7.1 198.51.100.2 is listed as a source of spam for now, try again later; reference ",
     );
     // Not heavy enough alone.
-    starts("127.0.1.3", "250 ");
+    starts("198.51.100.3", "250 ");
     // 10 + 5 - 5.
-    starts("127.0.1.4", "450 4.7.1 ");
+    starts("198.51.100.4", "450 4.7.1 ");
     // IPv6.
     starts(
         "2001:db8:1::5",
         "550 5.7.1 2001:db8:1::5 is listed as a source of spam: Listed; reference ",
     );
     // Answers that are ignored, or errors.
-    starts("127.0.1.30", "250 ");
+    starts("198.51.100.30", "250 ");
     for (source, alarm) in [
-        ("127.0.1.31", "answers 127.255.255.254"),
-        ("127.0.1.32", "answers 127.0.0.77, which no code of it names"),
-        ("127.0.1.33", "answers 203.0.113.1"),
+        ("198.51.100.31", "answers 127.255.255.254"),
+        ("198.51.100.32", "answers 127.0.0.77, which no code of it names"),
+        ("198.51.100.33", "answers 203.0.113.1"),
     ] {
         starts(source, "250 ");
         wait_for("the alarm", || world.alarms().contains(alarm));
     }
     // Approved clients are not asked about, approved senders excused, blocked ones not.
-    starts("127.0.1.9", "250 ");
-    assert_eq!(world.relay.asked("9.1.0.127.std.example", A), 0);
-    assert!(world.told_from("127.0.1.40", "friend@example.net").starts_with("250 "));
-    assert!(world.told_from("127.0.1.40", "x@blocked.example").starts_with("550 5.7.1 <x@"));
-    assert!(world.told_from("127.0.1.9", "x@blocked.example").starts_with("550 5.7.1 <x@"));
+    starts("198.51.100.9", "250 ");
+    assert_eq!(world.relay.asked("9.100.51.198.std.example", A), 0);
+    assert!(world.told_from("198.51.100.40", "friend@example.net").starts_with("250 "));
+    assert!(world.told_from("198.51.100.40", "x@blocked.example").starts_with("550 5.7.1 <x@"));
+    assert!(world.told_from("198.51.100.9", "x@blocked.example").starts_with("550 5.7.1 <x@"));
     // Explained, live and from the files, as told.
     for live in [false, true] {
         let config = world.host.home.path("mxdp.toml").display().to_string();
-        let mut arguments = vec!["explain", "--ip", "127.0.1.2", "--from", "a@example.net"];
+        let mut arguments = vec!["explain", "--ip", "198.51.100.2", "--from", "a@example.net"];
         arguments.extend(["--rcpt", "bob@example.org", "--json"]);
         arguments.extend(if live { vec!["--live"] } else { vec!["-c", &config] });
         let output =
@@ -212,19 +218,19 @@ fn lookups_are_shared_and_remembered() {
     let world = World::new("");
     let _daemon = world.start();
     world.relay.fault("std.example", true, None, Fault::Delay(Duration::from_millis(300)));
-    let name = "50.1.0.127.std.example";
+    let name = "50.100.51.198.std.example";
     // Many connections of one address at once ask once.
-    let mut open: Vec<_> = (0..20).map(|_| world.open("127.0.1.50")).collect();
+    let mut open: Vec<_> = (0..20).map(|_| world.open("198.51.100.50")).collect();
     for dialogue in &mut open {
         dialogue.told("MAIL FROM:<a@example.net>");
         assert!(dialogue.told("RCPT TO:<bob@example.org>").starts_with("250 "));
     }
     assert_eq!(world.relay.asked(name, A), 1, "{:?}", world.relay.questions());
     // The negative answer is remembered too.
-    assert!(world.told("127.0.1.50").starts_with("250 "));
+    assert!(world.told("198.51.100.50").starts_with("250 "));
     assert_eq!(world.relay.asked(name, A), 1);
     // They begin when the connection does: nothing of the delay is left at RCPT.
-    let mut dialogue = world.open("127.0.1.51");
+    let mut dialogue = world.open("198.51.100.51");
     thread::sleep(Duration::from_millis(500));
     dialogue.told("MAIL FROM:<a@example.net>");
     let start = Instant::now();
@@ -246,7 +252,7 @@ fn faults_of_name_servers_cost_no_mail() {
     let mut source = 0;
     let mut next = || {
         source += 1;
-        format!("127.7.{}.{}", source / 200, 1 + source % 200)
+        format!("198.18.{}.{}", source / 200, 1 + source % 200)
     };
     // A listing is seen all the while by the lists that work: a new address each
     // time, so that nothing is remembered.
@@ -282,8 +288,8 @@ fn faults_of_name_servers_cost_no_mail() {
         world.relay.mend();
         wait_for("its return", || works(&world, "dyn.example"));
         wait_for("the end of the alarm", || !world.alarms().contains("dyn.example"));
-        assert!(world.told("127.0.1.2").starts_with("450 "), "{fault:?}");
-        _ = world.host.home.run(&["temp", "remove", "127.0.1.2"]);
+        assert!(world.told("198.51.100.2").starts_with("450 "), "{fault:?}");
+        _ = world.host.home.run(&["temp", "remove", "198.51.100.2"]);
     }
     // Too long for UDP: asked by TCP, and the same is heard.
     world.relay.fault("std.example", true, None, Fault::Truncate);
@@ -303,8 +309,8 @@ fn faults_of_name_servers_cost_no_mail() {
             .all(|zone| works(&world, zone))
     });
     assert!(ask(&world.host.namespace, 53, "2.0.0.127.std.example", A).is_some());
-    _ = world.host.home.run(&["temp", "remove", "127.0.1.2"]);
-    assert!(world.told("127.0.1.2").starts_with("450 "));
+    _ = world.host.home.run(&["temp", "remove", "198.51.100.2"]);
+    assert!(world.told("198.51.100.2").starts_with("450 "));
 }
 
 #[test]
@@ -315,8 +321,8 @@ fn actions_keys_and_levels() {
     let with = |change: &dyn Fn(&str) -> String| {
         world.host.home.write("mxdp.toml", change(&text));
         _ = world.host.home.json(&["reload"]);
-        _ = world.host.home.run(&["temp", "remove", "127.0.1.2"]);
-        world.told("127.0.1.2")
+        _ = world.host.home.run(&["temp", "remove", "198.51.100.2"]);
+        world.told("198.51.100.2")
     };
     let dynamic =
         |keys: &'static str| move |text: &str| format!("{text}\n[reputation.dynamic]\n{keys}\n");
@@ -326,9 +332,9 @@ fn actions_keys_and_levels() {
         assert!(told.starts_with(starts), "level {level}: {told}");
     }
     assert!(with(&dynamic("action = \"log\"")).starts_with("250 "));
-    assert!(with(&dynamic("action = \"close\"")).starts_with("421 4.7.1 127.0.1.2 is listed"));
+    assert!(with(&dynamic("action = \"close\"")).starts_with("421 4.7.1 198.51.100.2 is listed"));
     let own = with(&dynamic("code = 554\ntext = \"is not welcome\""));
-    assert!(own.starts_with("554 5.7.1 127.0.1.2 is not welcome; reference "), "{own}");
+    assert!(own.starts_with("554 5.7.1 198.51.100.2 is not welcome; reference "), "{own}");
     // The account's key stands in the question and nowhere else.
     world.host.home.write("key", "s3cr3tkey\n");
     world.relay.fault("s3cr3tkey.dyn.example", true, None, Fault::Address([127, 0, 0, 2].into()));
@@ -337,7 +343,7 @@ fn actions_keys_and_levels() {
         text.replace("name = \"dyn.example\"\n", "name = \"dyn.example\"\nkey_file = \"key\"\n")
     };
     assert!(with(&keyed).starts_with("450 "));
-    assert!(world.relay.asked("2.1.0.127.s3cr3tkey.dyn.example", A) > 0);
+    assert!(world.relay.asked("2.100.51.198.s3cr3tkey.dyn.example", A) > 0);
     let status = world.host.home.json(&["status"]).to_string();
     assert!(!world.host.home.log().contains("s3cr3tkey") && !status.contains("s3cr3tkey"));
     // Without standard reputation, blocked addresses may count for nothing.
@@ -345,11 +351,12 @@ fn actions_keys_and_levels() {
         let start = text.find("[[reputation.standard.zones]]").unwrap();
         let end = text.find("[[reputation.dynamic.zones]]").unwrap();
         let blocked =
-            "[blocked]\naddresses = [\"127.0.1.0/24\"]\n[reputation]\ners_compatible = true\n";
+            "[blocked]\naddresses = [\"198.51.100.0/24\"]\n[reputation]\ners_compatible = true\n";
         format!("{}{}", &text[..start], &text[end..]).replace("[reputation]\n", blocked)
     };
     assert!(
-        with(&compatible).starts_with("450 4.7.1 127.0.1.2 is listed as a source of spam for now")
+        with(&compatible)
+            .starts_with("450 4.7.1 198.51.100.2 is listed as a source of spam for now")
     );
-    assert!(world.told("127.0.1.77").starts_with("250 "));
+    assert!(world.told("198.51.100.77").starts_with("250 "));
 }

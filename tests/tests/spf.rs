@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mxdp::config::Dns;
 use mxdp::io::dns::Resolver;
-use mxdp::io::spf::evaluate;
+use mxdp::io::spf::{Evaluator, Trace};
 use mxdp::spf::Input;
 use mxdp_tests::daemon::{Home, wait_for};
 use mxdp_tests::dialogue::Dialogue;
@@ -75,6 +75,7 @@ servers = ["127.0.0.1:53"]
 timeout_ms = 150
 attempts = 1
 cache = 0
+private_clients = true
 [spf]
 explanation = true
 temperror = "defer"
@@ -294,7 +295,8 @@ fn ours(client: &str, from: &str) -> String {
     runtime.block_on(async {
         let resolver: Arc<Resolver> =
             Resolver::new(&Dns { servers, ..Dns::default() }, None).expect("a resolver");
-        let evaluation = evaluate(&resolver, &input, Duration::from_secs(20)).await;
+        let evaluator = Evaluator { resolver, workers: Arc::default() };
+        let evaluation = evaluator.evaluate(&input, Duration::from_secs(20), Trace::Left).await;
         evaluation.outcome.name().to_owned()
     })
 }
@@ -304,14 +306,15 @@ fn ours(client: &str, from: &str) -> String {
 #[test]
 fn results_act_as_configured() {
     let host = Host::new();
-    let zone = "pass.test. TXT \"v=spf1 ip4:127.0.2.0/24 -all\"\n\
+    host.namespace.ip("addr add 198.18.0.0/16 dev lo");
+    let zone = "pass.test. TXT \"v=spf1 ip4:198.18.2.0/24 -all\"\n\
                 soft.test. TXT \"v=spf1 ~all\"\nwrong.test. TXT \"v=spf1 nonsense\"\n\
                 fail.test. TXT \"v=spf1 -all exp=why.fail.test\"\n\
                 why.fail.test. TXT \"%{i} is none of ours\"\nhelo.test. TXT \"v=spf1 -all\"\n\
-                bl.test. TXT \"v=spf1 ip4:127.0.2.9 -all\"\n2.0.0.127.bl.test. A 127.0.0.2\n\
-                9.2.0.127.bl.test. A 127.0.0.2\n8.2.0.127.bl.test. A 127.0.0.2\n\
+                bl.test. TXT \"v=spf1 ip4:198.18.2.9 -all\"\n2.0.0.127.bl.test. A 127.0.0.2\n\
+                9.2.18.198.bl.test. A 127.0.0.2\n8.2.18.198.bl.test. A 127.0.0.2\n\
                 hosts.test. TXT \"v=spf1 include:inner.test ip6:2001:db8::/32 exists:%{i}.x.test -all\"\n\
-                inner.test. TXT \"v=spf1 ip4:127.0.3.0/24 ?all\"\n";
+                inner.test. TXT \"v=spf1 ip4:198.18.3.0/24 ?all\"\n";
     let mut nsd = Some(Nsd::start(&host.namespace, 5301, zone));
     let relay = DnsRelay::start(&host.namespace, 53, &[("", 5301)]);
     relay.fault("down.test", false, None, Fault::Drop);
@@ -324,7 +327,7 @@ fn results_act_as_configured() {
         &format!(
             "[dns]\nservers = [\"127.0.0.1:53\"]\ntimeout_ms = 200\nattempts = 1\n\
              [spf]\nexplanation = true\nsoftfail = \"tag\"\npermerror = \"refuse\"\n\
-             temperror = \"defer\"\nexempt = [\"127.0.9.0/24\"]\n\
+             temperror = \"defer\"\nexempt = [\"198.18.9.0/24\"]\n\
              [senders]\napproved = [\"*@pass.test\", \"*@soft.test\"]\n\
              approve_requires_spf_pass = true\n\
              [approved]\nspf = [\"hosts.test\"]\n\
@@ -347,34 +350,34 @@ fn results_act_as_configured() {
     };
     let ours = "bob@ours.test";
     for (source, from, rcpt, starts) in [
-        ("127.0.2.1", "a@pass.test", ours, "250 "),
+        ("198.18.2.1", "a@pass.test", ours, "250 "),
         (
-            "127.0.5.1",
+            "198.18.5.1",
             "a@pass.test",
             ours,
-            "550 5.7.23 127.0.5.1 for pass.test may not send for this domain (SPF); reference ",
+            "550 5.7.23 198.18.5.1 for pass.test may not send for this domain (SPF); reference ",
         ),
         (
-            "127.0.5.1",
+            "198.18.5.1",
             "a@fail.test",
             ours,
-            "550 5.7.23 127.0.5.1 for fail.test may not send for this domain (SPF): 127.0.5.1 is none of ours; reference ",
+            "550 5.7.23 198.18.5.1 for fail.test may not send for this domain (SPF): 198.18.5.1 is none of ours; reference ",
         ),
-        ("127.0.5.1", "a@wrong.test", ours, "550 5.7.23 "),
-        ("127.0.5.1", "a@down.test", ours, "451 4.7.24 "),
-        ("127.0.5.1", "a@soft.test", ours, "250 "),
-        ("127.0.5.1", "a@none.test", ours, "250 "),
+        ("198.18.5.1", "a@wrong.test", ours, "550 5.7.23 "),
+        ("198.18.5.1", "a@down.test", ours, "451 4.7.24 "),
+        ("198.18.5.1", "a@soft.test", ours, "250 "),
+        ("198.18.5.1", "a@none.test", ours, "250 "),
         // The null sender is the client's own name.
-        ("127.0.5.1", "", ours, "550 5.7.23 127.0.5.1 for helo.test "),
+        ("198.18.5.1", "", ours, "550 5.7.23 198.18.5.1 for helo.test "),
         // By the recipient's domain.
-        ("127.0.5.1", "a@fail.test", "bob@lenient.test", "250 "),
-        ("127.0.5.1", "a@wrong.test", "bob@lenient.test", "250 "),
-        ("127.0.5.1", "a@fail.test", "bob@off.test", "250 "),
-        ("127.0.9.1", "a@fail.test", ours, "250 "),
+        ("198.18.5.1", "a@fail.test", "bob@lenient.test", "250 "),
+        ("198.18.5.1", "a@wrong.test", "bob@lenient.test", "250 "),
+        ("198.18.5.1", "a@fail.test", "bob@off.test", "250 "),
+        ("198.18.9.1", "a@fail.test", ours, "250 "),
         // Approved senders are excused a bad reputation with a pass only.
-        ("127.0.2.9", "a@pass.test", ours, "250 "),
-        ("127.0.2.9", "a@none.test", ours, "550 5.7.1 "),
-        ("127.0.2.8", "a@soft.test", ours, "550 5.7.1 "),
+        ("198.18.2.9", "a@pass.test", ours, "250 "),
+        ("198.18.2.9", "a@none.test", ours, "550 5.7.1 "),
+        ("198.18.2.8", "a@soft.test", ours, "550 5.7.1 "),
     ] {
         let came = told(source, from, rcpt);
         assert!(came.starts_with(starts), "{source} {from} {rcpt}: {came}");
@@ -382,7 +385,7 @@ fn results_act_as_configured() {
     // The field that a tag is.
     let message = |from: &str, rcpt: &str| {
         let target = "127.0.0.1:25".parse().expect("an address");
-        let source = "127.0.5.1".parse().expect("an address");
+        let source = "198.18.5.1".parse().expect("an address");
         let mut dialogue = Dialogue::open(&host.namespace, source, target).expect("a connection");
         dialogue.line().expect("a line");
         for line in ["EHLO helo.test", &format!("MAIL FROM:<{from}>"), &format!("RCPT TO:<{rcpt}>")]
@@ -400,24 +403,24 @@ fn results_act_as_configured() {
         .collect();
     let tagged: Vec<_> = texts.iter().filter(|text| text.contains("Received-SPF: ")).collect();
     assert_eq!((texts.len(), tagged.len()), (2, 1), "{texts:?}");
-    let field = "Received-SPF: fail (mx.example.org: fail.test\n\tdoes not designate 127.0.5.1 as \
-                 permitted sender)\n\treceiver=mx.example.org;\n\tclient-ip=127.0.5.1;\n\t\
+    let field = "Received-SPF: fail (mx.example.org: fail.test\n\tdoes not designate 198.18.5.1 as \
+                 permitted sender)\n\treceiver=mx.example.org;\n\tclient-ip=198.18.5.1;\n\t\
                  envelope-from=\"a@fail.test\";\n\thelo=helo.test;\n\tidentity=mailfrom;\n\t\
                  mechanism=\"-all\"\nReceived: from helo.test ";
     assert!(tagged[0].replace('\r', "").contains(field), "{}", tagged[0]);
     // The hosts of a domain are approved, and it is said why.
     let config = host.home.path("mxdp.toml").display().to_string();
     let approved = || {
-        let found = host.home.json(&["lookup", "-c", &config, "127.0.3.77"]);
+        let found = host.home.json(&["lookup", "-c", &config, "198.18.3.77"]);
         found["class"] == "approved_ip"
     };
     wait_for("the approval", approved);
-    let found = host.home.json(&["lookup", "-c", &config, "127.0.3.77"]).to_string();
+    let found = host.home.json(&["lookup", "-c", &config, "198.18.3.77"]).to_string();
     assert!(found.contains("approved-spf-hosts.test.txt"), "{found}");
     assert!(daemon.look_up("2001:db8::7".parse().expect("an address"))["class"] == "approved_ip");
     let file = host.home.path("state/approved-spf-hosts.test.txt");
     let text = fs::read_to_string(file).unwrap();
-    assert!(text.contains("127.0.3.0/24 inner.test: ip4:127.0.3.0/24"), "{text}");
+    assert!(text.contains("198.18.3.0/24 inner.test: ip4:198.18.3.0/24"), "{text}");
     assert!(text.contains("# hosts.test: exists:%{i}.x.test: depends on the message"), "{text}");
     // Name servers that are gone change nothing, and are an alarm.
     drop(nsd.take());

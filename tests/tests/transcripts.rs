@@ -425,7 +425,10 @@ fn every_dialogue_goes_as_written() {
 }
 
 /// Reasons that no client can bring about here, each with the test that does.
-const ELSEWHERE: [(Reason, &str); 1] = [(Reason::NoRoom, "exhaustion.rs: needs a control group")];
+const ELSEWHERE: [(Reason, &str); 2] = [
+    (Reason::NoRoom, "exhaustion.rs: needs a control group"),
+    (Reason::TlsHandshake, "field/tls.rs: nobody is left to be told"),
+];
 
 #[test]
 fn every_reason_is_in_a_transcript() {

@@ -333,6 +333,10 @@ pub struct Dns {
     pub attempts: usize,
     /// The most answers that are remembered.
     pub cache: u64,
+    /// The most bytes that they take.
+    pub cache_bytes: u64,
+    /// Whether name servers are asked about clients with private addresses.
+    pub private_clients: bool,
 }
 
 impl Dns {
@@ -347,7 +351,14 @@ impl Dns {
 impl Default for Dns {
     fn default() -> Self {
         let timeout = Duration::from_secs(2);
-        Self { servers: Vec::new(), timeout, attempts: 2, cache: 50_000 }
+        Self {
+            servers: Vec::new(),
+            timeout,
+            attempts: 2,
+            cache: 50_000,
+            cache_bytes: 32 * 1024 * 1024,
+            private_clients: false,
+        }
     }
 }
 
@@ -404,5 +415,13 @@ pub fn parse_bytes(bytes: &[u8], path: &Path) -> Result<Config, ConfigErrors> {
                 message: "the line is not UTF-8 text".to_owned(),
             }]))
         }
+    }
+}
+
+impl Config {
+    /// Whether name servers are asked anything.
+    #[must_use]
+    pub fn asks_dns(&self) -> bool {
+        !self.approved_spf.is_empty() || self.smtp.as_ref().is_some_and(smtp::Smtp::asks_dns)
     }
 }

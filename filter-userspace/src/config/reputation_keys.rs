@@ -28,6 +28,8 @@ pub(super) fn dns(section: Section<'_>) -> Dns {
         timeout: Duration::from_millis(timeout),
         attempts: section.integer("attempts", 1..=10, default.attempts),
         cache: section.integer("cache", 0..=10_000_000, default.cache),
+        cache_bytes: section.integer("cache_bytes", 0..=1 << 40, default.cache_bytes),
+        private_clients: section.boolean("private_clients", default.private_clients),
     };
     section.finish();
     dns

@@ -232,6 +232,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// The line of the configuration.
+    pub line: u32,
 }
 
 /// What TLS a peer must use.
@@ -315,6 +317,13 @@ impl Smtp {
         let relay = relay.flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls));
         let listening = self.listen.smtp.iter().chain(&self.listen.smtps).chain(relay);
         listening.map(SocketAddr::port)
+    }
+
+    /// Whether name servers are asked about mail.
+    #[must_use]
+    pub fn asks_dns(&self) -> bool {
+        let names = self.backends.iter().any(|one| one.client_address == ClientAddress::Xclient);
+        self.reputation.is_on() || self.spf.is_some() || self.relay.is_some() || names
     }
 
     /// The backend of a name.

@@ -255,6 +255,7 @@ fn tls(section: Section<'_>, folder: &Path) -> TlsSettings {
         let certificate = Certificate {
             chain: folder.join(required(&one, "chain")),
             key: folder.join(required(&one, "key")),
+            line: one.line(),
         };
         one.finish();
         certificate

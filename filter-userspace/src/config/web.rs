@@ -65,7 +65,7 @@ pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
     }
     let path = |key| smtp_keys::path(&section, key, folder);
     let certificate = match (path("chain"), path("key")) {
-        (Some(chain), Some(key)) => Some(Certificate { chain, key }),
+        (Some(chain), Some(key)) => Some(Certificate { chain, key, line: section.line() }),
         (None, None) => None,
         _ => {
             section.error(&section.span(), "chain", "and `web.key` go together");

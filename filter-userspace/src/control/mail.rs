@@ -89,6 +89,30 @@ pub struct SmtpState {
     pub servers: Vec<ServerState>,
     /// The DNS lists that are asked.
     pub zones: Vec<ZoneState>,
+    /// TLS handshakes that failed, by cause.
+    #[serde(default)]
+    pub handshakes: Vec<FailedHandshakes>,
+    /// The certificates that are served.
+    #[serde(default)]
+    pub certificates: Vec<ServedCertificate>,
+}
+
+/// TLS handshakes that failed for a cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedHandshakes {
+    /// The cause.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedCertificate {
+    /// Its file.
+    pub file: String,
+    /// When it ends, in seconds of the Unix epoch.
+    pub expires: u64,
 }
 
 /// A DNS list.

@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use super::mail::{
-    ExplainedEnvelope, ExplainedStage, Explanation, Refused, ServerState, SmtpState, SuspendedHost,
-    ZoneState,
+    ExplainedEnvelope, ExplainedStage, Explanation, FailedHandshakes, Refused, ServedCertificate,
+    ServerState, SmtpState, SuspendedHost, ZoneState,
 };
 pub use super::state::{
     ClassEnforcement, Counter, EventStatus, FailedReload, GenerationStatus, InterfaceStatus,

@@ -52,6 +52,11 @@ impl Daemon {
         alarms.extend(self.suspended_alarms());
         alarms.extend(self.edge.iter().flat_map(|edge| edge.shortages()));
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {
+            alarms.extend(status.servers.iter().filter_map(|server| {
+                let (backend, name, why) = (&server.backend, &server.server, &server.plain);
+                let why = why.as_ref()?;
+                Some(format!("backend {backend} at {name}: messages go without TLS: {why}"))
+            }));
             alarms.extend(status.servers.into_iter().filter_map(|server| {
                 let error = server.error?;
                 Some(format!("backend {} at {}: {error}", server.backend, server.server))

@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use super::core::{Message, Origin};
 use crate::config::{Config, Dns, SpfDomain};
 use crate::io::dns::Resolver;
-use crate::io::{files, spf};
+use crate::io::files;
+use crate::io::spf::Evaluator;
+use crate::io::workers::Workers;
 
 /// The time for all answers about a domain.
 const BUDGET: Duration = Duration::from_secs(20);
@@ -55,6 +57,7 @@ pub(super) fn file(state: &Path, domain: &SpfDomain) -> PathBuf {
 pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::Sender<Message>) {
     let mut due: Vec<(SpfDomain, Instant)> = Vec::new();
     let mut resolver: Option<Arc<Resolver>> = None;
+    let workers = Arc::new(Workers::default());
     loop {
         let now = wanted.borrow_and_update().clone();
         let old = std::mem::take(&mut due);
@@ -70,7 +73,9 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
         }
         for (domain, when) in due.iter_mut().filter(|(_, when)| *when <= Instant::now()) {
             let Some(resolver) = &resolver else { break };
-            let wait = look_up(resolver, domain, &now.state, &messages).await;
+            resolver.follow_system();
+            let evaluator = Evaluator { resolver: resolver.clone(), workers: workers.clone() };
+            let wait = look_up(&evaluator, domain, &now.state, &messages).await;
             *when = Instant::now() + wait;
         }
         // Without a resolver, or anything to do, a look now and then.
@@ -85,13 +90,13 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
 
 /// Looks a domain up, and says for how long that holds.
 async fn look_up(
-    resolver: &Arc<Resolver>,
+    evaluator: &Evaluator,
     domain: &SpfDomain,
     state: &Path,
     messages: &mpsc::Sender<Message>,
 ) -> Duration {
     let name = domain.domain.to_string();
-    let found = spf::networks(resolver, domain.domain.as_str(), BUDGET).await;
+    let found = evaluator.networks(domain.domain.as_str(), BUDGET).await;
     let path = file(state, domain);
     let (failure, wait) = match found {
         Ok(found) => {

@@ -8,6 +8,7 @@ use super::build::{Lists, Loaded};
 use super::gather::{Gathering, Source, counts};
 use super::{approvals, mail, protection};
 use crate::config::{Config, CountrySource, InlineEntry, ListSource};
+use crate::io::dns::{NO_SERVER, system};
 use crate::io::files;
 use crate::io::last_good::Counts;
 use crate::lists::{
@@ -74,6 +75,11 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
     let set = ListSet::new(loaded, countries, country_policy);
     let Compiled { table, conflicts } = lists::compile(&set);
     warnings.splice(0..0, conflicts.lines());
+    if config.asks_dns() && config.dns.servers.is_empty() && system::servers().is_empty() {
+        warnings.push(format!("{}: {NO_SERVER}", config.path.display()));
+    }
+    warnings.extend(mail::certificate_warnings(config));
+    warnings.extend(policy.iter().flat_map(|policy| policy.tls.unmeetable()));
     Ok(Loaded { lists: Lists { set, table }, policy, warnings, faults, sources })
 }
 

@@ -8,10 +8,10 @@ use filter_common::verdict::decide;
 use super::build::Lists;
 use super::envelope;
 use super::gather::Gathering;
-use crate::config::smtp::{PeerTls, Smtp};
+use crate::config::smtp::{Certificate, PeerTls, Smtp};
 use crate::config::{Config, EnforcementTable};
-use crate::io::files;
 use crate::io::smtp::{Classify, Generation, Standing};
+use crate::io::{certificates, clock, files};
 use crate::lists::Classification;
 use crate::policy::pipeline::{Connection, Policy};
 use crate::policy::reputation::{Kind, Reputation, Service, ZoneKey};
@@ -36,6 +36,7 @@ pub fn policy(config: &Config, gathering: &mut Gathering<'_>) -> Option<Policy> 
         tls: tls_policy(smtp, &source),
         approve_requires_spf_pass: smtp.senders.approve_requires_spf_pass,
         reputation,
+        ask_private: config.dns.private_clients,
         spf: spf(smtp),
         relay: smtp.relay.as_ref().map(|relay| relay.policy.clone()).unwrap_or_default(),
         domains,
@@ -56,6 +57,30 @@ pub fn generation(
 ) -> Result<Option<Generation>, Vec<String>> {
     let Some(smtp) = &config.smtp else { return Ok(None) };
     Generation::new(smtp.clone(), &config.dns, policy, &hostname(smtp), before).map(Some)
+}
+
+/// What is wrong with certificates that can be used.
+#[must_use]
+pub fn certificate_warnings(config: &Config) -> Vec<String> {
+    let source = config.path.display().to_string();
+    let now = i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX);
+    let mut warnings = Vec::new();
+    let mut look = |certificates: &[Certificate], hostname: &str| {
+        let (facts, concerns) = certificates::look(certificates, &source, hostname);
+        warnings.extend(facts.iter().filter_map(|one| one.concern(now)));
+        concerns
+    };
+    let mut concerns = config
+        .smtp
+        .as_ref()
+        .map_or_else(Vec::new, |smtp| look(&smtp.tls.certificates, &hostname(smtp)));
+    if let Some(certificate) = config.web.as_ref().and_then(|web| web.certificate.as_ref()) {
+        // By which name the console is called is nobody's to say here.
+        let of_web = look(std::slice::from_ref(certificate), "");
+        concerns.extend(of_web.into_iter().filter(|concern| !concern.contains(" is not for ")));
+    }
+    warnings.extend(concerns);
+    warnings
 }
 
 /// The name of this host.

@@ -10,8 +10,9 @@ use crate::io::smtp::SmtpStatus;
 use super::core::Daemon;
 use super::requests::disposition;
 use crate::control::protocol::{
-    ClassEnforcement, Counter, EventStatus, GenerationStatus, InterfaceStatus, ListStatus,
-    RecordState, Refused, ServerState, SmtpState, Status, TemporaryStatus, ZoneState,
+    ClassEnforcement, Counter, EventStatus, FailedHandshakes, GenerationStatus, InterfaceStatus,
+    ListStatus, RecordState, Refused, ServedCertificate, ServerState, SmtpState, Status,
+    TemporaryStatus, ZoneState,
 };
 use crate::store::Health;
 
@@ -179,6 +180,19 @@ fn smtp(status: SmtpStatus) -> SmtpState {
                 asked: zone.asked,
                 listed: zone.listed,
                 errors: zone.errors,
+            })
+            .collect(),
+        handshakes: status
+            .handshakes
+            .into_iter()
+            .map(|(cause, count)| FailedHandshakes { cause: cause.to_owned(), count })
+            .collect(),
+        certificates: status
+            .certificates
+            .into_iter()
+            .map(|(file, expires)| ServedCertificate {
+                file,
+                expires: expires.try_into().unwrap_or_default(),
             })
             .collect(),
     }

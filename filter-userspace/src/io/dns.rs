@@ -2,14 +2,17 @@
 //!
 //! Answers are cached by their TTL, negative ones too, in bounded memory. Who asks
 //! what is being asked already waits for the same answer. A question goes on when
-//! nobody waits any more: its answer serves the next one.
+//! nobody waits any more: its answer serves the next one. What senders can make grow,
+//! questions and answers, has a part of its own, and each client network its share of it.
 
+mod cache;
 mod records;
+pub mod system;
+mod table;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
@@ -23,6 +26,10 @@ use hickory_resolver::proto::rr::{self, Name};
 use tokio::sync::watch;
 
 pub use records::records;
+pub use table::Purpose;
+
+use cache::Cache;
+use table::{Table, Waiting};
 
 use crate::config::Dns;
 use crate::dns::{Answer, Failure, Lookup, Query, RecordType};
@@ -30,6 +37,10 @@ use crate::io::descriptors;
 
 /// The name server of a host that names none.
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
+
+/// What is said where neither the configuration nor the system names a server.
+pub const NO_SERVER: &str = "no name server is configured: dns.servers has none, and \
+    /etc/resolv.conf has no `nameserver` line; 127.0.0.1 is asked";
 
 /// For how long "there is none" holds at least: name servers that say no TTL with
 /// it are spared as well.
@@ -41,13 +52,15 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// Labels and their lengths in a name (RFC 1035 section 3.1).
 const NAME: usize = 255;
 
-type Waiting = watch::Receiver<Option<Lookup>>;
+/// Senders' part of what is remembered, in quarters.
+const SENDERS: usize = 3;
 
 /// The resolver of a configuration.
 pub struct Resolver {
     config: Dns,
-    resolver: TokioResolver,
-    in_flight: Mutex<HashMap<Query, Waiting>>,
+    asked: RwLock<Asked>,
+    in_flight: Mutex<Table>,
+    caches: Mutex<Caches>,
     /// Questions that are under way at once; more are not asked.
     most: usize,
 }
@@ -55,6 +68,67 @@ pub struct Resolver {
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Who is asked.
+#[derive(Clone)]
+struct Asked {
+    /// The servers of the configuration, else the system's; none is the host's own.
+    servers: Vec<SocketAddr>,
+    resolver: TokioResolver,
+}
+
+impl Asked {
+    fn new(config: &Dns, servers: Vec<SocketAddr>, most: usize) -> Result<Self, String> {
+        // Where the system names none, it is the host's own (resolv.conf(5)).
+        let named = if servers.is_empty() { &[LOCAL][..] } else { &servers };
+        let named = named.iter().map(|server| name_server(*server)).collect();
+        let named = ResolverConfig::from_name_servers(named);
+        let resolver = TokioResolver::builder_with_config(named, TokioRuntimeProvider::default())
+            .with_options(options(config, most))
+            .build()
+            .map_err(|error| format!("dns: {error}"))?;
+        Ok(Self { servers, resolver })
+    }
+}
+
+/// What is remembered.
+struct Caches {
+    /// Of names that senders choose.
+    senders: Cache,
+    /// Of DNS lists, and of names that the configuration has.
+    others: Cache,
+}
+
+impl Caches {
+    fn new(config: &Dns) -> Self {
+        let answers = usize::try_from(config.cache).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(config.cache_bytes).unwrap_or(usize::MAX);
+        let part = |all: usize| (all / 4).saturating_mul(SENDERS);
+        let (senders, sender_bytes) = (part(answers), part(bytes));
+        Self {
+            senders: Cache::new(senders, sender_bytes),
+            others: Cache::new(answers - senders, bytes - sender_bytes),
+        }
+    }
+
+    fn get(&mut self, query: &Query) -> Option<Answer> {
+        let now = Instant::now();
+        self.others.get(query, now).or_else(|| self.senders.get(query, now))
+    }
+
+    fn add(&mut self, query: &Query, answer: &Answer, purpose: Purpose) {
+        let cache = match purpose {
+            Purpose::Sender(_) => &mut self.senders,
+            Purpose::Own | Purpose::Lists(_) => &mut self.others,
+        };
+        cache.add(query, answer, purpose.owner(), Instant::now());
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut Cache)) {
+        act(&mut self.senders);
+        act(&mut self.others);
     }
 }
 
@@ -66,27 +140,57 @@ impl Resolver {
     /// The library's, in words.
     pub fn new(config: &Dns, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         if let Some(before) = before.filter(|before| before.config == *config) {
+            before.follow_system();
             return Ok(before.clone());
         }
+        let servers = match config.servers.is_empty() {
+            true => system::servers(),
+            false => config.servers.clone(),
+        };
         let most = descriptors::budget().questions;
-        let provider = TokioRuntimeProvider::default();
-        let by = |servers: &[SocketAddr]| {
-            let servers = servers.iter().map(|server| name_server(*server)).collect();
-            let servers = ResolverConfig::from_name_servers(servers);
-            TokioResolver::builder_with_config(servers, provider.clone())
-        };
-        let builder = if config.servers.is_empty() {
-            // Where the system names none, it is the host's own (resolv.conf(5)).
-            TokioResolver::builder(provider.clone()).unwrap_or_else(|_| by(&[LOCAL]))
-        } else {
-            by(&config.servers)
-        };
-        let resolver = builder
-            .with_options(options(config, most))
-            .build()
-            .map_err(|error| format!("dns: {error}"))?;
-        let in_flight = Mutex::default();
-        Ok(Arc::new(Self { config: config.clone(), resolver, in_flight, most }))
+        let asked = RwLock::new(Asked::new(config, servers, most)?);
+        let (in_flight, caches) = (Mutex::default(), Mutex::new(Caches::new(config)));
+        Ok(Arc::new(Self { config: config.clone(), asked, in_flight, caches, most }))
+    }
+
+    fn asked(&self) -> Asked {
+        self.asked.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the servers that the system names now, where the configuration names none.
+    /// What others said is forgotten: it may hold in another network only.
+    pub fn follow_system(&self) {
+        if !self.config.servers.is_empty() {
+            return;
+        }
+        let servers = system::servers();
+        if servers == self.asked().servers {
+            return;
+        }
+        match Asked::new(&self.config, servers, self.most) {
+            Ok(asked) => {
+                tracing::info!(servers = ?asked.servers, "the system names other name servers");
+                *self.asked.write().unwrap_or_else(PoisonError::into_inner) = asked;
+                self.shed();
+            }
+            Err(error) => tracing::error!("the system's name servers: {error}"),
+        }
+    }
+
+    /// Whether neither the configuration nor the system names a server.
+    #[must_use]
+    pub fn lacks_servers(&self) -> bool {
+        self.asked().servers.is_empty()
+    }
+
+    /// Forgets all answers: memory is short.
+    pub fn shed(&self) {
+        self.caches().each(Cache::clear);
+    }
+
+    /// Forgets the answers of a DNS list, which have turned out to be worth nothing.
+    pub fn forget(&self, zone: &str) {
+        self.caches().each(|cache| cache.remove_below(zone));
     }
 
     /// Asks, and waits for the answer.
@@ -94,8 +198,13 @@ impl Resolver {
     /// # Errors
     ///
     /// Why there is none. Never longer than the configured time for all attempts.
-    pub async fn ask(self: &Arc<Self>, query: &Query) -> Lookup {
-        self.ask_within(query, self.most).await
+    pub async fn ask(self: &Arc<Self>, query: &Query, purpose: Purpose) -> Lookup {
+        // What is remembered costs no place.
+        let known = self.caches().get(query);
+        match known {
+            Some(answer) => Ok(answer),
+            None => self.ask_servers(query, purpose).await,
+        }
     }
 
     /// Asks a server, whatever is remembered and however many questions are under
@@ -105,18 +214,16 @@ impl Resolver {
     ///
     /// As [`Self::ask`].
     pub async fn ask_anew(self: &Arc<Self>, query: &Query) -> Lookup {
-        if let Some(name) = name(&query.name) {
-            self.resolver.clear_lookup_cache(name, kind(query.kind));
-        }
-        self.ask_within(query, usize::MAX).await
+        self.caches().each(|cache| cache.remove(query));
+        self.ask_servers(query, Purpose::Own).await
     }
 
-    async fn ask_within(self: &Arc<Self>, query: &Query, most: usize) -> Lookup {
+    async fn ask_servers(self: &Arc<Self>, query: &Query, purpose: Purpose) -> Lookup {
         let Some(name) = name(&query.name) else {
             // What no name server can be asked about is not there.
             return Ok(Answer { records: Vec::new(), exists: false, ttl: NEGATIVE });
         };
-        let mut waiting = match self.join(query, name, most) {
+        let mut waiting = match self.join(query, name, purpose) {
             Ok(waiting) => waiting,
             Err(failure) => return Err(failure),
         };
@@ -129,12 +236,12 @@ impl Resolver {
     }
 
     /// Asks many at once; answers are in the order of the questions.
-    pub async fn ask_all(self: &Arc<Self>, queries: &[Query]) -> Vec<Lookup> {
+    pub async fn ask_all(self: &Arc<Self>, queries: &[Query], purpose: Purpose) -> Vec<Lookup> {
         // All are under way before the first is waited for.
         let mut tasks = Vec::with_capacity(queries.len());
         for query in queries {
             let (resolver, query) = (self.clone(), query.clone());
-            tasks.push(tokio::spawn(async move { resolver.ask(&query).await }));
+            tasks.push(tokio::spawn(async move { resolver.ask(&query, purpose).await }));
         }
         let mut answers = Vec::with_capacity(tasks.len());
         for task in tasks {
@@ -144,24 +251,35 @@ impl Resolver {
         answers
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Query, Waiting>> {
+    fn in_flight(&self) -> MutexGuard<'_, Table> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn caches(&self) -> MutexGuard<'_, Caches> {
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Joins who asks the same, or begins to ask.
-    fn join(self: &Arc<Self>, query: &Query, name: Name, most: usize) -> Result<Waiting, Failure> {
+    fn join(
+        self: &Arc<Self>,
+        query: &Query,
+        name: Name,
+        purpose: Purpose,
+    ) -> Result<Waiting, Failure> {
         let mut in_flight = self.in_flight();
-        if let Some(waiting) = in_flight.get(query) {
-            return Ok(waiting.clone());
-        }
-        if in_flight.len() >= most {
-            return Err(Failure::Failed("too many questions are under way".to_owned()));
+        if let Some(waiting) = in_flight.waiting(query) {
+            return Ok(waiting);
         }
         let (done, waiting) = watch::channel(None);
-        in_flight.insert(query.clone(), waiting.clone());
+        in_flight
+            .begin(query, waiting.clone(), purpose, self.most)
+            .map_err(|why| Failure::Failed(why.to_owned()))?;
         let asked = InFlight { resolver: self.clone(), query: query.clone() };
         tokio::spawn(async move {
             let lookup = asked.resolver.lookup(&asked.query, name).await;
+            if let Ok(answer) = &lookup {
+                asked.resolver.caches().add(&asked.query, answer, purpose.folded());
+            }
             drop(asked);
             done.send_replace(Some(lookup));
         });
@@ -169,7 +287,8 @@ impl Resolver {
     }
 
     async fn lookup(&self, query: &Query, name: Name) -> Lookup {
-        let asked = self.resolver.lookup(name, kind(query.kind));
+        let resolver = self.asked().resolver;
+        let asked = resolver.lookup(name, kind(query.kind));
         match tokio::time::timeout(self.config.longest(), asked).await {
             Ok(Ok(lookup)) => {
                 let records = records(lookup.answers(), query.kind);
@@ -190,7 +309,7 @@ struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.resolver.in_flight().remove(&self.query);
+        self.resolver.in_flight().end(&self.query);
     }
 }
 
@@ -227,7 +346,8 @@ fn options(config: &Dns, most: usize) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = config.timeout;
     options.attempts = config.attempts;
-    options.cache_size = config.cache;
+    // What is remembered is kept here: by its bytes, and by whose it is.
+    options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
     options.negative_min_ttl = Some(NEGATIVE);
     options.negative_max_ttl = Some(LONGEST);

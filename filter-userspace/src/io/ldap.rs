@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ldap3::controls::{Control, ControlType, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
+
+use crate::io::certificates;
 
 /// How much of what a server says is shown, in characters.
 const SHOWN: usize = 300;
@@ -220,14 +220,7 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let name = path.display();
-            let certificates = CertificateDer::pem_file_iter(path)
-                .with_context(|| format!("certificates {name}"))?;
-            for certificate in certificates {
-                let certificate = certificate.with_context(|| format!("certificates {name}"))?;
-                roots.add(certificate).with_context(|| format!("certificates {name}"))?;
-            }
-            ensure!(!roots.is_empty(), "certificates {name}: there is none in PEM");
+            roots = certificates::roots(path).map_err(|error| anyhow!("certificates {error}"))?;
         }
         None => {
             let system = rustls_native_certs::load_native_certs();

@@ -3,6 +3,7 @@
 //! Everything here is thin: it turns the outside into values for the cores and
 //! the cores' values into system calls. No decision is made here.
 
+pub mod certificates;
 pub mod clock;
 pub mod descriptors;
 pub mod dns;
@@ -14,6 +15,7 @@ pub mod last_good;
 pub mod ldap;
 pub mod memory;
 pub mod offender_file;
+pub mod pem;
 pub mod places;
 pub mod privilege;
 pub mod runtime_file;
@@ -25,3 +27,4 @@ pub mod temporary_file;
 pub mod timeline;
 pub mod watch;
 pub mod weighed;
+pub mod workers;

@@ -1,55 +1,124 @@
-//! Evaluates SPF: asks name servers what the evaluation asks for, within a time.
+//! Evaluates SPF: asks name servers what the evaluation asks for, within a time. What is
+//! worked out is worked out by [`Workers`], since senders choose how much it is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::dns::Resolver;
+use super::dns::{Purpose, Resolver};
+use super::smtp::network;
+use super::workers::Workers;
 use crate::dns::{Failure, Query};
 use crate::spf::flatten::{Networks, flatten};
 use crate::spf::{Evaluation, Input, Known, Step, check};
 
-/// Evaluates within `budget`; what is not known by then is a temporary error.
-pub async fn evaluate(resolver: &Arc<Resolver>, input: &Input<'_>, budget: Duration) -> Evaluation {
-    drive(resolver, budget, |known| check(input, known)).await
+/// Whether an evaluation says how it came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// For those that explain.
+    Kept,
+    /// For sessions.
+    Left,
 }
 
-/// Lists the networks of a domain within `budget`.
-///
-/// # Errors
-///
-/// In words: names do not resolve now, or a record is wrong.
-pub async fn networks(
-    resolver: &Arc<Resolver>,
-    domain: &str,
-    budget: Duration,
-) -> Result<Networks, String> {
-    drive(resolver, budget, |known| flatten(domain, known)).await
+/// Who asks, and who works.
+#[derive(Clone, Debug)]
+pub struct Evaluator {
+    /// Asks name servers.
+    pub resolver: Arc<Resolver>,
+    /// Does what is to be worked out.
+    pub workers: Arc<Workers>,
 }
 
-async fn drive<T>(
-    resolver: &Arc<Resolver>,
-    budget: Duration,
-    mut step: impl FnMut(&Known) -> Step<T>,
-) -> T {
-    let end = Instant::now() + budget;
-    let mut known = Known::default();
-    loop {
-        match step(&known) {
-            Step::Done(done) => return done,
-            // Without time nothing is asked for: see [`Known`].
-            Step::Ask(queries) => ask(resolver, queries, end, &mut known).await,
+impl Evaluator {
+    /// Evaluates within `budget`; what is not known by then is a temporary error.
+    pub async fn evaluate(&self, input: &Input<'_>, budget: Duration, trace: Trace) -> Evaluation {
+        let owned = Owned::of(input);
+        let known = if trace == Trace::Left { Known::untraced() } else { Known::default() };
+        let purpose = Purpose::Sender(input.client);
+        let work = move |known: &Known| check(&owned.input(), known);
+        let evaluated = self.drive(network(input.client), purpose, budget, known, work).await;
+        evaluated.unwrap_or_else(|| Evaluation::given_up(input))
+    }
+
+    /// Lists the networks of a domain within `budget`.
+    ///
+    /// # Errors
+    ///
+    /// In words: names do not resolve now, or a record is wrong.
+    pub async fn networks(&self, domain: &str, budget: Duration) -> Result<Networks, String> {
+        let owned = domain.to_owned();
+        let work = move |known: &Known| flatten(&owned, known);
+        let own = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let listed = self.drive(own, Purpose::Own, budget, Known::untraced(), work).await;
+        listed.unwrap_or_else(|| Err(format!("{domain}: its networks cannot be listed")))
+    }
+
+    /// Nothing comes of work that panics.
+    async fn drive<T: Send + 'static>(
+        &self,
+        network: IpAddr,
+        purpose: Purpose,
+        budget: Duration,
+        mut known: Known,
+        work: impl Fn(&Known) -> Step<T> + Send + Sync + 'static,
+    ) -> Option<T> {
+        let end = Instant::now() + budget;
+        let work = Arc::new(work);
+        loop {
+            let work = work.clone();
+            let step = self.workers.run(network, move || (work(&known), known)).await?;
+            known = step.1;
+            match step.0 {
+                Step::Done(done) => return Some(done),
+                // Without time nothing is asked for: see [`Known`].
+                Step::Ask(queries) => self.ask(queries, purpose, end, &mut known).await,
+            }
+        }
+    }
+
+    async fn ask(&self, queries: Vec<Query>, purpose: Purpose, end: Instant, known: &mut Known) {
+        match timeout_at(end, self.resolver.ask_all(&queries, purpose)).await {
+            Ok(lookups) => known.answers.extend(queries.into_iter().zip(lookups)),
+            Err(_) => {
+                known.out_of_time = true;
+                let late = queries.into_iter().map(|query| (query, Err(Failure::TimedOut)));
+                known.answers.extend(late);
+            }
         }
     }
 }
 
-async fn ask(resolver: &Arc<Resolver>, queries: Vec<Query>, end: Instant, known: &mut Known) {
-    match timeout_at(end, resolver.ask_all(&queries)).await {
-        Ok(lookups) => known.answers.extend(queries.into_iter().zip(lookups)),
-        Err(_) => {
-            known.out_of_time = true;
-            known.answers.extend(queries.into_iter().map(|query| (query, Err(Failure::TimedOut))));
+/// An [`Input`] that a worker can have.
+struct Owned {
+    client: IpAddr,
+    helo: String,
+    sender: Option<(String, String)>,
+    receiver: String,
+    unix: u64,
+}
+
+impl Owned {
+    fn of(input: &Input<'_>) -> Self {
+        Self {
+            client: input.client,
+            helo: input.helo.to_owned(),
+            sender: input.sender.map(|(local, domain)| (local.to_owned(), domain.to_owned())),
+            receiver: input.receiver.to_owned(),
+            unix: input.unix,
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        let sender = self.sender.as_ref();
+        Input {
+            client: self.client,
+            helo: &self.helo,
+            sender: sender.map(|(local, domain)| (local.as_str(), domain.as_str())),
+            receiver: &self.receiver,
+            unix: self.unix,
         }
     }
 }

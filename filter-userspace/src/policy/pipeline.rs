@@ -16,6 +16,7 @@ use super::reputation::{Reputation, Verdict};
 use super::senders::{SenderClass, SenderLists};
 use super::spf::SpfPolicy;
 use super::tls::TlsPolicy;
+use crate::dns::unasked;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::refusal::{Reason, Refusal, Rule, Stage};
 use crate::smtp::session::{Permit, Tls};
@@ -34,6 +35,8 @@ pub struct Policy {
     pub approve_requires_spf_pass: bool,
     /// The DNS lists that are asked about clients.
     pub reputation: Reputation,
+    /// Whether name servers are asked about clients with private addresses.
+    pub ask_private: bool,
     /// SPF, where it is the same for all domains.
     pub spf: SpfPolicy,
     /// Who may send out.
@@ -316,6 +319,9 @@ pub(super) fn is_approved(policy: &Policy, facts: &Facts<'_>) -> Result<bool, St
     if !policy.approve_requires_spf_pass {
         return Ok(true);
     }
+    if unasked(facts.client, policy.ask_private).is_some() {
+        return Ok(false);
+    }
     let checked = facts.spf.ok_or(Stop::Needs(Need::Spf))?;
     Ok(checked.evaluation.outcome == Outcome::Pass)
 }
@@ -370,6 +376,9 @@ fn reputation(
     if facts.connection.approved.is_some() {
         return Ok("not asked: the client is approved".to_owned());
     }
+    if let Some(why) = unasked(facts.client, policy.ask_private) {
+        return Ok(format!("not asked: {why}"));
+    }
     if is_approved(policy, facts)? {
         return Ok("not asked: the sender is approved".to_owned());
     }
@@ -386,10 +395,13 @@ fn spf(policy: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memor
     if policy.spf.exempt.iter().any(|network| network.contains(&facts.client)) {
         return Ok("not checked: the client is exempt".to_owned());
     }
+    if let Some(why) = unasked(facts.client, policy.ask_private) {
+        return Ok(format!("not checked: {why}"));
+    }
     let checked = facts.spf.ok_or(Stop::Needs(Need::Spf))?;
     let evaluation = &checked.evaluation;
     let rule = Rule { source: policy.source.clone(), line: domain.line, entry: String::new() };
-    match policy.spf.refusal(actions, evaluation, rule) {
+    match policy.spf.refusal(actions, evaluation, rule, facts.connection.approved.as_ref()) {
         Some(refusal) => Err(refusal.into()),
         None => Ok(format!("{}: {}", evaluation.outcome.name(), evaluation.summary())),
     }

@@ -79,13 +79,15 @@ pub struct SpfPolicy {
 
 impl SpfPolicy {
     /// What refuses a message with this evaluation, where anything does. `rule` is
-    /// what the recipient's domain is configured by.
+    /// what the recipient's domain is configured by, and `approved` what approves the
+    /// client: that excuses its address, and not whom it claims to send for.
     #[must_use]
     pub fn refusal(
         &self,
         actions: &Actions,
         evaluation: &Evaluation,
         rule: Rule,
+        approved: Option<&Rule>,
     ) -> Option<Refusal> {
         let reason = match actions.of(evaluation.outcome) {
             Action::Accept | Action::Tag => return None,
@@ -93,7 +95,14 @@ impl SpfPolicy {
             Action::Refuse => Reason::SpfRefused,
         };
         let name = evaluation.outcome.name();
-        let rule = Rule { entry: format!("{name}: {}", evaluation.summary()), ..rule };
+        let mut entry = format!("{name}: {}", evaluation.summary());
+        if let Some(approved) = approved {
+            entry.push_str(&format!(
+                "; {approved} approves the client, which does not excuse SPF: spf.exempt does, for \
+                 forwarders"
+            ));
+        }
+        let rule = Rule { entry, ..rule };
         let explained = evaluation.explanation.clone().filter(|_| self.explanation);
         let subject = format!("{} for {}", evaluation.client, evaluation.domain);
         let refusal = Refusal::by(reason, subject, Some(rule));

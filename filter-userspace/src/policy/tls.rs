@@ -71,15 +71,56 @@ impl TlsPolicy {
         found.map_or(&self.default, |(_, requirement)| requirement)
     }
 
-    /// What a client must do for a sender of `domain`.
+    /// What a client must do for a sender of `domain`: of its network's row and the
+    /// domain's, the stricter counts. Whose domain a sender has is the client's to say, so
+    /// it must not help to say another.
     #[must_use]
     pub fn of(&self, client: IpAddr, domain: Option<&Domain>) -> &Requirement {
         let found = domain.and_then(|domain| domains::nearest(&self.exact, &self.below, domain));
-        found.unwrap_or_else(|| self.of_client(client))
+        let network = self.networks.iter().find(|(network, _)| network.contains(&client));
+        match (found, network) {
+            (Some(domain), Some((_, network))) if network.strictness() > domain.strictness() => {
+                network
+            }
+            (Some(domain), _) => domain,
+            (None, Some((_, network))) => network,
+            (None, None) => &self.default,
+        }
+    }
+
+    /// What nobody can meet: TLS that is mandatory by the sender's domain, for clients
+    /// that are offered none. A sentence each.
+    #[must_use]
+    pub fn unmeetable(&self) -> Vec<String> {
+        let place = |requirement: &Requirement| {
+            requirement.rule.as_ref().map_or_else(|| "tls.default".to_owned(), ToString::to_string)
+        };
+        let needed = self.exact.values().chain(self.below.values());
+        let mut needed: Vec<_> =
+            needed.filter(|requirement| requirement.mode == Mode::Mandatory).map(place).collect();
+        needed.sort();
+        let Some(first) = needed.first() else { return Vec::new() };
+        let offered_none = self.networks.iter().map(|(_, requirement)| requirement);
+        let offered_none = offered_none.chain([&self.default]);
+        let offered_none = offered_none.filter(|requirement| requirement.mode == Mode::None);
+        let sentence = |requirement: &Requirement| {
+            format!(
+                "{}: TLS is not offered to these clients, and {first} makes it mandatory for a \
+                 sender's domain: its mail is refused from there (530), since STARTTLS is (502)",
+                place(requirement)
+            )
+        };
+        offered_none.map(sentence).collect()
     }
 }
 
 impl Requirement {
+    /// How much is needed: TLS before a version before a certificate.
+    const fn strictness(&self) -> (bool, bool, u8) {
+        let is_needed = matches!(self.mode, Mode::Mandatory);
+        (is_needed, is_needed && self.certificate, if is_needed { self.minimum } else { 0 })
+    }
+
     /// Whether what is in use is enough.
     ///
     /// # Errors
@@ -116,6 +157,15 @@ mod tests {
         assert_eq!(of("192.0.2.9", "bank.example"), Mode::Mandatory);
         assert_eq!(of("192.0.2.9", "x.bank.example"), Mode::None);
         assert_eq!(of("192.0.2.1", ""), Mode::Mandatory);
+        // Whoever forges a sender does not pick the weaker row.
+        policy.add_domain(&Domain::parse("plain.example").unwrap(), false, mode(Mode::None));
+        let of = |client: &str, domain: &str| {
+            policy.of(client.parse().unwrap(), Domain::parse(domain).as_ref()).mode
+        };
+        assert_eq!(of("192.0.2.1", "plain.example"), Mode::Mandatory);
+        assert_eq!(of("192.0.2.9", "plain.example"), Mode::None);
+        let warned = policy.unmeetable();
+        assert_eq!(warned.len(), 1, "{warned:?}");
         assert_eq!(of("198.51.100.1", "other.example"), Mode::Opportunistic);
     }
 

@@ -112,6 +112,8 @@ fn clean(text: &str) -> String {
 pub struct Received<'a> {
     /// What the client called itself.
     pub helo: &'a str,
+    /// Its name by reverse DNS, where it is confirmed.
+    pub name: Option<&'a str>,
     /// Its address.
     pub client: IpAddr,
     /// This host.
@@ -138,8 +140,9 @@ impl Received<'_> {
             Some(host) => host.to_string(),
             None => "unknown".to_owned(),
         };
+        let name = self.name.map_or_else(String::new, |name| format!("{name} "));
         let mut field =
-            format!("Received: from {helo} ({client})\r\n\tby {} (mxdp)", self.hostname);
+            format!("Received: from {helo} ({name}{client})\r\n\tby {} (mxdp)", self.hostname);
         field.push_str(&format!(" with {} id {}", self.protocol, self.id));
         if let Some(tls) = self.tls {
             field.push_str(&format!("\r\n\t({tls})"));
@@ -201,6 +204,7 @@ mod tests {
     fn the_line_that_is_added() {
         let mut received = Received {
             helo: "mail.example.com",
+            name: None,
             client: "::ffff:192.0.2.1".parse().unwrap(),
             hostname: "mx.example.org",
             protocol: "ESMTPS",
@@ -215,6 +219,12 @@ mod tests {
              id X-1\r\n\t(TLSv1.3 TLS13_AES_256_GCM_SHA384)\r\n\tfor <postmaster>;\r\n\t\
              Mon, 23 Nov 2026 04:14:07 +0000\r\n"
         );
+        received.name = Some("mail.example.net");
+        let field = received.field();
+        assert!(field.starts_with(
+            "Received: from mail.example.com (mail.example.net [192.0.2.1])\r\n\tby "
+        ));
+        received.name = None;
         received.helo = "a(b";
         assert!(received.field().starts_with("Received: from unknown ([192.0.2.1])"));
     }

@@ -141,6 +141,8 @@ reasons! {
     NoMessage "no_message" Protocol 421 4 . 4 . 2 "no message followed";
     /// The client went away within a message.
     ClientGone "client_gone" Protocol 421 4 . 4 . 2 "the connection broke";
+    /// A handshake of TLS failed; nobody is there to be told.
+    TlsHandshake "tls_handshake" Tls 454 4 . 7 . 0 "the TLS handshake failed";
     /// The peer must use TLS.
     TlsRequired "tls_required" Tls 530 5 . 7 . 0 "must issue STARTTLS first";
     /// The version of TLS is older than the peer must use.

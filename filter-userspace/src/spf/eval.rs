@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::macros::MacroString;
 use super::record::{Lengths, Mechanism};
-use super::walk::{Halt, Result, Sender, Walk, is_at_or_below};
+use super::walk::{Halt, Result, Sender, Walk, is_at_or_below, shown};
 use super::{Evaluation, Identity, Input, Known, Outcome, Step};
 use crate::dns::RecordType;
 
@@ -83,16 +83,16 @@ impl Walk<'_> {
             match matched {
                 Ok(true) => {
                     let outcome = directive.outcome;
-                    self.say(depth + 1, format!("{text}: matches, {}", outcome.name()));
-                    let exp = record.exp.map(|exp| (exp, domain.to_owned()));
-                    return Ok(Verdict { outcome, mechanism: Some(text.clone()), exp });
+                    self.say(depth + 1, || format!("{text}: matches, {}", outcome.name()));
+                    let exp = record.exp.clone().map(|exp| (exp, domain.to_owned()));
+                    return Ok(Verdict { outcome, mechanism: Some(shown(text)), exp });
                 }
                 Ok(false) | Err(Halt::NotAscii) => {
-                    self.say(depth + 1, format!("{text}: does not match"));
+                    self.say(depth + 1, || format!("{text}: does not match"));
                 }
                 Err(halt) => {
                     if let Halt::Temporary(why) | Halt::Permanent(why) = &halt {
-                        self.say(depth + 1, format!("{text}: {why}"));
+                        self.say(depth + 1, || format!("{text}: {why}"));
                     }
                     return Err(halt);
                 }
@@ -103,7 +103,7 @@ impl Walk<'_> {
         };
         self.count_term()?;
         let target = self.name(redirect, domain)?;
-        self.say(depth + 1, format!("redirect={target}"));
+        self.say(depth + 1, || format!("redirect={target}"));
         let verdict = self.check_host(&target, depth + 2)?;
         if verdict.outcome == Outcome::None {
             return Err(Halt::Permanent(format!("{domain}: redirect={target} has no record")));

@@ -14,12 +14,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::macros::MacroString;
 use super::record::{Directive, Lengths, Mechanism};
-use super::walk::{Halt, Walk};
+use super::walk::{Halt, Walk, shown};
 use super::{Known, Outcome, Step};
 use crate::dns::RecordType;
 
 /// The most networks of a domain.
 const NETWORKS: usize = 4096;
+
+/// The most notes about what was left out.
+const NOTES: usize = 100;
 
 /// Shorter prefixes are not a domain's own hosts.
 const SHORTEST_V4: u8 = 8;
@@ -34,6 +37,14 @@ pub struct Networks {
     pub notes: Vec<String>,
     /// For how long all of it holds.
     pub ttl: Duration,
+}
+
+impl Networks {
+    fn note(&mut self, note: impl FnOnce() -> String) {
+        if self.notes.len() < NOTES {
+            self.notes.push(shown(&note()));
+        }
+    }
 }
 
 /// Lists the networks that a domain lets pass, by what is known of DNS. The error is
@@ -65,51 +76,57 @@ fn record(walk: &mut Walk<'_>, domain: &str, notes: &mut Networks) -> Result<Opt
     for directive in &record.directives {
         if directive.mechanism == Mechanism::All {
             if directive.outcome == Outcome::Pass {
-                notes.notes.push(format!("{domain}: {}: would be everybody", directive.text));
+                notes.note(|| format!("{domain}: {}: would be everybody", directive.text));
             }
             return Ok(Some(found));
         }
         let listed = networks(walk, directive, domain, notes)?;
         match (listed, directive.outcome) {
             (Some(listed), Outcome::Pass) => {
-                for (network, origin) in listed {
-                    for left in without(network, &taken) {
-                        found.entry(left).or_insert_with(|| origin.clone());
-                    }
-                }
+                add(&mut found, listed, &taken, domain)?;
             }
             (Some(listed), _) => taken.extend(listed.into_keys()),
             (None, Outcome::Pass) => {
-                notes.notes.push(format!("{domain}: {}: depends on the message", directive.text));
+                notes.note(|| format!("{domain}: {}: depends on the message", directive.text));
             }
             (None, _) => {
                 let text = &directive.text;
-                let note = format!("{domain}: {text}: nothing behind it can be listed");
-                notes.notes.push(note);
+                notes.note(|| format!("{domain}: {text}: nothing behind it can be listed"));
                 return Ok(Some(found));
             }
-        }
-        if found.len() > NETWORKS {
-            let why = format!("{domain}: more than {NETWORKS} networks");
-            return Err(Halt::Permanent(why));
         }
     }
     let Some(redirect) = record.redirect.as_ref() else { return Ok(Some(found)) };
     walk.count_term()?;
     if redirect.has_macros() {
-        notes.notes.push(format!("{domain}: redirect=: depends on the message"));
+        notes.note(|| format!("{domain}: redirect=: depends on the message"));
         return Ok(Some(found));
     }
     let target = walk.name(redirect, domain)?;
     let Some(rest) = self::record(walk, &target, notes)? else {
         return Err(Halt::Permanent(format!("{domain}: redirect={target} has no record")));
     };
-    for (network, origin) in rest {
-        for left in without(network, &taken) {
-            found.entry(left).or_insert_with(|| origin.clone());
+    add(&mut found, rest, &taken, domain)?;
+    Ok(Some(found))
+}
+
+/// Adds networks without what is taken away from them, as many as a domain may have.
+fn add(found: &mut Found, more: Found, taken: &[IpNet], domain: &str) -> Result<(), Halt> {
+    let too_many = || Halt::Permanent(format!("{domain}: more than {NETWORKS} networks"));
+    for (network, origin) in more {
+        let mut left = Vec::new();
+        // So many parts at most are made of one network, and no more than there is room for.
+        if !without(network, taken, NETWORKS, &mut left) {
+            return Err(too_many());
+        }
+        for one in left {
+            found.entry(one).or_insert_with(|| origin.clone());
+        }
+        if found.len() > NETWORKS {
+            return Err(too_many());
         }
     }
-    Ok(Some(found))
+    Ok(())
 }
 
 /// What a term matches; none where that depends on the message.
@@ -194,22 +211,25 @@ fn bounded(mut found: Found, notes: &mut Networks) -> Found {
         let shortest = if network.addr().is_ipv4() { SHORTEST_V4 } else { SHORTEST_V6 };
         let fits = network.prefix_len() >= shortest;
         if !fits {
-            notes.notes.push(format!("{origin}: {network} is too large"));
+            notes.note(|| format!("{origin}: {network} is too large"));
         }
         fits
     });
     found
 }
 
-/// What is left of a network without others: the largest parts.
-fn without(network: IpNet, taken: &[IpNet]) -> Vec<IpNet> {
+/// Adds what is left of a network without others, the largest parts; false where that
+/// is more than `most`. Each half is compared with those alone that it touches.
+fn without(network: IpNet, taken: &[IpNet], most: usize, left: &mut Vec<IpNet>) -> bool {
     if taken.iter().any(|taken| taken.contains(&network)) {
-        return Vec::new();
+        return true;
     }
-    if !taken.iter().any(|taken| network.contains(taken)) {
-        return vec![network];
+    let inside: Vec<_> = taken.iter().filter(|taken| network.contains(*taken)).copied().collect();
+    if inside.is_empty() {
+        left.push(network);
+        return left.len() <= most;
     }
     // One is inside, so there are halves.
-    let Ok(halves) = network.subnets(network.prefix_len() + 1) else { return Vec::new() };
-    halves.flat_map(|half| without(half, taken)).collect()
+    let Ok(mut halves) = network.subnets(network.prefix_len() + 1) else { return true };
+    halves.all(|half| without(half, &inside, most, left))
 }

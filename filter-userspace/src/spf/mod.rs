@@ -17,8 +17,10 @@ mod record;
 mod tests;
 mod walk;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -49,6 +51,22 @@ pub struct Known {
     pub answers: HashMap<Query, Lookup>,
     /// Whether there is no time for more: what is missing then is a time-out.
     pub out_of_time: bool,
+    /// Whether the trace is left out: it is wanted by those that explain alone, and
+    /// costs more than all else of an evaluation.
+    pub untraced: bool,
+    /// Records that were read, by their domain: each is read once an evaluation.
+    parsed: RefCell<HashMap<String, Parsed>>,
+}
+
+/// A record as it was read, or what is wrong with it.
+type Parsed = Arc<Result<Arc<record::Record>, String>>;
+
+impl Known {
+    /// Nothing yet, for an evaluation without a trace.
+    #[must_use]
+    pub fn untraced() -> Self {
+        Self { untraced: true, ..Self::default() }
+    }
 }
 
 /// What comes of a look at what is known.
@@ -137,6 +155,25 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Of an evaluation that came to no end.
+    #[must_use]
+    pub fn given_up(input: &Input<'_>) -> Self {
+        let (identity, domain) = match input.sender {
+            Some((_, domain)) => (Identity::MailFrom, domain),
+            None => (Identity::Helo, input.helo),
+        };
+        Self {
+            outcome: Outcome::TempError,
+            identity,
+            domain: domain.to_owned(),
+            client: input.client.to_canonical(),
+            mechanism: None,
+            problem: Some("the evaluation was given up".to_owned()),
+            explanation: None,
+            trace: Vec::new(),
+        }
+    }
+
     /// What decided, in a few words.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -305,6 +305,82 @@ fn networks_are_listed_with_their_origin() {
     }
 }
 
+fn borrowed(world: &[(String, String)]) -> Vec<(&str, &str)> {
+    world.iter().map(|(name, record)| (name.as_str(), record.as_str())).collect()
+}
+
+/// Ten records in each other are within RFC 7208 section 4.6.4, and yet too many terms.
+#[test]
+fn an_evaluation_has_a_bound_as_a_whole() {
+    let terms = |count: usize| " ip4:203.0.113.7".repeat(count);
+    let nested = |count: usize| -> Vec<(String, String)> {
+        let record = |number: usize| {
+            let text = format!("TXT v=spf1 include:n{}.example{}", number + 1, terms(count));
+            (format!("n{number}.example"), text)
+        };
+        let last = ("n10.example".to_owned(), format!("TXT v=spf1{}", terms(count)));
+        (0..10).map(record).chain([last]).collect()
+    };
+    let of = |world: &[(String, String)]| evaluate(&borrowed(world), "192.0.2.1", "a@n0.example");
+    assert_eq!(of(&nested(100)).outcome, Outcome::Neutral);
+    let evaluation = of(&nested(990));
+    assert_eq!(evaluation.outcome, Outcome::PermError);
+    let problem = evaluation.problem.unwrap();
+    assert!(problem.contains("more than"), "{problem}");
+    // Texts that are no record weigh as much, and so do addresses.
+    let text = ("n0.example".to_owned(), "TXT v=spf1 include:n1.example -all".to_owned());
+    let other = ("n1.example".to_owned(), format!("TXT {}", "x".repeat(70_000)));
+    let evaluation = of(&[text, ("n1.example".to_owned(), "TXT v=spf1".to_owned()), other]);
+    assert_eq!(evaluation.outcome, Outcome::PermError);
+    // What is kept of others' words is short, and the trace is for those that explain.
+    let long = ("n0.example".to_owned(), format!("TXT v=spf1 x={}%", "y".repeat(20_000)));
+    assert!(of(&[long]).problem.unwrap().len() < 1000);
+    let world = nested(3);
+    let input = Input {
+        client: "192.0.2.1".parse().unwrap(),
+        helo: "h",
+        sender: Some(("a", "n0.example")),
+        receiver: "r",
+        unix: 0,
+    };
+    let mut known = Known::untraced();
+    loop {
+        match check(&input, &known) {
+            Step::Done(evaluation) => {
+                assert!(evaluation.trace.is_empty());
+                break;
+            }
+            Step::Ask(queries) => {
+                for query in queries {
+                    let lookup = answer(&borrowed(&world), &query);
+                    known.answers.insert(query, lookup);
+                }
+            }
+        }
+    }
+    // Each record is read once, though the evaluation began again with each answer.
+    assert_eq!(known.parsed.borrow().len(), 11);
+}
+
+/// Addresses taken out of a large network leave very many parts: that ends, and soon.
+#[test]
+fn networks_taken_apart_have_a_bound() {
+    let hosts = |number: usize| -> String {
+        let host = |index: usize| format!(" ip6:2001:db8:{number}:{:x}::{index:x}", index * 7);
+        (0..600).map(host).collect()
+    };
+    let mut world: Vec<_> = (0..3)
+        .map(|number| (format!("x{number}.example"), format!("TXT v=spf1{}", hosts(number))))
+        .collect();
+    let record = "TXT v=spf1 -include:x0.example -include:x1.example -include:x2.example \
+                  ip6:2001::/16 ip6:2001:db8::/32 -all";
+    world.push(("d.example".to_owned(), record.to_owned()));
+    let start = std::time::Instant::now();
+    let found = drive(&borrowed(&world), |known| flatten("d.example", known));
+    assert_eq!(found.unwrap_err(), "d.example: more than 4096 networks");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 fn term() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "ip4:192.0.2.0/25",

@@ -4,15 +4,27 @@
 use std::net::IpAddr;
 
 use super::macros::{MacroString, shortened};
+use std::sync::Arc;
+
 use super::record::{self, Lengths, Record};
 use super::{Input, Known, TraceLine};
-use crate::dns::{Answer, Query, Record as DnsRecord, RecordType, reversed};
+use crate::dns::{Answer, Query, Record as DnsRecord, RecordType, reverse_name, reversed};
 
 /// The terms that ask DNS (section 4.6.4).
 const TERMS: u32 = 10;
 
 /// The answers without a record that are let pass (section 4.6.4).
 const VOIDS: u32 = 2;
+
+/// The octets of answers that an evaluation looks at, each as often as it does. No
+/// sender's records come near that, and no packet of DNS may be longer.
+const OCTETS: usize = 64 * 1024;
+
+/// The terms of all records of an evaluation, as often as they are gone through.
+const TERMS_IN_ALL: usize = 2000;
+
+/// The longest text of a problem or of a mechanism that is kept, in bytes.
+const SHOWN: usize = 256;
 
 /// The hosts of an `mx`, and the names of an address (section 4.6.4).
 const HOSTS: usize = 10;
@@ -51,6 +63,8 @@ pub(super) struct Walk<'a> {
     pub(super) sender: Option<Sender<'a>>,
     terms: u32,
     voids: u32,
+    octets: usize,
+    terms_in_all: usize,
     /// Whether the term has had an empty answer: it counts once.
     term_is_void: bool,
     pub(super) missing: Vec<Query>,
@@ -65,21 +79,32 @@ impl<'a> Walk<'a> {
             sender: None,
             terms: 0,
             voids: 0,
+            octets: 0,
+            terms_in_all: 0,
             term_is_void: false,
             missing: Vec::new(),
             trace: Vec::new(),
         }
     }
 
-    pub(super) fn say(&mut self, depth: usize, text: impl Into<String>) {
-        self.trace.push(TraceLine { depth, text: text.into() });
+    pub(super) fn say(&mut self, depth: usize, text: impl FnOnce() -> String) {
+        if !self.known.untraced {
+            self.trace.push(TraceLine { depth, text: text() });
+        }
     }
 
     /// What DNS answers; where that is not known, it is noted as missing.
     pub(super) fn look(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
         let query = Query::new(name, kind);
         match self.known.answers.get(&query) {
-            Some(Ok(answer)) => Ok(answer),
+            Some(Ok(answer)) => {
+                self.octets = self.octets.saturating_add(answer.octets());
+                if self.octets > OCTETS {
+                    let why = format!("the answers about it have more than {OCTETS} octets");
+                    return Err(Halt::Permanent(why));
+                }
+                Ok(answer)
+            }
             Some(Err(failure)) => Err(Halt::Temporary(format!("{query}: {failure}"))),
             None if self.known.out_of_time => {
                 Err(Halt::Temporary(format!("{query}: no time is left to ask")))
@@ -120,33 +145,45 @@ impl<'a> Walk<'a> {
     }
 
     /// The record of a domain; none where there is none (sections 4.3 to 4.6).
-    pub(super) fn record(&mut self, domain: &str, depth: usize) -> Result<Option<Record>> {
+    pub(super) fn record(&mut self, domain: &str, depth: usize) -> Result<Option<Arc<Record>>> {
         if !is_domain(domain) {
-            self.say(depth, format!("{domain}: is no domain that can have a record"));
+            self.say(depth, || format!("{domain}: is no domain that can have a record"));
             return Ok(None);
         }
         let answer = match self.look(domain, RecordType::Txt) {
             Ok(answer) => answer,
             Err(Halt::Temporary(why)) => {
-                self.say(depth, why.clone());
+                self.say(depth, || why.clone());
                 return Err(Halt::Temporary(why));
             }
             Err(halt) => return Err(halt),
         };
         let mut records = answer.texts().filter(|text| record::is_record(text));
         let Some(text) = records.next() else {
-            self.say(depth, format!("{domain}: has no record"));
+            self.say(depth, || format!("{domain}: has no record"));
             return Ok(None);
         };
-        self.say(depth, format!("{domain}: {}", String::from_utf8_lossy(text)));
-        let parsed = match records.next() {
-            Some(_) => Err("there are several records".to_owned()),
-            None => record::parse(text),
-        };
-        match parsed {
-            Ok(record) => Ok(Some(record)),
+        self.say(depth, || format!("{domain}: {}", String::from_utf8_lossy(text)));
+        let is_one = records.next().is_none();
+        let mut known = self.known.parsed.borrow_mut();
+        let parsed = known.entry(domain.to_owned()).or_insert_with(|| {
+            let several = Err("there are several records".to_owned());
+            let parsed = if is_one { record::parse(text) } else { several };
+            Arc::new(parsed.map(Arc::new).map_err(|wrong| shown(&wrong)))
+        });
+        let parsed = parsed.clone();
+        drop(known);
+        match &*parsed {
+            Ok(record) => {
+                self.terms_in_all += record.directives.len();
+                if self.terms_in_all > TERMS_IN_ALL {
+                    let why = format!("its records have more than {TERMS_IN_ALL} terms");
+                    return Err(Halt::Permanent(why));
+                }
+                Ok(Some(record.clone()))
+            }
             Err(wrong) => {
-                self.say(depth + 1, wrong.clone());
+                self.say(depth + 1, || wrong.clone());
                 Err(Halt::Permanent(format!("{domain}: {wrong}")))
             }
         }
@@ -172,8 +209,7 @@ impl<'a> Walk<'a> {
     /// The names of the client that have its address (section 5.5). What cannot be
     /// looked up is not one of them.
     pub(super) fn validated_names(&mut self) -> Result<Vec<String>> {
-        let zone = if self.client.is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
-        let names = match self.look(&format!("{}.{zone}", reversed(self.client)), RecordType::Ptr) {
+        let names = match self.look(&reverse_name(self.client), RecordType::Ptr) {
             Ok(answer) => answer,
             Err(Halt::Missing) => return Err(Halt::Missing),
             Err(_) => return Ok(Vec::new()),
@@ -284,6 +320,14 @@ impl<'a> Walk<'a> {
         let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         let fits = !text.is_empty() && text.len() <= EXPLANATION;
         Ok((printable && fits).then_some(text))
+    }
+}
+
+/// The beginning of a text that others wrote: what is kept of it has a bound.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

@@ -175,6 +175,20 @@ fn text(status: &Status) -> String {
             (labels(&pairs), u64::from(server.error.is_none()))
         });
         all.gauge("mxdp_backend_up", "Whether a backend's server answers.", servers);
+        let handshakes = smtp.handshakes.iter();
+        let handshakes = handshakes.map(|one| (labels(&[("cause", &one.cause)]), one.count));
+        all.counter(
+            "mxdp_tls_handshake_failures_total",
+            "TLS handshakes with clients that failed, by cause.",
+            handshakes,
+        );
+        let ends = smtp.certificates.iter();
+        let ends = ends.map(|one| (labels(&[("file", &one.file)]), one.expires));
+        all.gauge(
+            "mxdp_certificate_expiry_timestamp_seconds",
+            "When a served certificate expires, in seconds since the Unix epoch.",
+            ends,
+        );
         let zone = |name: &str| labels(&[("zone", name)]);
         let up = smtp.zones.iter().map(|one| (zone(&one.zone), u64::from(one.disabled.is_none())));
         all.gauge("mxdp_zone_up", "Whether a DNS list is used.", up);

@@ -48,7 +48,9 @@ pub fn dns_answers(data: &[u8]) {
         let query = Query::new("example.org", kind);
         let answer = Answer { records, exists: true, ttl: Duration::ZERO };
         assert!(answer.v4().count() + answer.texts().count() <= message.answers.len());
-        let known = spf::Known { answers: [(query, Ok(answer))].into(), out_of_time: true };
+        let mut known = spf::Known::default();
+        known.answers.insert(query, Ok(answer));
+        known.out_of_time = true;
         let input = spf::Input {
             client: IpAddr::from([192, 0, 2, 1]),
             helo: "client.example.org",

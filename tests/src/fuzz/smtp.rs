@@ -113,6 +113,7 @@ pub(super) fn settings() -> Settings {
 pub(super) fn client() -> Client {
     Client {
         address: [192, 0, 2, 1].into(),
+        name: None,
         port: 1025,
         id: "ID".to_owned(),
         tls: None,

@@ -59,6 +59,17 @@ impl DnsRelay {
     /// is asked about them; the longest end counts, and "" is for the rest.
     #[must_use]
     pub fn start(namespace: &Namespace, port: u16, upstreams: &[(&str, u16)]) -> Self {
+        Self::start_at(namespace, Ipv4Addr::LOCALHOST, port, upstreams)
+    }
+
+    /// The same, on another address.
+    #[must_use]
+    pub fn start_at(
+        namespace: &Namespace,
+        address: Ipv4Addr,
+        port: u16,
+        upstreams: &[(&str, u16)],
+    ) -> Self {
         let state: Arc<Mutex<State>> = Arc::default();
         let ended: Arc<AtomicBool> = Arc::default();
         let mut upstreams: Vec<_> =
@@ -67,7 +78,7 @@ impl DnsRelay {
         let relay = Arc::new(Relay { state: state.clone(), upstreams, ended: ended.clone() });
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = namespace.spawn(move || {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let address = SocketAddr::from((address, port));
             let udp = UdpSocket::bind(address).expect("the relay's socket");
             let tcp = TcpListener::bind(address).expect("the relay's socket");
             ready.send(()).expect("the test waits");

@@ -1,6 +1,6 @@
 //! The backend, and name servers.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,6 +62,11 @@ fn name_servers_that_never_answer_hold_up_no_crowd() {
                 [[reputation.standard.zones]]\nname = \"std.example\"\ncodes = [\"127.0.0.2\"]\n\
                 [[reputation.dynamic.zones]]\nname = \"dyn.example\"\ncodes = [\"127.0.0.2\"]\n";
     let host = host("", "", more);
+    host.namespace.ip("addr add 198.18.0.0/16 dev lo");
+    let source = |number: usize| -> IpAddr {
+        let byte = |number: usize| u8::try_from(number).expect("small");
+        Ipv4Addr::new(198, 18, byte(number / 200), byte(1 + number % 200)).into()
+    };
     let _sink = Sink::start(&host.namespace, PORT, &["-m", "1000"]);
     // They take questions, and that is all.
     let _mute: Vec<_> = [53, 5353]
@@ -82,7 +87,7 @@ fn name_servers_that_never_answer_hold_up_no_crowd() {
             .map(|number| {
                 let (host, daemon, most) = (&host, &daemon, &most);
                 scope.spawn(move || {
-                    let mut client = open(host, source(1, number)).expect("a connection");
+                    let mut client = open(host, source(number)).expect("a connection");
                     assert!(client.line().expect("a greeting").starts_with("220 "));
                     client.told("EHLO c.example");
                     client.told(&format!("MAIL FROM:<a@sender{number}.example>"));

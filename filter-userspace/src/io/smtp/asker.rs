@@ -9,29 +9,33 @@ use super::zones::Zones;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
 use crate::control::protocol::Explanation;
-use crate::dns::{Lookup, Query, Record, RecordType};
+use crate::dns::{HostName, HostNames, Lookup, Query, Record, RecordType, reverse_name};
 use crate::explain::{Envelope, Known, explain};
-use crate::io::dns::Resolver;
-use crate::io::{clock, spf};
+use crate::io::clock;
+use crate::io::dns::{Purpose, Resolver};
+use crate::io::spf::{Evaluator, Trace};
 use crate::policy::pipeline::{Checked, Memory, Need};
 use crate::policy::relay::Place;
 use crate::policy::reputation::{Reputation, Verdict};
-use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::address::{Domain, ForwardPath, ReversePath};
 use crate::spf::Input;
 
 /// The time for an evaluation of SPF that no configuration bounds (RFC 7208
 /// section 4.6.4).
 const SPF: Duration = Duration::from_secs(20);
 
+/// The names of an address that are looked at.
+const NAMES: usize = 5;
+
 /// Whom to ask.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    pub(super) resolver: Arc<Resolver>,
-    pub(super) zones: Arc<Zones>,
+    evaluator: Evaluator,
+    zones: Arc<Zones>,
     /// The name of this host.
-    pub(super) hostname: String,
+    hostname: String,
     /// The time for an evaluation of SPF.
-    pub(super) spf: Duration,
+    spf: Duration,
 }
 
 impl Asker {
@@ -42,26 +46,37 @@ impl Asker {
     /// In words, when there is no name server.
     pub fn of(dns: &Dns, smtp: &Smtp, hostname: &str) -> Result<Self, String> {
         let resolver = Resolver::new(dns, None)?;
-        Ok(Self::new(resolver, Arc::default(), smtp, hostname))
+        let evaluator = Evaluator { resolver, workers: Arc::default() };
+        Ok(Self::new(evaluator, Arc::default(), smtp, hostname))
     }
 
     pub(super) fn new(
-        resolver: Arc<Resolver>,
+        evaluator: Evaluator,
         zones: Arc<Zones>,
         smtp: &Smtp,
         hostname: &str,
     ) -> Self {
         let spf = smtp.spf.as_ref().map_or(SPF, |spf| spf.budget);
-        Self { resolver, zones, hostname: hostname.to_owned(), spf }
+        Self { evaluator, zones, hostname: hostname.to_owned(), spf }
     }
 
     /// What DNS lists say of an address.
     pub async fn reputation(&self, reputation: &Reputation, client: IpAddr) -> Verdict {
-        self.zones.clone().ask(self.resolver.clone(), reputation.clone(), client).await
+        self.zones.clone().ask(self.resolver().clone(), reputation.clone(), client).await
+    }
+
+    const fn resolver(&self) -> &Arc<Resolver> {
+        &self.evaluator.resolver
     }
 
     /// What SPF says of a sender.
-    pub async fn spf(&self, client: IpAddr, helo: &str, sender: &ReversePath) -> Checked {
+    pub async fn spf(
+        &self,
+        client: IpAddr,
+        helo: &str,
+        sender: &ReversePath,
+        trace: Trace,
+    ) -> Checked {
         let mailbox = sender.mailbox();
         let mailbox = mailbox.map(|mailbox| (mailbox.local(), mailbox.host().to_string()));
         let input = Input {
@@ -71,19 +86,52 @@ impl Asker {
             receiver: &self.hostname,
             unix: clock::unix_seconds(),
         };
-        let evaluation = spf::evaluate(&self.resolver, &input, self.spf).await;
+        let evaluation = self.evaluator.evaluate(&input, self.spf, trace).await;
         Checked { field: evaluation.received_spf(&input), evaluation }
+    }
+
+    /// The names of a client by reverse DNS; of several, the first that is confirmed.
+    pub async fn names(&self, client: IpAddr) -> HostNames {
+        let client = client.to_canonical();
+        let purpose = Purpose::Sender(client);
+        let query = Query::new(&reverse_name(client), RecordType::Ptr);
+        let Ok(answer) = self.resolver().ask(&query, purpose).await else {
+            return HostNames::UNKNOWN;
+        };
+        let names = answer.records.iter().filter_map(|record| match record {
+            // What is no host's name goes into no command and no header field.
+            Record::Ptr(name) => Domain::parse(name)
+                .map(|name| name.as_str().to_owned())
+                // An address that poses as a name is refused by mail systems, and the proxy
+                // with it.
+                .filter(|name| name.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'.')),
+            _ => None,
+        });
+        let names: Vec<_> = names.take(NAMES).collect();
+        let Some(first) = names.first().cloned() else { return HostNames::default() };
+        let family = if client.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
+        let queries: Vec<_> = names.iter().map(|name| Query::new(name, family)).collect();
+        let answers = self.resolver().ask_all(&queries, purpose).await;
+        let has_client = |lookup: &Lookup| {
+            lookup.as_ref().is_ok_and(|answer| answer.addresses().any(|one| one == client))
+        };
+        let confirmed = match answers.iter().position(has_client) {
+            Some(index) => names.get(index).cloned().map_or(HostName::None, HostName::Known),
+            None if answers.iter().any(Result::is_err) => HostName::Unknown,
+            None => HostName::None,
+        };
+        HostNames { confirmed, reverse: HostName::Known(first) }
     }
 
     /// Whether mail for a recipient's domain has a place to go: a mail exchange, or
     /// without one an address (RFC 5321 section 5.1).
-    pub async fn place(&self, recipient: &ForwardPath) -> Place {
+    pub async fn place(&self, client: IpAddr, recipient: &ForwardPath) -> Place {
         let Some(domain) = recipient.mailbox().and_then(|mailbox| mailbox.domain()) else {
             return Place::Known;
         };
         let ask = |kind| {
             let query = Query::new(domain.as_str(), kind);
-            async move { self.resolver.ask(&query).await }
+            async move { self.resolver().ask(&query, Purpose::Sender(client)).await }
         };
         let answer = match ask(RecordType::Mx).await {
             Ok(answer) => answer,
@@ -123,10 +171,14 @@ impl Asker {
                     let client = envelope.client();
                     known.reputation = Some(self.reputation(&policy.reputation, client).await);
                 }
-                Need::Place => known.place = Some(self.place(envelope.recipient()).await),
+                Need::Place => {
+                    let client = envelope.client();
+                    known.place = Some(self.place(client, envelope.recipient()).await);
+                }
                 Need::Spf => {
                     let client = envelope.client();
-                    let checked = self.spf(client, envelope.helo(), envelope.sender()).await;
+                    let checked =
+                        self.spf(client, envelope.helo(), envelope.sender(), Trace::Kept).await;
                     known.spf = Some(checked);
                 }
             }

@@ -2,7 +2,7 @@
 
 mod talk;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use self::talk::{Failed, Talk, connect, down};
+use super::introduction::{ClientFacts, xclient};
 use super::proxy;
 use super::stream::Stream;
 use super::tls;
@@ -25,16 +26,6 @@ pub(super) const PROBE: Duration = Duration::from_secs(10);
 
 /// Every so many times, those that are up are looked at too.
 pub(super) const PROBE_ALL: u32 = 6;
-
-/// The client, as a backend may learn of it.
-#[derive(Clone, Debug)]
-pub(super) struct ClientFacts {
-    pub(super) address: SocketAddr,
-    /// Where it connected to.
-    pub(super) local: SocketAddr,
-    pub(super) helo: String,
-    pub(super) extended: bool,
-}
 
 /// The servers of a backend.
 #[derive(Debug)]
@@ -55,8 +46,8 @@ struct Server {
     name: String,
     down: AtomicBool,
     error: Mutex<String>,
-    /// Whether mail goes there in plain text, since TLS failed.
-    without_tls: AtomicBool,
+    /// Why messages go to it without TLS, though it offers it.
+    plain: Mutex<Option<String>>,
 }
 
 /// The state of a server, for people.
@@ -68,6 +59,8 @@ pub struct ServerHealth {
     pub server: String,
     /// Why it is down; none when it is up.
     pub error: Option<String>,
+    /// Why messages go to it without TLS, though it offers it; none when they do not.
+    pub plain: Option<String>,
 }
 
 impl Pool {
@@ -76,7 +69,7 @@ impl Pool {
             name: name.clone(),
             down: AtomicBool::new(false),
             error: Mutex::default(),
-            without_tls: AtomicBool::new(false),
+            plain: Mutex::default(),
         };
         Ok(Self {
             tls: tls::towards(&config)?,
@@ -109,6 +102,11 @@ impl Pool {
         *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the servers are told the client's names.
+    pub(super) fn wants_names(&self) -> bool {
+        self.config.client_address == ClientAddress::Xclient
+    }
+
     pub(super) fn health(&self) -> Vec<ServerHealth> {
         let health = |server: &Server| ServerHealth {
             backend: self.config.name.to_string(),
@@ -117,6 +115,7 @@ impl Pool {
                 .down
                 .load(Ordering::Relaxed)
                 .then(|| server.error.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            plain: server.plain.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         self.servers.iter().map(health).collect()
     }
@@ -215,21 +214,32 @@ impl Pool {
     ) -> Result<(Stream, Capabilities), Failed> {
         let with_tls = self.tls.is_some();
         let result = self.dialogue(&server.name, hostname, client, with_tls).await;
-        let opportunistic = self.config.tls == BackendTls::Opportunistic;
         let Err(Failed::Tls(error)) = &result else {
-            if result.is_ok() && opportunistic {
-                server.without_tls.store(false, Ordering::Relaxed);
+            if result.is_ok() {
+                self.note_plain(server, None);
             }
             return result;
         };
-        if !opportunistic {
+        if self.config.tls != BackendTls::Opportunistic {
             return result;
         }
-        if !server.without_tls.swap(true, Ordering::Relaxed) {
-            let (backend, server) = (&*self.config.name, &*server.name);
-            tracing::warn!(backend, server, "{error}; its mail goes on in plain text");
-        }
+        self.note_plain(server, Some(error));
         self.dialogue(&server.name, hostname, client, false).await
+    }
+
+    /// Takes note of whether mail goes without TLS though it is offered, and says so when
+    /// that changes: what is given up must not be given up unseen.
+    fn note_plain(&self, server: &Server, why: Option<&str>) {
+        let mut plain = server.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let (backend, name) = (&*self.config.name, &*server.name);
+        match (&*plain, why) {
+            (None, Some(why)) => {
+                tracing::warn!(backend, server = name, "{why}; its mail goes on in plain text");
+            }
+            (Some(_), None) => tracing::info!(backend, server = name, "TLS works again"),
+            _ => {}
+        }
+        *plain = why.map(str::to_owned);
     }
 
     async fn dialogue(
@@ -276,7 +286,10 @@ impl Pool {
                 return Err(Failed::Unfit(text.to_owned()));
             }
             if let Some(client) = client {
-                talk.xclient(&xclient(client, &offers)).await?;
+                let named = keyword(&offers, "XCLIENT").unwrap_or_default();
+                for line in xclient(client, named) {
+                    talk.xclient(&line).await?;
+                }
                 // The client is the other side's peer now, and says its own name.
                 let helo = if client.helo.is_empty() { hostname } else { &client.helo };
                 offers = talk.ehlo(helo).await?;
@@ -351,43 +364,4 @@ fn capabilities(offers: &[String]) -> Capabilities {
         },
         pipelining: has(offers, "PIPELINING"),
     }
-}
-
-/// Postfix's XCLIENT: the attributes that the server names, as xtext.
-fn xclient(client: &ClientFacts, offers: &[String]) -> String {
-    let named = keyword(offers, "XCLIENT").unwrap_or_default();
-    let address = match client.address.ip().to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("IPV6:{address}"),
-    };
-    let helo =
-        if client.helo.is_empty() { "[UNAVAILABLE]".to_owned() } else { xtext(&client.helo) };
-    let attributes = [
-        // Whoever looks names up, it is not this proxy.
-        ("NAME", "[UNAVAILABLE]".to_owned()),
-        ("ADDR", address),
-        ("PORT", client.address.port().to_string()),
-        ("HELO", helo),
-        ("PROTO", if client.extended { "ESMTP" } else { "SMTP" }.to_owned()),
-    ];
-    let mut line = "XCLIENT".to_owned();
-    for (name, value) in attributes {
-        if named.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(name)) {
-            line.push_str(&format!(" {name}={value}"));
-        }
-    }
-    line
-}
-
-/// RFC 3461 section 4.
-fn xtext(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && !b"+=[]".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("+{byte:02X}"));
-        }
-    }
-    encoded
 }

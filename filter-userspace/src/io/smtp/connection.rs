@@ -12,25 +12,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 
-use super::backend::ClientFacts;
 use super::edge::{Edge, now};
 use super::generation::Generation;
+use super::handshakes::handshake;
+use super::introduction::ClientFacts;
 use super::judge::{Judge, Learning};
 use super::room::Room;
 use super::stream::Stream;
+use crate::dns::HostNames;
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::{
-    Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings, Tls,
+    Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings,
 };
 
 /// What is read at once.
 const READ: usize = 32 * 1024;
-
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// How long a client that still sends may take to read the last reply.
 const LINGER: Duration = Duration::from_secs(2);
@@ -98,7 +96,7 @@ pub(super) async fn serve(accepted: Accepted) {
         return;
     }
     if implicit {
-        let shaken = Box::pin(handshake(stream, &generation)).await;
+        let shaken = Box::pin(handshake(stream, &edge, &generation, client.address)).await;
         let Some((encrypted, tls)) = shaken else { return };
         stream = encrypted;
         client.tls = Some(tls);
@@ -106,6 +104,7 @@ pub(super) async fn serve(accepted: Accepted) {
     let mut judge = Judge::new(edge.clone(), generation, direction, client.address);
     if refusal.is_none() {
         judge.begin_asking();
+        judge.begin_naming();
     }
     let session = match refusal {
         Some(refusal) => Session::refuse(settings, client, refusal, now()),
@@ -157,21 +156,6 @@ pub(super) async fn serve(accepted: Accepted) {
     connection.finish().await;
 }
 
-async fn handshake(stream: Stream, generation: &Generation) -> Option<(Stream, Tls)> {
-    let (tls, plain) = (generation.tls.as_ref()?, stream.into_plain()?);
-    let accept = TlsAcceptor::from(tls.config.clone()).accept(plain);
-    let stream = match timeout(HANDSHAKE, accept).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!("TLS handshake: {error}");
-            return None;
-        }
-        Err(_) => return None,
-    };
-    let described = tls.describe(stream.get_ref().1);
-    Some((Stream::Tls(Box::new(stream.into())), described))
-}
-
 impl Connection {
     /// Does what the session asks for, as far as that needs no waiting.
     fn act(&mut self) {
@@ -211,7 +195,9 @@ impl Connection {
             local: self.local,
             helo: self.session.helo().to_owned(),
             extended: self.session.is_extended(),
+            names: HostNames::default(),
         };
+        let names = self.judge.names_in_time();
         let Some(pool) = generation.pool(backend).cloned() else {
             return self.session.opened(Err(OpenFailure::Down), now());
         };
@@ -221,10 +207,14 @@ impl Connection {
         if self.room.is_none() {
             return self.session.opened(Err(OpenFailure::NoRoom), now());
         }
-        self.opening =
-            Some(Box::pin(
-                async move { pool.open(&generation.settings.hostname, Some(&facts)).await },
-            ));
+        self.opening = Some(Box::pin(async move {
+            let names = match pool.wants_names() {
+                true => names.await,
+                false => HostNames::default(),
+            };
+            let facts = ClientFacts { names, ..facts };
+            pool.open(&generation.settings.hostname, Some(&facts)).await
+        }));
     }
 
     /// Begins TLS; whether it came about.
@@ -232,7 +222,9 @@ impl Connection {
         self.start_tls = false;
         let generation = self.judge.generation().clone();
         let Some(stream) = self.client.take() else { return false };
-        let shaken = Box::pin(handshake(stream, &generation)).await;
+        let edge = self.judge.edge().clone();
+        let client = self.address.ip().to_canonical();
+        let shaken = Box::pin(handshake(stream, &edge, &generation, client)).await;
         let Some((stream, tls)) = shaken else { return false };
         self.client = Some(stream);
         self.session.tls_started(tls, now());
@@ -277,6 +269,10 @@ impl Connection {
             self.backend_is_deaf = false;
             opened
         });
+        // They stand in the field Received of the messages that follow.
+        if let Some(name) = self.judge.names().as_ref().and_then(HostNames::name) {
+            self.session.client_named(name);
+        }
         self.session.opened(result, now());
         true
     }

@@ -14,13 +14,15 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
 use super::asker::Asker;
-use super::backend::ServerHealth;
 use super::events::{Events, Recording};
 use super::generation::Generation;
+use super::handshakes::Handshakes;
 use super::proxy::Balancers;
 use super::room::{Memory, Room};
-use super::zones::{ZoneHealth, Zones};
+use super::zones::Zones;
 use crate::io::clock;
+use crate::io::spf::Evaluator;
+use crate::io::workers::Workers;
 use crate::lists::Protected;
 use crate::policy::escalation::Offenders;
 use crate::policy::offences::Offence;
@@ -76,11 +78,13 @@ pub struct Edge {
     protected: RwLock<Arc<Protected>>,
     counts: Mutex<Counts>,
     pub(super) events: Events,
+    pub(super) handshakes: Handshakes,
     pub(super) zones: Arc<Zones>,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
+    workers: Arc<Workers>,
     pub(super) balancers: Balancers,
     /// Why no connection can be accepted for now.
-    deaf: Mutex<Option<String>>,
+    pub(super) deaf: Mutex<Option<String>>,
     pub(super) blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
     /// What keys of what is remembered are made with.
@@ -94,27 +98,6 @@ impl fmt::Debug for Edge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Edge").finish_non_exhaustive()
     }
-}
-
-/// The state of the edge, for people.
-#[derive(Clone, Debug)]
-pub struct SmtpStatus {
-    /// Connections that are open.
-    pub open: u64,
-    /// Connections since the start.
-    pub connections: u64,
-    /// Recipients whose message the backend has.
-    pub accepted: u64,
-    /// Recipients that were refused, by reason.
-    pub refused: Vec<(&'static str, u64)>,
-    /// Records that are not in the log.
-    pub unlogged: u64,
-    /// Connections of balancers that closed before a byte, and without a valid header.
-    pub balancers: (u64, u64),
-    /// The servers behind.
-    pub servers: Vec<ServerHealth>,
-    /// The DNS lists.
-    pub zones: Vec<ZoneHealth>,
 }
 
 impl Edge {
@@ -143,9 +126,11 @@ impl Edge {
             protected: RwLock::new(Arc::new(Protected::new())),
             counts: Mutex::new(counts),
             events: Events::start(recording),
+            handshakes: Handshakes::default(),
             zones: Arc::default(),
             memory: Memory::new(),
             balancers: Balancers::default(),
+            workers: Arc::default(),
             deaf: Mutex::default(),
             blocks,
             ending: watch::Sender::new(false),
@@ -207,26 +192,6 @@ impl Edge {
         self.ending.subscribe()
     }
 
-    /// The state of everything, for people.
-    #[must_use]
-    pub fn status(&self) -> SmtpStatus {
-        let generation = self.generation();
-        let mut servers: Vec<_> =
-            generation.pools.values().flat_map(|pool| pool.health()).collect();
-        servers.sort_by(|a, b| (&a.backend, &a.server).cmp(&(&b.backend, &b.server)));
-        let (accepted, refused) = self.events.totals();
-        SmtpStatus {
-            open: self.open.load(Ordering::Relaxed),
-            connections: self.total.load(Ordering::Relaxed),
-            accepted,
-            refused,
-            unlogged: self.events.unlogged(),
-            balancers: self.balancers.counts(),
-            servers,
-            zones: self.zones.health(&generation.policy.reputation),
-        }
-    }
-
     /// Looks at all backends, until the edge ends.
     pub async fn watch_backends(self: Arc<Self>) {
         let mut ending = self.ending();
@@ -244,7 +209,8 @@ impl Edge {
     #[must_use]
     pub fn asker(&self, generation: &Generation) -> Asker {
         let Generation { resolver, smtp, settings, .. } = generation;
-        Asker::new(resolver.clone(), self.zones.clone(), smtp, &settings.hostname)
+        let evaluator = Evaluator { resolver: resolver.clone(), workers: self.workers.clone() };
+        Asker::new(evaluator, self.zones.clone(), smtp, &settings.hostname)
     }
 
     /// Looks at the DNS lists whose time has come.
@@ -259,8 +225,13 @@ impl Edge {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                _ = ending.wait_for(|ended| *ended) => return,
+                _ = ending.wait_for(|ended| *ended) => {
+                    self.record_handshakes(true);
+                    return;
+                }
             }
+            self.record_handshakes(false);
+            self.generation().resolver.follow_system();
             self.look_at_zones().await;
         }
     }
@@ -274,6 +245,9 @@ impl Edge {
                 _ = ending.wait_for(|ended| *ended) => return,
             }
             self.memory.look();
+            if self.is_short() {
+                self.generation().resolver.shed();
+            }
         }
     }
 
@@ -290,14 +264,6 @@ impl Edge {
     /// That no connection can be accepted for now, and why; or that they can.
     pub(super) fn set_deaf(&self, why: Option<String>) {
         *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = why;
-    }
-
-    /// What the edge is short of, for people.
-    #[must_use]
-    pub fn shortages(&self) -> Vec<String> {
-        let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let deaf = deaf.map(|why| format!("connections cannot be accepted: {why}"));
-        deaf.into_iter().chain(self.memory.shortage()).collect()
     }
 
     /// Looks at the servers that are down once, or at all.

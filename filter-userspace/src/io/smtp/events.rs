@@ -10,6 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::edge::network;
+use super::handshakes::Failed;
+use crate::io::clock;
 use crate::io::weighed::{self, Receiver, Sender};
 use crate::policy::relay::Direction;
 use crate::record::folding::Folding;
@@ -97,6 +99,24 @@ impl Events {
         let Some(record) = kept else { return };
         (self.recording.sink)(record.clone());
         let weight = record.weight();
+        if !self.log.try_send(record, weight) {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records handshakes that failed. They are counted by who counts their causes.
+    pub(super) fn add_handshake(&self, failed: &Failed, country: Option<String>) {
+        let reason = Reason::TlsHandshake;
+        let (stage, status) = (reason.stage().name(), Status::Temporary);
+        let client = failed.client.to_canonical();
+        let record = Record {
+            country,
+            rule: Some(cut(format!("{}: {}", failed.cause.name(), failed.why), LONGEST)),
+            count: failed.count,
+            ..Record::new(clock::unix_ms(), client, status, stage, reason.name())
+        };
+        let weight = record.weight();
+        (self.recording.sink)(record.clone());
         if !self.log.try_send(record, weight) {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
         }
@@ -202,6 +222,9 @@ fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
 }
 
 fn log(record: &Record) {
+    if record.reason == Reason::TlsHandshake.name() {
+        return log_handshake(record);
+    }
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let path = |value: &Option<String>| {
         value.as_ref().map_or_else(|| "-".to_owned(), |path| format!("<{path}>"))
@@ -232,5 +255,18 @@ fn log(record: &Record) {
         from = text(&record.from),
         subject = text(&record.subject),
         "recipient"
+    );
+}
+
+fn log_handshake(record: &Record) {
+    tracing::info!(
+        target: "mxdp::smtp",
+        stage = record.stage,
+        reason = record.reason,
+        client = %record.ip,
+        country = record.country.as_deref().unwrap_or("-"),
+        cause = record.rule.as_deref().unwrap_or("-"),
+        count = record.count,
+        "handshake failed"
     );
 }

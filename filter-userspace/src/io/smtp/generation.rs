@@ -8,6 +8,7 @@ use super::backend::Pool;
 use super::tls::ServerTls;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
+use crate::io::certificates::{self, Facts};
 use crate::io::dns::Resolver;
 use crate::policy::pipeline::Policy;
 use crate::policy::relay::Direction;
@@ -19,6 +20,8 @@ pub struct Generation {
     pub(super) policy: Policy,
     pub(super) settings: Arc<Settings>,
     pub(super) tls: Option<ServerTls>,
+    /// The certificates that are served.
+    pub(super) certificates: Vec<Facts>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) pools: HashMap<Arc<str>, Arc<Pool>>,
 }
@@ -42,7 +45,9 @@ impl Generation {
         hostname: &str,
         before: Option<&Self>,
     ) -> Result<Self, Vec<String>> {
-        let tls = ServerTls::load(&smtp.tls, hostname)?;
+        let tls = ServerTls::load(&smtp.tls, hostname, &policy.source)?;
+        let (certificates, _) =
+            certificates::look(&smtp.tls.certificates, &policy.source, hostname);
         let resolver = Resolver::new(dns, before.map(|before| &before.resolver))
             .map_err(|error| vec![error])?;
         let mut pools = HashMap::new();
@@ -63,7 +68,7 @@ impl Generation {
             pools.insert(config.name.clone(), pool);
         }
         let settings = Arc::new(settings(&smtp, hostname, tls.is_some()));
-        Ok(Self { smtp, policy, settings, tls, resolver, pools })
+        Ok(Self { smtp, policy, settings, tls, certificates, resolver, pools })
     }
 
     pub(super) fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
@@ -90,6 +95,11 @@ impl Generation {
             known.is_empty() || known.iter().any(|one| one.as_ref().is_none_or(has))
         };
         Offers { smtputf8: may(|one| one.smtputf8), dsn: may(|one| one.dsn) }
+    }
+
+    /// Whether name servers are asked about mail.
+    pub(super) fn asks_dns(&self) -> bool {
+        self.smtp.asks_dns()
     }
 
     /// The policy, for explanations.

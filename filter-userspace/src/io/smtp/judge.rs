@@ -6,12 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::edge::{Edge, Standing};
 use super::events::Event;
 use super::generation::Generation;
 use super::memory::Shared;
+use super::zones::FRESH;
+use crate::dns::{HostNames, unasked};
+use crate::io::spf::Trace;
 use crate::policy::offences::{Offence, Sign};
 use crate::policy::pipeline::{self, Checked, Connection, Facts, Need, Stop};
 use crate::policy::relay::{Direction, Place};
@@ -25,6 +29,9 @@ use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
 /// How long what DNS lists say of a client holds, in a connection that goes on.
 const VERDICT: Duration = Duration::from_secs(300);
 
+/// How long after the connection began its names are waited for.
+const NAMED: Duration = Duration::from_secs(3);
+
 /// What is known of a client, asked once when it is first needed.
 pub(super) struct Judge {
     edge: Arc<Edge>,
@@ -36,6 +43,10 @@ pub(super) struct Judge {
     /// What DNS lists are being asked since the connection stands.
     asking: Option<JoinHandle<Verdict>>,
     verdict: Option<(Verdict, Instant)>,
+    /// The client's names, while they are asked for and afterwards.
+    naming: watch::Receiver<Option<HostNames>>,
+    /// When they come too late for the mail system behind.
+    named_by: tokio::time::Instant,
     /// What SPF says of the sender of the message that is open.
     spf: Option<Checked>,
     /// Whether mail for a domain has a place to go; the last that was asked about.
@@ -55,7 +66,7 @@ pub(super) enum Learnt {
 pub(super) type Learning = Pin<Box<dyn Future<Output = Learnt> + Send>>;
 
 impl Judge {
-    pub(super) const fn new(
+    pub(super) fn new(
         edge: Arc<Edge>,
         generation: Arc<Generation>,
         direction: Direction,
@@ -70,15 +81,59 @@ impl Judge {
             size: None,
             asking: None,
             verdict: None,
+            naming: watch::channel(Some(HostNames::default())).1,
+            named_by: tokio::time::Instant::now() + NAMED,
             spf: None,
             place: None,
             offended: false,
         }
     }
 
+    /// Whether no name server is asked about the client.
+    fn is_unasked(&self) -> bool {
+        unasked(self.client, self.generation.policy.ask_private).is_some()
+    }
+
+    /// Begins to ask for the client's names: beside all else, so that nobody waits.
+    pub(super) fn begin_naming(&mut self) {
+        if self.is_unasked() {
+            return;
+        }
+        let (asker, client) = (self.edge.asker(&self.generation), self.client);
+        let (named, naming) = watch::channel(None);
+        self.naming = naming;
+        tokio::spawn(async move {
+            tokio::select! {
+                names = asker.names(client) => {
+                    named.send_replace(Some(names));
+                }
+                // Nobody wants them any more.
+                () = named.closed() => {}
+            }
+        });
+    }
+
+    /// The client's names, where they are known.
+    pub(super) fn names(&self) -> Option<HostNames> {
+        self.naming.borrow().clone()
+    }
+
+    /// The client's names for the mail system behind, which waits for them a little.
+    pub(super) fn names_in_time(&self) -> impl Future<Output = HostNames> + Send + use<> {
+        let (mut naming, end) = (self.naming.clone(), self.named_by);
+        async move {
+            let known = tokio::time::timeout_at(end, naming.wait_for(Option::is_some)).await;
+            let known = known.ok().and_then(Result::ok).and_then(|names| names.clone());
+            known.unwrap_or(HostNames::UNKNOWN)
+        }
+    }
+
     /// Begins to ask DNS lists, so that their answer is there when it is needed.
     pub(super) fn begin_asking(&mut self) {
         if self.direction == Direction::Outgoing || !self.generation.policy.reputation.is_on() {
+            return;
+        }
+        if self.is_unasked() {
             return;
         }
         let connection = &self.standing().connection;
@@ -119,7 +174,10 @@ impl Judge {
     fn begin(&mut self, size: Option<u64>) {
         let generation = self.edge.generation();
         let changed = generation.policy.reputation != self.generation.policy.reputation;
-        let old = self.verdict.as_ref().is_some_and(|(_, at)| at.elapsed() > VERDICT);
+        let old = self.verdict.as_ref().is_some_and(|(verdict, at)| {
+            // What would refuse is believed as long as its zone is known to work.
+            at.elapsed() > if verdict.hits.is_empty() { VERDICT } else { FRESH }
+        });
         if changed || old {
             self.asking = None;
             self.verdict = None;
@@ -189,8 +247,9 @@ impl Judge {
                     Question::Rcpt { recipient, .. } => recipient.clone(),
                     Question::Mail { .. } => ForwardPath::Postmaster,
                 };
+                let client = self.client;
                 Box::pin(async move {
-                    let place = asker.place(&path).await;
+                    let place = asker.place(client, &path).await;
                     Learnt::Place(path, place)
                 })
             }
@@ -198,9 +257,10 @@ impl Judge {
                 let asker = self.edge.asker(&self.generation);
                 let (client, helo) = (self.client, session.helo().to_owned());
                 let sender = sender.clone();
-                Box::pin(
-                    async move { Learnt::Spf(Box::new(asker.spf(client, &helo, &sender).await)) },
-                )
+                Box::pin(async move {
+                    let checked = asker.spf(client, &helo, &sender, Trace::Left).await;
+                    Learnt::Spf(Box::new(checked))
+                })
             }
             Need::Reputation => {
                 let asking = self.asking.take().unwrap_or_else(|| self.ask_zones());

@@ -260,6 +260,7 @@ fn client(
     let bare = is_in(&generation.smtp.limits.normalise_networks, address.ip());
     Client {
         address: address.ip().to_canonical(),
+        name: None,
         port: address.port(),
         id: edge.session_id(now()),
         tls: None,

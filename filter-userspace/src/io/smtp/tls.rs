@@ -2,14 +2,11 @@
 //! backends.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
@@ -20,6 +17,7 @@ use rustls::{
 };
 
 use crate::config::smtp::{Backend, BackendTls, Certificate, TlsSettings};
+use crate::io::certificates::{self, roots};
 use crate::smtp::session::Tls;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -38,18 +36,26 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl ServerTls {
-    /// Loads certificates and keys; none where none are configured.
+    /// Loads certificates and keys; none where none are configured. `source` is the name
+    /// of the configuration.
     ///
     /// # Errors
     ///
     /// All that is wrong with them, a line each.
-    pub fn load(settings: &TlsSettings, hostname: &str) -> Result<Option<Self>, Vec<String>> {
+    pub fn load(
+        settings: &TlsSettings,
+        hostname: &str,
+        source: &str,
+    ) -> Result<Option<Self>, Vec<String>> {
         let mut errors = Vec::new();
         let mut keys = Vec::new();
         for certificate in &settings.certificates {
-            match load_key(certificate) {
+            match certificates::load(certificate) {
                 Ok(key) => keys.push(Arc::new(key)),
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    let line = certificate.line;
+                    errors.push(format!("{source}:{line}: tls.certificates: {error}"));
+                }
             }
         }
         if settings.self_signed {
@@ -61,7 +67,7 @@ impl ServerTls {
         let verifier = match settings.client_ca.as_deref().map(client_verifier).transpose() {
             Ok(verifier) => verifier,
             Err(error) => {
-                errors.push(error);
+                errors.push(format!("{source}: tls.client_ca: {error}"));
                 None
             }
         };
@@ -123,38 +129,9 @@ pub fn with_certificate(certificate: &Certificate) -> Result<Arc<ServerConfig>, 
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&VERSIONS)
         .map_err(|error| format!("TLS: {error}"))?;
-    let key = Arc::new(load_key(certificate)?);
+    let key = Arc::new(certificates::load(certificate)?);
     let resolver = Arc::new(ByName(vec![key]));
     Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver)))
-}
-
-fn load_key(certificate: &Certificate) -> Result<CertifiedKey, String> {
-    let chain = certificates(&certificate.chain)?;
-    let name = certificate.key.display();
-    let key = PrivateKeyDer::from_pem_file(&certificate.key)
-        .map_err(|error| format!("{name}: no private key in PEM: {error}"))?;
-    let key = ring::sign::any_supported_type(&key).map_err(|error| format!("{name}: {error}"))?;
-    let certified = CertifiedKey::new(chain, key);
-    certified.keys_match().map_err(|error| {
-        format!("{name} is not the key of {}: {error}", certificate.chain.display())
-    })?;
-    Ok(certified)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let name = path.display();
-    let bytes = fs::read(path).map_err(|error| format!("{name}: {error}"))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let chain = chain.map_err(|error| format!("{name}: {error}"))?;
-    if chain.is_empty() { Err(format!("{name}: no certificate in PEM")) } else { Ok(chain) }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(roots)
 }
 
 fn self_signed(hostname: &str) -> Result<CertifiedKey, String> {
@@ -172,23 +149,32 @@ fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The certificate for the name that a client asks for (RFC 6066 section 3), else
-/// the first.
+/// The certificate for the name that a client asks for (RFC 6066 section 3), else the
+/// first; of several, the first with a key that the client's signature schemes can use
+/// (RFC 8446 section 4.4.2.2): beside one of ECDSA may stand one of RSA for old clients.
 #[derive(Debug)]
 struct ByName(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let is_for = |key: &&Arc<CertifiedKey>| {
-            let parsed = key.cert.first().map(ParsedCertificate::try_from);
-            match (&name, parsed) {
-                (Some(name), Some(Ok(parsed))) => verify_server_name(&parsed, name).is_ok(),
-                _ => false,
-            }
+        let name = hello.server_name();
+        let schemes = hello.signature_schemes();
+        let is_for = |key: &&Arc<CertifiedKey>| match (name, key.cert.first()) {
+            (Some(name), Some(own)) => certificates::is_for(own, name),
+            _ => false,
         };
-        self.0.iter().find(is_for).or(self.0.first()).cloned()
+        let signs = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let mut named = self.0.iter().filter(is_for).filter(signs);
+        // One for another name is worth more than none: few senders compare names.
+        named.next().or_else(|| self.0.iter().find(signs)).or(self.0.first()).cloned()
     }
+}
+
+/// Whether a certificate is one of version 1, or another that cannot be read. Nobody's
+/// signature can be compared with its key: here it counts as none, and none signs
+/// nothing. It is never taken for a valid one, since [`ServerTls::verify`] reads it too.
+fn is_unreadable(certificate: &CertificateDer<'_>) -> bool {
+    ParsedCertificate::try_from(certificate).is_err()
 }
 
 /// Takes any client certificate: mail servers show theirs whoever asks, and one
@@ -224,6 +210,9 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if is_unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         self.0.verify_tls12_signature(message, certificate, signature)
     }
 
@@ -233,6 +222,9 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if is_unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         self.0.verify_tls13_signature(message, certificate, signature)
     }
 
@@ -258,7 +250,9 @@ pub(super) fn towards(backend: &Backend) -> Result<Option<Arc<ClientConfig>>, St
             .with_no_client_auth(),
         BackendTls::Verified => {
             let roots = match &backend.ca {
-                Some(path) => roots(path)?,
+                Some(path) => {
+                    roots(path).map_err(|error| format!("backend {}: ca: {error}", backend.name))?
+                }
                 None => system_roots(),
             };
             if roots.is_empty() {
@@ -303,6 +297,9 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if is_unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let known = &self.0.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
     }
@@ -313,6 +310,9 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if is_unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let known = &self.0.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
     }

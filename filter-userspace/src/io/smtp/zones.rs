@@ -2,7 +2,8 @@
 //!
 //! A zone that does not list its test entry, or lists what it must not, is not
 //! used until it does (RFC 5782 section 5): a list that is gone or answers
-//! everything must refuse nobody.
+//! everything must refuse nobody. None is used before it was looked at, and what it
+//! lists counts only where it was found to work within the last seconds.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::dns::Failure;
-use crate::io::dns::Resolver;
+use crate::io::dns::{Purpose, Resolver};
 use crate::policy::reputation::{Hit, Kind, Listing, Reputation, Verdict, Zone, clean_text};
 
 /// For how long an error is shown.
@@ -24,6 +25,10 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// How long an error stays at least: the daemon's thread looks for alarms once a second.
 const NOTICED: Duration = Duration::from_millis(2500);
+
+/// For how long a zone that works is believed to work, when it lists a client: one that
+/// begins to list everybody refuses nobody for longer.
+pub(super) const FRESH: Duration = Duration::from_secs(5);
 
 /// What is known of all zones, by name; it outlives generations.
 #[derive(Debug, Default)]
@@ -81,10 +86,10 @@ impl Zones {
                     verdict.errors.push((zone.name.clone(), format!("not used: {why}")));
                     continue;
                 }
-                let (resolver, zone) = (resolver.clone(), zone.clone());
-                let budget = reputation.budget;
+                let (zones, resolver) = (self.clone(), resolver.clone());
+                let (zone, end) = (zone.clone(), Instant::now() + reputation.budget);
                 questions.spawn(async move {
-                    let listing = listing(&resolver, &zone, address, budget).await;
+                    let listing = zones.listing(&resolver, &zone, address, end).await;
                     (kind, zone, listing)
                 });
             }
@@ -109,6 +114,64 @@ impl Zones {
     fn disabled(&self, zone: &Zone) -> Option<String> {
         let states = self.states();
         states.get(&zone.name)?.disabled.clone().filter(|_| zone.control)
+    }
+
+    /// What a zone says of an address, and the text that goes with it. A text that is
+    /// late is done without.
+    async fn listing(
+        &self,
+        resolver: &Arc<Resolver>,
+        zone: &Zone,
+        address: IpAddr,
+        end: Instant,
+    ) -> Option<(Listing, Option<String>)> {
+        let query = zone.query(address)?;
+        let purpose = Purpose::Lists(address);
+        let lookup = timeout_at(end.into(), resolver.ask(&query, purpose)).await;
+        let listing = zone.read(&lookup.unwrap_or(Err(Failure::TimedOut)));
+        if !matches!(listing, Listing::Yes(_)) {
+            return Some((listing, None));
+        }
+        let works = timeout_at(end.into(), self.works_now(resolver, zone)).await;
+        match works.unwrap_or_else(|_| Err("its test entries did not answer in time".to_owned())) {
+            Ok(()) => {}
+            Err(why) => {
+                return Some((Listing::Error(format!("listing not believed: {why}")), None));
+            }
+        }
+        if !zone.text {
+            return Some((listing, None));
+        }
+        let query = zone.text_query(address);
+        let lookup = timeout_at(end.into(), resolver.ask(&query, purpose)).await;
+        let answer = lookup.ok().and_then(Result::ok);
+        let text = answer.and_then(|answer| answer.texts().next().and_then(clean_text));
+        Some((listing, text))
+    }
+
+    /// Whether a zone has its test entries right, within the last seconds.
+    async fn works_now(&self, resolver: &Arc<Resolver>, zone: &Zone) -> Result<(), String> {
+        if !zone.control {
+            return Ok(());
+        }
+        let last = self.states().get(&zone.name).and_then(|state| state.looked_at);
+        if last.is_none_or(|last| last.elapsed() >= FRESH) {
+            self.look_at(resolver, zone).await;
+        }
+        self.disabled(zone).map_or(Ok(()), Err)
+    }
+
+    /// Looks at a zone's test entries. Whoever does meanwhile hears the same answers.
+    async fn look_at(&self, resolver: &Arc<Resolver>, zone: &Zone) {
+        let (listed, unlisted) = zone.controls();
+        // What is remembered says nothing of now.
+        let answers = tokio::join!(resolver.ask_anew(&listed), resolver.ask_anew(&unlisted));
+        let failure = zone.failure(&answers.0, &answers.1);
+        if failure.is_some() {
+            // What it has said since it went wrong must not count when it is right again.
+            resolver.forget(&zone.name);
+        }
+        self.looked_at(zone, failure);
     }
 
     fn note(&self, zone: &Zone, listing: &Listing) {
@@ -139,11 +202,7 @@ impl Zones {
             seen.push(&zone.name);
             let (zones, resolver, zone) = (self.clone(), resolver.clone(), zone.clone());
             looks.spawn(async move {
-                let (listed, unlisted) = zone.controls();
-                // What is remembered says nothing of now.
-                let answers =
-                    tokio::join!(resolver.ask_anew(&listed), resolver.ask_anew(&unlisted));
-                zones.looked_at(&zone, zone.failure(&answers.0, &answers.1));
+                zones.look_at(&resolver, &zone).await;
             });
         }
         while looks.join_next().await.is_some() {}
@@ -203,27 +262,6 @@ impl Zones {
 
 fn hit(kind: Kind, zone: &Zone, code: std::net::Ipv4Addr, text: Option<String>) -> Hit {
     Hit { kind, zone: zone.name.clone(), code, weight: zone.weight, text, line: zone.line }
-}
-
-/// What a zone says of an address, and the text that goes with it. A text that is
-/// late is done without.
-async fn listing(
-    resolver: &Arc<Resolver>,
-    zone: &Zone,
-    address: IpAddr,
-    budget: Duration,
-) -> Option<(Listing, Option<String>)> {
-    let query = zone.query(address)?;
-    let end = Instant::now() + budget;
-    let lookup = timeout_at(end.into(), resolver.ask(&query)).await;
-    let listing = zone.read(&lookup.unwrap_or(Err(Failure::TimedOut)));
-    if !zone.text || !matches!(listing, Listing::Yes(_)) {
-        return Some((listing, None));
-    }
-    let lookup = timeout_at(end.into(), resolver.ask(&zone.text_query(address))).await;
-    let answer = lookup.ok().and_then(Result::ok);
-    let text = answer.and_then(|answer| answer.texts().next().and_then(clean_text));
-    Some((listing, text))
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct BackendTimes {
 pub struct Client {
     /// Its address.
     pub address: IpAddr,
+    /// Its name by reverse DNS, once it is confirmed.
+    pub name: Option<String>,
     /// Its port.
     pub port: u16,
     /// The session's id: what references begin with.

@@ -152,6 +152,7 @@ impl Session {
         });
         Received {
             helo: self.helo(),
+            name: self.client.name.as_deref(),
             client: self.client.address,
             hostname: &self.settings.hostname,
             protocol,

@@ -305,6 +305,11 @@ impl Session {
         self.run(now);
     }
 
+    /// The client's name by reverse DNS is confirmed.
+    pub fn client_named(&mut self, name: &str) {
+        self.client.name = Some(name.to_owned());
+    }
+
     /// The TLS handshake is done.
     pub fn tls_started(&mut self, tls: Tls, now: Now) {
         self.client.tls = Some(tls);

@@ -29,6 +29,7 @@ fn settings() -> Settings {
 fn client() -> Client {
     Client {
         address: [192, 0, 2, 1].into(),
+        name: None,
         port: 40000,
         id: "ID".to_owned(),
         tls: None,

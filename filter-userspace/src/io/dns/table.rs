@@ -1,0 +1,184 @@
+//! Questions that are under way: how many there may be, and of whom.
+//!
+//! Senders choose whom their questions go to, and how slowly they are answered. So theirs
+//! take half of the places at most, and a client network's a small part of these: DNS
+//! lists are asked all the same.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use tokio::sync::watch;
+
+use crate::dns::{Lookup, Query};
+use crate::io::smtp::network;
+
+/// Who waits for an answer.
+pub(super) type Waiting = watch::Receiver<Option<Lookup>>;
+
+/// The least that a client network may have under way, where there are so many places: an
+/// `mx` of SPF alone asks ten questions, and the zones of DNS lists are up to 128.
+const LEAST: usize = 64;
+
+/// Whose question it is; by that it has its share of places and memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// The configuration's: domains that it names, test entries of DNS lists. They are few.
+    Own,
+    /// DNS lists are asked about this client.
+    Lists(IpAddr),
+    /// This client or its sender named what is asked about.
+    Sender(IpAddr),
+}
+
+impl Purpose {
+    /// The same, by the network that counts as one client.
+    pub(super) fn folded(self) -> Self {
+        match self {
+            Self::Own => Self::Own,
+            Self::Lists(client) => Self::Lists(network(client)),
+            Self::Sender(client) => Self::Sender(network(client)),
+        }
+    }
+
+    /// On whose account an answer is remembered.
+    pub(super) const fn owner(self) -> IpAddr {
+        match self {
+            Self::Own => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            Self::Lists(client) | Self::Sender(client) => client,
+        }
+    }
+}
+
+/// Questions that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    waiting: HashMap<Query, (Waiting, Purpose)>,
+    /// How many there are of each purpose and network.
+    counts: HashMap<Purpose, usize>,
+    lists: usize,
+    senders: usize,
+}
+
+impl Table {
+    /// Who waits for this question already.
+    pub(super) fn waiting(&self, query: &Query) -> Option<Waiting> {
+        self.waiting.get(query).map(|(waiting, _)| waiting.clone())
+    }
+
+    /// Takes a place of `most` for a question.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) fn begin(
+        &mut self,
+        query: &Query,
+        waiting: Waiting,
+        purpose: Purpose,
+        most: usize,
+    ) -> Result<(), &'static str> {
+        let purpose = purpose.folded();
+        let own = self.counts.get(&purpose).copied().unwrap_or(0);
+        let of_client = (most / 16).max(LEAST).min(most.div_ceil(4));
+        let under_way = self.lists + self.senders;
+        let has_place = match purpose {
+            Purpose::Own => true,
+            Purpose::Lists(_) => under_way < most,
+            Purpose::Sender(_) => under_way < most && self.senders < most.div_ceil(2),
+        };
+        if !has_place {
+            return Err("too many questions are under way");
+        }
+        if purpose != Purpose::Own && own >= of_client {
+            return Err("too many questions of this client are under way");
+        }
+        *self.counts.entry(purpose).or_insert(0) += 1;
+        match purpose {
+            Purpose::Own => {}
+            Purpose::Lists(_) => self.lists += 1,
+            Purpose::Sender(_) => self.senders += 1,
+        }
+        self.waiting.insert(query.clone(), (waiting, purpose));
+        Ok(())
+    }
+
+    /// Gives the place back.
+    pub(super) fn end(&mut self, query: &Query) {
+        let Some((_, purpose)) = self.waiting.remove(query) else { return };
+        match purpose {
+            Purpose::Own => {}
+            Purpose::Lists(_) => self.lists = self.lists.saturating_sub(1),
+            Purpose::Sender(_) => self.senders = self.senders.saturating_sub(1),
+        }
+        if let Some(count) = self.counts.get_mut(&purpose) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(&purpose);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::RecordType;
+
+    fn query(number: usize) -> Query {
+        Query::new(&format!("{number}.example"), RecordType::A)
+    }
+
+    #[test]
+    fn senders_leave_half_of_the_places_to_dns_lists() {
+        let (_sender, waiting) = watch::channel(None);
+        let mut table = Table::default();
+        let mut asked = 0;
+        let mut ask = |table: &mut Table, purpose| {
+            asked += 1;
+            table.begin(&query(asked), waiting.clone(), purpose, 1024)
+        };
+        let client = |number: usize| -> IpAddr {
+            let [.., high, low] = number.to_be_bytes();
+            [198, 18, high, low].into()
+        };
+        // One client network alone has a small part, of either kind.
+        let first = (0..500).filter(|_| ask(&mut table, Purpose::Sender(client(0))).is_ok());
+        assert_eq!(first.count(), 64);
+        // All senders together have half.
+        let more =
+            (1..2000).filter(|number| ask(&mut table, Purpose::Sender(client(*number))).is_ok());
+        assert_eq!(more.count(), 512 - 64);
+        // The lists have the other half, and the configuration's questions all they need.
+        let lists =
+            (1..2000).filter(|number| ask(&mut table, Purpose::Lists(client(*number))).is_ok());
+        assert_eq!(lists.count(), 512);
+        assert!(ask(&mut table, Purpose::Own).is_ok());
+        // Addresses of one /64 are one client.
+        let mut table = Table::default();
+        let of_64 = |number: usize| -> IpAddr { format!("2001:db8::{number:x}").parse().unwrap() };
+        let one = (0..500).filter(|number| ask(&mut table, Purpose::Lists(of_64(*number))).is_ok());
+        assert_eq!(one.count(), 64);
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let (_sender, waiting) = watch::channel(None);
+        let mut table = Table::default();
+        for round in 0..3 {
+            for number in 0..8 {
+                let client = Purpose::Sender([198, 18, 0, number].into());
+                let query = query(usize::from(number));
+                assert!(table.begin(&query, waiting.clone(), client, 16).is_ok(), "{round}");
+            }
+            assert!(
+                table
+                    .begin(&query(99), waiting.clone(), Purpose::Sender([198, 18, 0, 9].into()), 16)
+                    .is_err()
+            );
+            for number in 0..8 {
+                table.end(&query(number));
+            }
+        }
+        assert!(table.counts.is_empty() && table.waiting.is_empty() && table.senders == 0);
+    }
+}

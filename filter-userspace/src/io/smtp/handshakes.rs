@@ -1,0 +1,248 @@
+//! TLS handshakes that fail: counted by cause, and recorded, those of one client network
+//! and cause within a minute as one entry with their number.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::edge::{Edge, network};
+use super::generation::Generation;
+use super::stream::Stream;
+use crate::smtp::session::Tls;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How long failures are folded.
+const FOLDED: Duration = Duration::from_secs(60);
+
+/// The most networks and causes that are folded at once; those beyond are counted alone.
+const FOLDS: usize = 4096;
+
+/// Does a handshake with a client; one that fails is counted and recorded.
+pub(super) async fn handshake(
+    stream: Stream,
+    edge: &Edge,
+    generation: &Generation,
+    client: IpAddr,
+) -> Option<(Stream, Tls)> {
+    let (tls, plain) = (generation.tls.as_ref()?, stream.into_plain()?);
+    let accept = TlsAcceptor::from(tls.config.clone()).accept(plain);
+    let stream = match timeout(HANDSHAKE, accept).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            edge.handshake_failed(client, Cause::of(&error), &error.to_string());
+            return None;
+        }
+        Err(_) => {
+            let why = format!("not finished within {} s", HANDSHAKE.as_secs());
+            edge.handshake_failed(client, Cause::TimedOut, &why);
+            return None;
+        }
+    };
+    let described = tls.describe(stream.get_ref().1);
+    Some((Stream::Tls(Box::new(stream.into())), described))
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Cause {
+    /// Both sides have nothing in common: versions, ciphers, signatures, groups.
+    Incompatible,
+    /// What came is no TLS, or wrong.
+    Invalid,
+    /// The client gave an alert: it may not trust the certificate.
+    Alert,
+    /// The client's certificate or its signature is wrong.
+    Certificate,
+    /// The client went away.
+    Closed,
+    /// It took too long.
+    TimedOut,
+    /// Something else.
+    Other,
+}
+
+impl Cause {
+    const ALL: [Self; 7] = [
+        Self::Incompatible,
+        Self::Invalid,
+        Self::Alert,
+        Self::Certificate,
+        Self::Closed,
+        Self::TimedOut,
+        Self::Other,
+    ];
+
+    /// Its name, stable.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Incompatible => "incompatible",
+            Self::Invalid => "invalid",
+            Self::Alert => "alert",
+            Self::Certificate => "certificate",
+            Self::Closed => "closed",
+            Self::TimedOut => "timed_out",
+            Self::Other => "other",
+        }
+    }
+
+    /// The cause of an error.
+    pub(super) fn of(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match (inner, error.kind()) {
+            (Some(rustls::Error::PeerIncompatible(_)), _) => Self::Incompatible,
+            (Some(rustls::Error::AlertReceived(_)), _) => Self::Alert,
+            (
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented),
+                _,
+            ) => Self::Certificate,
+            (
+                Some(
+                    rustls::Error::InvalidMessage(_)
+                    | rustls::Error::InappropriateMessage { .. }
+                    | rustls::Error::InappropriateHandshakeMessage { .. }
+                    | rustls::Error::PeerMisbehaved(_)
+                    | rustls::Error::DecryptError
+                    | rustls::Error::PeerSentOversizedRecord,
+                ),
+                _,
+            ) => Self::Invalid,
+            (
+                None,
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe,
+            ) => Self::Closed,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A handshake that failed, or several.
+#[derive(Clone, Debug)]
+pub(super) struct Failed {
+    /// The last client.
+    pub(super) client: IpAddr,
+    /// Why.
+    pub(super) cause: Cause,
+    /// The same in words.
+    pub(super) why: String,
+    /// How many.
+    pub(super) count: u64,
+}
+
+/// What is folded.
+struct Fold {
+    since: Instant,
+    /// Since the entry that was written.
+    more: Option<Failed>,
+}
+
+/// Handshakes that failed.
+pub(super) struct Handshakes {
+    counts: [AtomicU64; Cause::ALL.len()],
+    folds: Mutex<HashMap<(IpAddr, Cause), Fold>>,
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self { counts: [const { AtomicU64::new(0) }; Cause::ALL.len()], folds: Mutex::default() }
+    }
+}
+
+impl Handshakes {
+    fn folds(&self) -> MutexGuard<'_, HashMap<(IpAddr, Cause), Fold>> {
+        self.folds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one; gives it where it is to be recorded now.
+    pub(super) fn add(&self, client: IpAddr, cause: Cause, why: &str) -> Option<Failed> {
+        let index = Cause::ALL.iter().position(|known| *known == cause);
+        if let Some(counter) = index.and_then(|index| self.counts.get(index)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let one = Failed { client, cause, why: why.to_owned(), count: 1 };
+        let mut folds = self.folds();
+        let key = (network(client), cause);
+        if let Some(fold) = folds.get_mut(&key) {
+            let before = fold.more.take().map_or(0, |more| more.count);
+            fold.more = Some(Failed { count: before + 1, ..one });
+            return None;
+        }
+        if folds.len() >= FOLDS {
+            return None;
+        }
+        folds.insert(key, Fold { since: Instant::now(), more: None });
+        Some(one)
+    }
+
+    /// What was folded for long enough, to be recorded now; all of it at the end.
+    pub(super) fn due(&self, now: Instant, all: bool) -> Vec<Failed> {
+        let mut due = Vec::new();
+        self.folds().retain(|_, fold| {
+            if !all && now.saturating_duration_since(fold.since) < FOLDED {
+                return true;
+            }
+            fold.since = now;
+            // Without more of them it is over; else the next minute begins.
+            let more = fold.more.take();
+            let goes_on = more.is_some();
+            due.extend(more);
+            goes_on
+        });
+        due
+    }
+
+    /// How many failed, by cause.
+    pub(super) fn totals(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        Cause::ALL.iter().map(|cause| cause.name()).zip(counts).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_of_a_network_are_one_entry_a_minute() {
+        let handshakes = Handshakes::default();
+        let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        assert!(handshakes.add(one, Cause::Closed, "x").is_some());
+        for _ in 0..9 {
+            assert!(handshakes.add(one, Cause::Closed, "y").is_none());
+        }
+        assert!(handshakes.add(one, Cause::Alert, "x").is_some());
+        assert!(handshakes.add(other, Cause::Closed, "x").is_some());
+        let now = Instant::now();
+        assert!(handshakes.due(now, false).is_empty());
+        let due = handshakes.due(now + FOLDED, false);
+        assert_eq!((due.len(), due[0].count, due[0].why.as_str()), (1, 9, "y"));
+        assert!(handshakes.add(one, Cause::Closed, "x").is_none());
+        assert_eq!(handshakes.due(now + FOLDED, true)[0].count, 1);
+        assert_eq!(handshakes.due(now + 3 * FOLDED, true).len(), 0);
+        assert!(handshakes.folds().is_empty());
+        let totals: u64 = handshakes.totals().iter().map(|(_, count)| count).sum();
+        assert_eq!(totals, 13);
+    }
+
+    #[test]
+    fn strangers_make_no_more_of_them_than_there_is_room_for() {
+        let handshakes = Handshakes::default();
+        let recorded = (0..10_000_u32).filter(|number| {
+            handshakes
+                .add(std::net::Ipv4Addr::from(*number << 4).into(), Cause::Other, "x")
+                .is_some()
+        });
+        assert_eq!(recorded.count(), FOLDS);
+        assert_eq!(handshakes.totals().last(), Some(&("other", 10_000)));
+    }
+}

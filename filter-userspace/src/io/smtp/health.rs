@@ -1,0 +1,99 @@
+//! The state of the edge: for people, alarms and the mail log.
+
+use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::backend::ServerHealth;
+use super::edge::Edge;
+use super::handshakes::{Cause, Failed};
+use super::zones::ZoneHealth;
+use crate::io::clock;
+use crate::io::dns::NO_SERVER;
+
+/// The state of the edge, for people.
+#[derive(Clone, Debug)]
+pub struct SmtpStatus {
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections since the start.
+    pub connections: u64,
+    /// Recipients whose message the backend has.
+    pub accepted: u64,
+    /// Recipients that were refused, by reason.
+    pub refused: Vec<(&'static str, u64)>,
+    /// Records that are not in the log.
+    pub unlogged: u64,
+    /// Connections of balancers that closed before a byte, and without a valid header.
+    pub balancers: (u64, u64),
+    /// The servers behind.
+    pub servers: Vec<ServerHealth>,
+    /// The DNS lists.
+    pub zones: Vec<ZoneHealth>,
+    /// TLS handshakes that failed, by cause.
+    pub handshakes: Vec<(&'static str, u64)>,
+    /// The certificates that are served: the file, and when each ends, in seconds of the
+    /// Unix epoch.
+    pub certificates: Vec<(String, i64)>,
+}
+
+impl Edge {
+    /// The state of everything, for people.
+    #[must_use]
+    pub fn status(&self) -> SmtpStatus {
+        let generation = self.generation();
+        let mut servers: Vec<_> =
+            generation.pools.values().flat_map(|pool| pool.health()).collect();
+        servers.sort_by(|a, b| (&a.backend, &a.server).cmp(&(&b.backend, &b.server)));
+        let (accepted, refused) = self.events.totals();
+        SmtpStatus {
+            open: self.open.load(Ordering::Relaxed),
+            connections: self.total.load(Ordering::Relaxed),
+            accepted,
+            refused,
+            unlogged: self.events.unlogged(),
+            balancers: self.balancers.counts(),
+            servers,
+            zones: self.zones.health(&generation.policy.reputation),
+            handshakes: self.handshakes.totals(),
+            certificates: generation
+                .certificates
+                .iter()
+                .map(|one| (one.file.clone(), one.until))
+                .collect(),
+        }
+    }
+
+    /// What the edge is short of, for people.
+    #[must_use]
+    pub fn shortages(&self) -> Vec<String> {
+        let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let deaf = deaf.map(|why| format!("connections cannot be accepted: {why}"));
+        let generation = self.generation();
+        let lacks_servers = generation.asks_dns() && generation.resolver.lacks_servers();
+        let unserved = lacks_servers.then(|| NO_SERVER.to_owned());
+        let now = i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX);
+        let ends = generation.certificates.iter().filter_map(|one| one.concern(now));
+        deaf.into_iter().chain(self.memory.shortage()).chain(unserved).chain(ends).collect()
+    }
+
+    /// A TLS handshake with a client failed.
+    pub(super) fn handshake_failed(&self, client: IpAddr, cause: Cause, why: &str) {
+        if let Some(failed) = self.handshakes.add(client, cause, why) {
+            self.record_failed(&failed);
+        }
+    }
+
+    /// Records the handshakes that were folded for long enough.
+    pub(super) fn record_handshakes(&self, all: bool) {
+        for failed in self.handshakes.due(Instant::now(), all) {
+            self.record_failed(&failed);
+        }
+    }
+
+    fn record_failed(&self, failed: &Failed) {
+        let country = self.standing(failed.client).country;
+        self.events.add_handshake(failed, country);
+    }
+}
