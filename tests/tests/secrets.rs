@@ -44,6 +44,7 @@ fn assert_without(secrets: &[String], what: &str, text: &str) {
 #[test]
 fn no_secret_is_shown_anywhere() {
     let host = Host::new();
+    host.namespace.ip("addr add 198.51.100.0/24 dev lo");
     let folder = host.home.path("");
     _ = Authority::new().issue(&folder, "mx.example.org");
     host.home.write("password", format!("{PASSWORD}\n"));
@@ -53,8 +54,8 @@ fn no_secret_is_shown_anywhere() {
     // The keyed zone works, and the other has no answer to its test entries.
     let zone = KEY.to_ascii_lowercase();
     let records = format!(
-        "2.0.0.127.{zone}.good.example. A 127.0.0.2\n9.1.0.127.{zone}.good.example. A 127.0.0.2\n\
-         9.1.0.127.{zone}.good.example. TXT \"see http://good.example/\"\n"
+        "2.0.0.127.{zone}.good.example. A 127.0.0.2\n9.100.51.198.{zone}.good.example. A 127.0.0.2\n\
+         9.100.51.198.{zone}.good.example. TXT \"see http://good.example/\"\n"
     );
     let _names = Nsd::start(&host.namespace, 53, &records);
     let ldap = |name: &str, port: u16| {
@@ -100,9 +101,9 @@ fn no_secret_is_shown_anywhere() {
         let alarms = alarms();
         ["refused", "down"].iter().all(|name| alarms.contains(&format!("recipients of {name}: ")))
     });
-    let listed = "127.0.1.9".parse().expect("an address");
+    let listed = "198.51.100.9".parse().expect("an address");
     let target = "127.0.0.1:25".parse().expect("an address");
-    for source in [listed, "127.0.1.8".parse().expect("an address")] {
+    for source in [listed, "198.51.100.8".parse().expect("an address")] {
         let mut client = Dialogue::open(&host.namespace, source, target).expect("a connection");
         client.line().expect("a greeting");
         client.told("EHLO client.example");
@@ -128,7 +129,7 @@ fn no_secret_is_shown_anywhere() {
     for verb in [
         &["status"][..],
         &["status", "--json"],
-        &["lookup", "--live", "127.0.1.9"],
+        &["lookup", "--live", "198.51.100.9"],
         &["reload"],
         &["traffic", "blocked", "--json"],
         &["relay", "list"],
@@ -138,7 +139,7 @@ fn no_secret_is_shown_anywhere() {
     let config = host.home.path("mxdp.toml").display().to_string();
     for verb in [
         &["check"][..],
-        &["explain", "--ip", "127.0.1.9", "--from", "a@b.example", "--rcpt", "bob@example.org"],
+        &["explain", "--ip", "198.51.100.9", "--from", "a@b.example", "--rcpt", "bob@example.org"],
     ] {
         let arguments = [verb, &["-c", &config]].concat();
         let output = host.home.mxdp(Some(&host.namespace), &arguments).output().expect("mxdp");
@@ -223,7 +224,8 @@ fn a_log_line_is_one_line_whoever_wrote_it() {
             ),
         );
         let daemon = host.start();
-        let source = "127.0.1.9".parse().expect("an address");
+        host.namespace.ip("addr add 198.51.100.9/32 dev lo");
+        let source = "198.51.100.9".parse().expect("an address");
         let target = "127.0.0.1:25".parse().expect("an address");
         let mut client = Dialogue::open(&host.namespace, source, target).expect("a connection");
         client.line().expect("a greeting");

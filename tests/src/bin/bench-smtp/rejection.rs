@@ -42,7 +42,8 @@ pub(crate) struct Cost {
 /// The cost of the fastest of some rounds: postscreen's and mxdp's.
 pub(crate) fn run(rounds: usize) -> Result<[Cost; 2]> {
     let host = Host::new();
-    let zone = Zone { name: "bl.example", kind: "ip4set", data: "127.0.0.2\n127.64.0.0/10\n" };
+    host.namespace.ip("addr add 198.18.0.0/15 dev lo");
+    let zone = Zone { name: "bl.example", kind: "ip4set", data: "127.0.0.2\n198.18.0.0/15\n" };
     let _lists = Rbldnsd::start(&host.namespace, 53, &[zone]);
     let _sink = Sink::start(&host.namespace, 2600, &[]);
     let rest = domain("example.org", "sink", "") + &backend("sink", 2600, "");
@@ -135,7 +136,7 @@ fn round(host: &Host, port: u16, first: &AtomicU32) -> Result<(Duration, u32)> {
                     if number >= SESSIONS {
                         return Ok(());
                     }
-                    let source = Ipv4Addr::from(0x7f40_0001 + start_at + number);
+                    let source = Ipv4Addr::from(0xc612_0001 + start_at + number);
                     if !session(source, port)? {
                         let_through.fetch_add(1, Ordering::Relaxed);
                     }
