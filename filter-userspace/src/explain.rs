@@ -106,12 +106,23 @@ pub fn explain(
     match known.policy {
         Some(policy) => {
             let findings = pipeline::explain(policy, &facts, recipient, memory);
-            need = findings.iter().find_map(|finding| finding.needs);
-            stages.extend(findings.into_iter().map(stage));
+            let is_dropped = stages.iter().any(|stage| !stage.passes);
+            let refusal = findings.iter().position(|finding| finding.refusal.is_some());
+            let reached = match refusal {
+                _ if is_dropped => 0,
+                Some(refusal) => refusal + 1,
+                None => findings.len(),
+            };
+            need = findings[..reached].iter().find_map(|finding| finding.needs);
+            let stage = |(place, finding): (usize, Finding)| {
+                if place < reached { stage(finding) } else { not_reached(&finding) }
+            };
+            stages.extend(findings.into_iter().enumerate().map(stage));
         }
         None => stages.push(ExplainedStage {
             stage: "smtp".to_owned(),
             passes: true,
+            reached: true,
             reason: None,
             reply: None,
             note: "the configuration has no [listen]: the mail system itself answers".to_owned(),
@@ -132,7 +143,7 @@ fn sender(text: &str) -> Result<ReversePath, String> {
         "" => Ok(ReversePath::Null),
         address => Mailbox::parse(address)
             .map(ReversePath::Mailbox)
-            .ok_or_else(|| format!("invalid sender address: {}", address.escape_debug())),
+            .ok_or_else(|| not_an_address("sender", address)),
     }
 }
 
@@ -141,8 +152,15 @@ fn recipient(text: &str) -> Result<ForwardPath, String> {
         name if name.eq_ignore_ascii_case("postmaster") => Ok(ForwardPath::Postmaster),
         address => Mailbox::parse(address)
             .map(ForwardPath::Mailbox)
-            .ok_or_else(|| format!("invalid recipient address: {}", address.escape_debug())),
+            .ok_or_else(|| not_an_address("recipient", address)),
     }
+}
+
+fn not_an_address(which: &str, text: &str) -> String {
+    let text = text.escape_debug();
+    let hint =
+        if text.clone().any(|letter| letter == ' ') { "; in a URL, write + as %2B" } else { "" };
+    format!("invalid {which} address: {text}{hint}")
 }
 
 fn unbracketed(text: &str) -> &str {
@@ -167,6 +185,7 @@ fn syn_stage(syn: &Answer) -> ExplainedStage {
     ExplainedStage {
         stage: "syn".to_owned(),
         passes: syn.action != "drop",
+        reached: true,
         reason: (syn.action == "drop").then(|| class.to_owned()),
         reply: None,
         note: place.map_or_else(|| note.clone(), |place| format!("{note}: {place}")),
@@ -178,9 +197,22 @@ fn stage(finding: Finding) -> ExplainedStage {
     ExplainedStage {
         stage: finding.stage.name().to_owned(),
         passes: finding.refusal.is_none(),
+        reached: true,
         reason: finding.refusal.as_ref().map(|refusal| refusal.reason.name().to_owned()),
         reply: finding.refusal.as_ref().map(reply),
         note: finding.note,
+    }
+}
+
+/// A stage behind the one that decides: it finds nothing, since nothing comes to it.
+fn not_reached(finding: &Finding) -> ExplainedStage {
+    ExplainedStage {
+        stage: finding.stage.name().to_owned(),
+        passes: false,
+        reached: false,
+        reason: None,
+        reply: None,
+        note: String::new(),
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the configuration and its lists say, without a daemon and without root.
 
+mod online;
+mod surroundings;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,18 +11,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::smtp::Smtp;
-use crate::config::{Dns, EnforcementTable};
+use crate::config::{Dns, Doubts, EnforcementTable};
 use crate::control::protocol::{Answer, ExplainedEnvelope, Explanation, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
 use crate::daemon::gather::{Gathering, Tolerance};
 use crate::daemon::mail;
 use crate::explain::{Envelope, Known, NoMemory, explain};
+use crate::io::clock;
 use crate::io::dns::Resolver;
 use crate::io::floor;
 use crate::io::smtp::Asker;
 use crate::io::spf::{Evaluator, Trace};
-use crate::io::{certificates, clock};
 use crate::policy::pipeline::Policy;
 use crate::spf::{Evaluation, Input};
 
@@ -39,33 +42,57 @@ pub struct CheckReport {
     pub ipv4_prefixes: u64,
     /// The prefixes of the compiled IPv6 table.
     pub ipv6_prefixes: u64,
+    /// What was asked on the network, with `--online`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub online: Vec<Asked>,
 }
 
-/// Reads the configuration and every list it names.
+/// Something on the network that the configuration names, and how it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What it is: `resolver`, `zone`, `backend`, `ldap` or `port`.
+    pub kind: String,
+    /// Which one.
+    pub name: String,
+    /// Whether it does what mxdp needs of it.
+    pub good: bool,
+    /// What it said, or why it is not good.
+    pub detail: String,
+}
+
+/// Reads the configuration and everything it names; with `online`, asks what it names on
+/// the network too.
 #[must_use]
-pub fn check(config: &Path) -> CheckReport {
-    let loaded = build::read_config(config).and_then(|config| {
-        let mut loaded = build::load(&config, Gathering::new(Tolerance::Strict))?;
-        if let Some(policy) = loaded.policy.take() {
-            // Certificates are read, as the daemon would.
-            mail::generation(&config, policy, None)?;
-        }
-        if let Some(certificate) = config.web.as_ref().and_then(|web| web.certificate.as_ref()) {
-            let place = format!("{}:{}: web.chain", config.path.display(), certificate.line);
-            certificates::load(certificate).map_err(|error| vec![format!("{place}: {error}")])?;
-        }
-        loaded.warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
-        Ok(loaded)
-    });
-    match loaded {
-        Ok(loaded) => CheckReport {
-            errors: Vec::new(),
-            warnings: loaded.warnings,
-            lists: loaded.lists.statuses(),
-            ipv4_prefixes: loaded.lists.table.v4.len() as u64,
-            ipv6_prefixes: loaded.lists.table.v6.len() as u64,
-        },
-        Err(errors) => CheckReport { errors, ..CheckReport::default() },
+pub fn check(config: &Path, online: bool) -> CheckReport {
+    let build::Read { config, mut loaded, .. } = match build::read_strictly(config) {
+        Ok(read) => read,
+        Err(errors) => return CheckReport { errors, ..CheckReport::default() },
+    };
+    let Doubts { mut errors, mut warnings } = config.doubts(&surroundings::of(&config));
+    if let Some(policy) = loaded.policy.take()
+        && let Err(wrong) = mail::generation(&config, policy, None)
+    {
+        errors.extend(wrong);
+    }
+    errors.extend(mail::console_certificate(&config).err());
+    warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
+    warnings.extend(loaded.warnings);
+    if !errors.is_empty() {
+        return CheckReport { errors, warnings, ..CheckReport::default() };
+    }
+    let asked = if online { asking(online::ask(&config)) } else { Ok(Vec::new()) };
+    let (online, error) = match asked {
+        Ok(online) => (online, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    errors.extend(error);
+    CheckReport {
+        errors,
+        warnings,
+        lists: loaded.lists.statuses(),
+        ipv4_prefixes: loaded.lists.table.v4.len() as u64,
+        ipv6_prefixes: loaded.lists.table.v6.len() as u64,
+        online,
     }
 }
 

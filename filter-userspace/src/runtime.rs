@@ -98,7 +98,8 @@ pub enum RuntimeError {
     Expiry(u64),
     /// A block of so much that it must be forced.
     #[error(
-        "{0} is a block of more than a /8 of IPv4 or a /16 of IPv6; use --force if that is meant"
+        "{0} is a block of more than a /8 of IPv4 or a /16 of IPv6; if that is meant, use \
+         --force (API: \"force\": true; console: the box)"
     )]
     TooShort(IpNet),
     /// The lists are full.

@@ -220,7 +220,9 @@ fn every_column_is_what_happened() {
     assert_eq!(missing.status.code(), Some(1), "{}", said(&missing));
     let wrong = host.home.run(&["traffic", "blocked", "--reason", "because", "--ip", "x"]);
     let wrong = said(&wrong);
-    assert!(wrong.contains("reason: `because` is none of") && wrong.contains("ip: `x` is neither"));
+    assert!(
+        wrong.contains("reason: `because` is not one of") && wrong.contains("ip: `x` is neither")
+    );
 
     // All of it again after a restart.
     let all = |kind| host.home.json_lines(&["traffic", kind, "--all"]);

@@ -254,7 +254,7 @@ fn entries_and_temporary_blocks_take_effect_at_once_and_lapse() {
     assert!(admitted("10.77.0.2", LONG));
     // And a block, whose operator is told.
     let told = said(&home.run(&["block", "add", "10.77.0.2"]));
-    let warning = "10.77.0.2 is let in all the same: it is approved by 10.77.0.0/24 (runtime";
+    let warning = "blocking 10.77.0.2/32 has no effect: it is approved by 10.77.0.0/24 (runtime";
     assert!(told.contains(warning), "{told}");
     home.json(&["block", "remove", "10.77.0.2"]);
     home.json(&["approve", "remove", "10.77.0.0/24"]);

@@ -1,7 +1,9 @@
 //! The arguments. The comments here are the help and the manual pages.
 
 mod mail;
+mod short;
 mod traffic;
+mod values;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,7 +13,10 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 pub(super) use self::mail::{Envelope, RelayVerb, SpfArguments};
+pub(super) use self::short::with_add;
 pub(super) use self::traffic::{Search, TopArguments, TrafficVerb};
+pub(super) use self::values::Address;
+use self::values::{parse_address, parse_prefix};
 use super::error::CliError;
 use super::time::parse_duration;
 
@@ -81,8 +86,19 @@ pub(super) enum Verb {
     ///
     /// Reads the configuration, the list files and the country database as the
     /// daemon would, and reports every error and warning with file and line, on
-    /// standard output. Touches nothing and needs neither root nor the daemon.
-    Check,
+    /// standard output. Warns of what has no effect and of what does harm: a listener
+    /// that the filter does not protect, a directory's password that others can read, a
+    /// DNS list that does not answer the name server. Touches nothing and needs neither
+    /// root nor the daemon.
+    Check {
+        /// Ask what the configuration names on the network too
+        ///
+        /// Asks each name server, each DNS list about its test entries, each backend
+        /// (EHLO, STARTTLS, XCLIENT), each LDAP directory, and tries each port that
+        /// mxdp would listen on. The exit code is 1 when one of them fails.
+        #[arg(long)]
+        online: bool,
+    },
 
     /// Have the daemon read configuration and lists again
     ///
@@ -112,6 +128,10 @@ pub(super) enum Verb {
         /// With --json, prints one JSON object every second.
         #[arg(short, long)]
         watch: bool,
+
+        /// Exit with 6 when there is an alarm, for monitoring
+        #[arg(long, conflicts_with = "watch")]
+        exit_code: bool,
     },
 
     /// Say what becomes of an address, and which line of which file says so
@@ -169,7 +189,8 @@ pub(super) enum Verb {
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
     /// reloads. An address that is approved itself, anywhere, stays so; one that
-    /// only its country approves does not.
+    /// only its country approves does not. `mxdp block 192.0.2.1` is short for
+    /// `mxdp block add 192.0.2.1`, here and for `approve` and `temp`.
     Block {
         #[command(subcommand)]
         verb: BlockVerb,
@@ -370,39 +391,13 @@ pub(super) enum TempVerb {
     List,
 }
 
-/// An address of `lookup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    /// As given.
-    Ip(IpAddr),
-    /// `-`: those of standard input.
-    Stdin,
-}
-
-fn parse_address(text: &str) -> Result<Address, String> {
-    match text {
-        "-" => Ok(Address::Stdin),
-        _ => text
-            .parse()
-            .map(Address::Ip)
-            .map_err(|_| "neither an IPv4 or IPv6 address nor `-`".to_owned()),
-    }
-}
-
-fn parse_prefix(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| {
-        "neither an address nor a network in CIDR notation, such as 192.0.2.0/24".to_owned()
-    })
-}
-
 impl Arguments {
     /// An option that would be passed over in silence is a mistake.
     pub(super) fn refuse_what_has_no_effect(&self) -> Result<(), CliError> {
         let (verb, prints) = match &self.verb {
             Verb::Run => ("run", None),
             Verb::Trial => ("trial", None),
-            Verb::Check => ("check", None),
+            Verb::Check { .. } => ("check", None),
             Verb::Lookup { live: false, .. } => ("lookup without --live", None),
             Verb::Explain(Envelope { live: false, .. }) => ("explain without --live", None),
             Verb::Spf(_) => ("spf", None),

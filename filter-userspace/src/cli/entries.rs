@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use filter_common::Class;
 use ipnet::IpNet;
+use serde::Serialize;
 
 use super::args::Addition;
 use super::error::{CliError, Exit};
@@ -12,9 +12,7 @@ use super::output::Output;
 use super::table::{Align, Table};
 use super::time::{human, now, utc};
 use crate::control::client::call;
-use crate::control::protocol::{
-    Answer, LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry,
-};
+use crate::control::protocol::{LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry};
 
 /// Adds or replaces a runtime entry.
 pub(super) fn add(
@@ -32,31 +30,35 @@ pub(super) fn add(
         force,
     };
     let entry: RuntimeEntry = call(socket, &request)?;
+    let warning = (list == RuntimeList::Blocked)
+        .then(|| approved_first(socket, entry.prefix.network(), entry.prefix))
+        .flatten();
     if output.json {
-        output.object(&entry)?;
+        output.object(&WithWarning { entry: &entry, warning })?;
     } else {
         output.line(&added(&entry))?;
-        if list == RuntimeList::Blocked
-            && let Some(warning) = approved_before(socket, entry.prefix)
-        {
+        if let Some(warning) = warning {
             output.warning(&warning)?;
         }
     }
     Ok(Exit::Done)
 }
 
-/// What lets the first address of a blocked prefix in all the same. The block stands, so
-/// an answer that cannot be had is no error.
-fn approved_before(socket: &Path, prefix: IpNet) -> Option<String> {
-    let addresses = vec![prefix.network()];
-    let answers: Vec<LiveAnswer> = call(socket, &Request::Lookup { addresses }).ok()?;
-    let Answer { ip, class, prefix, source, .. } = answers.into_iter().next()?.answer;
-    if class != Class::ApprovedIp.name() {
-        return None;
-    }
-    let prefix = prefix.map_or_else(String::new, |prefix| format!(" by {prefix}"));
-    let source = source.map_or_else(String::new, |source| format!(" ({source})"));
-    Some(format!("{ip} is let in all the same: it is approved{prefix}{source}, which goes first"))
+/// What was done, and what to know of it.
+#[derive(Serialize)]
+struct WithWarning<'a, T> {
+    #[serde(flatten)]
+    entry: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+/// What lets an address of what is blocked in all the same. The block stands, so an
+/// answer that cannot be had is no error.
+fn approved_first(socket: &Path, address: IpAddr, blocked: IpNet) -> Option<String> {
+    let request = Request::Lookup { addresses: vec![address] };
+    let answers: Vec<LiveAnswer> = call(socket, &request).ok()?;
+    answers.into_iter().next()?.answer.approved_first(blocked)
 }
 
 fn added(entry: &RuntimeEntry) -> String {
@@ -126,11 +128,15 @@ pub(super) fn temporary_add(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     let entry: TemporaryEntry = call(socket, &Request::TemporaryAdd { address, seconds, force })?;
+    let warning = approved_first(socket, address, entry.prefix);
     if output.json {
-        output.object(&entry)?;
+        output.object(&WithWarning { entry: &entry, warning })?;
     } else {
         let time = human(entry.remaining_s);
-        output.line(&format!("{} is blocked for {time}, unless it is approved", entry.prefix))?;
+        output.line(&format!("{} is blocked for {time}", entry.prefix))?;
+        if let Some(warning) = warning {
+            output.warning(&warning)?;
+        }
     }
     Ok(Exit::Done)
 }

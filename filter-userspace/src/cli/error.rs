@@ -16,16 +16,18 @@ pub(super) enum Exit {
     Configuration = 3,
     Unreachable = 4,
     Disagreement = 5,
+    Alarm = 6,
 }
 
 impl Exit {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
         Self::Configuration,
         Self::Unreachable,
         Self::Disagreement,
+        Self::Alarm,
     ];
 
     /// What it means, for the help and the manual.
@@ -37,6 +39,7 @@ impl Exit {
             Self::Configuration => "the configuration or a list has errors",
             Self::Unreachable => "the daemon is not running or not reachable",
             Self::Disagreement => "lookup --live: the daemon and the kernel disagree",
+            Self::Alarm => "status --exit-code: there is an alarm",
         }
     }
 }

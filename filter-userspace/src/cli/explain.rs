@@ -57,14 +57,12 @@ fn print(explained: &Explanation, output: &mut Output) -> Result<Exit, CliError>
 fn render(explained: &Explanation, style: Style) -> String {
     let mut table =
         Table::new(["STAGE", "VERDICT", "WHAT IT FOUND"].map(|name| (name, Align::Left)));
-    let mut decided = false;
     for stage in &explained.stages {
-        let verdict = match (stage.passes, decided) {
-            (_, true) => "not reached",
-            (true, false) => "pass",
-            (false, false) => "REFUSE",
+        let verdict = match (stage.reached, stage.passes) {
+            (false, _) => "not reached",
+            (true, true) => "pass",
+            (true, false) => "REFUSE",
         };
-        decided |= !stage.passes;
         let reason = stage.reason.as_deref();
         let found: Vec<_> = [reason.unwrap_or_default(), &stage.note]
             .into_iter()
@@ -79,7 +77,9 @@ fn render(explained: &Explanation, style: Style) -> String {
             Some(reply) => format!("{}: {}", style.paint("refused", Colour::Red), clean(reply)),
             None => format!("{}: no answer", style.paint("dropped", Colour::Red)),
         },
-        None => "passed to the backend, which has the last word".to_owned(),
+        None => "the envelope passes every check; the content of the message is checked when it \
+                 comes, and the backend has the last word"
+            .to_owned(),
     };
     text.push_str(&format!("\n{last}\n"));
     text

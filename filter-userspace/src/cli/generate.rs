@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
@@ -20,9 +20,22 @@ use crate::{config, web};
 pub(super) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, CliError> {
     // Into memory first: the generator panics if it cannot write.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "mxdp", &mut script);
+    let mut command = without_files(Arguments::command());
+    clap_complete::generate(shell, &mut command, "mxdp", &mut script);
     output.bytes(&script)?;
     Ok(Exit::Done)
+}
+
+/// The command, in which values that are no paths are not completed by names of files.
+fn without_files(command: Command) -> Command {
+    let command = command.mut_args(|argument| match argument.get_value_hint() {
+        // That of paths is set where they are declared.
+        ValueHint::Unknown if argument.get_action().takes_values() => {
+            argument.value_hint(ValueHint::Other)
+        }
+        _ => argument,
+    });
+    command.mut_subcommands(without_files)
 }
 
 /// Prints mxdp(1), or writes every page into `folder`.

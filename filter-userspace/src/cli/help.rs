@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::{Command, CommandFactory};
 
 use super::args::Arguments;
-use super::error::Exit::{self, Configuration, Done, Failed, Unreachable, Usage};
+use super::error::Exit::{self, Alarm, Configuration, Done, Failed, Unreachable, Usage};
 
 /// The examples and exit codes of a verb.
 pub(super) struct Page {
@@ -50,8 +50,9 @@ pub(super) const PAGES: &[Page] = &[
         examples: &[
             ("Before a reload", "mxdp check && mxdp reload"),
             ("In a script", "mxdp check -c new.toml --json"),
+            ("Name servers, DNS lists, backends and ports too", "mxdp check --online"),
         ],
-        exits: &[Done, Usage, Configuration],
+        exits: &[Done, Failed, Usage, Configuration],
     },
     Page {
         verb: "reload",
@@ -70,8 +71,9 @@ pub(super) const PAGES: &[Page] = &[
             ("Once", "mxdp status"),
             ("Every second, with rates", "mxdp status --watch"),
             ("The alarms alone", "mxdp status --json | jq -r '.alarms[]'"),
+            ("For monitoring: 6 when there is an alarm", "mxdp status --exit-code"),
         ],
-        exits: ASKS,
+        exits: &[Done, Failed, Usage, Configuration, Unreachable, Alarm],
     },
     Page {
         verb: "lookup",

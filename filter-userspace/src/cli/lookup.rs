@@ -176,7 +176,7 @@ fn live_sentence(answer: &LiveAnswer) -> String {
     let mut text = sentence(&answer.answer);
     if let Some(block) = &answer.temporary {
         let (reason, time) = (clean(&block.reason), super::time::human(block.remaining_s));
-        text.push_str(&format!("; blocked for {time} ({reason})"));
+        text.push_str(&format!("; by {reason}, expires in {time}"));
     }
     let (action, reason) = (clean(&answer.kernel.action), clean(&answer.kernel.reason));
     text.push_str(&format!("; kernel: {action}, {reason}"));

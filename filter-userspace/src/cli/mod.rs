@@ -58,7 +58,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
     // Needed before clap knows: its own errors are JSON too if asked for.
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let parsed = help::command()
-        .try_get_matches_from(words)
+        .try_get_matches_from(args::with_add(words))
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
@@ -101,7 +101,7 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
     match &arguments.verb {
         Verb::Run => start(config_or_default, Mode::Run),
         Verb::Trial => start(config_or_default, Mode::Trial),
-        Verb::Check => offline::check(config_or_default, output),
+        Verb::Check { online } => offline::check(config_or_default, *online, output),
         Verb::Lookup { live: false, addresses } => {
             lookup::from_files(config_or_default, addresses, output)
         }
@@ -128,8 +128,8 @@ fn ask(
 ) -> Result<Exit, CliError> {
     match verb {
         Verb::Reload { accept } => reload(socket, accept, output),
-        Verb::Status { watch: false } => status::once(socket, output),
-        Verb::Status { watch: true } => watch::status(socket, output),
+        Verb::Status { watch: false, exit_code } => status::once(socket, *exit_code, output),
+        Verb::Status { watch: true, .. } => watch::status(socket, output),
         Verb::Lookup { addresses, .. } => lookup::live(socket, addresses, output),
         Verb::Explain(envelope) => explain::live(socket, envelope, output),
         Verb::Approve { verb } => match verb {
@@ -169,7 +169,7 @@ fn ask(
         Verb::Detach => detach(socket, config, output),
         Verb::Run
         | Verb::Trial
-        | Verb::Check
+        | Verb::Check { .. }
         | Verb::Token { .. }
         | Verb::Spf(_)
         | Verb::Completions { .. }

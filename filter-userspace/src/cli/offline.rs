@@ -6,19 +6,24 @@ use super::error::{CliError, Exit};
 use super::output::{Colour, Output, Style, clean};
 use super::table::{Align, Table, number};
 use crate::control::protocol::ListStatus;
-use crate::offline::{self, CheckReport};
+use crate::offline::{self, Asked, CheckReport};
 
 /// Checks a configuration. The report is the answer, errors included: it goes to
 /// standard output.
-pub(super) fn check(config: &Path, output: &mut Output) -> Result<Exit, CliError> {
-    let report = offline::check(config);
+pub(super) fn check(config: &Path, online: bool, output: &mut Output) -> Result<Exit, CliError> {
+    let report = offline::check(config, online);
     if output.json {
         output.object(&report)?;
     } else {
         let text = render(config, &report, output.style);
         output.text(&text)?;
     }
-    Ok(if report.errors.is_empty() { Exit::Done } else { Exit::Configuration })
+    let is_good = report.online.iter().all(|asked| asked.good);
+    Ok(match (report.errors.is_empty(), is_good) {
+        (false, _) => Exit::Configuration,
+        (true, false) => Exit::Failed,
+        (true, true) => Exit::Done,
+    })
 }
 
 fn render(config: &Path, report: &CheckReport, style: Style) -> String {
@@ -33,6 +38,9 @@ fn render(config: &Path, report: &CheckReport, style: Style) -> String {
     if !report.lists.is_empty() {
         text.push_str(&lists(&report.lists).render(""));
     }
+    if !report.online.is_empty() {
+        text.push_str(&online(&report.online).render(""));
+    }
     let config = config.display();
     let (errors, warnings) = (report.errors.len(), report.warnings.len());
     let warnings = counted(warnings, "warning");
@@ -40,7 +48,12 @@ fn render(config: &Path, report: &CheckReport, style: Style) -> String {
         text.push_str(&format!("{config}: {}, {warnings}\n", counted(errors, "error")));
     } else {
         let (v4, v6) = (number(report.ipv4_prefixes), number(report.ipv6_prefixes));
-        text.push_str(&format!("{config}: good, {warnings}; {v4} IPv4 and {v6} IPv6 prefixes\n"));
+        let failed = report.online.iter().filter(|asked| !asked.good).count();
+        let online =
+            if failed > 0 { format!(", {failed} of what was asked failed") } else { String::new() };
+        text.push_str(&format!(
+            "{config}: good, {warnings}{online}; {v4} IPv4 and {v6} IPv6 prefixes\n"
+        ));
     }
     text
 }
@@ -51,6 +64,17 @@ fn counted(count: usize, what: &str) -> String {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     }
+}
+
+/// What was asked on the network, as a table.
+fn online(asked: &[Asked]) -> Table {
+    let columns = ["ASKED", "NAME", "RESULT", "DETAIL"].map(|name| (name, Align::Left));
+    let mut table = Table::new(columns);
+    for one in asked {
+        let result = if one.good { "good" } else { "FAILED" }.to_owned();
+        table.row([one.kind.clone(), one.name.clone(), result, one.detail.clone()]);
+    }
+    table
 }
 
 /// The list files and country databases as a table.

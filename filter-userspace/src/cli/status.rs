@@ -16,7 +16,7 @@ use crate::control::protocol::{
 };
 
 /// Shows the status once.
-pub(super) fn once(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
+pub(super) fn once(socket: &Path, exit_code: bool, output: &mut Output) -> Result<Exit, CliError> {
     let status: Status = call(socket, &Request::Status)?;
     if output.json {
         output.object(&status)?;
@@ -24,7 +24,7 @@ pub(super) fn once(socket: &Path, output: &mut Output) -> Result<Exit, CliError>
         let text = render(&status, View::Page, now(), output.style);
         output.text(&text)?;
     }
-    Ok(Exit::Done)
+    Ok(if exit_code && !status.alarms.is_empty() { Exit::Alarm } else { Exit::Done })
 }
 
 /// An earlier status, for rates.
@@ -77,7 +77,7 @@ fn standing(status: &Status, now: u64, style: Style) -> String {
         style.paint("Interfaces", Colour::Bold),
         interfaces(&status.interfaces),
         style.paint("Lists", Colour::Bold),
-        generation(&status.generation, now)
+        generation(&status.generation, now, style)
     )
 }
 
@@ -127,13 +127,16 @@ fn alarms(status: &Status, style: Style) -> String {
         let message = clean(message).replace('\n', "\n       ");
         text.push_str(&format!("{label}  {message}\n"));
     };
-    for message in &status.alarms {
+    // The alarm of a failed reload has its first error; here are all of them.
+    let failed = status.failed_reload.as_ref();
+    let reload = failed.map(|failed| failed.alarm());
+    for message in status.alarms.iter().filter(|message| reload.as_ref() != Some(message)) {
         alarm(message);
     }
-    if let Some(failed) = &status.failed_reload {
+    if let Some(failed) = failed {
         let at = utc(failed.at);
         alarm(&format!(
-            "the reload of {at} failed; what was in force still is\n{}",
+            "the reload of {at} failed, and the previous configuration stays active\n{}",
             failed.message
         ));
     }
@@ -199,7 +202,7 @@ fn interfaces(interfaces: &[InterfaceStatus]) -> String {
     table.render("  ")
 }
 
-fn generation(generation: &GenerationStatus, now: u64) -> String {
+fn generation(generation: &GenerationStatus, now: u64, style: Style) -> String {
     let age = human(now.saturating_sub(generation.since));
     let mut text = format!(
         "  generation {}, in force for {age}, made in {} ms\n",
@@ -225,6 +228,10 @@ fn generation(generation: &GenerationStatus, now: u64) -> String {
     }
     if !generation.lists.is_empty() {
         text.push_str(&lists(&generation.lists).render("  "));
+    }
+    for warning in &generation.warnings {
+        let label = style.paint("warning:", Colour::Yellow);
+        text.push_str(&format!("  {label} {}\n", clean(warning).replace('\n', " ")));
     }
     text
 }

@@ -2,41 +2,37 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::config::units::{self, BadQuantity};
 use crate::runtime::LONGEST_S;
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// Seconds of `90s`, `10m`, `2h30m`, `7d`: whole numbers with the units `d`,
-/// `h`, `m` and `s`, each at most once and the largest first.
+/// Seconds of `90s`, `10m`, `2h30m`, `7d`, as in the configuration.
 pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no duration; write for example 90s, 10m, 2h30m or 7d");
+    let wrong = || format!("`{text}` is not a duration; write for example 90s, 10m, 2h30m or 7d");
     let too_long = || format!("`{text}` is too long; at most {}d", LONGEST_S / 86_400);
-    let mut units = UNITS.iter();
-    let mut seconds: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, unit) = rest.split_at(end);
-        let mut after = unit.chars();
-        let letter = after.next().ok_or_else(wrong)?;
-        let (_, factor) = units.find(|(unit, _)| *unit == letter).ok_or_else(wrong)?;
-        if number.is_empty() {
-            return Err(wrong());
+    match units::milliseconds(text) {
+        Ok(milliseconds) if milliseconds / 1_000 > LONGEST_S => Err(too_long()),
+        Ok(milliseconds) if milliseconds < 1_000 => {
+            Err(format!("`{text}` is too short; at least 1s"))
         }
-        seconds = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(*factor))
-            .and_then(|part| seconds.checked_add(part))
-            .filter(|seconds| *seconds <= LONGEST_S)
-            .ok_or_else(too_long)?;
-        rest = after.as_str();
+        Ok(milliseconds) => Ok(milliseconds / 1_000),
+        Err(BadQuantity::TooLarge) => Err(too_long()),
+        Err(BadQuantity::NoUnit | BadQuantity::Malformed) => Err(wrong()),
     }
-    match seconds {
-        0 if text.is_empty() => Err(wrong()),
-        0 => Err(format!("`{text}` is no time at all; the least is 1s")),
-        _ => Ok(seconds),
-    }
+}
+
+/// Seconds as a plain number, or a duration.
+pub(super) fn parse_interval(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().or_else(|_| parse_duration(text))?;
+    if (1..=3600).contains(&seconds) { Ok(seconds) } else { Err("must be 1s to 1h".to_owned()) }
+}
+
+/// Bytes as a plain number, or a size such as `50MB`.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    text.parse().or_else(|_| units::bytes(text)).map_err(|_: BadQuantity| {
+        format!("`{text}` is not a size; write bytes, or for example 64KB or 50MB")
+    })
 }
 
 /// The two largest units: `2h 5m`, `3d`, `45s`.
@@ -93,6 +89,8 @@ mod tests {
             ("90s", 90),
             ("10m", 600),
             ("2h30m", 9_000),
+            ("10min", 600),
+            ("1w", 604_800),
             ("7d", 604_800),
             ("1d2h3m4s", 93_784),
             ("1d1s", 86_401),
@@ -109,14 +107,11 @@ mod tests {
             "",
             "10",
             "m",
-            "10 m",
             "-5m",
             "+5m",
             "1.5h",
             "5m2h",
             "5m5m",
-            "1w",
-            "10min",
             "10M",
             "٣m",
             "0s",

@@ -1,7 +1,7 @@
 //! The keys: for each its type, its range and its default, in one place.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use filter_common::abi::SynRate;
 use filter_common::{Class, Enforcement};
@@ -9,15 +9,17 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::reference::Descriptions;
-use super::section::{At, Document, Section, TextOrSection, clean, code};
+use super::section::{Document, Section, TextOrSection, clean};
 use super::smtp::Smtp;
 use super::smtp_keys;
+use super::syntax::{Mended, mend};
+use super::values::{absolute, duplicates};
 use super::{
-    Config, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable, Engine,
-    Filter, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain, State,
-    SynRates, Temporary,
+    Config, ConfigError, ConfigErrors, Control, Countries, CountrySource, Debug, EnforcementTable,
+    Engine, Filter, Format, InlineEntry, Level, Limits, ListSource, Log, Mode, Reload, SpfDomain,
+    State, SynRates, Temporary,
 };
-use super::{record, reputation_keys, web};
+use super::{meaning, record, reputation_keys, web};
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry, breadth, is_too_short, normalise};
 use crate::smtp::address::Domain;
 
@@ -40,24 +42,40 @@ const PORT: u16 = 25;
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigErrors> {
     let file = path.display().to_string();
     let document = Document::new(text, &file);
-    let config = read(&document, text, path);
+    let config = read(&document, &mend(text), path);
     let errors = document.into_errors();
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+}
+
+/// The same, with what could be read beside the errors: what it names can be checked too.
+/// There is nothing where faults of syntax may hide others.
+#[must_use]
+pub fn parse_all(bytes: &[u8], path: &Path) -> (Option<Config>, Vec<ConfigError>) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        let errors = super::parse_bytes(bytes, path).err();
+        return (None, errors.map(|errors| errors.0).unwrap_or_default());
+    };
+    let file = path.display().to_string();
+    let document = Document::new(text, &file);
+    let mended = mend(text);
+    let config = read(&document, &mended, path);
+    (mended.is_readable.then_some(config), document.into_errors())
 }
 
 /// What reading a configuration says of its keys.
 pub(super) fn describe(text: &str, path: &Path) -> Descriptions {
     let file = path.display().to_string();
     let document = Document::described(text, &file);
-    _ = read(&document, text, path);
+    _ = read(&document, &mend(text), path);
     document.into_descriptions()
 }
 
-fn read(document: &Document<'_>, text: &str, path: &Path) -> Config {
-    let (table, syntax) = DeTable::parse_recoverable(text);
-    for error in syntax {
-        document.error(&error.span().unwrap_or(0..0), "", error.message());
+fn read(document: &Document<'_>, mended: &Mended, path: &Path) -> Config {
+    for (span, message) in &mended.faults {
+        document.is_broken();
+        document.error(span, "", message);
     }
+    let (table, _) = DeTable::parse_recoverable(&mended.text);
     config(Section::root(document, &table), path)
 }
 
@@ -103,6 +121,7 @@ fn config(root: Section<'_>, path: &Path) -> Config {
         approved_spf: lists.domains,
         smtp,
     };
+    meaning::cannot_work(&root);
     root.finish();
     config
 }
@@ -115,22 +134,21 @@ fn filter(section: Section<'_>) -> Filter {
             || name.value.len() > INTERFACE_NAME
             || name.value.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control());
         if wrong {
-            let message = format!("`{}` is no interface name (see `ip link`)", clean(name.value));
+            let message =
+                format!("`{}` is not an interface name (see `ip link`)", clean(name.value));
             section.error(&name.span, "interfaces", message);
         }
     }
     duplicates(&section, "interfaces", &interfaces);
-    if interfaces.is_empty() {
-        section.error(&section.span(), "interfaces", "name at least one, such as [\"eth0\"]");
-    }
+    section.needs_some("interfaces", "name at least one, such as [\"eth0\"]");
     if let Some(surplus) = interfaces.get(64) {
         section.error(&surplus.span, "interfaces", "at most 64");
     }
     section.describe("ports", "", "`25`, and the ports that mxdp listens on for mail");
     let ports = section.integers::<u16>("ports", &(1..=65_535));
     duplicates(&section, "ports", &ports);
-    if section.has("ports") && ports.is_empty() {
-        section.error(&section.span(), "ports", "name at least one, such as 25");
+    if section.has("ports") {
+        section.needs_some("ports", "name at least one, such as 25");
     }
     let ports: Vec<u16> = ports.iter().map(|port| port.value).collect();
     let filter = Filter {
@@ -193,6 +211,7 @@ impl<'a> Lists<'a> {
         let folder = self.folder;
         section.describe("files", "list of paths or tables", "");
         for element in section.strings_or_sections("files") {
+            let place = element.span();
             let source = match element {
                 TextOrSection::Text(path) => {
                     Some(ListSource::plain(class, folder.join(path.value), path.line))
@@ -203,7 +222,7 @@ impl<'a> Lists<'a> {
                 if self.files.iter().any(|known| known.class == class && known.path == source.path)
                 {
                     let message = format!("{} is named twice", source.path.display());
-                    section.error(&section.span(), "files", message);
+                    section.error(&place, "files", message);
                 }
                 self.files.push(source);
             }
@@ -231,7 +250,10 @@ impl<'a> Lists<'a> {
             section.describe("spf", "list of domains", "");
             for text in section.strings("spf") {
                 let Some(domain) = Domain::parse(text.value) else {
-                    let message = format!("`{}` is no domain", clean(text.value));
+                    let message = format!(
+                        "`{}` is not a domain name, such as example.org",
+                        clean(text.value)
+                    );
                     section.error(&text.span, "spf", message);
                     continue;
                 };
@@ -262,7 +284,7 @@ fn list_source(table: Section<'_>, class: Class, folder: &Path) -> Option<ListSo
     table.describe("path", "path", "required in a table");
     let path = table.string("path");
     if path.is_none() && !table.has("path") {
-        table.error(&table.span(), "path", "is missing: the list's file");
+        table.missing("path", "is missing: the list's file");
     }
     let choices = [("refuse", OnBadLine::Refuse), ("skip", OnBadLine::Skip)];
     let on_bad_line = table.choice("on_bad_line", &choices, OnBadLine::Refuse);
@@ -305,9 +327,9 @@ fn countries(
     if let (Some(_), Some(files)) = (&database, &files) {
         section.error(&files.span, "folder", "a database is named as well: choose one");
     }
-    if registered_country && database.is_none() {
+    if registered_country && !section.has("database") {
         let message = "means something only with a database";
-        section.error(&section.span(), "registered_country", message);
+        section.wrong("registered_country", message);
     }
     let source = match (database, files) {
         (Some(database), _) => {
@@ -320,7 +342,7 @@ fn countries(
     if needed && source.is_none() && !section.has("database") && !section.has("folder") {
         let message = "is missing: countries are approved or blocked, and nothing says which \
                        address is where; name a database or a folder";
-        section.error(&section.span(), "database", message);
+        section.missing("database", message);
     }
     section.finish();
     Countries { source, approved, blocked, unknown }
@@ -348,7 +370,7 @@ fn syn_rate(section: Section<'_>) -> SynRates {
 /// SYNs a second and a burst, as a generic cell rate.
 fn rate(section: Section<'_>) -> SynRate {
     if section.is_there() && !section.has("per_second") {
-        section.error(&section.span(), "per_second", "is missing: SYNs a second");
+        section.missing("per_second", "is missing: SYNs a second");
     }
     section.describe("per_second", "", "required in the table");
     section.describe("burst", "", "as `per_second`");
@@ -368,7 +390,7 @@ fn control(section: Section<'_>) -> Control {
     let socket = absolute(&section, "socket", "/run/mxdp/mxdp.sock");
     if socket.as_os_str().len() > SOCKET_PATH {
         let message = format!("is longer than {SOCKET_PATH} bytes, which no socket may be");
-        section.error(&section.span(), "socket", message);
+        section.wrong("socket", message);
     }
     section.finish();
     Control { socket }
@@ -388,7 +410,7 @@ fn reload(section: Section<'_>) -> Reload {
 
 fn limits(section: Section<'_>) -> Limits {
     let limits = Limits {
-        file_bytes: section.integer("file_bytes", 1024..=4_294_967_296, 268_435_456),
+        file_bytes: section.size("file_bytes", 1024..=4_294_967_296, 268_435_456),
         prefixes: section.integer("prefixes", 1..=67_108_864, 16_777_216),
     };
     section.finish();
@@ -416,34 +438,4 @@ fn log(section: Section<'_>) -> Log {
     };
     section.finish();
     log
-}
-
-pub(super) fn absolute(
-    section: &Section<'_>,
-    key: &'static str,
-    default: impl Into<PathBuf>,
-) -> PathBuf {
-    let default = default.into();
-    section.describe(key, "absolute path", &code(default.display()));
-    let Some(text) = section.string(key) else {
-        return default;
-    };
-    if !text.value.starts_with('/') {
-        let message = format!("`{}` is not an absolute path", clean(text.value));
-        section.error(&text.span, key, message);
-    }
-    text.value.into()
-}
-
-fn duplicates<T: PartialEq + std::fmt::Display>(
-    section: &Section<'_>,
-    key: &'static str,
-    values: &[At<T>],
-) {
-    for (index, value) in values.iter().enumerate() {
-        if values[..index].iter().any(|earlier| earlier.value == value.value) {
-            let named = clean(&value.value.to_string());
-            section.error(&value.span, key, format!("{named} is named twice"));
-        }
-    }
 }

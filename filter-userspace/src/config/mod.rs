@@ -4,8 +4,11 @@
 //! once, each with file, line, column and key. Pure: the text comes in, and the
 //! files that it names are not opened here.
 
+mod doubts;
 mod error;
+pub mod flat;
 mod keys;
+mod meaning;
 pub mod record;
 pub mod reference;
 mod relay_keys;
@@ -13,8 +16,11 @@ mod reputation_keys;
 mod section;
 pub mod smtp;
 mod smtp_keys;
+mod syntax;
 #[cfg(test)]
 mod tests;
+pub mod units;
+mod values;
 mod warnings;
 pub mod web;
 
@@ -30,8 +36,9 @@ use ipnet::IpNet;
 use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
 use crate::smtp::address::Domain;
 
+pub use doubts::{Doubts, Surroundings};
 pub use error::{ConfigError, ConfigErrors};
-pub use keys::parse;
+pub use keys::{parse, parse_all};
 
 /// Where the configuration is, unless the command line says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mxdp/mxdp.toml";

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::absolute;
-use super::section::Section;
+use super::section::{Section, Unit};
+use super::values::absolute;
 
 /// How the record is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +25,11 @@ pub struct RecordKeeping {
 pub(super) fn record(section: Section<'_>, state: &Path) -> RecordKeeping {
     let default = state.join("record");
     section.describe("folder", "", "`record` in `state.folder`");
-    let days: u64 = section.integer("days", 1..=3650, 90);
     let keeping = RecordKeeping {
         folder: absolute(&section, "folder", &default),
-        age: Duration::from_secs(days * 86_400),
-        bytes: section.integer("bytes", 1_048_576..=1_099_511_627_776, 10_737_418_240),
-        audit_bytes: section.integer("audit_bytes", 1_048_576..=17_179_869_184, 67_108_864),
+        age: section.duration("days", Unit::Days, 1..=3650, 90),
+        bytes: section.size("bytes", 1_048_576..=1_099_511_627_776, 10_737_418_240),
+        audit_bytes: section.size("audit_bytes", 1_048_576..=17_179_869_184, 67_108_864),
         subject: section.boolean("subject", true),
     };
     section.finish();

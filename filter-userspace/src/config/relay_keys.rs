@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::section::{Section, clean};
-use super::smtp::{RelaySettings, TlsSettings};
-use super::smtp_keys::{domain_names, networks, required, seconds, sockets};
+use super::smtp::RelaySettings;
+use super::smtp_keys::{Names, finished};
+use super::values::{domain_names, networks, required, seconds, sockets};
 use crate::policy::relay::{Customer, OwnDomain, Relay, RelayLimits};
 
 /// The relay; none without the section.
-pub(super) fn relay(root: &Section<'_>, tls: &TlsSettings) -> Option<RelaySettings> {
+pub(super) fn relay(root: &Section<'_>, has_tls: bool, names: &Names) -> Option<RelaySettings> {
     let section = root.section("relay");
-    let (is_there, span) = (section.is_there(), section.span());
+    let is_there = section.is_there();
     let customers: Vec<_> = root.sections("customer").into_iter().map(customer).collect();
+    check(&customers, root.section("tls").has("client_ca"));
+    let customers = finished(customers);
     let own_domain = section.choice(
         "inbound_own_domain",
         &[("accept", OwnDomain::Accept), ("tag", OwnDomain::Tag), ("reject", OwnDomain::Reject)],
@@ -31,67 +34,65 @@ pub(super) fn relay(root: &Section<'_>, tls: &TlsSettings) -> Option<RelaySettin
     section.describe("backend", "name", "required");
     let backend: Arc<str> =
         if is_there { required(&section, "backend").into() } else { Arc::default() };
-    section.finish();
     if !is_there {
-        if let Some(customer) = customers.first() {
-            root.error_at_line(customer.line, "customer", "needs a section [relay]");
+        if root.has("customer") {
+            root.missing("customer", "needs a section [relay]");
         }
+        section.finish();
         return None;
     }
-    if customers.is_empty() {
-        root.error(&span, "customer", "is missing: name those who may send out");
+    names.backend(&section, "backend", &backend);
+    if !root.has("customer") {
+        root.missing("customer", "is missing: name those who may send out in [[customer]]");
     }
-    if listen.is_empty() && listen_tls.is_empty() {
-        root.error(&span, "relay.listen", "name an address, such as \"0.0.0.0:587\"");
+    if !section.has("listen_tls") {
+        section.needs_some("listen", "name an address, such as \"0.0.0.0:587\"");
     }
-    if !listen_tls.is_empty() && tls.certificates.is_empty() && !tls.self_signed {
-        root.error(&span, "relay.listen_tls", "needs a certificate: see tls.certificates");
+    if !listen_tls.is_empty() && !has_tls {
+        section.missing("listen_tls", "needs a certificate: see tls.certificates");
     }
-    check(root, &customers, tls);
+    section.finish();
     let policy = Relay { backend: Some(backend), customers, own_domain, line };
     Some(RelaySettings { listen, listen_tls, policy, limits })
 }
 
 /// What belongs to one customer belongs to no other.
-fn check(root: &Section<'_>, customers: &[Customer], tls: &TlsSettings) {
-    for (index, customer) in customers.iter().enumerate() {
-        let error = |key: &str, message: String| root.error_at_line(customer.line, key, message);
-        if !customer.certificates.is_empty() && tls.client_ca.is_none() {
-            error(
-                "customer.certificates",
-                "needs tls.client_ca, which says who issues them".into(),
-            );
+fn check(customers: &[(Customer, Section<'_>)], has_ca: bool) {
+    for (index, (customer, section)) in customers.iter().enumerate() {
+        let error = |key: &'static str, message: String| section.wrong(key, message);
+        if section.has("certificates") && !has_ca {
+            error("certificates", "needs tls.client_ca, which says who issues them".into());
         }
-        if customer.networks.is_empty() && customer.certificates.is_empty() {
-            error("customer.networks", "names no host, and there are no certificates".into());
+        if !section.has("certificates") {
+            section.needs_some("networks", "names no host, and there are no certificates");
         }
-        for other in &customers[..index] {
-            if other.name == customer.name {
-                error("customer.name", format!("{} is named twice", clean(&customer.name)));
+        for (other, _) in &customers[..index] {
+            if other.name == customer.name && !customer.name.is_empty() {
+                error("name", format!("{} is named twice", clean(&customer.name)));
             }
             for (domain, below) in &customer.domains {
                 if other.domains.contains(&(domain.clone(), *below)) {
                     let message = format!("{domain} is {}'s as well", clean(&other.name));
-                    error("customer.domains", message);
+                    error("domains", message);
                 }
             }
             for network in &customer.networks {
                 if other.networks.contains(network) {
                     let message = format!("{network} is {}'s as well", clean(&other.name));
-                    error("customer.networks", message);
+                    error("networks", message);
                 }
             }
             for certificate in &customer.certificates {
                 if other.certificates.contains(certificate) {
                     let message = format!("`{}` is named twice", clean(certificate));
-                    error("customer.certificates", message);
+                    error("certificates", message);
                 }
             }
         }
     }
 }
 
-fn customer(section: Section<'_>) -> Customer {
+fn customer(section: Section<'_>) -> (Customer, Section<'_>) {
     section.describe("certificates", "list of SHA-256 fingerprints", "");
     section.describe("domains", "", "required");
     let mut certificates = Vec::new();
@@ -100,15 +101,17 @@ fn customer(section: Section<'_>) -> Customer {
         let digits = text.value.trim_start_matches("sha256:");
         let plain: String = digits.chars().filter(|letter| *letter != ':').collect();
         if plain.len() != 64 || !plain.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let message = format!("`{}` is no SHA-256 fingerprint", clean(text.value));
+            let message = format!(
+                "`{}` is not a SHA-256 fingerprint of 64 hexadecimal digits",
+                clean(text.value)
+            );
             section.error(&text.span, "certificates", message);
+            continue;
         }
         certificates.push(format!("sha256:{}", plain.to_ascii_lowercase()));
     }
     let domains = domain_names(&section, "domains");
-    if domains.is_empty() {
-        section.error(&section.span(), "domains", "name at least one, such as [\"example.org\"]");
-    }
+    section.needs_some("domains", "name at least one, such as [\"example.org\"]");
     let customer = Customer {
         name: required(&section, "name").into(),
         networks: networks(&section, "networks"),
@@ -116,6 +119,5 @@ fn customer(section: Section<'_>) -> Customer {
         domains: domains.into_iter().map(|name| (name.domain, name.below)).collect(),
         line: section.line(),
     };
-    section.finish();
-    customer
+    (customer, section)
 }

@@ -1,12 +1,12 @@
 //! The keys of name servers, DNS lists, SPF and escalation.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::Dns;
-use super::section::{Section, clean};
+use super::section::{Section, Unit, clean};
 use super::smtp::{Spf, ZoneKey};
-use super::smtp_keys::{networks, path, required, seconds, sockets};
+use super::units;
+use super::values::{networks, path, required, seconds, sockets};
 use crate::policy::escalation::{Escalation, Threshold};
 use crate::policy::reputation::{Action, Codes, Kind, LEVELS, Reputation, Service, WEIGHT, Zone};
 use crate::policy::spf::{Action as SpfAction, Actions};
@@ -22,10 +22,9 @@ const TEXT: usize = 200;
 pub(super) fn dns(section: Section<'_>) -> Dns {
     let default = Dns::default();
     section.describe("servers", "", "the system's");
-    let timeout = section.integer("timeout_ms", 50..=60_000, 2000);
     let dns = Dns {
         servers: sockets(&section, "servers"),
-        timeout: Duration::from_millis(timeout),
+        timeout: section.duration("timeout_ms", Unit::Milliseconds, 50..=60_000, 2000),
         attempts: section.integer("attempts", 1..=10, default.attempts),
         cache: section.integer("cache", 0..=10_000_000, default.cache),
         cache_bytes: section.integer("cache_bytes", 0..=1 << 40, default.cache_bytes),
@@ -48,7 +47,7 @@ pub(super) fn reputation(section: Section<'_>, folder: &Path) -> (Reputation, Ve
     let reputation = Reputation {
         standard,
         dynamic,
-        budget: Duration::from_millis(section.integer("budget_ms", 50..=60_000, 5000)),
+        budget: section.duration("budget_ms", Unit::Milliseconds, 50..=60_000, 5000),
         control_interval: seconds(&section, "control_interval", 600),
         retry_interval: seconds(&section, "retry_interval", 30),
     };
@@ -74,7 +73,7 @@ fn service(
     let own = Own { code: code(&section, default), text: text(&section), more: None };
     let zones: Vec<_> = section.sections("zones");
     if let Some(surplus) = zones.get(ZONES) {
-        surplus.error(&surplus.span(), "name", format!("at most {ZONES} zones"));
+        surplus.wrong("name", format!("at most {ZONES} zones"));
     }
     let zones = zones.into_iter().enumerate().map(|(index, one)| {
         if let Some(file) = path(&one, "key_file", folder) {
@@ -96,8 +95,8 @@ fn code(section: &Section<'_>, default: &str) -> Option<u16> {
     }
     let code: u16 = section.integer("code", 400..=599, 550);
     if !CODES.contains(&code) {
-        let message = format!("{code} is none of {codes}");
-        section.error(&section.span(), "code", message);
+        let message = format!("{code} is not one of {codes}");
+        section.wrong("code", message);
     }
     Some(code)
 }
@@ -120,20 +119,18 @@ fn zone(section: Section<'_>) -> Zone {
     let name = required(&section, "name");
     let domain = Domain::parse(&name);
     if domain.is_none() && !name.is_empty() {
-        let message = format!("`{}` is no domain, as bl.example.org", clean(&name));
-        section.error(&section.span(), "name", message);
+        let message = format!("`{}` is not a domain name, such as bl.example.org", clean(&name));
+        section.wrong("name", message);
     }
     let listed = codes(&section, "codes");
-    if listed.is_empty() && !section.has("codes") {
-        let message = "is missing: the answers that are listings, such as [\"127.0.0.2\"]; the \
-                       zone's own pages say which";
-        section.error(&section.span(), "codes", message);
-    }
+    let message = "is missing: the answers that are listings, such as [\"127.0.0.2\"]; the \
+                   zone's own pages say which";
+    section.needs_some("codes", message);
     let families = section.strings("families");
     let has =
         |family: &str| families.is_empty() || families.iter().any(|named| named.value == family);
     for wrong in families.iter().filter(|named| !["ipv4", "ipv6"].contains(&named.value)) {
-        let message = format!("`{}` is none of \"ipv4\", \"ipv6\"", clean(wrong.value));
+        let message = format!("`{}` is not one of \"ipv4\", \"ipv6\"", clean(wrong.value));
         section.error(&wrong.span, "families", message);
     }
     let zone = Zone {
@@ -158,7 +155,7 @@ fn codes(section: &Section<'_>, key: &'static str) -> Vec<Codes> {
         let codes = Codes::parse(text.value);
         if codes.is_none() {
             let message = format!(
-                "`{}` is no answer of a list: 127.0.0.2, a range 127.0.0.2-127.0.0.11, or bits \
+                "`{}` is not an answer of a list; write 127.0.0.2, a range 127.0.0.2-127.0.0.11, or bits \
                  &0.0.0.6; 127.255.255.0/24 never is",
                 clean(text.value)
             );
@@ -177,7 +174,7 @@ pub(super) fn spf(section: Section<'_>) -> Option<Spf> {
         exempt: networks(&section, "exempt"),
         header: section.boolean("received_spf", false),
         explanation: section.boolean("explanation", false),
-        budget: Duration::from_millis(section.integer("budget_ms", 50..=120_000, 20_000)),
+        budget: section.duration("budget_ms", Unit::Milliseconds, 50..=120_000, 20_000),
     };
     section.finish();
     is_there.then_some(spf)
@@ -186,7 +183,7 @@ pub(super) fn spf(section: Section<'_>) -> Option<Spf> {
 /// What results do for one domain; none where SPF is not checked for it.
 pub(super) fn domain_spf(section: Section<'_>, all: Option<&Spf>) -> Option<Actions> {
     if section.is_there() && all.is_none() {
-        section.error(&section.span(), "check", "needs a section [spf]");
+        section.missing("check", "needs a section [spf]");
     }
     for result in ["none", "neutral", "softfail", "fail", "temperror", "permerror"] {
         section.describe(result, "", &format!("as `spf.{result}`"));
@@ -232,7 +229,9 @@ pub(super) fn escalation(section: Section<'_>) -> Escalation {
         memory: seconds(&section, "memory", 86_400),
     };
     if escalation.first > escalation.longest {
-        section.error(&section.span(), "longest", "is shorter than the first block");
+        let first =
+            units::show_milliseconds(u64::try_from(escalation.first.as_millis()).unwrap_or(0));
+        section.wrong("longest", format!("is shorter than the first block ({first})"));
     }
     section.finish();
     escalation

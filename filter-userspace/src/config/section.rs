@@ -4,7 +4,10 @@
 //! A [`Section`] hands out values by key. What nobody asked for by
 //! [`Section::finish`] is unknown, and an error.
 
-use std::cell::RefCell;
+mod lists;
+mod quantities;
+
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
@@ -14,18 +17,30 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::reference::Descriptions;
 
+pub(super) use lists::TextOrSection;
+pub(super) use quantities::Unit;
+
 /// A document, and what was found wrong with it.
 pub(super) struct Document<'a> {
     text: &'a str,
     file: &'a str,
     errors: RefCell<Vec<ConfigError>>,
+    /// Whether the syntax is broken: then what seems missing may stand in what could not
+    /// be read, and is no error.
+    broken: Cell<bool>,
     /// What is said of the keys, where somebody wants to know.
     descriptions: Option<RefCell<Descriptions>>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(text: &'a str, file: &'a str) -> Self {
-        Self { text, file, errors: RefCell::default(), descriptions: None }
+        Self {
+            text,
+            file,
+            errors: RefCell::default(),
+            broken: Cell::new(false),
+            descriptions: None,
+        }
     }
 
     /// One of which [`Self::into_descriptions`] says what is read of it.
@@ -39,6 +54,11 @@ impl<'a> Document<'a> {
         errors.sort();
         errors.dedup();
         errors
+    }
+
+    /// Notes that the syntax is broken somewhere.
+    pub(super) fn is_broken(&self) {
+        self.broken.set(true);
     }
 
     /// What the reader said of each key that it asked for.
@@ -87,6 +107,8 @@ pub(super) struct Section<'a> {
     path: String,
     table: Option<&'a DeTable<'a>>,
     span: Range<usize>,
+    /// Whether something else than a table stands in its place.
+    is_wrong: bool,
     known: RefCell<Vec<&'static str>>,
 }
 
@@ -98,6 +120,7 @@ impl<'a> Section<'a> {
             path: String::new(),
             table: Some(table.get_ref()),
             span: 0..0,
+            is_wrong: false,
             known: RefCell::default(),
         }
     }
@@ -112,13 +135,14 @@ impl<'a> Section<'a> {
             path: self.name(key),
             table,
             span: value.map_or(self.span.clone(), Spanned::span),
+            is_wrong: value.is_some() && table.is_none(),
             known: RefCell::default(),
         }
     }
 
     /// Whether the document has the section.
     pub(super) const fn is_there(&self) -> bool {
-        self.table.is_some()
+        self.table.is_some() || self.is_wrong
     }
 
     /// Where the section stands.
@@ -134,6 +158,33 @@ impl<'a> Section<'a> {
     /// Notes an error of the value at `span`.
     pub(super) fn error(&self, span: &Range<usize>, key: &str, message: impl fmt::Display) {
         self.document.error(span, &self.name(key), message);
+    }
+
+    /// Notes an error of a key, at its value where it has one, else at its section.
+    pub(super) fn wrong(&self, key: &'static str, message: impl fmt::Display) {
+        self.error(&self.place(key), key, message);
+    }
+
+    /// Notes that something is missing that would stand under a key.
+    pub(super) fn missing(&self, key: &'static str, message: impl fmt::Display) {
+        if !self.document.broken.get() && !self.is_wrong {
+            self.wrong(key, message);
+        }
+    }
+
+    /// Notes that a list has nothing in it or is not there; a wrong type has an error
+    /// of its own, and so has each element that is wrong.
+    pub(super) fn needs_some(&self, key: &'static str, message: impl fmt::Display) {
+        match self.get(key).map(Spanned::get_ref) {
+            None => self.missing(key, message),
+            Some(DeValue::Array(list)) if list.is_empty() => self.wrong(key, message),
+            Some(_) => {}
+        }
+    }
+
+    /// Where a key has its value, or its section begins.
+    pub(super) fn place(&self, key: &'static str) -> Range<usize> {
+        self.get(key).map_or(self.span.clone(), Spanned::span)
     }
 
     pub(super) fn string(&self, key: &'static str) -> Option<At<&'a str>> {
@@ -179,7 +230,7 @@ impl<'a> Section<'a> {
         chosen.map_or_else(
             || {
                 let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-                let message = format!("`{}` is none of {}", clean(text.value), names.join(", "));
+                let message = format!("`{}` is not one of {}", clean(text.value), names.join(", "));
                 self.error(&text.span, key, message);
                 default
             },
@@ -187,83 +238,9 @@ impl<'a> Section<'a> {
         )
     }
 
-    /// The texts of a list.
-    pub(super) fn strings(&self, key: &'static str) -> Vec<At<&'a str>> {
-        self.describe(key, "list of texts", NOTHING);
-        self.list(key).iter().filter_map(|value| self.string_of(key, value)).collect()
-    }
-
-    /// The whole numbers of a list, each in `range`.
-    pub(super) fn integers<T: TryFrom<i64>>(
-        &self,
-        key: &'static str,
-        range: &RangeInclusive<i64>,
-    ) -> Vec<At<T>> {
-        self.describe(key, &format!("list of {}", from_to(range)), NOTHING);
-        let values = self.list(key).iter();
-        values
-            .filter_map(|value| {
-                let number = self.integer_of(key, value, range.clone())?;
-                Some(self.at(number, value))
-            })
-            .collect()
-    }
-
-    /// The elements of a list, each a text or a table.
-    pub(super) fn strings_or_sections(&self, key: &'static str) -> Vec<TextOrSection<'a>> {
-        self.describe(key, "list of texts or tables", NOTHING);
-        let mut elements = Vec::new();
-        for value in self.list(key) {
-            match value.get_ref() {
-                DeValue::String(text) => {
-                    elements.push(TextOrSection::Text(self.at(text.as_ref(), value)));
-                }
-                DeValue::Table(table) => elements.push(TextOrSection::Section(Self {
-                    document: self.document,
-                    path: self.name(key),
-                    table: Some(table),
-                    span: value.span(),
-                    known: RefCell::default(),
-                })),
-                other => self.wrong_type(key, value, "a text or a table", other),
-            }
-        }
-        elements
-    }
-
-    /// The tables of a list of tables, such as `[[domain]]`.
-    pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
-        self.describe(key, "tables", NOTHING);
-        let mut sections = Vec::new();
-        for value in self.list(key) {
-            match value.get_ref() {
-                DeValue::Table(table) => sections.push(Self {
-                    document: self.document,
-                    path: self.name(key),
-                    table: Some(table),
-                    span: value.span(),
-                    known: RefCell::default(),
-                }),
-                other => self.wrong_type(key, value, "a table", other),
-            }
-        }
-        sections
-    }
-
     /// The line where the section starts.
     pub(super) fn line(&self) -> u32 {
         self.document.line(&self.span)
-    }
-
-    /// Notes an error of a section that was read before.
-    pub(super) fn error_at_line(&self, line: u32, key: &str, message: impl fmt::Display) {
-        self.document.errors.borrow_mut().push(ConfigError {
-            file: self.document.file.to_owned(),
-            line: usize::try_from(line).unwrap_or(1),
-            column: 1,
-            key: key.to_owned(),
-            message: message.to_string(),
-        });
     }
 
     /// Says which values a key takes and what holds without it, for the reference. What
@@ -278,6 +255,11 @@ impl<'a> Section<'a> {
                 }
             }
         }
+    }
+
+    /// Whether the value of a key is a text.
+    pub(super) fn is_text(&self, key: &'static str) -> bool {
+        self.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
     /// Whether the key is there, whatever its value.
@@ -309,12 +291,6 @@ impl<'a> Section<'a> {
             self.describe(key, "", "");
         }
         self.table?.get(key)
-    }
-
-    fn list(&self, key: &'static str) -> &'a [Spanned<DeValue<'a>>] {
-        let value = self.get(key);
-        let list = value.and_then(|value| self.typed(key, value, "a list", DeValue::as_array));
-        list.map_or(&[], |list| list)
     }
 
     fn string_of(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<At<&'a str>> {
@@ -360,15 +336,7 @@ impl<'a> Section<'a> {
         wanted: &str,
         found: &DeValue<'a>,
     ) {
-        let found = match found {
-            DeValue::String(_) => "a text",
-            DeValue::Integer(_) => "a whole number",
-            DeValue::Float(_) => "a number with a fraction",
-            DeValue::Boolean(_) => "true or false",
-            DeValue::Datetime(_) => "a date or time",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
-        };
+        let found = kind_of(found);
         self.error(&place.span(), key, format!("must be {wanted}, and is {found}"));
     }
 
@@ -378,16 +346,18 @@ impl<'a> Section<'a> {
     }
 }
 
-/// An element of a list that may be written short or long.
-pub(super) enum TextOrSection<'a> {
-    /// The short form.
-    Text(At<&'a str>),
-    /// The long form.
-    Section(Section<'a>),
+/// What a value is, in words.
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
 }
-
-/// An empty list, in the reference.
-const NOTHING: &str = "`[]`";
 
 /// A value as the reference shows it.
 pub(super) fn code(value: impl fmt::Display) -> String {

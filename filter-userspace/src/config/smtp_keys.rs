@@ -1,19 +1,17 @@
 //! The keys of the SMTP side: for each its type, its range and its default.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use ipnet::IpNet;
+use std::path::Path;
 
 use super::relay_keys;
 use super::reputation_keys;
-use super::section::{At, Section, clean, code};
+use super::section::{At, Section, Unit, clean, code};
 use super::smtp::{
     Backend, BackendTls, Certificate, ClientAddress, Directory, DomainEntry, DomainName, Listen,
     PeerTls, Rate, Senders, Smtp, SmtpLimits, Spf, TlsPeer, TlsSettings,
 };
-use crate::lists::normalise;
+use super::values::{
+    domain_names, networks, not_a_domain, path, paths, required, seconds, sockets,
+};
 use crate::policy::tls::Mode as PeerMode;
 use crate::smtp::address::Domain;
 
@@ -27,26 +25,40 @@ const ATTRIBUTE: &str = "mail";
 pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
     let listen = root.section("listen");
     let wanted = listen.is_there();
-    let span = listen.span();
     let (reputation, zone_keys) = reputation_keys::reputation(root.section("reputation"), folder);
     let spf = reputation_keys::spf(root.section("spf"));
-    let domains = root.sections("domain").into_iter();
     let tls = tls(root.section("tls"), folder);
-    let relay = relay_keys::relay(root, &tls);
+    let backends: Vec<_> =
+        root.sections("backend").into_iter().map(|one| backend(one, folder)).collect();
+    let directories: Vec<_> =
+        root.sections("ldap").into_iter().map(|one| ldap(one, folder)).collect();
+    let is_whole = |key, read| !root.has(key) || root.count(key) == Some(read);
+    let names = Names {
+        backends: unique(backends.iter().map(|(backend, section)| (&*backend.name, section)))
+            .filter(|names| is_whole("backend", names.len())),
+        directories: unique(directories.iter().map(|(one, section)| (one.name.as_str(), section)))
+            .filter(|names| is_whole("ldap", names.len())),
+    };
+    let domains = root.sections("domain").into_iter();
+    let domains: Vec<_> = domains.map(|one| domain(one, folder, spf.as_ref(), &names)).collect();
+    named_once(&domains);
+    let has_tls = has_tls(root, &tls);
+    let relay = relay_keys::relay(root, has_tls, &names);
+    let listen = read_listen(listen, relay.is_some() || root.has("relay"), has_tls);
     let smtp = Smtp {
         reputation,
         zone_keys,
         escalation: reputation_keys::escalation(root.section("escalation")),
-        listen: read_listen(listen),
+        listen,
         limits: limits(root.section("smtp")),
-        domains: domains.map(|one| domain(one, folder, spf.as_ref())).collect(),
+        domains: finished(domains),
         spf,
-        backends: root.sections("backend").into_iter().map(|one| backend(one, folder)).collect(),
+        backends: finished(backends),
         tls,
         relay,
         senders: senders(root.section("senders"), folder),
         rate: rate(root.section("rate")),
-        directories: root.sections("ldap").into_iter().map(|one| ldap(one, folder)).collect(),
+        directories: finished(directories),
     };
     if !wanted {
         for key in [
@@ -64,75 +76,109 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
             "customer",
         ] {
             if root.has(key) {
-                root.error(&(0..0), key, "is for the SMTP side, which needs a section [listen]");
+                root.missing(key, "is for the SMTP side, which needs a section [listen]");
             }
         }
         return None;
     }
-    let has_relay = smtp.relay.is_some();
-    if smtp.listen.smtp.is_empty() && smtp.listen.smtps.is_empty() && !has_relay {
-        root.error(&span, "listen.smtp", "name an address, such as \"0.0.0.0:25\"");
-    }
-    let has_tls = !smtp.tls.certificates.is_empty() || smtp.tls.self_signed;
-    if !has_tls && !smtp.listen.smtps.is_empty() {
-        root.error(&span, "listen.smtps", "needs a certificate: see tls.certificates");
-    }
     let tls = std::iter::once(&smtp.tls.default).chain(smtp.tls.peers.iter().map(|peer| &peer.tls));
     if !has_tls && tls.into_iter().any(|tls| tls.mode == PeerMode::Mandatory) {
-        root.error(
-            &span,
-            "tls.certificates",
-            "TLS is mandatory for a peer: a certificate is needed",
+        root.wrong(
+            "tls",
+            "TLS is mandatory for a peer: a certificate is needed, see tls.certificates",
         );
     }
-    references(root, &smtp, &span);
+    if !root.has("domain") && !root.has("relay") {
+        let message = "is missing: name the domains that mail is accepted for in [[domain]]";
+        root.missing("domain", message);
+    }
+    if !root.has("backend") {
+        root.missing("backend", "is missing: name the mail system behind in [[backend]]");
+    }
     Some(smtp)
 }
 
-/// What one section names of another must be there.
-fn references(root: &Section<'_>, smtp: &Smtp, span: &std::ops::Range<usize>) {
-    if smtp.domains.is_empty() && smtp.relay.is_none() {
-        root.error(span, "domain", "is missing: name the domains that mail is taken for");
+/// What sections mention of others: the names that there are. None where one could not
+/// be read: then a name that seems unknown may be that one's.
+pub(super) struct Names {
+    backends: Option<Vec<String>>,
+    directories: Option<Vec<String>>,
+}
+
+impl Names {
+    /// Whether a `[[backend]]` has the name that stands at `key`; else an error there.
+    pub(super) fn backend(&self, section: &Section<'_>, key: &'static str, name: &str) {
+        Self::must_have(self.backends.as_deref(), section, key, name, "[[backend]]");
     }
-    if smtp.backends.is_empty() {
-        root.error(span, "backend", "is missing: name the mail system behind");
+
+    fn directory(&self, section: &Section<'_>, key: &'static str, name: &str) {
+        Self::must_have(self.directories.as_deref(), section, key, name, "[[ldap]]");
     }
-    if let Some(relay) = &smtp.relay
-        && let Some(backend) = relay.policy.backend.as_deref().filter(|name| !name.is_empty())
-        && smtp.backend(backend).is_none()
-    {
-        let message = format!("no backend is named `{}`", clean(backend));
-        root.error_at_line(relay.policy.line, "relay.backend", message);
+
+    fn must_have(
+        known: Option<&[String]>,
+        section: &Section<'_>,
+        key: &'static str,
+        name: &str,
+        kind: &str,
+    ) {
+        let Some(known) = known else { return };
+        if name.is_empty() || known.iter().any(|known| known == name) {
+            return;
+        }
+        let there = match known {
+            [] => format!("there is no {kind}"),
+            known => format!("there are {}", clean(&known.join(", "))),
+        };
+        section.missing(key, format!("no {kind} is named `{}`; {there}", clean(name)));
     }
+}
+
+/// The names of tables of one kind, each its own; none where one could not be read.
+fn unique<'a, 'b: 'a>(
+    tables: impl Iterator<Item = (&'a str, &'a Section<'b>)>,
+) -> Option<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut is_whole = true;
+    for (name, section) in tables {
+        is_whole &= !name.is_empty();
+        if names.iter().any(|known| known == name) {
+            section.wrong("name", format!("{} is named twice", clean(name)));
+        }
+        names.push(name.to_owned());
+    }
+    is_whole.then_some(names)
+}
+
+/// What was read of tables, whose unknown keys are reported now.
+pub(super) fn finished<T>(tables: Vec<(T, Section<'_>)>) -> Vec<T> {
+    let finish = |(read, section): (T, Section<'_>)| {
+        section.finish();
+        read
+    };
+    tables.into_iter().map(finish).collect()
+}
+
+/// A domain belongs to one table.
+fn named_once(domains: &[(DomainEntry, Section<'_>)]) {
     let mut seen: Vec<&DomainName> = Vec::new();
-    for entry in &smtp.domains {
-        if smtp.backend(&entry.backend).is_none() && !entry.backend.is_empty() {
-            let message = format!("no backend is named `{}`", clean(&entry.backend));
-            root.error_at_line(entry.line, "domain.backend", message);
-        }
-        if let Some(name) = &entry.directory
-            && !smtp.directories.iter().any(|directory| directory.name == *name)
-        {
-            let message = format!("no [[ldap]] is named `{}`", clean(name));
-            root.error_at_line(entry.line, "domain.ldap", message);
-        }
+    for (entry, section) in domains {
         for name in &entry.names {
             if seen.contains(&name) {
-                let message = format!("{} is named twice", name.domain);
-                root.error_at_line(entry.line, "domain.names", message);
+                let below = if name.below { "*." } else { "" };
+                section.wrong("names", format!("{below}{} is named twice", name.domain));
             }
             seen.push(name);
         }
     }
-    for (index, backend) in smtp.backends.iter().enumerate() {
-        if smtp.backends[..index].iter().any(|earlier| earlier.name == backend.name) {
-            let message = format!("{} is named twice", clean(&backend.name));
-            root.error(span, "backend.name", message);
-        }
-    }
 }
 
-fn read_listen(section: Section<'_>) -> Listen {
+/// Whether there is a certificate, or one that could not be read.
+fn has_tls(root: &Section<'_>, tls: &TlsSettings) -> bool {
+    !tls.certificates.is_empty() || tls.self_signed || root.section("tls").has("certificates")
+}
+
+fn read_listen(section: Section<'_>, has_relay: bool, has_tls: bool) -> Listen {
     section.describe("hostname", "domain", "the host's name");
     let listen = Listen {
         smtp: sockets(&section, "smtp"),
@@ -146,14 +192,20 @@ fn read_listen(section: Section<'_>) -> Listen {
             name
         }),
     };
+    if !section.has("smtps") && !has_relay && section.is_there() {
+        section.needs_some("smtp", "name an address, such as \"0.0.0.0:25\"");
+    }
+    if !has_tls && !listen.smtps.is_empty() {
+        section.missing("smtps", "needs a certificate: see tls.certificates");
+    }
     section.finish();
     listen
 }
 
 fn limits(section: Section<'_>) -> SmtpLimits {
     let limits = SmtpLimits {
-        greeting_pause: Duration::from_millis(section.integer("greeting_pause_ms", 0..=60_000, 0)),
-        message_size: section.integer("message_size", 1024..=4_294_967_296, 52_428_800),
+        greeting_pause: section.duration("greeting_pause_ms", Unit::Milliseconds, 0..=60_000, 0),
+        message_size: section.size("message_size", 1024..=4_294_967_296, 52_428_800),
         recipients: section.integer("recipients", 1..=100_000, 1000),
         errors: section.integer("errors", 0..=1000, 20),
         invalid_recipients: section.integer("invalid_recipients", 0..=100_000, 20),
@@ -162,7 +214,7 @@ fn limits(section: Section<'_>) -> SmtpLimits {
         connections_per_address: section.integer("connections_per_address", 1..=1_000_000, 100),
         command_timeout: seconds(&section, "command_timeout", 300),
         data_timeout: seconds(&section, "data_timeout", 180),
-        data_rate: section.integer("data_rate", 0..=1_000_000, 64),
+        data_rate: section.size("data_rate", 0..=1_000_000, 64),
         normalise_networks: networks(&section, "normalise_networks"),
         normalise_chunks: section.boolean("normalise_chunks", true),
     };
@@ -170,16 +222,19 @@ fn limits(section: Section<'_>) -> SmtpLimits {
     limits
 }
 
-fn domain(section: Section<'_>, folder: &Path, spf: Option<&Spf>) -> DomainEntry {
+fn domain<'a>(
+    section: Section<'a>,
+    folder: &Path,
+    spf: Option<&Spf>,
+    known: &Names,
+) -> (DomainEntry, Section<'a>) {
     section.describe("names", "", "required");
     section.describe("subaddress", "`+`, `-`, `=`, `_`", "");
     section.describe("backend", "name", "");
     section.describe("ldap", "name", "");
     section.describe("spf", "", "as `[spf]`");
     let names = domain_names(&section, "names");
-    if names.is_empty() {
-        section.error(&section.span(), "names", "name at least one, such as [\"example.org\"]");
-    }
+    section.needs_some("names", "name at least one, such as [\"example.org\"]");
     let subaddress = section.string("subaddress").and_then(|text| {
         let mut letters = text.value.chars();
         let letter = letters.next().filter(|letter| "+-=_".contains(*letter));
@@ -197,24 +252,26 @@ fn domain(section: Section<'_>, folder: &Path, spf: Option<&Spf>) -> DomainEntry
         spf: reputation_keys::domain_spf(section.section("spf"), spf),
         line: section.line(),
     };
-    section.finish();
-    entry
+    known.backend(&section, "backend", &entry.backend);
+    if let Some(name) = &entry.directory {
+        known.directory(&section, "ldap", name);
+    }
+    (entry, section)
 }
 
-fn backend(section: Section<'_>, folder: &Path) -> Backend {
+fn backend<'a>(section: Section<'a>, folder: &Path) -> (Backend, Section<'a>) {
     section.describe("servers", "list of host:port", "required");
     section.describe("ca", "", "the system's");
     let servers = section.strings("servers");
     for server in &servers {
         let port = server.value.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
         if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
-            let message = format!("`{}` is not host:port, as 192.0.2.1:25", clean(server.value));
+            let message =
+                format!("`{}` is not a host and port, such as 192.0.2.1:25", clean(server.value));
             section.error(&server.span, "servers", message);
         }
     }
-    if servers.is_empty() {
-        section.error(&section.span(), "servers", "name at least one, such as [\"192.0.2.1:25\"]");
-    }
+    section.needs_some("servers", "name at least one, such as [\"192.0.2.1:25\"]");
     let backend = Backend {
         name: required(&section, "name").into(),
         servers: servers.iter().map(|server| server.value.to_owned()).collect(),
@@ -243,8 +300,7 @@ fn backend(section: Section<'_>, folder: &Path) -> Backend {
         data_timeout: seconds(&section, "data_timeout", 180),
         final_timeout: seconds(&section, "final_timeout", 600),
     };
-    section.finish();
-    backend
+    (backend, section)
 }
 
 fn tls(section: Section<'_>, folder: &Path) -> TlsSettings {
@@ -263,18 +319,19 @@ fn tls(section: Section<'_>, folder: &Path) -> TlsSettings {
     let certificates = certificates.collect();
     let client_ca = path(&section, "client_ca", folder);
     let minimum = version(&section, 12);
-    let default = peer_tls(&section, "default", minimum, client_ca.is_some());
+    let has_ca = section.has("client_ca");
+    let default = peer_tls(&section, "default", minimum, has_ca);
     let peers = section.sections("peers").into_iter().map(|one| {
         one.describe("minimum", "", "`tls.minimum`");
         let peer_minimum = version(&one, minimum);
         let peer = TlsPeer {
             domains: domain_names(&one, "domains"),
             networks: networks(&one, "networks"),
-            tls: peer_tls(&one, "mode", peer_minimum, client_ca.is_some()),
+            tls: peer_tls(&one, "mode", peer_minimum, has_ca),
             line: one.line(),
         };
-        if peer.domains.is_empty() && peer.networks.is_empty() {
-            one.error(&one.span(), "domains", "name domains of senders or networks of clients");
+        if !one.has("networks") {
+            one.needs_some("domains", "name domains of senders or networks of clients");
         }
         one.finish();
         peer
@@ -301,10 +358,10 @@ fn peer_tls(section: &Section<'_>, key: &'static str, minimum: u8, has_ca: bool)
     );
     let certificate = section.boolean("client_certificate", false);
     if certificate && !has_ca {
-        section.error(&section.span(), "client_certificate", "needs tls.client_ca");
+        section.missing("client_certificate", "needs tls.client_ca");
     }
     if certificate && mode != PeerMode::Mandatory {
-        section.error(&section.span(), "client_certificate", "needs TLS to be mandatory");
+        section.wrong("client_certificate", "needs TLS to be mandatory");
     }
     PeerTls { mode, minimum, certificate }
 }
@@ -335,7 +392,7 @@ fn rate(section: Section<'_>) -> Rate {
     rate
 }
 
-fn ldap(section: Section<'_>, folder: &Path) -> Directory {
+fn ldap<'a>(section: Section<'a>, folder: &Path) -> (Directory, Section<'a>) {
     section.describe("url", "ldap:// or ldaps://", "");
     section.describe("ca", "", "the system's");
     section.describe("bind_dn", "DN", "anonymous");
@@ -344,11 +401,15 @@ fn ldap(section: Section<'_>, folder: &Path) -> Directory {
     section.describe("attributes", "list of names", &code(format_args!("[\"{ATTRIBUTE}\"]")));
     let url = required(&section, "url");
     if !["ldap://", "ldaps://"].iter().any(|scheme| url.starts_with(scheme)) && !url.is_empty() {
-        section.error(&section.span(), "url", "begins with ldap:// or ldaps://");
+        section.wrong("url", "begins with ldap:// or ldaps://");
     }
     if url.contains('@') {
         let message = "is shown in errors, and must have no password: see bind_dn, password_file";
-        section.error(&section.span(), "url", message);
+        section.wrong("url", message);
+    }
+    if section.has("starttls") && url.starts_with("ldaps://") {
+        section
+            .wrong("starttls", "ldaps:// begins with TLS: leave `starttls` out, or write ldap://");
     }
     let attributes: Vec<_> =
         section.strings("attributes").iter().map(|text| text.value.to_owned()).collect();
@@ -364,78 +425,8 @@ fn ldap(section: Section<'_>, folder: &Path) -> Directory {
         attributes: if attributes.is_empty() { vec![ATTRIBUTE.to_owned()] } else { attributes },
         refresh: seconds(&section, "refresh", 900),
     };
-    if directory.bind_dn.is_some() != directory.password_file.is_some() {
-        section.error(&section.span(), "bind_dn", "bind_dn and password_file go together");
+    if section.has("bind_dn") != section.has("password_file") {
+        section.missing("bind_dn", "bind_dn and password_file go together");
     }
-    section.finish();
-    directory
-}
-
-pub(super) fn seconds(section: &Section<'_>, key: &'static str, default: u64) -> Duration {
-    Duration::from_secs(section.integer(key, 1..=86_400, default))
-}
-
-pub(super) fn required(section: &Section<'_>, key: &'static str) -> String {
-    section.describe(key, "", "required");
-    let Some(text) = section.string(key).filter(|text| !text.value.is_empty()) else {
-        if !section.has(key) {
-            section.error(&section.span(), key, "is missing");
-        }
-        return String::new();
-    };
-    text.value.to_owned()
-}
-
-pub(super) fn path(section: &Section<'_>, key: &'static str, folder: &Path) -> Option<PathBuf> {
-    section.describe(key, "path", "");
-    section.string(key).map(|text| folder.join(text.value))
-}
-
-fn paths(section: &Section<'_>, key: &'static str, folder: &Path) -> Vec<PathBuf> {
-    section.describe(key, "list of paths", "");
-    section.strings(key).iter().map(|text| folder.join(text.value)).collect()
-}
-
-pub(super) fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAddr> {
-    section.describe(key, "list of address:port", "");
-    let parse = |text: &At<&str>| {
-        let socket = text.value.parse().ok().filter(|socket: &SocketAddr| socket.port() != 0);
-        if socket.is_none() {
-            let message = format!("`{}` is not address:port, as 0.0.0.0:25", clean(text.value));
-            section.error(&text.span, key, message);
-        }
-        socket
-    };
-    section.strings(key).iter().filter_map(parse).collect()
-}
-
-pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
-    section.describe(key, "list of addresses and CIDRs", "");
-    let parse = |text: &At<&str>| {
-        let address = || text.value.parse::<IpAddr>().map(IpNet::from).ok();
-        let network = text.value.parse::<IpNet>().ok().or_else(address);
-        if network.is_none() {
-            let message = format!("`{}` is no address and no network", clean(text.value));
-            section.error(&text.span, key, message);
-        }
-        network.map(normalise)
-    };
-    section.strings(key).iter().filter_map(parse).collect()
-}
-
-pub(super) fn domain_names(section: &Section<'_>, key: &'static str) -> Vec<DomainName> {
-    section.describe(key, "list of domains", "");
-    let parse = |text: &At<&str>| {
-        let below = text.value.strip_prefix("*.");
-        let domain = Domain::parse(below.unwrap_or(text.value));
-        if domain.is_none() {
-            section.error(&text.span, key, not_a_domain(text.value));
-        }
-        domain.map(|domain| DomainName { domain, below: below.is_some() })
-    };
-    section.strings(key).iter().filter_map(parse).collect()
-}
-
-fn not_a_domain(text: &str) -> String {
-    format!("`{}` is no domain, as example.org or *.example.org", clean(text))
+    (directory, section)
 }

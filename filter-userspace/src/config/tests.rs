@@ -126,8 +126,8 @@ prefixes = 1.5
             "1:1: countries.database: is missing: countries are approved or blocked, and nothing \
              says which address is where; name a database or a folder",
             "2:23: filter.interfaces: eth0 is named twice",
-            "2:31: filter.interfaces: `a/b` is no interface name (see `ip link`)",
-            "3:8: filter.mode: `fast` is none of \"auto\", \"native\", \"generic\"",
+            "2:31: filter.interfaces: `a/b` is not an interface name (see `ip link`)",
+            "3:8: filter.mode: `fast` is not one of \"auto\", \"native\", \"generic\"",
             "4:14: filter.ports: 70000 is not from 1 to 65535",
             "4:21: filter.ports: must be a whole number, and is a text",
             "4:29: filter.ports: 25 is named twice",
@@ -140,7 +140,7 @@ prefixes = 1.5
             "8:26: blocked.countries: FR is named twice",
             "9:10: blocked.files: must be a text or a table, and is a whole number",
             "9:13: blocked.files.path: is missing: the list's file",
-            "9:29: blocked.files.on_bad_line: `ignore` is none of \"refuse\", \"skip\"",
+            "9:29: blocked.files.on_bad_line: `ignore` is not one of \"refuse\", \"skip\"",
             "9:39: blocked.files.forced: unknown key; did you mean `force`?",
             "11:12: limits.prefixes: must be a whole number, and is a number with a fraction",
             "12:2: smpt: unknown key; did you mean `smtp`?",
@@ -174,7 +174,7 @@ fn every_wrong_type_is_named() {
             "enforcement",
             "blocked_ip",
             "\"deny\"",
-            "`deny` is none of \"drop\", \"reject\", \"monitor\"",
+            "`deny` is not one of \"drop\", \"reject\", \"monitor\"",
         ),
         ("approved", "force", "true", "unknown key; known here: files, addresses, spf, countries"),
         (
@@ -193,7 +193,7 @@ fn every_wrong_type_is_named() {
             "log",
             "level",
             "\"loud\"",
-            "`loud` is none of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            "`loud` is not one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
         ),
     ] {
         let filter = if section == "filter" && key != "interfaces" {
@@ -344,11 +344,11 @@ fn zones_and_escalation_are_checked() {
     let errors = errors(&format!("{MINIMAL}{SMTP_MINIMAL}{wrong}"));
     for part in [
         "reputation.standard.code: 250",
-        "name: `bl example` is no domain",
-        "codes: `127.255.255.1` is no answer",
+        "name: `bl example` is not a domain name",
+        "codes: `127.255.255.1` is not an answer",
         "reputation.dynamic.zones.codes: is missing",
-        "families: `ip` is none of",
-        "escalation.longest: is shorter",
+        "families: `ip` is not one of",
+        "escalation.longest: is shorter than the first block (10s)",
     ] {
         assert!(errors.iter().any(|error| error.contains(part)), "{part}: {errors:#?}");
     }
@@ -363,12 +363,12 @@ fn what_belongs_to_a_customer_belongs_to_no_other() {
                      domains = [\"A.example\"]\n[[customer]]\nname = \"b\"\n";
     let errors = errors(&format!("{MINIMAL}{SMTP_MINIMAL}{customers}"));
     for part in [
-        "relay.backend: no backend is named `none`",
+        "relay.backend: no [[backend]] is named `none`; there are main",
         "customer.name: a is named twice",
         "customer.domains: a.example is a's as well",
         "customer.networks: 192.0.2.0/24 is a's as well",
         "customer.certificates: needs tls.client_ca",
-        "customer.certificates: `AB:cd` is no SHA-256 fingerprint",
+        "customer.certificates: `AB:cd` is not a SHA-256 fingerprint",
         "customer.networks: names no host",
         "customer.domains: name at least one",
     ] {
@@ -410,19 +410,19 @@ fn the_sections_of_the_smtp_side_must_fit_together() {
              [[backend]]\nname = \"main\"\nservers = [\"host\"]\n"
         )),
         [
-            "3:1: listen.smtps: needs a certificate: see tls.certificates",
-            "4:9: listen.smtp: `x` is not address:port, as 0.0.0.0:25",
-            "6:1: domain.backend: no backend is named `m`",
-            "7:23: domain.names: `b@c` is no domain, as example.org or *.example.org",
-            "9:1: domain.ldap: no [[ldap]] is named `none`",
-            "9:1: domain.names: a.example is named twice",
+            "4:9: listen.smtp: `x` is not an address and port, such as 0.0.0.0:25",
+            "5:9: listen.smtps: needs a certificate: see tls.certificates",
+            "7:23: domain.names: `b@c` is not a domain name, such as example.org or *.example.org",
+            "8:11: domain.backend: no [[backend]] is named `m`; there are main",
+            "10:9: domain.names: a.example is named twice",
+            "12:8: domain.ldap: no [[ldap]] is named `none`; there is no [[ldap]]",
             "13:14: domain.subaddress: is one of \"+\", \"-\", \"=\", \"_\"",
-            "16:12: backend.servers: `host` is not host:port, as 192.0.2.1:25",
+            "16:12: backend.servers: `host` is not a host and port, such as 192.0.2.1:25",
         ]
     );
     assert_eq!(
         errors(&format!("{MINIMAL}[senders]\nblocked = [\"*@a.example\"]\n")),
-        ["1:1: senders: is for the SMTP side, which needs a section [listen]"]
+        ["3:1: senders: is for the SMTP side, which needs a section [listen]"]
     );
 }
 
@@ -435,6 +435,206 @@ fn the_configurations_of_the_repository_are_right() {
         if let Err(errors) = parse(text, Path::new(path)) {
             panic!("{errors}");
         }
+    }
+}
+
+/// One wrong thing is one error, at its place, whatever else leans on it.
+#[test]
+fn no_error_is_said_twice() {
+    let listen = "[listen]\nsmtp = [\"0.0.0.0:25\"]\n";
+    let domain = "[[domain]]\nnames = [\"example.org\"]\nbackend = \"main\"\n";
+    let backend = "[[backend]]\nname = \"main\"\nservers = [\"192.0.2.1:25\"]\n";
+    for (text, expected) in [
+        ("[filter]\ninterfaces = \"eth0\"\n".to_owned(), "2:14: filter.interfaces: must be a list"),
+        ("[filter]\ninterfaces = [7]\n".to_owned(), "2:15: filter.interfaces: must be a text"),
+        ("filter = 7\n".to_owned(), "1:10: filter: must be a table"),
+        ("[filter]\ninterfaces = [\"eth0\"]\nports = 25\n".to_owned(), "3:9: filter.ports: must"),
+        (format!("listen = 7\n{MINIMAL}{domain}{backend}"), "1:10: listen: must be a table"),
+        (format!("domain = 7\n{MINIMAL}{listen}{backend}"), "1:10: domain: must be a list"),
+        (format!("backend = 7\n{MINIMAL}{listen}{domain}"), "1:11: backend: must be a list"),
+        (
+            format!("{MINIMAL}{listen}{domain}[[backend]]\nname = 7\nservers = [\"h:25\"]\n"),
+            "9:8: backend.name: must be a text",
+        ),
+        (
+            format!("{MINIMAL}{listen}{domain}[[backend]]\nname = \"\"\nservers = [\"h:25\"]\n"),
+            "9:8: backend.name: must not be empty",
+        ),
+        (
+            format!("{MINIMAL}{listen}{domain}[[backend]]\nname = \"main\"\nservers = [\"h\"]\n"),
+            "10:12: backend.servers: `h` is not a host",
+        ),
+        (
+            format!(
+                "{MINIMAL}{listen}[[domain]]\nnames = \"a.example\"\nbackend = \"main\"\n{backend}"
+            ),
+            "6:9: domain.names: must be a list",
+        ),
+        (
+            format!(
+                "{MINIMAL}{listen}{domain}{backend}[tls]\ncertificates = 7\ndefault = \"mandatory\"\n"
+            ),
+            "12:16: tls.certificates: must be a list",
+        ),
+        (
+            format!("{MINIMAL}[web]\nlisten = [\"192.0.2.1:443\"]\ntokens = 7\nplain = true\n"),
+            "5:10: web.tokens: must be a list",
+        ),
+        (format!("{MINIMAL}[web]\nchain = 7\nkey = \"k\"\n"), "4:9: web.chain: must be a text"),
+        (
+            format!("{MINIMAL}[countries]\ndatabase = 7\nregistered_country = true\n"),
+            "4:12: countries.database: must be a text",
+        ),
+        (
+            format!(
+                "{MINIMAL}{listen}{domain}{backend}[relay]\nlisten = 7\nbackend = \"main\"\n[[customer]]\nname = \"a\"\nnetworks = 7\ndomains = [\"a.example\"]\n"
+            ),
+            "12:10: relay.listen: must be a list",
+        ),
+        (
+            format!("{MINIMAL}[senders]\nblocked = []\n"),
+            "3:1: senders: is for the SMTP side, which needs a section [listen]",
+        ),
+    ] {
+        let errors = errors(&text);
+        assert!(errors[0].starts_with(expected), "{text}{errors:#?}");
+        // Where a customer's networks are wrong too, there are two.
+        let count = if text.contains("networks = 7") { 2 } else { 1 };
+        assert_eq!(errors.len(), count, "{text}{errors:#?}");
+    }
+}
+
+/// What cannot be read may be what seems to be missing.
+#[test]
+fn broken_syntax_makes_nothing_else_missing() {
+    for text in [
+        "[filter]\ninterfaces = [eth0]\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n",
+        "[filter\ninterfaces = [\"eth0\"]\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n",
+        "[filter]\ninterfaces = [\"eth0\"\n[[domain]]\nnames = [\"example.org\"]\n",
+        "[filter]\ninterfaces : [\"eth0\"]\n[relay]\nlisten = [\"0.0.0.0:25\"]\n",
+    ] {
+        let errors = errors(text);
+        assert!(!errors.is_empty());
+        for error in &errors {
+            assert!(
+                !error.contains("is missing") && !error.contains("name at least"),
+                "{errors:#?}"
+            );
+            assert!(
+                !error.contains("name an address") && !error.contains("needs a"),
+                "{errors:#?}"
+            );
+        }
+    }
+}
+
+/// Durations and sizes have units, or count in the key's own.
+#[test]
+fn durations_and_sizes_take_units() {
+    let with = |section: &str, line: &str| format!("{MINIMAL}{SMTP_MINIMAL}[{section}]\n{line}\n");
+    let smtp = |section: &str, line: &str| config(&with(section, line)).smtp.expect("SMTP");
+    for text in ["300", "\"300s\"", "\"5m\"", "\"5 min\"", "\"300000ms\""] {
+        let smtp = smtp("smtp", &format!("command_timeout = {text}"));
+        assert_eq!(smtp.limits.command_timeout.as_secs(), 300, "{text}");
+    }
+    for text in ["52428800", "\"50MB\"", "\"50 MiB\"", "\"51200KB\""] {
+        let smtp = smtp("smtp", &format!("message_size = {text}"));
+        assert_eq!(smtp.limits.message_size, 52_428_800, "{text}");
+    }
+    let pause = smtp("smtp", "greeting_pause_ms = \"2s\"").limits.greeting_pause;
+    assert_eq!(pause.as_millis(), 2_000);
+    let age = |text: &str| config(&format!("{MINIMAL}[record]\ndays = {text}\n")).record.age;
+    assert_eq!(age("90"), age("\"90d\""));
+    assert_eq!(age("\"12w\"").as_secs(), 84 * 86_400);
+    for (section, line, expected) in [
+        (
+            "smtp",
+            "command_timeout = \"300\"",
+            "`300` has no unit: write a duration such as \"90s\"",
+        ),
+        ("smtp", "command_timeout = \"5 parsecs\"", "a plain number of seconds"),
+        ("smtp", "command_timeout = 5.5", "expected a duration such as"),
+        (
+            "smtp",
+            "command_timeout = \"2d\"",
+            "2d is not from 1s to 1d (a plain number is in seconds)",
+        ),
+        ("smtp", "command_timeout = 0", "0 is not from 1s to 1d (a plain number is in seconds)"),
+        ("smtp", "command_timeout = -1", "-1 is not from 1s to 1d"),
+        ("smtp", "message_size = \"50\"", "`50` has no unit: write a size such as"),
+        ("smtp", "message_size = \"1.5GB\"", "is not a size: write \"64KB\", \"50MB\" or \"10GB\""),
+        (
+            "smtp",
+            "message_size = \"5TB\"",
+            "5TB is not from 1KB to 4GB (a plain number is in bytes)",
+        ),
+        ("spf", "budget_ms = \"20\"", "a plain number of milliseconds"),
+        ("record", "days = \"90\"", "write a duration such as \"90d\" or \"12w\""),
+    ] {
+        let errors = errors(&with(section, line));
+        assert_eq!(errors.len(), 1, "{line}: {errors:#?}");
+        assert!(errors[0].contains(expected), "{line}: {errors:#?}");
+    }
+}
+
+/// What cannot start, or would send mail round in a loop, is an error.
+#[test]
+fn a_port_is_listened_on_once_and_no_backend_is_mxdp_itself() {
+    let text = |listen: &str, server: &str, more: &str| {
+        format!(
+            "{MINIMAL}[listen]\n{listen}\n[tls]\nself_signed = true\n[[domain]]\n\
+             names = [\"example.org\"]\nbackend = \"main\"\n[[backend]]\nname = \"main\"\n\
+             servers = [\"{server}\"]\n{more}"
+        )
+    };
+    let good = "smtp = [\"0.0.0.0:25\", \"[::]:25\"]\nsmtps = [\"0.0.0.0:465\"]";
+    config(&text(good, "192.0.2.1:25", "[web]\n"));
+    config(&text("smtp = [\"192.0.2.7:25\"]", "127.0.0.1:25", ""));
+    for (listen, server, more, expected) in [
+        (
+            "smtp = [\"0.0.0.0:25\"]\nsmtps = [\"0.0.0.0:25\"]",
+            "192.0.2.1:25",
+            "",
+            "5:10: listen.smtps: 0.0.0.0:25 is the same port as 0.0.0.0:25 of listen.smtp",
+        ),
+        (
+            "smtp = [\"0.0.0.0:25\", \"127.0.0.1:25\"]",
+            "192.0.2.1:25",
+            "",
+            "4:23: listen.smtp: 127.0.0.1:25 is the same port as 0.0.0.0:25",
+        ),
+        (
+            good,
+            "192.0.2.1:25",
+            "[web]\nlisten = [\"127.0.0.1:465\"]\n",
+            "web.listen: 127.0.0.1:465 is the same port as 0.0.0.0:465 of listen.smtps",
+        ),
+        (
+            "smtp = [\"127.0.0.1:8025\"]",
+            "192.0.2.1:25",
+            "[web]\n",
+            "web.listen: 127.0.0.1:8025 is the same port",
+        ),
+        (
+            good,
+            "127.0.0.1:25",
+            "",
+            "backend.servers: `127.0.0.1:25` is mxdp itself (0.0.0.0:25 of listen.smtp)",
+        ),
+        (good, "localhost:25", "", "`localhost:25` is mxdp itself"),
+        (good, "[::1]:25", "", "`[::1]:25` is mxdp itself ([::]:25 of listen.smtp)"),
+        (good, "127.0.0.1:465", "", "is mxdp itself (0.0.0.0:465 of listen.smtps)"),
+        ("smtp = [\"192.0.2.7:25\"]", "192.0.2.7:25", "", "is mxdp itself"),
+        (
+            "smtp = [\"0.0.0.0:25\"]\nhostname = \"mx.example.org\"",
+            "mx.example.org:25",
+            "",
+            "is mxdp itself",
+        ),
+    ] {
+        let errors = errors(&text(listen, server, more));
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(errors[0].contains(expected), "{expected}: {errors:#?}");
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::section::{Section, clean, code};
 use super::smtp::Certificate;
-use super::smtp_keys::{self, sockets};
+use super::values::{self, sockets};
 
 /// Where the page is, unless the configuration says otherwise.
-const DEFAULT: SocketAddr =
+pub(super) const DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
 
 /// The page and the interface.
@@ -60,15 +60,22 @@ pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
     let wanted = section.is_there();
     section.describe("listen", "", &code(format_args!("[\"{DEFAULT}\"]")));
     let mut listen = sockets(&section, "listen");
+    if section.has("listen") {
+        section.needs_some("listen", "name an address, such as \"127.0.0.1:8025\"");
+    }
     if listen.is_empty() {
         listen.push(DEFAULT);
     }
-    let path = |key| smtp_keys::path(&section, key, folder);
+    let path = |key| values::path(&section, key, folder);
     let certificate = match (path("chain"), path("key")) {
         (Some(chain), Some(key)) => Some(Certificate { chain, key, line: section.line() }),
-        (None, None) => None,
-        _ => {
-            section.error(&section.span(), "chain", "and `web.key` go together");
+        (chain, _) => {
+            // One of a wrong type has its own error, and is there.
+            if section.has("chain") != section.has("key") {
+                let (there, missing) =
+                    if chain.is_some() { ("chain", "key") } else { ("key", "chain") };
+                section.wrong(there, format!("and `web.{missing}` go together"));
+            }
             None
         }
     };
@@ -78,20 +85,19 @@ pub(super) fn web(section: Section<'_>, folder: &Path) -> Option<Web> {
         section.sections("tokens").into_iter().filter_map(|one| token(one, &rights)).collect();
     let plain = section.boolean("plain", false);
     if let Some(outside) = listen.iter().find(|address| !address.ip().is_loopback()) {
-        let span = section.span();
-        if tokens.is_empty() {
+        if !section.has("tokens") {
             let message = format!(
                 "{outside} is not on loopback, where nobody is let in without a token: \
                  `mxdp token NAME` makes one for [[web.tokens]]"
             );
-            section.error(&span, "listen", message);
+            section.missing("listen", message);
         }
-        if certificate.is_none() && !plain {
+        if !section.has("chain") && !section.has("key") && !plain {
             let message = format!(
                 "{outside} is not on loopback, and tokens would be sent in the clear: set \
                  `web.chain` and `web.key`, or `web.plain = true` behind a proxy that does TLS"
             );
-            section.error(&span, "listen", message);
+            section.missing("listen", message);
         }
     }
     section.finish();
@@ -103,15 +109,15 @@ fn token(section: Section<'_>, rights: &[(&'static str, Rights)]) -> Option<Toke
     section.describe("sha256", "64 hexadecimal digits", "required");
     let name = section.string("name").map(|text| clean(text.value).to_owned());
     let name = name.filter(|name| !name.is_empty());
-    if name.is_none() {
-        section.error(&section.span(), "name", "says whose token it is, such as \"anna\"");
+    if name.is_none() && (section.is_text("name") || !section.has("name")) {
+        section.missing("name", "says whose token it is, such as \"anna\"");
     }
     let rights = section.choice("rights", rights, Rights::Read);
     let hash = section.string("sha256");
     let sha256 = hash.as_ref().and_then(|text| hex(text.value));
-    if sha256.is_none() {
+    if sha256.is_none() && (hash.is_some() || !section.has("sha256")) {
         let message = "is 64 hexadecimal digits, as `mxdp token NAME` prints them";
-        section.error(&hash.map_or(section.span(), |text| text.span), "sha256", message);
+        section.missing("sha256", message);
     }
     section.finish();
     Some(Token { name: name?, rights, sha256: sha256? })

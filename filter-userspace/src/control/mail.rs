@@ -58,14 +58,22 @@ pub struct Explanation {
 pub struct ExplainedStage {
     /// Its name.
     pub stage: String,
-    /// Whether it lets the message pass.
+    /// Whether it lets the message pass; a stage that is not reached does not.
     pub passes: bool,
+    /// Whether the message comes to it: behind the first that refuses none is reached, and
+    /// nothing is found.
+    #[serde(default = "yes")]
+    pub reached: bool,
     /// Why not.
     pub reason: Option<String>,
     /// The reply.
     pub reply: Option<String>,
     /// What it found, and the rule with file and line.
     pub note: String,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// The state of the SMTP side.

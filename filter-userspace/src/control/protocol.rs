@@ -298,10 +298,38 @@ pub struct Answer {
     pub listed: Vec<String>,
 }
 
+impl Answer {
+    /// What to say of a block that has no effect, or less than it seems to, because an
+    /// approval goes first. The answer is about the first address of what is blocked.
+    #[must_use]
+    pub fn approved_first(&self, blocked: IpNet) -> Option<String> {
+        if self.action != "pass" || !self.class.starts_with("approved_") {
+            return None;
+        }
+        let Self { ip, class, prefix, source, .. } = self;
+        let source = source.as_ref().map_or_else(String::new, |source| format!(" ({source})"));
+        Some(match prefix {
+            Some(approved) if approved.contains(&blocked) => format!(
+                "blocking {blocked} has no effect: it is approved by {approved}{source}, which \
+                 goes first"
+            ),
+            Some(approved) => format!(
+                "{ip} is let in all the same: it is approved by {approved}{source}, which goes \
+                 first"
+            ),
+            None => {
+                let class = class.replace('_', " ");
+                format!("{ip} is let in all the same: {class}{source} goes first")
+            }
+        })
+    }
+}
+
 /// What the daemon and the kernel say of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveAnswer {
-    /// What the daemon's lists say, runtime entries included.
+    /// What becomes of it: what the daemon's lists say, runtime entries included, or the
+    /// temporary block where that drops it.
     #[serde(flatten)]
     pub answer: Answer,
     /// The temporary block that stands against it, if no list decides.

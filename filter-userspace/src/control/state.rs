@@ -135,6 +135,22 @@ pub struct FailedReload {
     pub message: String,
 }
 
+impl FailedReload {
+    /// What an operator is told of it, on a line.
+    #[must_use]
+    pub fn alarm(&self) -> String {
+        let first = self.message.lines().next().unwrap_or_default();
+        let more = match self.message.lines().count().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let at = crate::record::when::show(self.at.saturating_mul(1_000));
+        format!(
+            "the reload of {at} failed, and the previous configuration stays active: {first}{more}"
+        )
+    }
+}
+
 /// Frames of a reason and family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {

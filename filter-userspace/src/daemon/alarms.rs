@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::core::{Daemon, Origin};
 use super::gather::without_age;
+use crate::control::protocol::FailedReload;
 use crate::io::clock;
 
 /// For how long it is shown that a block could not be had.
@@ -21,6 +22,7 @@ impl Daemon {
             Ok(alarms) => alarms,
             Err(error) => vec![format!("{error:#}")],
         };
+        alarms.extend(self.failed_reload.as_ref().map(FailedReload::alarm));
         if let Some(ahead) = self.time.doubted() {
             let way = if ahead < 0 { "back" } else { "ahead" };
             alarms.push(format!(

@@ -9,9 +9,11 @@ use anyhow::Result;
 use filter_common::Class;
 use filter_common::abi::Settings;
 
-use super::directories;
+use super::changes::Remembered;
 use super::gather::{DIRECTORY, Fault, Gathering, Tolerance};
 pub use super::load::load;
+use super::{directories, mail};
+use crate::config::flat::{self, Keys};
 use crate::config::{self, Config, Engine};
 use crate::control::protocol::ListStatus;
 use crate::io::kernel::{Layouts, Prepared};
@@ -86,6 +88,10 @@ pub struct Built {
     pub sources: BTreeSet<String>,
     /// The files that are to be watched, as they were before they were read.
     pub seen: Seen,
+    /// What is remembered of it, to say what the next one changes.
+    pub remembered: Remembered,
+    /// What is another than in the one in force, a line each.
+    pub changes: Vec<String>,
 }
 
 /// Files, and what each was at a moment.
@@ -99,6 +105,8 @@ pub struct InForce {
     pub layouts: Layouts,
     /// The sources that they were read of.
     pub sources: BTreeSet<String>,
+    /// What is remembered of it.
+    pub remembered: Arc<Remembered>,
 }
 
 /// Reads the configuration and its lists and fills tables in the kernel, unless the
@@ -116,35 +124,28 @@ pub fn build(
 ) -> Result<Built, Vec<String>> {
     let start = Instant::now();
     let configuration = watch::stamp(path);
-    let config = read_config(path)?;
+    let (directories, files): (Vec<_>, Vec<_>) =
+        accept.iter().cloned().partition(|name| name.starts_with(DIRECTORY));
+    let nothing = BTreeSet::new();
+    let Read { config, loaded, keys } = read(path, |config| {
+        let refused: Vec<_> =
+            directories.iter().filter_map(|name| directories::accept(config, name).err()).collect();
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        Ok(Gathering::new(Tolerance::LastGood {
+            copies: Copies::new(&config.state.folder, config.limits.file_bytes),
+            accept: &files,
+            active: in_force.map_or(&nothing, |in_force| &in_force.sources),
+            now: clock::unix_seconds(),
+        }))
+    })?;
     let mut seen = see(watched_paths(path, &config));
     if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
         *stamp = configuration;
     }
-    let (directories, files): (Vec<_>, Vec<_>) =
-        accept.iter().cloned().partition(|name| name.starts_with(DIRECTORY));
-    let refused: Vec<_> =
-        directories.iter().filter_map(|name| directories::accept(&config, name).err()).collect();
-    if !refused.is_empty() {
-        return Err(refused);
-    }
-    let nothing = BTreeSet::new();
-    let gathering = Gathering::new(Tolerance::LastGood {
-        copies: Copies::new(&config.state.folder, config.limits.file_bytes),
-        accept: &files,
-        active: in_force.map_or(&nothing, |in_force| &in_force.sources),
-        now: clock::unix_seconds(),
-    });
-    // All errors at once, those of the console's certificate among them.
-    let web = config.web.as_ref().map(web::Rules::load).transpose().map_err(|error| vec![error]);
-    let (loaded, web) = match (load(&config, gathering), web) {
-        (Ok(loaded), Ok(web)) => (loaded, web),
-        (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => return Err(errors),
-        (Err(mut errors), Err(more)) => {
-            errors.extend(more);
-            return Err(errors);
-        }
-    };
+    let web = config.web.as_ref().map(web::Rules::load).transpose();
+    let web = web.map_err(|error| vec![error])?;
     let Loaded { lists, policy, mut warnings, faults, sources } = loaded;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
@@ -157,6 +158,9 @@ pub fn build(
             table.len()
         ));
     }
+    let remembered = Remembered::of(keys, &config, &see(files_of(path, &config)));
+    let changes = in_force
+        .map_or_else(Vec::new, |old| old.remembered.differences(&remembered, &old.lists, &lists));
     let is_in_force =
         in_force.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
     let tables = if is_in_force { None } else { Some(install(table, engine)?) };
@@ -173,6 +177,8 @@ pub fn build(
         faults,
         sources,
         seen,
+        remembered,
+        changes,
     })
 }
 
@@ -210,6 +216,56 @@ pub fn read_config(path: &Path) -> Result<Config, Vec<String>> {
         .map_err(|errors| errors.to_string().lines().map(str::to_owned).collect())
 }
 
+/// A configuration with everything that it names.
+pub struct Read {
+    /// The configuration.
+    pub config: Config,
+    /// Its lists and policy.
+    pub loaded: Loaded,
+    /// Its keys as they are written.
+    pub keys: Keys,
+}
+
+/// Reads a configuration, and every file that it names; `gathering` says what becomes of a
+/// file that is bad.
+///
+/// # Errors
+///
+/// Everything that is wrong with the one and the others: an error in a key hides no error
+/// in a file.
+pub fn read<'a>(
+    path: &Path,
+    gathering: impl FnOnce(&Config) -> Result<Gathering<'a>, Vec<String>>,
+) -> Result<Read, Vec<String>> {
+    let bytes = files::read(path, CONFIG_BYTES).map_err(|error| vec![error])?;
+    let (config, wrong) = config::parse_all(&bytes, path);
+    let mut errors: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+    let Some(config) = config else { return Err(errors) };
+    if errors.is_empty() {
+        match load(&config, gathering(&config)?) {
+            Ok(loaded) => {
+                let keys = flat::keys(&String::from_utf8_lossy(&bytes));
+                return Ok(Read { config, loaded, keys });
+            }
+            Err(of_files) => errors.extend(of_files),
+        }
+    } else {
+        let of_files = load(&config, Gathering::new(Tolerance::Strict)).err();
+        errors.extend(of_files.unwrap_or_default());
+    }
+    errors.extend(mail::certificate_errors(&config));
+    Err(errors)
+}
+
+/// The same, where every bad file is an error.
+///
+/// # Errors
+///
+/// All of them at once.
+pub fn read_strictly(path: &Path) -> Result<Read, Vec<String>> {
+    read(path, |_| Ok(Gathering::new(Tolerance::Strict)))
+}
+
 fn list_status(file: &LoadedFile) -> ListStatus {
     ListStatus {
         source: file.name.clone(),
@@ -239,9 +295,11 @@ pub fn settings(config: &Config, generation: u64) -> Settings {
 /// The files whose change asks for a reload; none where that is not wanted.
 #[must_use]
 pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
-    if !config.reload.watch {
-        return Vec::new();
-    }
+    if config.reload.watch { files_of(path, config) } else { Vec::new() }
+}
+
+/// The files of a configuration, itself too.
+fn files_of(path: &Path, config: &Config) -> Vec<PathBuf> {
     let mut paths = vec![path.to_owned()];
     let console = config.web.iter().filter_map(|web| web.certificate.as_ref());
     paths.extend(console.flat_map(|one| [one.chain.clone(), one.key.clone()]));

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::blocks::Saving;
 use super::build::{self, Built, Lists, Seen};
+use super::changes::Remembered;
 use super::gather::Fault;
 pub(super) use super::origin::Origin;
 use super::origin::tell;
@@ -79,6 +80,10 @@ pub(super) struct Daemon {
     pub(super) since: u64,
     pub(super) build_ms: u64,
     pub(super) failed_reload: Option<FailedReload>,
+    /// What is remembered of the configuration in force and its files.
+    pub(super) remembered: Arc<Remembered>,
+    /// Why the reload that is being built was begun.
+    pub(super) reload_why: &'static str,
     pub(super) alarms: Vec<String>,
     /// What the generation in force is warned of.
     pub(super) warnings: Vec<String>,
@@ -122,7 +127,7 @@ pub(super) struct Daemon {
     /// Reloads that were asked for since it began, which the next one answers.
     pub(super) waiting_for_next: Vec<Incoming>,
     pub(super) console: Option<Publisher>,
-    watched: mpsc::UnboundedSender<Seen>,
+    pub(super) watched: mpsc::UnboundedSender<Seen>,
     approvals: watch::Sender<approvals::Wanted>,
     directories: watch::Sender<directories::Wanted>,
     /// Where no lists come from now, and why.
@@ -160,6 +165,7 @@ impl Daemon {
         let generation = filter.generation()? + 1;
         let Built { config, lists, tables: files, layouts, elapsed, warnings, seen, .. } = built;
         let (faults, list_sources) = (built.faults, built.sources);
+        let remembered = Arc::new(built.remembered);
         filter.require(&config.filter.interfaces)?;
         filter.look_elsewhere(&config.filter.interfaces)?;
         // Maps that were taken over hold a generation that is in force: attach
@@ -190,6 +196,8 @@ impl Daemon {
             since: clock::unix_seconds(),
             build_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
             failed_reload: None,
+            remembered,
+            reload_why: "",
             alarms: Vec::new(),
             warnings,
             started: Instant::now(),

@@ -155,20 +155,7 @@ async fn follow_one(
 
 /// Asks once; whether the answer was another than before.
 async fn refresh(directory: &Directory, copies: &Copies, max_entries: usize) -> Result<bool> {
-    let password = directory.password_file.as_deref().map(password).transpose()?;
-    let query = Query {
-        url: directory.url.clone(),
-        bind_dn: directory.bind_dn.clone(),
-        password,
-        base: directory.base.clone(),
-        filter: directory.filter.clone(),
-        attributes: directory.attributes.clone(),
-        page_size: 500,
-        timeout: TIME,
-        starttls: directory.starttls,
-        ca: directory.ca.clone(),
-        max_entries,
-    };
+    let query = query(directory, max_entries, TIME)?;
     let values = ldap::addresses(&query).await?;
     let answer = Answer::of(&directory.name, &values);
     // An answer without a single address would refuse everybody.
@@ -257,6 +244,27 @@ fn keep(name: &str, answer: &Answer, copies: &Copies) -> Result<bool> {
     write(&key(name), counts)?;
     copies.remove(&held(name));
     Ok(true)
+}
+
+/// The search for the addresses of a directory, with the password from its file.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn query(directory: &Directory, max_entries: usize, timeout: Duration) -> Result<Query> {
+    Ok(Query {
+        url: directory.url.clone(),
+        bind_dn: directory.bind_dn.clone(),
+        password: directory.password_file.as_deref().map(password).transpose()?,
+        base: directory.base.clone(),
+        filter: directory.filter.clone(),
+        attributes: directory.attributes.clone(),
+        page_size: 500,
+        timeout,
+        starttls: directory.starttls,
+        ca: directory.ca.clone(),
+        max_entries,
+    })
 }
 
 fn password(path: &Path) -> Result<String> {

@@ -12,21 +12,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::build::{self, Built, Seen};
-use super::core::{Channels, Daemon, Message, Origin};
+use super::build::{self, Built};
+use super::core::{Channels, Daemon, Message};
+use super::files::forward_changes;
 use super::rings::{forward_events, write_log};
 use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
 use crate::config::record::RecordKeeping;
-use crate::config::{Config, Debug};
+use crate::config::{self, Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
 use crate::io::floor;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
+use crate::io::ports;
 use crate::io::privilege;
 use crate::io::runtime_file;
 use crate::io::runtime_journal;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
-use crate::io::watch::{Watch, stamp};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
@@ -47,9 +48,6 @@ const INBOX: usize = 1024;
 /// Temporary blocks that may wait for it.
 const BLOCKS: usize = 16 * 1024;
 
-/// Changes that come closer together are one: an editor writes in several steps.
-const SETTLE: Duration = Duration::from_millis(300);
-
 /// Runs the daemon with the configuration at `path`, until a signal or an
 /// operator ends it.
 ///
@@ -61,7 +59,13 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     let path = &std::path::absolute(path)
         .context("the configuration's path")
         .map_err(|error| refused(&error))?;
-    let config = build::read_config(path).map_err(|errors| misconfigured(&errors))?;
+    let config = match build::read_config(path) {
+        Ok(config) => config,
+        // With what is wrong with the files that it names.
+        Err(errors) => {
+            return Err(misconfigured(&build::read_strictly(path).err().unwrap_or(errors)));
+        }
+    };
     if mode == Mode::Trial && (config.filter.persist || !is_volatile(&config)) {
         return Err(misconfigured(&[format!(
             "{}: a trial leaves nothing behind: it needs filter.persist = false and a state.folder \
@@ -72,6 +76,7 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     // Before privileges, which an old kernel has other names for.
     floor::require().map_err(|error| refused(&error))?;
     privilege::require().map_err(|error| refused(&error))?;
+    ports::remember_holders(&config.listeners());
     // While there is one thread: those that come inherit what this one holds.
     privilege::restrain().map_err(|error| refused(&error))?;
     crate::log::start(config.log);
@@ -133,6 +138,9 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let (requests, asked) = mpsc::channel(16);
     let desk = Desk { requests, audit: Arc::new(audit) };
     if let (Some(listeners), Some(console)) = (web, &console) {
+        if let Some(web) = &config.web {
+            announce_console(web, mode);
+        }
         listeners.serve(Site::new(desk.clone(), store.clone(), console));
     }
     let requests = tokio::spawn(forward_requests(socket, messages.clone(), desk, asked));
@@ -155,6 +163,17 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     match ended.context("the daemon's thread").map_err(|error| refused(&error))? {
         Ok(outcome) => outcome.map_err(|error| refused(&error)),
         Err(_) => Err(refused(&anyhow!("the daemon's thread panicked; a pinned filter goes on"))),
+    }
+}
+
+/// Says where the console is: in the log, and to who tries it out.
+fn announce_console(web: &config::web::Web, mode: Mode) {
+    for address in &web.listen {
+        let scheme = if web.certificate.is_some() { "https" } else { "http" };
+        tracing::info!("the web console is at {scheme}://{address}/");
+        if mode == Mode::Trial {
+            println!("the web console of this trial is at {scheme}://{address}/");
+        }
     }
 }
 
@@ -361,54 +380,4 @@ async fn forward_ticks(messages: mpsc::Sender<Message>) {
             return;
         }
     }
-}
-
-/// Watches the files in use; a reload may bring others.
-async fn forward_changes(
-    mut new_files: mpsc::UnboundedReceiver<Seen>,
-    messages: mpsc::Sender<Message>,
-) {
-    let (changes, mut changed) = mpsc::channel(1);
-    let mut watch: Option<Watch> = None;
-    loop {
-        tokio::select! {
-            files = new_files.recv() => {
-                let Some(files) = files else { return };
-                let failure = watch_files(&mut watch, &files, &changes).err();
-                if messages.send(Message::Asked(Origin::Files, failure)).await.is_err() {
-                    return;
-                }
-            }
-            Some(()) = changed.recv() => {
-                tokio::time::sleep(SETTLE).await;
-                while changed.try_recv().is_ok() {}
-                if messages.send(Message::Reload("files changed")).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Watches anew each time: a folder of the same name may be another by now. The watch of
-/// before goes when the new one stands, so that no change of a file in both is missed.
-fn watch_files(
-    watch: &mut Option<Watch>,
-    files: &Seen,
-    changes: &mpsc::Sender<()>,
-) -> Result<(), String> {
-    if files.is_empty() {
-        *watch = None;
-        return Ok(());
-    }
-    let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
-    let tell = changes.clone();
-    let new = Watch::start(&paths, move || _ = tell.try_send(()))
-        .map_err(|error| format!("files are not watched ({error}); `mxdp reload` loads them"))?;
-    *watch = Some(new);
-    // What changed since it was read, and before it was watched.
-    if files.iter().any(|(path, seen)| stamp(path) != *seen) {
-        _ = changes.try_send(());
-    }
-    Ok(())
 }

@@ -7,10 +7,12 @@ use filter_common::verdict::decide;
 
 use super::build::Lists;
 use super::envelope;
-use super::gather::Gathering;
+use super::gather::{Gathering, Tolerance};
 use crate::config::smtp::{Certificate, PeerTls, Smtp};
 use crate::config::{Config, EnforcementTable};
-use crate::io::smtp::{Classify, Generation, Standing};
+use crate::io::smtp::{
+    Classify, Generation, Standing, certificate_errors as certificate_errors_of,
+};
 use crate::io::{certificates, clock, files};
 use crate::lists::Classification;
 use crate::policy::pipeline::{Connection, Policy};
@@ -59,6 +61,28 @@ pub fn generation(
     Generation::new(smtp.clone(), &config.dns, policy, &hostname(smtp), before).map(Some)
 }
 
+/// What is wrong with certificates and keys, of the console too, a line each.
+#[must_use]
+pub fn certificate_errors(config: &Config) -> Vec<String> {
+    let (smtp, source) = (config.smtp.as_ref(), config.path.display().to_string());
+    let mut errors =
+        smtp.map(|smtp| certificate_errors_of(smtp, &hostname(smtp), &source)).unwrap_or_default();
+    errors.extend(console_certificate(config).err());
+    errors
+}
+
+/// Loads the certificate of the console, where there is one.
+///
+/// # Errors
+///
+/// What is wrong with it, and where it is named.
+pub fn console_certificate(config: &Config) -> Result<(), String> {
+    let certificate = config.web.as_ref().and_then(|web| web.certificate.as_ref());
+    let Some(certificate) = certificate else { return Ok(()) };
+    let place = format!("{}:{}: web.chain", config.path.display(), certificate.line);
+    certificates::load(certificate).map(|_| ()).map_err(|error| format!("{place}: {error}"))
+}
+
 /// What is wrong with certificates that can be used.
 #[must_use]
 pub fn certificate_warnings(config: &Config) -> Vec<String> {
@@ -98,6 +122,18 @@ pub fn hostname(smtp: &Smtp) -> String {
 fn spf(smtp: &Smtp) -> SpfPolicy {
     let Some(spf) = &smtp.spf else { return SpfPolicy::default() };
     SpfPolicy { exempt: spf.exempt.clone(), header: spf.header, explanation: spf.explanation }
+}
+
+/// The DNS lists of a configuration, with their keys.
+///
+/// # Errors
+///
+/// What is wrong with the files of the keys, in lines.
+pub fn reputation_of(config: &Config, smtp: &Smtp) -> Result<Reputation, String> {
+    let mut gathering = Gathering::new(Tolerance::Strict);
+    let reputation = reputation(config, smtp, &mut gathering);
+    let errors = gathering.errors;
+    if errors.is_empty() { Ok(reputation) } else { Err(errors.join("\n")) }
 }
 
 /// The DNS lists, with the keys of those that need one. A list whose key cannot be had is

@@ -11,11 +11,13 @@ pub mod answer;
 mod approvals;
 mod blocks;
 pub mod build;
+mod changes;
 mod core;
-mod directories;
+pub mod directories;
 mod edge;
 mod entries;
 mod envelope;
+mod files;
 pub mod gather;
 mod load;
 pub mod mail;
@@ -32,6 +34,7 @@ mod syns;
 mod trial;
 
 use crate::control::protocol::{Failure, FailureKind};
+use crate::io::ports::CannotListen;
 
 pub use edge::run;
 
@@ -50,7 +53,10 @@ pub(crate) fn misconfigured(errors: &[String]) -> Failure {
     Failure { kind: FailureKind::Configuration, message: errors.join("\n") }
 }
 
-/// The failure of a system call, with what was tried.
+/// The failure of a system call, with what was tried. A port that another process has is
+/// one of the configuration: no second try mends it.
 pub(crate) fn refused(error: &anyhow::Error) -> Failure {
-    Failure { kind: FailureKind::System, message: format!("{error:#}") }
+    let is_taken = error.downcast_ref::<CannotListen>().is_some_and(CannotListen::is_in_use);
+    let kind = if is_taken { FailureKind::Configuration } else { FailureKind::System };
+    Failure { kind, message: format!("{error:#}") }
 }

@@ -1,5 +1,6 @@
-//! Reloads: built beside the daemon's thread, then put in force by it.
+//! Reloads: built beside the daemon's thread, put in force by it, and recorded.
 
+use std::sync::Arc;
 use std::{mem, panic, thread};
 
 use anyhow::{Result, anyhow};
@@ -11,10 +12,18 @@ use crate::config::Config;
 use crate::control::protocol::{FailedReload, Reloaded};
 use crate::control::server::Incoming;
 use crate::io::clock;
-use crate::io::kernel::Change;
+use crate::io::kernel::Change as KernelChange;
 use crate::io::service_manager;
 use crate::io::smtp::Generation;
 use crate::policy::pipeline::Policy;
+use crate::record::Change;
+use crate::store::Entry;
+
+/// The longest text of a recorded reload, in characters.
+const RECORDED: usize = 4000;
+
+/// Why an operator's reload is one.
+pub(super) const ASKED: &str = "an operator asked for it";
 
 impl Daemon {
     /// Reloads because an operator asked for it, who is answered by a generation whose files
@@ -22,7 +31,7 @@ impl Daemon {
     pub(super) fn reload_for(&mut self, asked: Incoming, accept: Vec<String>) {
         self.accept.extend(accept);
         if self.building { &mut self.waiting_for_next } else { &mut self.waiting }.push(asked);
-        self.reload("an operator asked for it");
+        self.reload(ASKED);
     }
 
     /// Builds a generation beside this thread; [`Message::Built`] brings it.
@@ -32,6 +41,7 @@ impl Daemon {
             return;
         }
         tracing::info!(why, "reloading");
+        self.reload_why = why;
         service_manager::reloading();
         self.building = true;
         let path = self.path.clone();
@@ -39,6 +49,7 @@ impl Daemon {
             lists: self.lists.clone(),
             layouts: self.layouts,
             sources: self.list_sources.clone(),
+            remembered: self.remembered.clone(),
         };
         let accept = mem::take(&mut self.accept);
         let messages = self.messages.clone();
@@ -56,6 +67,8 @@ impl Daemon {
         self.building = false;
         let outcome = result
             .and_then(|built| self.put_in_force(built).map_err(|error| vec![format!("{error:#}")]));
+        self.note_reload(&outcome);
+        let outcome = outcome.map(|(warnings, _)| warnings);
         let answer = match outcome {
             Ok(warnings) => {
                 let now = clock::unix_seconds();
@@ -74,6 +87,8 @@ impl Daemon {
                 Err(failure)
             }
         };
+        // Seen by whoever asks next, not a second later.
+        self.check();
         for waiting in self.waiting.drain(..) {
             waiting.answer(answer.clone());
         }
@@ -87,9 +102,11 @@ impl Daemon {
         service_manager::ready(&self.summary());
     }
 
-    fn put_in_force(&mut self, built: Built) -> Result<Vec<String>> {
+    /// Puts a generation in force, or leaves everything as it was.
+    fn put_in_force(&mut self, built: Built) -> Result<(Vec<String>, Vec<String>)> {
         let Built { config, lists, policy, web, tables, layouts, elapsed, seen, .. } = built;
         let (mut warnings, faults, list_sources) = (built.warnings, built.faults, built.sources);
+        let (remembered, changes) = (built.remembered, built.changes);
         warnings.extend(restart::needs_restart(&self.started_with, &config));
         let config = restart::keep_until_restart(&self.started_with, &self.config, config);
         let mail = self.next_mail(&config, policy)?;
@@ -98,7 +115,7 @@ impl Daemon {
         let (before, both) = self.filter.with(&config.filter.interfaces);
         self.filter.attach(&both, config.filter.mode)?;
         let generation = self.generation + 1;
-        let published = self.filter.publish(&Change {
+        let published = self.filter.publish(&KernelChange {
             files: tables,
             settings: Some(build::settings(&config, generation)),
         });
@@ -121,6 +138,7 @@ impl Daemon {
         self.layouts = layouts;
         self.faults = faults;
         self.list_sources = list_sources;
+        self.remembered = Arc::new(remembered);
         if let (Some(edge), Some(mail)) = (&self.edge, mail) {
             edge.publish(mail);
         }
@@ -138,7 +156,33 @@ impl Daemon {
         }
         self.announce();
         self.warnings.clone_from(&warnings);
-        Ok(warnings)
+        Ok((warnings, changes))
+    }
+
+    /// Records what a reload changed, or why it changed nothing; what was asked for has a
+    /// row with the operator's name besides.
+    fn note_reload(&self, outcome: &Result<(Vec<String>, Vec<String>), Vec<String>>) {
+        let why = self.reload_why;
+        // What an operator asked for has its row already.
+        let says_more = outcome.as_ref().is_ok_and(|(_, changes)| !changes.is_empty());
+        if why == ASKED && !says_more {
+            return;
+        }
+        let (what, outcome) = match outcome {
+            Ok((_, changes)) if changes.is_empty() => {
+                (format!("reload ({why}): nothing changed"), "done".to_owned())
+            }
+            Ok((_, changes)) => {
+                (format!("reload ({why}): {}", changes.join("; ")), "done".to_owned())
+            }
+            Err(errors) => (format!("reload ({why})"), format!("refused: {}", errors.join("\n"))),
+        };
+        self.store.add(Entry::Change(Change {
+            time: clock::unix_ms(),
+            who: "mxdp".to_owned(),
+            what: bounded(&what),
+            outcome: bounded(&outcome),
+        }));
     }
 
     /// The next generation of the SMTP side, which may still be refused.
@@ -154,5 +198,12 @@ impl Daemon {
             let (files, runtime) = (self.lists.clone(), self.entries.clone());
             edge.publish_lists(mail::classify(files, runtime, self.config.enforcement));
         }
+    }
+}
+
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(RECORDED) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
     }
 }

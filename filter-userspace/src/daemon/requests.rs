@@ -150,7 +150,7 @@ impl Daemon {
             Err(error) => return asked.answer::<Explanation>(Err(refused(&error))),
         };
         let mut syn = found.answer;
-        // The kernel has the last word, temporary blocks and rates included.
+        // The kernel has the last word, whatever it and the lists differ about.
         syn.action = if found.kernel.action == "drop" { "drop".to_owned() } else { syn.action };
         if syn.class == "none" {
             syn.class = found.kernel.reason;
@@ -186,10 +186,18 @@ impl Daemon {
         let files = self.lists.set.classify(ip);
         let runtime = self.entries().classify(ip);
         let enforcement = |class| self.config.enforcement.of(class);
-        let (answer, expected) = answer::answer(ip, &[&runtime, &files], enforcement);
+        let (mut answer, expected) = answer::answer(ip, &[&runtime, &files], enforcement);
         let temporary = self.temporary_of(ip)?;
         let (reason, classes) = self.filter.ask(ip, port)?;
         let agree = expected.agrees(reason, classes, temporary.is_some());
+        // What the lists say is no verdict where the kernel drops for what it alone knows.
+        if reason.disposition() == Disposition::Drop && answer.action != "drop" && agree {
+            answer.action = "drop".to_owned();
+            answer.class = reason.name().to_owned();
+            answer.prefix = temporary.as_ref().map(|block| block.prefix);
+            answer.source = temporary.as_ref().map(|_| "temporary block".to_owned());
+            answer.note = None;
+        }
         let kernel = KernelAnswer {
             reason: reason.name().to_owned(),
             action: disposition(reason.disposition()).to_owned(),

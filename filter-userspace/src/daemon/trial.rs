@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
+use crate::io::ports::CannotListen;
 use crate::io::{
     last_good, offender_file, runtime_file, runtime_journal, temporary_file, timeline,
 };
@@ -45,9 +46,8 @@ pub(super) async fn bind(server: &str) -> Result<TcpListener> {
     let address: SocketAddr = server.parse().with_context(|| {
         format!("a trial's backend has an address of its own, and `{server}` is none")
     })?;
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("the trial's backend cannot listen on {address}"))
+    let listener = TcpListener::bind(address).await;
+    Ok(listener.map_err(|error| CannotListen::new("backend.servers", address, error))?)
 }
 
 /// Takes mail, until the runtime ends.

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod offender_file;
 pub mod pem;
 pub mod places;
+pub mod ports;
 pub mod privilege;
 pub mod runtime_file;
 pub mod runtime_journal;

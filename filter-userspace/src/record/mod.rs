@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use pattern::Pattern;
 pub use query::{BadQuery, Cursor, NAMES as PARTS, PAGE_LIMIT, Query};
+pub use query::{direction_names, reason_names, stage_names, status_names};
 pub use summary::{Counted, Country, Decided, Source, Summary};
 
 /// What is kept of a decision: one recipient that a client attempted, or the SYNs of

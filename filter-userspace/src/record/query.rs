@@ -22,6 +22,9 @@ const PAGE: usize = 50;
 /// The longest value that is searched for, in characters.
 const VALUE_LIMIT: usize = 500;
 
+/// The directions of mail.
+const DIRECTIONS: [&str; 2] = ["inbound", "outgoing"];
+
 /// The names of the parts of a query.
 pub const NAMES: [&str; 16] = [
     "type",
@@ -144,13 +147,35 @@ impl Query {
                 wrong.push(BadQuery { name: name.to_owned(), message });
             }
         }
-        if let (Some(since), Some(until)) = (query.since, query.until)
+        wrong.extend(query.contradictions());
+        if wrong.is_empty() { Ok(query) } else { Err(wrong) }
+    }
+
+    /// Parts that are right each, and together find nothing whatever there is.
+    fn contradictions(&self) -> Vec<BadQuery> {
+        let bad = |name: &str, message: &str| BadQuery {
+            name: name.to_owned(),
+            message: message.to_owned(),
+        };
+        let mut wrong = Vec::new();
+        if let (Some(since), Some(until)) = (self.since, self.until)
             && since >= until
         {
-            let message = "the search ends before it begins".to_owned();
-            wrong.push(BadQuery { name: "until".to_owned(), message });
+            wrong.push(bad("until", "the search ends before it begins"));
         }
-        if wrong.is_empty() { Ok(query) } else { Err(wrong) }
+        if let (Some(after), Some(before)) = (self.after, self.before)
+            && after >= before
+        {
+            wrong.push(bad("after", "must be less than `before`"));
+        }
+        let only = |status| self.statuses == [status];
+        if self.kind == Some(Kind::Blocked) && only(Status::Delivered) {
+            wrong.push(bad("status", "what was delivered is accepted traffic, not blocked"));
+        }
+        if self.kind == Some(Kind::Accepted) && only(Status::Dropped) {
+            wrong.push(bad("status", "what was dropped is blocked traffic, not accepted"));
+        }
+        wrong
     }
 
     fn set(&mut self, name: &str, value: &str, now: u64) -> Result<(), String> {
@@ -165,7 +190,7 @@ impl Query {
             "since" => self.since = Some(when::read(value, now)?),
             "until" => self.until = Some(when::read(value, now)?),
             "direction" => {
-                let directions = ["inbound", "outgoing"].map(|name| (name, name.to_owned()));
+                let directions = DIRECTIONS.map(|name| (name, name.to_owned()));
                 self.direction = Some(one_of(value, &directions)?);
             }
             "status" => {
@@ -174,10 +199,13 @@ impl Query {
             "stage" => self.stages = each_of(value, &stages())?,
             "reason" => self.reasons = each_of(value, &reasons())?,
             "ip" => self.net = Some(net(value)?),
-            "country" => self.countries = list(value).map(country).collect::<Result<_, _>>()?,
-            "sender" => self.sender = Some(Pattern::new(value)),
-            "recipient" => self.recipient = Some(Pattern::new(value)),
-            "reference" => self.reference = Some(value.to_ascii_uppercase()),
+            "country" => self.countries = each(value, country)?,
+            "sender" => self.sender = Some(Pattern::read(value)?),
+            "recipient" if value == "<>" => {
+                return Err("only a sender can be null: write bob@example.org".to_owned());
+            }
+            "recipient" => self.recipient = Some(Pattern::read(value)?),
+            "reference" => self.reference = Some(reference(value)?),
             "text" => self.words = value.split_whitespace().map(str::to_lowercase).collect(),
             "before" => self.before = Some(cursor(value)?),
             "after" => self.after = Some(cursor(value)?),
@@ -238,12 +266,28 @@ fn one_of<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
     let found = known.iter().find(|(name, _)| *name == value);
     found.map(|(_, item)| item.clone()).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-        format!("`{value}` is none of {}", names.join(", "))
+        format!("`{value}` is not one of {}", names.join(", "))
     })
 }
 
 fn each_of<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<Vec<T>, String> {
-    list(value).map(|item| one_of(item, known)).collect()
+    each(value, |item| one_of(item, known))
+}
+
+/// The elements of a list; commas alone are no list, and would mean everything.
+fn each<T>(value: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    let items: Vec<T> = list(value).map(read).collect::<Result<_, _>>()?;
+    if items.is_empty() { Err(format!("`{value}` names nothing")) } else { Ok(items) }
+}
+
+/// A reference as replies have it: letters, digits and `-`.
+fn reference(value: &str) -> Result<String, String> {
+    let is_one = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    if value.chars().all(is_one) {
+        Ok(value.to_ascii_uppercase())
+    } else {
+        Err(format!("`{value}` is not a reference such as 1M85655RH000Y-1"))
+    }
 }
 
 /// The names of stages that records have.
@@ -266,8 +310,34 @@ pub(super) fn reasons() -> Vec<(&'static str, String)> {
     names.into_iter().map(|name| (name, name.to_owned())).collect()
 }
 
+/// The names of stages, for who offers them.
+#[must_use]
+pub fn stage_names() -> Vec<&'static str> {
+    stages().into_iter().map(|(name, _)| name).collect()
+}
+
+/// The names of reasons.
+#[must_use]
+pub fn reason_names() -> Vec<&'static str> {
+    reasons().into_iter().map(|(name, _)| name).collect()
+}
+
+/// The names of statuses.
+#[must_use]
+pub fn status_names() -> Vec<&'static str> {
+    Status::ALL.iter().map(|status| status.name()).collect()
+}
+
+/// The names of directions.
+#[must_use]
+pub fn direction_names() -> Vec<&'static str> {
+    DIRECTIONS.to_vec()
+}
+
 fn cursor(value: &str) -> Result<Cursor, String> {
-    value.parse().map_err(|_| format!("`{value}` is no cursor: those of `id` and `next` are"))
+    value
+        .parse()
+        .map_err(|_| format!("`{value}` is not a cursor: use the value of an `id` or of `next`"))
 }
 
 fn net(value: &str) -> Result<IpNet, String> {
@@ -294,8 +364,9 @@ fn country(value: &str) -> Result<String, String> {
         return Ok(NO_COUNTRY.to_owned());
     }
     let code = value.to_ascii_uppercase().parse::<CountryCode>();
-    code.map(|code| code.to_string())
-        .map_err(|_| format!("`{value}` is no country code of two letters, and not `{NO_COUNTRY}`"))
+    code.map(|code| code.to_string()).map_err(|_| {
+        format!("`{value}` is not a country code of two letters such as DE, nor `{NO_COUNTRY}`")
+    })
 }
 
 /// Cursors in JSON are text: JavaScript's numbers have 53 bits.
@@ -405,7 +476,22 @@ mod tests {
         let names: Vec<_> = wrong.iter().map(|wrong| wrong.name.as_str()).collect();
         let all = ["type", "since", "country", "ip", "reason", "limit", "before", "colour", "text"];
         assert_eq!(names, all);
-        assert!(wrong[4].message.starts_with("`because` is none of accepted, "));
+        assert!(wrong[4].message.starts_with("`because` is not one of accepted, "));
+        for (parts, expected) in [
+            (vec![("sender", "a b@example.com")], "sender: `a b@example.com` has a space"),
+            (vec![("recipient", "<>")], "recipient: only a sender can be null"),
+            (vec![("reference", "1M 2")], "reference: `1M 2` is not a reference"),
+            (vec![("reason", ",")], "reason: `,` names nothing"),
+            (vec![("country", " , ")], "country: `,` names nothing"),
+            (vec![("since", "2026-11-23T05:14:07 01:00")], "in a URL, write + as %2B"),
+            (vec![("type", "blocked"), ("status", "delivered")], "status: what was delivered"),
+            (vec![("type", "accepted"), ("status", "dropped")], "status: what was dropped"),
+            (vec![("after", "5"), ("before", "5")], "after: must be less than"),
+        ] {
+            let wrong = read(&parts).unwrap_err();
+            assert_eq!(wrong.len(), 1, "{wrong:?}");
+            assert!(wrong[0].to_string().contains(expected), "{expected}: {}", wrong[0]);
+        }
         let wrong = read(&[("since", "1h"), ("until", "2h")]).unwrap_err();
         assert_eq!(wrong[0].to_string(), "until: the search ends before it begins");
     }

@@ -42,8 +42,11 @@ pub fn read(text: &str, now: u64) -> Result<u64, String> {
         return Ok(now.saturating_sub(ago));
     }
     absolute(text).ok_or_else(|| {
+        if absolute(&text.replace(' ', "+")).is_some() {
+            return format!("`{text}` is not a time: in a URL, write + as %2B");
+        }
         format!(
-            "`{text}` is no time; write for example 24h or 7d (so long ago), 2026-11-23, \
+            "`{text}` is not a time; write for example 24h or 7d (so long ago), 2026-11-23, \
              2026-11-23 04:14 or 2026-11-23T04:14:07Z (UTC)"
         )
     })
@@ -86,7 +89,7 @@ pub(super) mod rfc3339 {
         from: D,
     ) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        super::absolute(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no time")))
+        super::absolute(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time")))
     }
 }
 

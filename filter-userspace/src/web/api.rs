@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request as HttpRequest, State};
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::request::Parts as HttpParts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -13,16 +13,16 @@ use axum::{Extension, Json, Router};
 use futures_util::stream;
 use ipnet::IpNet;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Site;
 use super::access::Caller;
 use super::error::ApiError;
 use super::pages::encoded;
-use super::parts::Parts;
+pub(super) use super::parts::Parts;
+use super::parts::{JsonBody, Network, NoQuery};
 use crate::config::web::Rights;
-use crate::control::protocol::{Request, RuntimeList, WINDOW_LIMIT, Windowed};
+use crate::control::protocol::{LiveAnswer, Request, RuntimeList, WINDOW_LIMIT, Windowed};
 use crate::record::export::Csv;
 use crate::record::{Changes, PAGE_LIMIT, Page, Stored};
 
@@ -60,31 +60,15 @@ fn not_allowed() -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
 }
 
-/// A body of JSON; what is wrong with it is said as everything else is.
-struct JsonBody<T>(T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, ApiError> {
-        // A form of another site cannot say this of itself.
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-        if kind != Some("application/json") {
-            return Err(ApiError::bad_request("the body must be application/json"));
-        }
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|error| ApiError::bad_request(error.body_text()))?;
-        let value = serde_json::from_slice(&bytes);
-        value.map(Self).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
-    }
-}
-
 async fn ask(site: &Site, caller: &Caller, request: Request) -> Answer {
     Ok(Json(site.ask(request, caller.peer()).await?))
 }
 
-async fn status(State(site): State<Arc<Site>>, Extension(caller): Extension<Caller>) -> Answer {
+async fn status(
+    _: NoQuery,
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
     ask(&site, &caller, Request::Status).await
 }
 
@@ -304,7 +288,7 @@ fn windowed(path: &str, parts: &Parts, part: Windowed<Value>) -> Response {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Addition {
-    prefix: IpNet,
+    prefix: Network,
     #[serde(default)]
     note: Option<String>,
     #[serde(default)]
@@ -314,13 +298,34 @@ struct Addition {
 }
 
 async fn add_entry(
+    _: NoQuery,
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     List(list): List,
     JsonBody(addition): JsonBody<Addition>,
 ) -> Answer {
-    let Addition { prefix, note, expires_in_s, force } = addition;
-    ask(&site, &caller, Request::RuntimeAdd { list, prefix, note, expires_in_s, force }).await
+    let Addition { prefix: Network(prefix), note, expires_in_s, force } = addition;
+    let request = Request::RuntimeAdd { list, prefix, note, expires_in_s, force };
+    let mut entry: Value = site.ask(request, caller.peer()).await?;
+    if list == RuntimeList::Blocked
+        && let Some(warning) = approved_first(&site, &caller, prefix.network(), prefix).await
+        && let Some(entry) = entry.as_object_mut()
+    {
+        entry.insert("warning".to_owned(), warning.into());
+    }
+    Ok(Json(entry))
+}
+
+/// What lets an address of what is blocked in all the same.
+pub(super) async fn approved_first(
+    site: &Site,
+    caller: &Caller,
+    address: IpAddr,
+    blocked: IpNet,
+) -> Option<String> {
+    let request = Request::Lookup { addresses: vec![address] };
+    let found: Vec<LiveAnswer> = site.ask(request, caller.peer()).await.ok()?;
+    found.first()?.answer.approved_first(blocked)
 }
 
 async fn remove_entry(
@@ -331,7 +336,7 @@ async fn remove_entry(
 ) -> Answer {
     let parts = Parts::of(query.as_deref())?;
     parts.only(&["prefix"])?;
-    ask(&site, &caller, Request::RuntimeRemove { list, prefix: parts.need("prefix")? }).await
+    ask(&site, &caller, Request::RuntimeRemove { list, prefix: parts.network("prefix")? }).await
 }
 
 async fn temporary(
@@ -357,11 +362,19 @@ struct Block {
 }
 
 async fn add_temporary(
+    _: NoQuery,
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     JsonBody(Block { address, seconds, force }): JsonBody<Block>,
 ) -> Answer {
-    ask(&site, &caller, Request::TemporaryAdd { address, seconds, force }).await
+    let mut entry: Value =
+        site.ask(Request::TemporaryAdd { address, seconds, force }, caller.peer()).await?;
+    if let Some(warning) = approved_first(&site, &caller, address, address.into()).await
+        && let Some(entry) = entry.as_object_mut()
+    {
+        entry.insert("warning".to_owned(), warning.into());
+    }
+    Ok(Json(entry))
 }
 
 async fn remove_temporary(
@@ -374,7 +387,11 @@ async fn remove_temporary(
     ask(&site, &caller, Request::TemporaryRemove { address: parts.need("address")? }).await
 }
 
-async fn relay(State(site): State<Arc<Site>>, Extension(caller): Extension<Caller>) -> Answer {
+async fn relay(
+    _: NoQuery,
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+) -> Answer {
     ask(&site, &caller, Request::RelayList).await
 }
 
@@ -389,6 +406,7 @@ struct Resumed {
 }
 
 async fn resume(
+    _: NoQuery,
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     JsonBody(Resumed { address, customer }): JsonBody<Resumed>,

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use super::Site;
 use super::access::Caller;
 use super::error::ApiError;
+use crate::config::web::Rights;
 use crate::control::protocol::{Request, Status};
 
 /// For how long an answer about readiness stands: strangers ask for it without a token, and
@@ -28,18 +29,26 @@ pub(super) async fn ready(
 ) -> Response {
     // One asks, and the others wait for its answer.
     let mut known = site.ready.lock().await;
-    let is_ready = match *known {
-        Some((at, is_ready)) if at.elapsed() < STANDS => is_ready,
+    let (is_ready, alarms) = match *known {
+        Some((at, is_ready, alarms)) if at.elapsed() < STANDS => (is_ready, alarms),
         _ => {
             let status: Result<Status, _> = site.ask(Request::Status, caller.peer()).await;
+            let alarms = status.as_ref().map_or(0, |status| status.alarms.len());
             let is_ready = status.is_ok_and(|status| is_ready(&status));
-            *known = Some((Instant::now(), is_ready));
-            is_ready
+            *known = Some((Instant::now(), is_ready, alarms));
+            (is_ready, alarms)
         }
     };
     drop(known);
     if is_ready {
-        "ready\n".into_response()
+        // What is in force filters, and mail flows: an alarm takes no host out of service.
+        // How many there are is for whoever may read them.
+        match alarms {
+            alarms if alarms > 0 && caller.rights >= Rights::Read => {
+                format!("ready, {alarms} alarms: see mxdp status\n").into_response()
+            }
+            _ => "ready\n".into_response(),
+        }
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
     }
@@ -147,6 +156,8 @@ fn text(status: &Status) -> String {
     let prefixes = prefixes.map(|(family, count)| (labels(&[("family", family)]), count));
     all.gauge("mxdp_prefixes", "Prefixes of the compiled tables.", prefixes);
     all.gauge("mxdp_runtime_entries", "Entries added at runtime.", one(generation.runtime_entries));
+    let warnings = generation.warnings.len() as u64;
+    all.gauge("mxdp_warnings", "What the active configuration is warned of.", one(warnings));
     let failed = u64::from(status.failed_reload.is_some());
     all.gauge("mxdp_reload_failed", "Whether the last reload failed.", one(failed));
     let record = &status.record;

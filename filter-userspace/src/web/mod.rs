@@ -39,7 +39,7 @@ pub struct Site {
     /// Who may do what, as the active rule set says.
     rules: watch::Receiver<Arc<Rules>>,
     /// The last answer about readiness, and when it was given.
-    ready: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    ready: tokio::sync::Mutex<Option<(Instant, bool, usize)>>,
 }
 
 impl Site {

@@ -1,6 +1,17 @@
 //! The parts of a query string or a form, as the API and the pages read them.
 
+use std::net::IpAddr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
+use axum::http::header;
+use axum::http::request::Parts as HttpParts;
+use ipnet::IpNet;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+
 use super::error::ApiError;
+use crate::config::units;
 use crate::control::protocol::{ExplainedEnvelope, WINDOW_LIMIT, Window};
 
 /// The longest value of a part of a query, in characters.
@@ -24,7 +35,17 @@ impl Parts {
             let message = format!("{name}: longer than {VALUE_LIMIT} characters");
             return Err(ApiError::bad_request(message));
         }
-        Ok(Self(parsed.0))
+        let parts = Self(parsed.0);
+        // Of two values one would be passed over.
+        for (index, (name, value)) in parts.0.iter().enumerate() {
+            let is_given = |(other, given): &(String, String)| other == name && !given.is_empty();
+            if !value.is_empty() && parts.0[..index].iter().any(is_given) {
+                return Err(ApiError::bad_request(format!(
+                    "{name} is given twice; several values of one part are separated by commas"
+                )));
+            }
+        }
+        Ok(parts)
     }
 
     pub(super) fn into_inner(self) -> Vec<(String, String)> {
@@ -43,8 +64,11 @@ impl Parts {
 
     pub(super) fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let wrong = || ApiError::bad_request(format!("{name}: `{text}` is not understood"));
-        text.parse().map(Some).map_err(|_| wrong())
+        let wrong = || {
+            let write = expected(name);
+            ApiError::bad_request(format!("{name}: `{text}` is not understood; write {write}"))
+        };
+        text.trim().parse().map(Some).map_err(|_| wrong())
     }
 
     pub(super) fn need<T: std::str::FromStr>(&self, name: &str) -> Result<T, ApiError> {
@@ -62,8 +86,20 @@ impl Parts {
         }
     }
 
+    /// A network, or an address that stands for itself.
+    pub(super) fn network(&self, name: &str) -> Result<IpNet, ApiError> {
+        let net = self.parse::<IpNet>(name);
+        net.or_else(|_| self.parse::<IpAddr>(name).map(|ip| ip.map(IpNet::from)))?
+            .ok_or_else(|| ApiError::bad_request(format!("{name} is needed")))
+    }
+
+    /// Bytes: a plain number, or one with a unit.
     fn size(&self) -> Result<Option<u64>, ApiError> {
-        let size = self.parse("size")?;
+        let size = match self.get("size").map(units::bytes) {
+            None => None,
+            Some(Ok(bytes)) => Some(bytes),
+            Some(Err(_)) => self.parse("size")?,
+        };
         if size.is_some_and(|size| size > SIZE_LIMIT) {
             return Err(ApiError::bad_request(format!("size: 0 to {SIZE_LIMIT}")));
         }
@@ -82,11 +118,20 @@ impl Parts {
 
     /// The message that nobody sends.
     pub(super) fn envelope(&self) -> Result<ExplainedEnvelope, ApiError> {
+        self.envelope_of(self.need("ip")?, self.need("rcpt")?)
+    }
+
+    /// The same with a client and a recipient of another place.
+    pub(super) fn envelope_of(
+        &self,
+        ip: IpAddr,
+        rcpt: String,
+    ) -> Result<ExplainedEnvelope, ApiError> {
         Ok(ExplainedEnvelope {
-            ip: self.need("ip")?,
+            ip,
             helo: self.get("helo").map(str::to_owned),
             from: self.get("from").unwrap_or_default().to_owned(),
-            rcpt: self.need("rcpt")?,
+            rcpt,
             size: self.size()?,
             tls: match self.get("tls") {
                 None | Some("none") => None,
@@ -97,5 +142,66 @@ impl Parts {
             certificate: self.parse("certificate")?.unwrap_or(false),
             relay: self.parse("relay")?.unwrap_or(false),
         })
+    }
+}
+
+/// What to write where a value was not understood.
+fn expected(name: &str) -> &'static str {
+    match name {
+        "ip" | "address" => "an address such as 192.0.2.7 or 2001:db8::7",
+        "prefix" | "net" => "an address or network such as 192.0.2.0/24",
+        "size" => "bytes such as 4096, or with a unit such as 5MB",
+        "certificate" | "relay" | "force" => "true or false",
+        _ => "a whole number",
+    }
+}
+
+/// No part of a query string where none means anything.
+pub(super) struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut HttpParts, _: &S) -> Result<Self, ApiError> {
+        match Parts::of(parts.uri.query())?.0.first() {
+            None => Ok(Self),
+            Some((name, _)) => {
+                Err(ApiError::bad_request(format!("there is no `{name}` here: nothing is asked")))
+            }
+        }
+    }
+}
+
+/// A body of JSON; what is wrong with it is said as everything else is.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, ApiError> {
+        // A form of another site cannot say this of itself.
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+        if kind != Some("application/json") {
+            return Err(ApiError::bad_request("the body must be application/json"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|error| ApiError::bad_request(error.body_text()))?;
+        let value = serde_json::from_slice(&bytes);
+        value.map(Self).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
+    }
+}
+
+/// A network, or an address that stands for itself.
+pub(super) struct Network(pub(super) IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let wrong = |_| {
+            D::Error::custom(format!("`{text}` is not an address or network such as 192.0.2.0/24"))
+        };
+        net.map(Self).map_err(wrong)
     }
 }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -27,6 +27,7 @@ use super::error::Turned;
 use super::{Site, api, assets, metrics, openapi, pages};
 use crate::config::web::{Rights, Web};
 use crate::io::places::{Activity, Bounds, Place, Places, Watched};
+use crate::io::ports::CannotListen;
 use crate::io::smtp::network;
 
 /// Connections at once from other hosts: of all, and of one client network.
@@ -68,7 +69,8 @@ pub async fn bind(web: &Web) -> Result<Listeners> {
     let mut sockets = Vec::new();
     for address in &web.listen {
         let socket = TcpListener::bind(address).await;
-        sockets.push(socket.with_context(|| format!("web.listen: cannot listen on {address}"))?);
+        let socket = socket.map_err(|error| CannotListen::new("web.listen", *address, error))?;
+        sockets.push(socket);
     }
     Ok(Listeners { sockets })
 }

@@ -36,7 +36,7 @@ folder = \"b\"
     let config = config_of(&home);
     let places = [
         "2:21: filter.interfaces: lo is named twice",
-        "2:27: filter.interfaces: `not a name` is no interface name",
+        "2:27: filter.interfaces: `not a name` is not an interface name",
         "3:20: filter.ports: 25 is named twice",
         "3:24: filter.ports: ",
         "3:31: filter.ports: ",

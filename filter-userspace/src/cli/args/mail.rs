@@ -3,7 +3,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
+
+use super::super::time::parse_size;
 
 /// A question to SPF.
 #[derive(Debug, Args)]
@@ -45,12 +48,13 @@ pub(in super::super) struct Envelope {
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) rcpt: String,
 
-    /// The size that MAIL declares, in octets
-    #[arg(long, value_name = "OCTETS")]
+    /// The size that MAIL declares, in bytes or such as 50MB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(in super::super) size: Option<u64>,
 
     /// The version of TLS
-    #[arg(long, value_name = "VERSION", default_value = "none", value_parser = parse_tls)]
+    #[arg(long, value_name = "VERSION", default_value = "none",
+          value_parser = PossibleValuesParser::new(["none", "1.2", "1.3"]).map(|text| tls_version(&text)))]
     pub(in super::super) tls: TlsVersion,
 
     /// The client shows a valid certificate
@@ -66,13 +70,13 @@ pub(in super::super) struct Envelope {
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct TlsVersion(pub(in super::super) Option<u8>);
 
-fn parse_tls(text: &str) -> Result<TlsVersion, String> {
-    match text {
-        "none" => Ok(TlsVersion(None)),
-        "1.2" => Ok(TlsVersion(Some(12))),
-        "1.3" => Ok(TlsVersion(Some(13))),
-        _ => Err("one of none, 1.2 and 1.3".to_owned()),
-    }
+/// The parser lets nothing else come here.
+fn tls_version(text: &str) -> TlsVersion {
+    TlsVersion(match text {
+        "1.2" => Some(12),
+        "1.3" => Some(13),
+        _ => None,
+    })
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,34 @@
 //! The arguments of `traffic`. The comments here are the help and the manual pages.
 
-use clap::{Args, Subcommand};
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command, Subcommand};
+
+use super::super::time::parse_interval;
+use crate::record::{direction_names, reason_names, stage_names, status_names};
+
+/// Values that shells offer. What is written is for the daemon to judge, since it may be
+/// several of them, separated by commas.
+#[derive(Clone, Copy, Debug)]
+struct Offered(fn() -> Vec<&'static str>);
+
+impl TypedValueParser for Offered {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum TrafficVerb {
@@ -49,19 +77,23 @@ pub(in super::super) struct Search {
     pub(in super::super) country: Option<String>,
 
     /// The reasons, such as blocked_ip,spf_refused
-    #[arg(long, value_name = "REASONS")]
+    #[arg(long, value_name = "REASONS", hide_possible_values = true,
+          value_parser = Offered(reason_names))]
     pub(in super::super) reason: Option<String>,
 
     /// The stages, such as syn,reputation
-    #[arg(long, value_name = "STAGES")]
+    #[arg(long, value_name = "STAGES", hide_possible_values = true,
+          value_parser = Offered(stage_names))]
     pub(in super::super) stage: Option<String>,
 
     /// temporary, permanent, dropped (before SMTP) or delivered
-    #[arg(long, value_name = "STATUS")]
+    #[arg(long, value_name = "STATUS", hide_possible_values = true,
+          value_parser = Offered(status_names))]
     pub(in super::super) status: Option<String>,
 
     /// inbound or outgoing
-    #[arg(long, value_name = "DIRECTION")]
+    #[arg(long, value_name = "DIRECTION", hide_possible_values = true,
+          value_parser = Offered(direction_names))]
     pub(in super::super) direction: Option<String>,
 
     /// Words that are in Subject or Message-ID
@@ -110,9 +142,8 @@ impl Search {
 /// How the live view looks.
 #[derive(Debug, Args)]
 pub(in super::super) struct TopArguments {
-    /// Seconds between two looks
-    #[arg(long, value_name = "SECONDS", default_value_t = 1,
-          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// The time between two refreshes, in seconds or such as 5s
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = parse_interval)]
     pub(in super::super) every: u64,
 
     /// The time that decisions, sources and countries are summed up over

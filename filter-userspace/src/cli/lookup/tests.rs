@@ -57,7 +57,14 @@ fn an_answer_is_a_line() {
 
 #[test]
 fn a_live_answer_says_what_the_kernel_does() {
-    let mut answer = live(unlisted("192.0.2.1"), "temporary_block", "drop", true);
+    let held = Answer {
+        class: "temporary_block".to_owned(),
+        action: "drop".to_owned(),
+        prefix: Some("192.0.2.1/32".parse().unwrap()),
+        source: Some("temporary block".to_owned()),
+        ..unlisted("192.0.2.1")
+    };
+    let mut answer = live(held, "temporary_block", "drop", true);
     answer.temporary = Some(TemporaryEntry {
         prefix: "192.0.2.1/32".parse().unwrap(),
         reason: "operator".to_owned(),
@@ -65,8 +72,8 @@ fn a_live_answer_says_what_the_kernel_does() {
     });
     assert_eq!(
         live_sentence(&answer),
-        "192.0.2.1        pass     none               not listed; \
-         blocked for 1m 30s (operator); kernel: drop, temporary_block"
+        "192.0.2.1        drop     temporary_block    192.0.2.1/32 at temporary block; \
+         by operator, expires in 1m 30s; kernel: drop, temporary_block"
     );
 }
 

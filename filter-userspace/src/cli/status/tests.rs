@@ -130,7 +130,7 @@ fn alarms_stand_first() {
     let expected = "\
 ALARM  eth0: generic mode, slower
        than native
-ALARM  the reload of 2026-11-23 04:14:07 UTC failed; what was in force still is
+ALARM  the reload of 2026-11-23 04:14:07 UTC failed, and the previous configuration stays active
        blocked.txt:3: `\\u{1b}[2J`
 
 mxdp 0.1.0,";

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::backend::Pool;
+use tokio::task::JoinSet;
+
+use super::backend::{Pool, ServerHealth};
 use super::tls::ServerTls;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
@@ -113,6 +115,46 @@ impl Generation {
     pub const fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
+}
+
+/// What is wrong with the certificates of an SMTP side, towards clients and backends.
+#[must_use]
+pub fn certificate_errors(smtp: &Smtp, hostname: &str, source: &str) -> Vec<String> {
+    let mut errors = ServerTls::load(&smtp.tls, hostname, source).err().unwrap_or_default();
+    errors.extend(smtp.backends.iter().filter_map(|backend| Pool::new(backend.clone()).err()));
+    errors
+}
+
+/// Looks at every server of every backend, up to EHLO and what follows it.
+pub async fn probe(smtp: &Smtp, hostname: &str) -> Vec<ServerHealth> {
+    let mut looks = JoinSet::new();
+    for (place, config) in smtp.backends.iter().enumerate() {
+        let (config, hostname) = (config.clone(), hostname.to_owned());
+        looks.spawn(async move {
+            let unusable = |error: String| {
+                let one = |server: &String| ServerHealth {
+                    backend: config.name.to_string(),
+                    server: server.clone(),
+                    error: Some(error.clone()),
+                    plain: None,
+                };
+                config.servers.iter().map(one).collect()
+            };
+            match Pool::new(config.clone()) {
+                Ok(pool) => {
+                    pool.probe(&hostname, true).await;
+                    (place, pool.health())
+                }
+                Err(error) => (place, unusable(error)),
+            }
+        });
+    }
+    let mut found: Vec<(usize, Vec<ServerHealth>)> = Vec::new();
+    while let Some(look) = looks.join_next().await {
+        found.extend(look.ok());
+    }
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().flat_map(|(_, health)| health).collect()
 }
 
 fn settings(smtp: &Smtp, hostname: &str, starttls: bool) -> Settings {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -16,6 +16,7 @@ use super::inherited::Inherited;
 use super::proxy::{self, Opening};
 use crate::config::smtp::{Listen, Smtp};
 use crate::io::descriptors;
+use crate::io::ports::CannotListen;
 use crate::policy::relay::Direction;
 use crate::policy::tls::Mode;
 use crate::smtp::refusal::{Reason, Refusal};
@@ -52,20 +53,25 @@ pub fn bind(smtp: &Smtp, mut inherited: Inherited) -> Result<Listeners> {
     let relay = smtp.relay.as_ref();
     let none = Vec::new();
     let sockets = [
-        (plain, Direction::Inbound, false),
-        (smtps, Direction::Inbound, true),
-        (relay.map_or(&none, |relay| &relay.listen), Direction::Outgoing, false),
-        (relay.map_or(&none, |relay| &relay.listen_tls), Direction::Outgoing, true),
+        ("listen.smtp", plain, Direction::Inbound, false),
+        ("listen.smtps", smtps, Direction::Inbound, true),
+        ("relay.listen", relay.map_or(&none, |relay| &relay.listen), Direction::Outgoing, false),
+        (
+            "relay.listen_tls",
+            relay.map_or(&none, |relay| &relay.listen_tls),
+            Direction::Outgoing,
+            true,
+        ),
     ];
-    let sockets = sockets.into_iter().flat_map(|(addresses, direction, implicit)| {
-        addresses.iter().map(move |address| (*address, Kind { direction, implicit }))
+    let sockets = sockets.into_iter().flat_map(|(key, addresses, direction, implicit)| {
+        addresses.iter().map(move |address| (key, *address, Kind { direction, implicit }))
     });
-    let listeners = sockets.map(|(address, kind)| {
+    let listeners = sockets.map(|(key, address, kind)| {
         let listener = match inherited.take(address)? {
             Some(socket) => TcpListener::from_std(socket),
             None => listen_on(address),
         };
-        Ok((listener.with_context(|| format!("cannot listen on {address}"))?, kind))
+        Ok((listener.map_err(|error| CannotListen::new(key, address, error))?, kind))
     });
     let listeners = listeners.collect::<Result<_>>().map(Listeners)?;
     inherited.finish()?;

@@ -30,7 +30,7 @@ pub use asker::Asker;
 pub use backend::ServerHealth;
 pub use edge::{Block, Classify, Edge, Standing, network};
 pub use events::{Recording, Sink};
-pub use generation::Generation;
+pub use generation::{Generation, certificate_errors, probe};
 pub use health::SmtpStatus;
 pub use inherited::Inherited;
 pub use listener::{Listeners, bind};

@@ -11,15 +11,21 @@ use ipnet::IpNet;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::layout::{self, Place};
+use super::layout::{self, Place, ago};
 use super::traffic::encoded;
-use super::{PageError, Shown};
+use super::{PageError, Shown, check};
+use crate::config::units;
 use crate::config::web::Rights;
-use crate::control::protocol::{LiveAnswer, Request, RuntimeList};
+use crate::control::protocol::{Failure, LiveAnswer, Request, RuntimeEntry, RuntimeList};
+use crate::io::clock;
+use crate::lists::normalise;
+use crate::record::when;
+use crate::runtime::LONGEST_S;
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::error::ApiError;
-use crate::web::parts::Parts;
+use crate::web::api::{Parts, approved_first};
+use crate::web::chart::grouped;
+use crate::web::error::{ApiError, status};
 
 /// Links to what may be done about an address.
 pub(super) async fn offers(site: &Site, caller: &Caller, ip: IpAddr, back: &str) -> Markup {
@@ -41,13 +47,28 @@ pub(super) async fn offers(site: &Site, caller: &Caller, ip: IpAddr, back: &str)
 struct Act {
     what: &'static str,
     title: &'static str,
-    net: String,
+    net: IpNet,
+    /// As it was written.
+    given: String,
     /// Where the user came from: a path of this site.
     back: String,
     note: Option<String>,
-    lasts: Option<u64>,
+    lasts: Lasts,
+    force: bool,
 }
 
+/// For how long an entry is to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasts {
+    /// Permanently.
+    Permanently,
+    /// For so many seconds.
+    Seconds(u64),
+    /// As long as the entry that is there.
+    AsNow,
+}
+
+/// What may be done: its name, the button, and what is so then.
 const ACTS: [(&str, &str); 5] = [
     ("approve", "Approve"),
     ("block", "Block"),
@@ -56,9 +77,9 @@ const ACTS: [(&str, &str); 5] = [
     ("lift", "Lift the temporary block of"),
 ];
 
-/// The times that an entry may be given, in seconds; 0 is for good.
+/// The times that an entry may be given, in seconds; 0 is permanently.
 const TIMES: [(u64, &str); 6] = [
-    (0, "for good"),
+    (0, "permanently"),
     (3_600, "for an hour"),
     (86_400, "for a day"),
     (604_800, "for a week"),
@@ -66,25 +87,38 @@ const TIMES: [(u64, &str); 6] = [
     (31_536_000, "for a year"),
 ];
 
+/// The value of the form that keeps the time of an entry.
+const AS_NOW: &str = "unchanged";
+
 impl Act {
     fn of(parts: &Parts) -> Result<Self, ApiError> {
+        parts.only(&["what", "net", "back", "note", "for", "force"])?;
         let what = parts.get("what").unwrap_or_default();
         let known = ACTS.into_iter().find(|(name, _)| *name == what);
-        let (what, title) = known.ok_or_else(|| ApiError::bad_request("nothing to be done"))?;
-        let net = parts.get("net").ok_or_else(|| ApiError::bad_request("net is needed"))?;
+        let (what, title) = known.ok_or_else(|| {
+            let names = ACTS.map(|(name, _)| name).join(", ");
+            ApiError::bad_request(format!("what: expected one of {names}"))
+        })?;
+        let net = parts.network("net")?;
+        let given = parts.get("net").unwrap_or_default().trim().to_owned();
+        if what == "lift" && given.parse::<IpAddr>().is_err() {
+            let message = "net: a temporary block is of a single address, such as 192.0.2.7";
+            return Err(ApiError::bad_request(message));
+        }
         let back = parts.get("back").unwrap_or("/lists");
         // No other host: a path, and none that browsers take for one.
         let is_here = back.starts_with('/')
             && !back.starts_with("//")
             && !back.contains(['\\', '\r', '\n', '\t']);
-        let lasts = parts.get("for").and_then(|text| text.parse().ok()).filter(|time| *time > 0);
         Ok(Self {
             what,
             title,
-            net: net.trim().to_owned(),
+            net,
+            given,
             back: if is_here { back.to_owned() } else { "/lists".to_owned() },
             note: parts.get("note").map(str::to_owned),
-            lasts,
+            lasts: lasts(parts.get("for"))?,
+            force: parts.parse("force")?.unwrap_or(false),
         })
     }
 
@@ -92,67 +126,187 @@ impl Act {
         ["approve", "block"].contains(&self.what)
     }
 
-    fn request(&self) -> Result<Request, ApiError> {
-        let wrong = || ApiError::bad_request(format!("`{}` is no address or network", self.net));
-        let address = self.net.parse::<IpAddr>();
-        let prefix = || {
-            let net = self.net.parse::<IpNet>().ok();
-            net.or_else(|| address.clone().ok().map(IpNet::from)).ok_or_else(wrong)
-        };
-        let list = if self.what.ends_with("approve") {
-            RuntimeList::Approved
-        } else {
-            RuntimeList::Blocked
-        };
+    fn list(&self) -> RuntimeList {
+        if self.what.ends_with("approve") { RuntimeList::Approved } else { RuntimeList::Blocked }
+    }
+
+    /// Whether a block is so large that it must be meant.
+    fn is_large(&self) -> bool {
+        let net = normalise(self.net);
+        self.what == "block" && net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 16 }
+    }
+
+    /// How many addresses it is about, where they are more than one.
+    fn size(&self) -> Option<String> {
+        let net = normalise(self.net);
+        let bits = net.max_prefix_len() - net.prefix_len();
+        match bits {
+            0 => None,
+            1..=32 => Some(format!("{net}: {} addresses", grouped(1_u64 << bits))),
+            _ => Some(format!("{net}: 2^{bits} addresses")),
+        }
+    }
+
+    /// The entry that is there now.
+    async fn entry(&self, site: &Site, caller: &Caller) -> Result<Option<RuntimeEntry>, Failure> {
+        let request = Request::RuntimeList { list: self.list() };
+        let entries: Vec<RuntimeEntry> = site.ask(request, caller.peer()).await?;
+        let net = normalise(self.net);
+        Ok(entries.into_iter().find(|entry| entry.prefix == net))
+    }
+
+    async fn request(&self, site: &Site, caller: &Caller) -> Result<Request, Failure> {
+        let (list, prefix) = (self.list(), self.net);
         Ok(match self.what {
-            "lift" => Request::TemporaryRemove { address: address.map_err(|_| wrong())? },
-            "unapprove" | "unblock" => Request::RuntimeRemove { list, prefix: prefix()? },
+            "lift" => Request::TemporaryRemove { address: prefix.addr() },
+            "unapprove" | "unblock" => Request::RuntimeRemove { list, prefix },
             _ => Request::RuntimeAdd {
                 list,
-                prefix: prefix()?,
+                prefix,
                 note: self.note.clone(),
-                expires_in_s: self.lasts,
-                force: false,
+                expires_in_s: match self.lasts {
+                    Lasts::Permanently => None,
+                    Lasts::Seconds(seconds) => Some(seconds),
+                    Lasts::AsNow => self.remaining(site, caller).await?,
+                },
+                force: self.force,
             },
         })
     }
+
+    /// The time that the entry has left; none is permanently.
+    async fn remaining(&self, site: &Site, caller: &Caller) -> Result<Option<u64>, Failure> {
+        let entry = self.entry(site, caller).await?;
+        let gone = || {
+            let message = format!(
+                "{} is not listed any more, so it has no time to keep: choose how long",
+                self.net
+            );
+            ApiError::bad_request(message).0
+        };
+        let end = entry.ok_or_else(gone)?.expires_at;
+        let now = clock::unix_seconds();
+        end.map(|end| end.checked_sub(now).filter(|left| *left > 0).ok_or_else(gone)).transpose()
+    }
+}
+
+/// What `for` says: nothing and 0 are permanently.
+fn lasts(text: Option<&str>) -> Result<Lasts, ApiError> {
+    let Some(text) = text.map(str::trim) else { return Ok(Lasts::Permanently) };
+    if text == AS_NOW {
+        return Ok(Lasts::AsNow);
+    }
+    let wrong = || {
+        ApiError::bad_request(format!(
+            "for: `{text}` is not a duration; write 90s, 10m, 2h30m or 7d, a number of seconds, or \
+             0 for permanently"
+        ))
+    };
+    let seconds = match text.parse::<u64>() {
+        Ok(0) => return Ok(Lasts::Permanently),
+        Ok(seconds) => seconds,
+        Err(_) => match units::milliseconds(text) {
+            Ok(milliseconds) if milliseconds >= 1_000 => milliseconds / 1_000,
+            _ => return Err(wrong()),
+        },
+    };
+    if seconds > LONGEST_S {
+        return Err(ApiError::bad_request(format!(
+            "for: `{text}` is more than {} days",
+            LONGEST_S / 86_400
+        )));
+    }
+    Ok(Lasts::Seconds(seconds))
 }
 
 /// Asks whether it is meant.
 pub(super) async fn confirm(
+    State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Shown {
     let wrong = |error| PageError::of(Place::Lists, error);
     let act = Parts::of(query.as_deref()).and_then(|parts| Act::of(&parts)).map_err(wrong)?;
-    act.request().map_err(wrong)?;
-    let body = html! {
-        h1 { (act.title) " " (act.net) "?" }
+    let body = form(&site, &caller, &act, None).await.map_err(PageError::at(Place::Lists))?;
+    Ok(layout::page(Place::Lists, act.title, &body))
+}
+
+/// The form that confirms, with what was said against it.
+async fn form(
+    site: &Site,
+    caller: &Caller,
+    act: &Act,
+    failure: Option<&Failure>,
+) -> Result<Markup, Failure> {
+    let entry = if act.adds() { act.entry(site, caller).await? } else { None };
+    let now = clock::unix_seconds();
+    let note = act.note.clone().or_else(|| entry.as_ref()?.note.clone());
+    let warning = match act.what {
+        "block" => approved_first(site, caller, act.net.network(), normalise(act.net)).await,
+        _ => None,
+    };
+    let chosen = match (act.lasts, &entry) {
+        (Lasts::Permanently, Some(_)) | (Lasts::AsNow, _) => AS_NOW.to_owned(),
+        (Lasts::Permanently, None) => "0".to_owned(),
+        (Lasts::Seconds(seconds), _) => seconds.to_string(),
+    };
+    let is_offered = |seconds: u64| TIMES.iter().any(|(known, _)| *known == seconds);
+    let needs_force =
+        act.is_large() || failure.is_some_and(|failure| failure.message.contains("force"));
+    Ok(html! {
+        h1 { (act.title) " " (act.given) "?" }
+        @if let Some(failure) = failure { p.alarm role="alert" { (failure.message) } }
+        @if let Some(warning) = &warning { p.warning { (warning) } }
+        @if let Some(size) = act.size() { p.quiet { (size) } }
         form.confirm method="post" action="/act" {
             input type="hidden" name="what" value=(act.what);
-            input type="hidden" name="net" value=(act.net);
+            input type="hidden" name="net" value=(act.given);
             input type="hidden" name="back" value=(act.back);
             @if act.adds() {
-                label { span { "Note" } input name="note" maxlength="200" value=[act.note.as_deref()] autocomplete="off"; }
+                label { span { "Note" } input name="note" maxlength="200" value=[note.as_deref()] autocomplete="off"; }
                 label { span { "How long" }
                     select name="for" {
-                        @for (seconds, name) in TIMES { option value=(seconds) { (name) } }
+                        @if let Some(entry) = &entry {
+                            option value=(AS_NOW) selected[chosen == AS_NOW] {
+                                @match entry.expires_at {
+                                    Some(end) => { "unchanged: " (ago(end.saturating_sub(now))) " left" },
+                                    None => "unchanged: permanently",
+                                }
+                            }
+                        }
+                        @if let Lasts::Seconds(seconds) = act.lasts {
+                            @if !is_offered(seconds) {
+                                option value=(seconds) selected {
+                                    "for " (units::show_milliseconds(seconds.saturating_mul(1_000)))
+                                }
+                            }
+                        }
+                        @for (seconds, name) in TIMES {
+                            @if seconds > 0 || entry.as_ref().is_none_or(|entry| entry.expires_at.is_some()) {
+                                option value=(seconds) selected[chosen == seconds.to_string()] { (name) }
+                            }
+                        }
                     }
+                }
+            }
+            @if needs_force {
+                label.tick {
+                    input type="checkbox" name="force" value="true" checked[act.force];
+                    span { "I mean it: block all of these addresses (force)" }
                 }
             }
             @if caller.rights < Rights::Write {
                 p.quiet { "This needs a token that may write: your browser will ask for it, as a password." }
             }
             p.buttons {
-                button type="submit" autofocus { (act.title) " " (act.net) }
+                button type="submit" { (act.title) " " (act.given) }
                 a href=(act.back) { "Back" }
             }
         }
-    };
-    Ok(layout::page(Place::Lists, act.title, &body))
+    })
 }
 
-/// Does it, and goes back.
+/// Does it, and shows what is so now.
 pub(super) async fn act(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
@@ -162,8 +316,64 @@ pub(super) async fn act(
     let text = String::from_utf8(body.into());
     let text = text.map_err(|_| wrong(ApiError::bad_request("the form is not UTF-8")))?;
     let act = Parts::of(Some(&text)).and_then(|parts| Act::of(&parts)).map_err(wrong)?;
-    let request = act.request().map_err(wrong)?;
-    let done: Result<Value, _> = site.ask(request, caller.peer()).await;
-    done.map_err(PageError::at(Place::Lists))?;
-    Ok(Redirect::to(&act.back).into_response())
+    let request = act.request(&site, &caller).await.map_err(PageError::at(Place::Lists))?;
+    let done: Result<Value, Failure> = site.ask(request, caller.peer()).await;
+    match done {
+        Ok(_) => {
+            let (net, back) = (encoded(&act.given), encoded(&act.back));
+            let done = format!("/done?what={}&net={net}&back={back}", act.what);
+            Ok(Redirect::to(&done).into_response())
+        }
+        // What must be meant can be ticked at once.
+        Err(failure) if act.adds() => {
+            let form = form(&site, &caller, &act, Some(&failure)).await;
+            let form = form.map_err(PageError::at(Place::Lists))?;
+            let page = layout::page(Place::Lists, act.title, &form);
+            Ok((status(failure.kind), page).into_response())
+        }
+        Err(failure) => Err(PageError { place: Place::Lists, failure }),
+    }
+}
+
+/// What is so after something was done: asked anew, so that it is true whenever it is read.
+pub(super) async fn done(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Shown {
+    let wrong = |error| PageError::of(Place::Lists, error);
+    let act = Parts::of(query.as_deref()).and_then(|parts| Act::of(&parts)).map_err(wrong)?;
+    let at_lists = PageError::at(Place::Lists);
+    let is = if act.what == "lift" {
+        let request = Request::Lookup { addresses: vec![act.net.addr()] };
+        let found: Vec<LiveAnswer> = site.ask(request, caller.peer()).await.map_err(&at_lists)?;
+        match found.first().and_then(|live| live.temporary.as_ref()) {
+            None => format!("{} has no temporary block.", act.given),
+            Some(block) => format!("{} has a temporary block: {}.", act.given, block.reason),
+        }
+    } else {
+        let entry = act.entry(&site, &caller).await.map_err(&at_lists)?;
+        let (net, list) = (normalise(act.net), act.list().name());
+        match entry {
+            None => format!("{net} is not {list} by a managed entry."),
+            Some(RuntimeEntry { expires_at: None, .. }) => format!("{net} is {list} permanently."),
+            Some(RuntimeEntry { expires_at: Some(end), .. }) => {
+                let left = end.saturating_sub(clock::unix_seconds());
+                let end = when::show(end.saturating_mul(1_000));
+                format!("{net} is {list} for {}, until {end}.", ago(left))
+            }
+        }
+    };
+    let warning = match act.what {
+        "block" => approved_first(&site, &caller, act.net.network(), normalise(act.net)).await,
+        _ => None,
+    };
+    let body = html! {
+        h1 { "Done" }
+        p role="status" { (is) }
+        @if let Some(warning) = &warning { p.warning { (warning) } }
+        (check::looked_up(&site, &caller, act.net.addr()).await)
+        p.buttons { a.button href=(act.back) { "Back" } }
+    };
+    Ok(layout::page(Place::Lists, "Done", &body))
 }

@@ -1,45 +1,48 @@
 //! Check an address: what the lists say, and what would become of a message.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
 use super::layout::{self, Place, or_dash};
-use super::{PageError, Shown, act};
+use super::{PageError, act};
 use crate::control::protocol::{ExplainedEnvelope, Explanation, LiveAnswer, Request};
-use crate::record::Record;
+use crate::record::{Kind, Record};
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::parts::Parts;
+use crate::web::api::Parts;
+use crate::web::error::ApiError;
 
 const FIELDS: [(&str, &str, &str); 5] = [
     ("ip", "Sender IP", "192.0.2.7"),
     ("from", "Sender", "a@example.com (empty: the null sender)"),
     ("rcpt", "Recipient", "bob@example.org"),
     ("helo", "HELO", "mail.example.com"),
-    ("size", "Size in octets", "4096"),
+    ("size", "Size", "4096 or 5MB"),
 ];
 
 pub(super) async fn page(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
-) -> Shown {
+) -> Result<Response, PageError> {
     let parts = Parts::of(query.as_deref());
     let parts = parts.map_err(|error| PageError::of(Place::Check, error))?;
-    let answer = match (parts.get("ip"), parts.get("rcpt")) {
+    let wanted = wanted(&parts);
+    let answer = match &wanted {
         // The form is filled in, and asks nobody until it is sent.
-        (Some(_), _) if caller.is_from_elsewhere => {
+        Ok(Some(_)) if caller.is_from_elsewhere => {
             html! { p.quiet role="status" { "A link of another site filled in this form. Select Check to evaluate it." } }
         }
-        (None, _) => html! {},
-        (Some(_), None) => looked_up(&site, &caller, parts.get("ip").unwrap_or_default()).await,
-        (Some(_), Some(_)) => match parts.envelope() {
-            Ok(envelope) => explained(&site, &caller, envelope).await,
-            Err(error) => html! { p.alarm role="alert" { (error.0.message) } },
-        },
+        Ok(None) => html! {},
+        Ok(Some(Wanted::Lists(ip))) => looked_up(&site, &caller, *ip).await,
+        Ok(Some(Wanted::Message(envelope))) => explained(&site, &caller, envelope.clone()).await,
+        Err(error) => html! { p.alarm role="alert" { (error.0.message) } },
     };
     let offers = match parts.get("ip").and_then(|ip| ip.trim().parse().ok()) {
         Some(ip) => act::offers(&site, &caller, ip, &format!("/check?ip={ip}")).await,
@@ -67,12 +70,39 @@ pub(super) async fn page(
                 span { "sent out through the relay" }
             }
             p.buttons { button type="submit" { "Check" } }
-            p.quiet { "Without a recipient, the lists alone are asked." }
+            p.quiet { "Leave the recipient empty to check IP lists only." }
         }
         (answer)
         (offers)
     };
-    Ok(layout::page(Place::Check, "Check an address", &body))
+    let status = wanted.map_or_else(|error| error.status(), |_| StatusCode::OK);
+    Ok((status, layout::page(Place::Check, "Check an address", &body)).into_response())
+}
+
+/// What is to be checked.
+enum Wanted {
+    /// What the lists say of an address.
+    Lists(IpAddr),
+    /// What becomes of a message.
+    Message(ExplainedEnvelope),
+}
+
+fn wanted(parts: &Parts) -> Result<Option<Wanted>, ApiError> {
+    parts.only(&["ip", "from", "rcpt", "helo", "size", "tls", "certificate", "relay"])?;
+    if parts.get("ip").is_none() {
+        // An empty form, and not one in which the address was forgotten.
+        return match parts.iter().find(|(name, value)| !value.is_empty() && name != "tls") {
+            None => Ok(None),
+            Some((name, _)) => Err(ApiError::bad_request(format!("ip is needed beside {name}"))),
+        };
+    }
+    if parts.get("rcpt").is_none() {
+        let ip = parts.need("ip")?;
+        // Checked as in an envelope, though the lists alone are asked.
+        parts.envelope_of(ip, String::new())?;
+        return Ok(Some(Wanted::Lists(ip)));
+    }
+    parts.envelope().map(|envelope| Some(Wanted::Message(envelope)))
 }
 
 /// What would become of a record's message now.
@@ -92,16 +122,40 @@ pub(super) async fn now(site: &Site, caller: &Caller, record: &Record) -> Markup
                 certificate: false,
                 relay: record.direction == "outgoing",
             };
-            explained(site, caller, envelope).await
+            let explained = explained(site, caller, envelope).await;
+            html! {
+                @if let Some(text) = unchecked(record) { p.quiet { (text) } }
+                (explained)
+            }
         }
-        _ => looked_up(site, caller, &record.ip.to_string()).await,
+        _ => looked_up(site, caller, record.ip).await,
     }
 }
 
-async fn looked_up(site: &Site, caller: &Caller, ip: &str) -> Markup {
-    let Ok(ip) = ip.trim().parse() else {
-        return html! { p.alarm role="alert" { "`" (ip) "` is no address." } };
-    };
+/// What decided about a record, where it was nothing that can be checked again.
+fn unchecked(record: &Record) -> Option<String> {
+    if record.kind != Kind::Blocked {
+        return None;
+    }
+    let reason = &record.reason;
+    match &*record.stage {
+        "data" => Some(format!(
+            "The message was refused for its content ({reason}), which is not kept: only its \
+             envelope is checked here."
+        )),
+        "backend" => Some(format!(
+            "The message was refused by the backend ({reason}), which is not asked here: only what \
+             mxdp itself checks is."
+        )),
+        "greeting" | "protocol" => Some(format!(
+            "The session was refused for how the client spoke ({reason}): only the envelope is \
+             checked here."
+        )),
+        _ => None,
+    }
+}
+
+pub(super) async fn looked_up(site: &Site, caller: &Caller, ip: IpAddr) -> Markup {
     let request = Request::Lookup { addresses: vec![ip] };
     let found: Result<Vec<LiveAnswer>, _> = site.ask(request, caller.peer()).await;
     let found = match found {
@@ -131,7 +185,7 @@ async fn looked_up(site: &Site, caller: &Caller, ip: &str) -> Markup {
                 }
             }
             @if !live.agree {
-                p.alarm role="alert" { "The kernel does otherwise than the lists say." }
+                p.alarm role="alert" { "The kernel's verdict differs from the lists." }
             }
         }
     }
@@ -146,7 +200,10 @@ async fn explained(site: &Site, caller: &Caller, envelope: ExplainedEnvelope) ->
     html! {
         p.verdict {
             @match &explanation.decided_by {
-                None => { "It would be passed to the backend, which has the last word." },
+                None => {
+                    "The envelope passes every check. The content of the message is checked when \
+                     it comes, and the backend has the last word."
+                },
                 Some(stage) => { "It would be stopped by the stage " b { (stage) } "." },
             }
         }
@@ -158,13 +215,14 @@ async fn explained(site: &Site, caller: &Caller, envelope: ExplainedEnvelope) ->
                 } }
                 tbody {
                     @for stage in &explanation.stages {
-                        tr.stop[!stage.passes] {
+                        tr.stop[stage.reached && !stage.passes] {
                             th scope="row" { (stage.stage) }
                             td {
-                                @match (&stage.reason, stage.passes) {
-                                    (Some(reason), _) => (reason),
-                                    (None, true) => "passes",
-                                    (None, false) => "stops",
+                                @match (&stage.reason, stage.reached, stage.passes) {
+                                    (Some(reason), ..) => (reason),
+                                    (None, false, _) => span.quiet { "not reached" },
+                                    (None, true, true) => "passes",
+                                    (None, true, false) => "stops",
                                 }
                             }
                             td { (stage.note) }

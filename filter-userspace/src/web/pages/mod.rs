@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route("/check", get(check::page))
         .route("/changes", get(lists::changes))
         .route("/act", get(act::confirm).post(act::act))
+        .route("/done", get(act::done))
 }
 
 /// What goes wrong, as people read it.

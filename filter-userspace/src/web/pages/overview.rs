@@ -9,6 +9,7 @@ use filter_common::{Disposition, Reason};
 use maud::{Markup, html};
 
 use super::layout::{self, Place, ago};
+use super::traffic::encoded;
 use super::{PageError, Shown};
 use crate::control::protocol::{Request, Status};
 use crate::io::clock;
@@ -38,6 +39,7 @@ pub(super) async fn page(
     let wrong = PageError::at(Place::Overview);
     let parts = Parts::of(query.as_deref());
     let parts = parts.map_err(|error| PageError::of(Place::Overview, error))?;
+    parts.only(&["since"]).map_err(|error| PageError::of(Place::Overview, error))?;
     let since = parts.get("since").unwrap_or("24h").to_owned();
     let asked = Request::Summary { since: Some(since.clone()), until: None };
     let status: Status = site.ask(Request::Status, caller.peer()).await.map_err(&wrong)?;
@@ -46,10 +48,10 @@ pub(super) async fn page(
         h1 { "Overview" }
         @for alarm in &status.alarms { p.alarm role="alert" { (alarm) } }
         @if let Some(failed) = &status.failed_reload {
-            p.alarm role="alert" { "The last reload failed; what was in force still is." }
-            pre.alarm { (failed.message) }
+            @if failed.message.lines().count() > 1 { pre.alarm { (failed.message) } }
         }
         (layout::partial(&summary.skipped))
+        @for warning in &status.generation.warnings { p.warning { (warning) } }
         p.times {
             "The last "
             @for (value, name) in TIMES {
@@ -58,7 +60,7 @@ pub(super) async fn page(
                 }
             }
         }
-        (funnel(&summary))
+        (funnel(&summary, &since))
         (plots(&summary))
         div.columns {
             (sources(&summary, &since))
@@ -76,37 +78,55 @@ fn passes(reason: &str) -> bool {
     found.is_some_and(|known| known.disposition() == Disposition::Pass)
 }
 
-/// From SYNs to delivered recipients.
-fn funnel(summary: &Summary) -> Markup {
+/// What came and what became of it: connections by the packet filter, and recipients by
+/// SMTP. They are counted apart, since a connection may have many recipients, or none.
+fn funnel(summary: &Summary, since: &str) -> Markup {
     // What is only monitored is counted beside the verdict.
     let judged = summary.frames.iter().filter(|counted| !counted.reason.ends_with("_monitor"));
     let syns: u64 = judged.clone().map(|counted| counted.frames).sum();
-    let passed: u64 = judged.filter(|counted| passes(&counted.reason)).map(|c| c.frames).sum();
+    let admitted: u64 = judged.filter(|counted| passes(&counted.reason)).map(|c| c.frames).sum();
     let smtp = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
     let attempts: u64 = smtp.clone().map(|decided| decided.count).sum();
-    let accepted = smtp.clone().filter(|decided| decided.kind == Kind::Accepted);
-    let accepted: u64 = accepted.map(|decided| decided.count).sum();
+    let refused = smtp.clone().filter(|decided| decided.kind == Kind::Blocked);
+    let refused: u64 = refused.map(|decided| decided.count).sum();
     let delivered = smtp.filter(|decided| decided.status == Fate::Delivered);
     let delivered: u64 = delivered.map(|decided| decided.count).sum();
-    let rows = [
-        ("SYNs to protected ports", syns, None),
-        ("let in by the packet filter", passed, Some("/blocked?status=dropped")),
-        ("recipients attempted", attempts, Some("/blocked?status=temporary,permanent")),
-        ("passed to the backend", accepted, Some("/accepted")),
-        ("delivered", delivered, Some("/accepted?status=delivered")),
+    let forwarded = attempts - refused;
+    let since = encoded(since);
+    let link = |path: &str, more: &str| Some(format!("{path}?since={since}{more}"));
+    let connections = [
+        ("Total", syns, None),
+        ("Dropped by the packet filter", syns - admitted, link("/blocked", "&status=dropped")),
+        ("Admitted", admitted, None),
     ];
+    let recipients = [
+        ("Attempted", attempts, None),
+        ("Refused", refused, link("/blocked", "&status=temporary,permanent")),
+        ("Forwarded to the backend", forwarded, link("/accepted", "")),
+        ("Delivered", delivered, link("/accepted", "&status=delivered")),
+    ];
+    html! {
+        div.columns {
+            (bars("connections", "Connections to protected ports", &connections))
+            (bars("recipients", "Recipients", &recipients))
+        }
+    }
+}
+
+/// Counts as bars, each as long as its part of the most.
+fn bars(id: &str, title: &str, rows: &[(&str, u64, Option<String>)]) -> Markup {
     let most = rows.iter().map(|row| row.1).max().unwrap_or(0);
     html! {
-        section aria-labelledby="funnel" {
-            h2 #funnel { "From SYN to delivered" }
+        section aria-labelledby=(id) {
+            h2 id=(id) { (title) }
             table.bars {
                 @for (name, count, link) in rows {
                     tr {
                         th scope="row" {
                             @match link { Some(link) => a href=(link) { (name) }, None => (name) }
                         }
-                        td.number { (grouped(count)) }
-                        td { (bar(count, most, 0)) }
+                        td.number { (grouped(*count)) }
+                        td { (bar(*count, most, 0)) }
                     }
                 }
             }
@@ -146,13 +166,13 @@ fn sources(summary: &Summary, since: &str) -> Markup {
     let most = summary.sources.iter().map(|source| source.blocked).max().unwrap_or(0);
     html! {
         section aria-labelledby="sources" {
-            h2 #sources { "Sources of most that was blocked lately" }
+            h2 #sources { "Top blocked sources" }
             @if summary.sources.is_empty() { p.quiet { "Nothing was blocked." } }
             table.bars {
                 @for source in summary.sources.iter().take(10) {
                     tr {
                         th scope="row" {
-                            a href=(format!("/blocked?since={since}&ip={}", source.ip)) { (source.ip) }
+                            a href=(format!("/blocked?since={}&ip={}", encoded(since), encoded(&source.ip.to_string()))) { (source.ip) }
                             @if let Some(country) = &source.country { " " span.quiet { (country) } }
                         }
                         td.number { (grouped(source.blocked)) }
@@ -177,7 +197,7 @@ fn countries(summary: &Summary, since: &str) -> Markup {
                     @let code = country.country.as_deref().unwrap_or("none");
                     tr {
                         th scope="row" {
-                            a href=(format!("/blocked?since={since}&country={code}")) { (code) }
+                            a href=(format!("/blocked?since={}&country={code}", encoded(since))) { (code) }
                         }
                         td.number { (grouped(country.blocked)) }
                         td.number { (grouped(country.accepted)) }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
 use super::layout::{self, Place, or_dash, time};
@@ -14,6 +16,7 @@ use crate::record::{Kind, Page, Record, Status, Stored};
 use crate::web::Site;
 use crate::web::access::Caller;
 use crate::web::chart::grouped;
+use crate::web::error::status;
 use crate::web::parts::Parts;
 
 /// The filters of the form: the part of the query, its label, and an example.
@@ -36,7 +39,7 @@ pub(super) async fn blocked(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
-) -> Shown {
+) -> Result<Response, PageError> {
     search(&site, &caller, Kind::Blocked, query.as_deref()).await
 }
 
@@ -44,11 +47,16 @@ pub(super) async fn accepted(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
-) -> Shown {
+) -> Result<Response, PageError> {
     search(&site, &caller, Kind::Accepted, query.as_deref()).await
 }
 
-async fn search(site: &Site, caller: &Caller, kind: Kind, query: Option<&str>) -> Shown {
+async fn search(
+    site: &Site,
+    caller: &Caller,
+    kind: Kind,
+    query: Option<&str>,
+) -> Result<Response, PageError> {
     let (place, title, path) = match kind {
         Kind::Blocked => (Place::Blocked, "Blocked traffic", "/blocked"),
         Kind::Accepted => (Place::Accepted, "Accepted traffic", "/accepted"),
@@ -71,7 +79,8 @@ async fn search(site: &Site, caller: &Caller, kind: Kind, query: Option<&str>) -
             }
         }
     };
-    Ok(layout::page(place, title, &body))
+    let status = found.map_or_else(|failure| status(failure.kind), |_| StatusCode::OK);
+    Ok((status, layout::page(place, title, &body)).into_response())
 }
 
 fn form(path: &str, parts: &Parts) -> Markup {

@@ -1,0 +1,118 @@
+//! What a configuration means as a whole: what cannot work although each key is right,
+//! and what works and is probably not meant.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::section::{Section, clean};
+use super::{Config, web};
+
+/// A listener of the configuration, and where it stands.
+struct Listener<'a> {
+    address: SocketAddr,
+    section: Section<'a>,
+    key: &'static str,
+    span: std::ops::Range<usize>,
+}
+
+/// Notes what cannot start, or loops.
+pub(super) fn cannot_work(root: &Section<'_>) {
+    let mut listeners: Vec<Listener<'_>> = Vec::new();
+    for (section, key) in [
+        ("listen", "smtp"),
+        ("listen", "smtps"),
+        ("relay", "listen"),
+        ("relay", "listen_tls"),
+        ("web", "listen"),
+    ] {
+        let at = root.section(section);
+        let mut addresses: Vec<_> = at
+            .strings(key)
+            .into_iter()
+            .filter_map(|text| Some((text.value.parse().ok()?, text.span)))
+            .collect();
+        if section == "web" && at.is_there() && !at.has(key) {
+            addresses.push((web::DEFAULT, at.span()));
+        }
+        for (address, span) in addresses {
+            let section = root.section(section);
+            let new = Listener { address, section, key, span };
+            if let Some(other) = listeners.iter().find(|other| overlap(other.address, address)) {
+                let place = other.section.name(other.key);
+                let message = format!(
+                    "{address} is the same port as {} of {place}: only one of them can listen",
+                    other.address
+                );
+                new.section.error(&new.span, key, message);
+            }
+            listeners.push(new);
+        }
+    }
+    let hostname = root.section("listen").string("hostname").map(|name| name.value);
+    for backend in root.sections("backend") {
+        for server in backend.strings("servers") {
+            // Not the console: it does not speak SMTP, and cannot loop.
+            let mut smtp = listeners.iter().filter(|listener| {
+                !(listener.key == "listen" && listener.section.name("") == "web.")
+            });
+            if let Some(own) = smtp.find(|own| is_at(own.address, server.value, hostname)) {
+                let message = format!(
+                    "`{}` is mxdp itself ({} of {}): mail would go round in a loop; name the \
+                     address that the mail system listens on",
+                    clean(server.value),
+                    own.address,
+                    own.section.name(own.key)
+                );
+                backend.error(&server.span, "servers", message);
+            }
+        }
+    }
+}
+
+/// Whether two sockets cannot both be listened on.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port()
+        && (one.ip() == other.ip()
+            || (one.is_ipv4() == other.is_ipv4()
+                && (one.ip().is_unspecified() || other.ip().is_unspecified())))
+}
+
+/// Whether a server of a backend is reached at a listener, as far as its name says.
+fn is_at(listener: SocketAddr, server: &str, hostname: Option<&str>) -> bool {
+    let Some((host, port)) = server.rsplit_once(':') else { return false };
+    if port.parse() != Ok(listener.port()) {
+        return false;
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let local = |ip: IpAddr| {
+        let ip = ip.to_canonical();
+        let same_family = ip.is_ipv4() == listener.is_ipv4();
+        ip == listener.ip()
+            || (same_family
+                && listener.ip().is_unspecified()
+                && (ip.is_loopback() || ip.is_unspecified()))
+    };
+    match host.parse::<IpAddr>() {
+        Ok(ip) => local(ip),
+        Err(_) if host.eq_ignore_ascii_case("localhost") => {
+            listener.ip().is_loopback() || listener.ip().is_unspecified()
+        }
+        Err(_) => {
+            let name = host.trim_end_matches('.');
+            listener.ip().is_unspecified()
+                && hostname.is_some_and(|own| own.trim_end_matches('.').eq_ignore_ascii_case(name))
+        }
+    }
+}
+
+impl Config {
+    /// Every address that is listened on.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        let smtp =
+            self.smtp.iter().flat_map(|smtp| smtp.listen.smtp.iter().chain(&smtp.listen.smtps));
+        let relay = self.smtp.iter().filter_map(|smtp| smtp.relay.as_ref());
+        let relay = relay.flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls));
+        let web = self.web.iter().flat_map(|web| &web.listen);
+        smtp.chain(relay).chain(web).copied().collect()
+    }
+}
