@@ -37,6 +37,8 @@ impl Written {
         }
         // The longest network; of equal ones the first code's.
         let mut country: Option<(u8, usize)> = None;
+        // A 6to4 or NAT64 address is in the country of the IPv4 address in it.
+        let address = inside(address).unwrap_or(address);
         for (code, net) in &self.countries {
             if net.contains(&address) {
                 let candidate = (net.prefix_len(), *code);
@@ -114,6 +116,19 @@ impl Written {
         })
         .collect()
     }
+}
+
+/// The IPv4 address in a 6to4 (`2002:a.b.c.d::/48`) or NAT64 (`64:ff9b::a.b.c.d`) address.
+fn inside(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else { return None };
+    let bytes = address.octets();
+    let at = match bytes {
+        [0x20, 0x02, ..] => 2,
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, ..] => 12,
+        _ => return None,
+    };
+    let inside: [u8; 4] = bytes[at..at + 4].try_into().expect("four bytes");
+    Some(inside.into())
 }
 
 /// Prefixes of a small universe, so that they nest, meet and coincide.

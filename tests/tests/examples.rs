@@ -27,7 +27,7 @@ const EXAMPLES: &[(&str, fn())] = &[
 const EDGE: &str = "10.77.0.1";
 
 /// A client that no list knows.
-const STRANGER: &str = "10.77.0.2";
+const STRANGER: &str = "198.18.0.99";
 
 /// What name servers say: a zone file from the root on.
 const ZONE: &str = "\

@@ -22,11 +22,11 @@ const _: () = assert!(align_of::<Managed>() == 4);
 pub const MANAGED_ENTRIES: usize = 131_072;
 
 impl Managed {
-    /// The end of an entry that has none.
-    pub const FOREVER: u64 = u64::MAX;
+    /// The end of an entry that has none, and the latest end: 292 years after the boot.
+    pub const FOREVER: u64 = u64::MAX >> 1;
 
-    /// Approved and blocked until these times, in nanoseconds of CLOCK_BOOTTIME; 0 is not
-    /// at all.
+    /// Approved and blocked until these times, in nanoseconds of CLOCK_BOOTTIME and at most
+    /// [`Self::FOREVER`]; 0 is not at all.
     #[must_use]
     pub const fn until(approved_ns: u64, blocked_ns: u64) -> Self {
         Self { approved: split(approved_ns), blocked: split(blocked_ns) }
@@ -56,22 +56,28 @@ impl Managed {
     }
 
     /// The classes at a time of CLOCK_BOOTTIME.
+    ///
+    /// Worked out without a branch: behind one, the set is a constant on some paths, and
+    /// without CAP_PERFMON the verifier refuses to index by what is a constant on some
+    /// paths only.
     #[must_use]
     #[inline(always)]
     pub const fn classes(&self, now_ns: u64) -> ClassSet {
-        let mut classes = ClassSet::EMPTY;
-        if self.approved_until() > now_ns {
-            classes = classes.with(Class::ApprovedIp);
-        }
-        if self.blocked_until() > now_ns {
-            classes = classes.with(Class::BlockedIp);
-        }
-        classes
+        let approved = is_before(now_ns, self.approved_until()) << Class::ApprovedIp as u8;
+        let blocked = is_before(now_ns, self.blocked_until()) << Class::BlockedIp as u8;
+        ClassSet::from_bits(approved | blocked)
     }
+}
+
+/// 1 if a time is before an end, both of at most [`Managed::FOREVER`]; else 0.
+#[inline(always)]
+const fn is_before(now_ns: u64, end_ns: u64) -> u8 {
+    (now_ns.wrapping_sub(end_ns) >> 63) as u8
 }
 
 #[inline(always)]
 const fn split(value: u64) -> [u32; 2] {
+    let value = if value > Managed::FOREVER { Managed::FOREVER } else { value };
     let [a, b, c, d, e, f, g, h] = value.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
@@ -88,13 +94,15 @@ mod tests {
 
     #[test]
     fn an_entry_ends_at_its_time() {
-        let both = Managed::until(u64::MAX - 7, 9).union(Managed::until(3, Managed::FOREVER));
-        assert_eq!(both, Managed::until(u64::MAX - 7, Managed::FOREVER));
+        let both = Managed::until(1 << 50, 9).union(Managed::until(3, Managed::FOREVER));
+        assert_eq!(both, Managed::until(1 << 50, Managed::FOREVER));
+        assert_eq!(Managed::until(u64::MAX, 0), Managed::until(Managed::FOREVER, 0));
         let entry = Managed::until(100, 1 << 40);
         let all = ClassSet::of(Class::ApprovedIp).with(Class::BlockedIp);
         assert_eq!(entry.classes(99), all);
         assert_eq!(entry.classes(100), ClassSet::of(Class::BlockedIp));
         assert_eq!(entry.classes(1 << 40), ClassSet::EMPTY);
+        assert_eq!(Managed::until(Managed::FOREVER, 0).classes(1 << 62).bits(), 1);
         assert_eq!(Managed::default().classes(0), ClassSet::EMPTY);
     }
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use filter_common::{Class, ClassSet};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::country::{CountryNet, around};
+use super::country::{CountryNet, around, is_around};
 use super::parse::Entry;
 use super::prefix::{Lengths, Prefix, canonical};
 use super::set::{CountryPolicy, ListSet, LoadedFile};
@@ -144,6 +144,7 @@ pub fn compile(set: &ListSet) -> Compiled {
         countries.map(|countries| countries.v6.as_slice()),
         policy,
     );
+    v6.retain(|item| !(matches!(item.kind, Kind::Country(_)) && is_around(item.net)));
     v6.extend(embedded(countries.map(|countries| countries.v4.as_slice()), policy));
     v6.sort_unstable_by_key(|item| (item.net, item.kind, item.file, item.line));
     let unknown = policy.classes(None);
@@ -200,18 +201,25 @@ fn items<'a, P: Prefix + 'a>(
     items
 }
 
-/// What countries' IPv4 networks say of the 6to4 and NAT64 addresses that have one in them.
+/// What countries' IPv4 networks say of the 6to4 and NAT64 addresses that have one in them:
+/// it counts in place of what is said of the IPv6 networks around those.
 fn embedded(
     countries: Option<&[CountryNet<Ipv4Net>]>,
     policy: &CountryPolicy,
 ) -> Vec<Item<Ipv6Net>> {
     let nets = items(std::iter::empty(), countries, policy);
     let mut nothing = Conflicts::default();
-    let table = Sweep::new(&[], policy.classes(None), WIDE_V4, &mut nothing).run(&nets);
-    // What is said of all of IPv4 is said of all of IPv6.
-    let table = table.into_iter().filter(|(net, _)| net.prefix_len() > 0);
+    let mut table =
+        Sweep::new(&[], policy.classes(None), WIDE_V4, &mut nothing).run(&nets);
+    // The table leaves out what goes without saying, and here it does not.
+    if table.first().is_none_or(|(net, _)| net.prefix_len() > 0) {
+        table.push((Ipv4Net::default(), ClassSet::EMPTY));
+    }
     let item = |net, classes| Item { net, kind: Kind::Country(classes), file: 0, line: 0 };
-    table.flat_map(|(net, classes)| around(net).map(move |net| item(net, classes))).collect()
+    table
+        .into_iter()
+        .flat_map(|(net, classes)| around(net).map(move |net| item(net, classes)))
+        .collect()
 }
 
 /// What is known at a prefix: the sum of those around it and its own.

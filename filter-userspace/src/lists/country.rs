@@ -220,16 +220,13 @@ impl Countries {
             IpAddr::V4(address) => {
                 find(&self.v4, &self.lengths_v4, address).map(|found| found.code)
             }
-            IpAddr::V6(address) => self
-                .inside(address)
-                .map(|found| found.code)
-                .or_else(|| find(&self.v6, &self.lengths_v6, address).map(|found| found.code)),
+            // Whatever is said of the IPv6 networks around such an address: it is where
+            // the IPv4 address in it is.
+            IpAddr::V6(address) => match embedded(address) {
+                Some(inside) => self.country(inside.into()),
+                None => find(&self.v6, &self.lengths_v6, address).map(|found| found.code),
+            },
         }
-    }
-
-    /// The network of the IPv4 address inside an IPv6 one.
-    fn inside(&self, address: Ipv6Addr) -> Option<&CountryNet<Ipv4Net>> {
-        find(&self.v4, &self.lengths_v4, embedded(address)?)
     }
 
     /// The country of an address, and which line says so.
@@ -238,11 +235,10 @@ impl Countries {
             IpAddr::V4(address) => {
                 find(&self.v4, &self.lengths_v4, address).map(|found| self.located(found))
             }
-            IpAddr::V6(address) => {
-                self.inside(address).map(|found| self.located(found)).or_else(|| {
-                    find(&self.v6, &self.lengths_v6, address).map(|found| self.located(found))
-                })
-            }
+            IpAddr::V6(address) => match embedded(address) {
+                Some(inside) => self.locate(inside.into()),
+                None => find(&self.v6, &self.lengths_v6, address).map(|found| self.located(found)),
+            },
         }
     }
 
@@ -310,6 +306,12 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     } else {
         None
     }
+}
+
+/// Whether every address of an IPv6 network has an IPv4 address in it.
+pub(super) fn is_around(net: Ipv6Net) -> bool {
+    let all = Ipv4Net::default();
+    around(all).any(|outer| outer.contains(&net))
 }
 
 /// The 6to4 and NAT64 networks of an IPv4 network.
