@@ -209,8 +209,7 @@ fn embedded(
 ) -> Vec<Item<Ipv6Net>> {
     let nets = items(std::iter::empty(), countries, policy);
     let mut nothing = Conflicts::default();
-    let mut table =
-        Sweep::new(&[], policy.classes(None), WIDE_V4, &mut nothing).run(&nets);
+    let mut table = Sweep::new(&[], policy.classes(None), WIDE_V4, &mut nothing).run(&nets);
     // The table leaves out what goes without saying, and here it does not.
     if table.first().is_none_or(|(net, _)| net.prefix_len() > 0) {
         table.push((Ipv4Net::default(), ClassSet::EMPTY));

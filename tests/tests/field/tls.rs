@@ -135,7 +135,13 @@ fn handshakes_that_fail_are_recorded_and_counted() {
     let made = issue("mx.example.org", 300);
     let (chain, key) = pair(&host, "own", [&made[0], &made[1]]);
     let _sink = Sink::start(&host.namespace, 2600, &[]);
-    configure(&host, &format!("{}[web]\nlisten = [\"127.0.0.1:8025\"]\n", table(&chain, &key)));
+    configure(
+        &host,
+        &format!(
+            "{}[web]\nloopback = \"read\"\nlisten = [\"127.0.0.1:8025\"]\n",
+            table(&chain, &key)
+        ),
+    );
     let _daemon = host.start();
     let open = |source: [u8; 4]| {
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));

@@ -111,7 +111,13 @@ fn faults_of_certificates_and_keys_are_said_with_their_place() {
         let made = issue(name, days);
         let (chain, key) = pair(&host, "made", [&made[0], &made[1]]);
         fs::set_permissions(&key, Permissions::from_mode(mode)).expect("a mode");
-        configure(&host, &format!("{}[web]\nlisten = [\"127.0.0.1:8025\"]\n", table(&chain, &key)));
+        configure(
+            &host,
+            &format!(
+                "{}[web]\nloopback = \"read\"\nlisten = [\"127.0.0.1:8025\"]\n",
+                table(&chain, &key)
+            ),
+        );
         let said = check(&host);
         let line = line_of(&host);
         let place = format!("mxdp.toml:{line}: the ");
