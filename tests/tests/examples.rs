@@ -112,7 +112,9 @@ impl Scene {
     /// Checks the configuration, and starts the daemon.
     fn start(&self) -> Daemon<'_> {
         let config = self.home.path("mxdp.toml").display().to_string();
-        let output = self.home.run(&["check", "-c", &config]);
+        // Where its interface is.
+        let mut check = self.home.mxdp(Some(&self.pair.edge), &["check", "-c", &config]);
+        let output = check.output().expect("mxdp starts");
         assert!(said(&output).contains("mxdp.toml: good, no warnings"), "{}", said(&output));
         let daemon = self.home.start(&self.pair.edge);
         wait_for("no alarms", || self.home.json(&["status"])["alarms"] == serde_json::json!([]));

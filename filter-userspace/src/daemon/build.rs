@@ -254,6 +254,9 @@ pub fn read<'a>(
         errors.extend(of_files.unwrap_or_default());
     }
     errors.extend(mail::certificate_errors(&config));
+    // A file that is named twice is read twice.
+    let mut said = BTreeSet::new();
+    errors.retain(|error| said.insert(error.clone()));
     Err(errors)
 }
 

@@ -62,7 +62,11 @@ folder = \"b\"
     }
     outcome.says("b is named twice");
     let lines = outcome.text.lines().filter(|line| line.starts_with("error: ")).count();
-    assert_eq!(lines, places.len() + 1, "{}", outcome.text);
+    // And the files that it names and that are not there: two lists and a database.
+    for file in ["a: cannot be read", "b: cannot be read", "(countries.database in "] {
+        outcome.says(file);
+    }
+    assert_eq!(lines, places.len() + 1 + 3, "{}", outcome.text);
     let outcome = run(&home, "run", SOON);
     assert_eq!(outcome.code, Some(3), "{}", outcome.text);
     for place in places {
