@@ -57,7 +57,7 @@ const SOURCES: u32 = 1500;
 
 const HEAD: &str = "[smtp]\nconnections_per_address = 20000\n[tls]\nself_signed = true\n\
     [senders]\nblocked = [\"*@spam.example\"]\n[reload]\nwatch = false\n\
-    [blocked]\nfiles = [\"blocked.txt\"]\n";
+    [blocked]\nfiles = [{ path = \"blocked.txt\", may_shrink = true }]\n";
 
 /// What was done and what the daemon held after each step.
 pub struct Report {

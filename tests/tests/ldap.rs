@@ -269,7 +269,10 @@ fn tls_is_verified() {
     fails(&stranger, "connect and STARTTLS: ");
     fails(&stranger, "certificate");
     fails(&Query { ca: other, ..ldaps.clone() }, "connect with TLS: ");
-    fails(&Query { ca: Some(directory.path("key.pem")), ..ldaps.clone() }, "there is no certificate in PEM");
+    fails(
+        &Query { ca: Some(directory.path("key.pem")), ..ldaps.clone() },
+        "there is no certificate in PEM",
+    );
     fails(&Query { ca: Some(directory.path("missing")), ..ldaps }, "missing");
 
     let socket = directory.path("socket").display().to_string().replace('/', "%2F");

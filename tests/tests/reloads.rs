@@ -65,7 +65,7 @@ fn a_thousand_reloads_under_traffic_leave_nothing_behind() {
     home.write("blocked.txt", list(SIZES[0][0]));
     home.configure(
         "interfaces = [\"e0\"]\nmode = \"native\"",
-        "[blocked]\nfiles = [\"blocked.txt\"]\n[reload]\nwatch = false\n",
+        "[blocked]\nfiles = [{ path = \"blocked.txt\", may_shrink = true }]\n[reload]\nwatch = false\n",
     );
     let daemon = home.start(&pair.edge);
     let socket = home.path("mxdp.sock");
