@@ -161,12 +161,12 @@ impl<const RANGES: bool> InForce<RANGES> {
                 Err(_) => in_trie(tries, slots::FILES[0] + slot, key),
             };
         }
-        if self.selector.has_runtime(family) {
-            if let Some(entry) = managed.get(key) {
-                // SAFETY: the helper has no preconditions (kernel 5.8).
-                let now = unsafe { bpf_ktime_get_boot_ns() };
-                classes = classes.union(entry.classes(now));
-            }
+        if self.selector.has_runtime(family)
+            && let Some(entry) = managed.get(key)
+        {
+            // SAFETY: the helper has no preconditions (kernel 5.8).
+            let now = unsafe { bpf_ktime_get_boot_ns() };
+            classes = classes.union(entry.classes(now));
         }
         classes
     }
