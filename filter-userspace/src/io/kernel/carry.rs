@@ -32,8 +32,8 @@ pub(super) fn carried_blocks(found: &FoundLink) -> Option<Vec<(SourceKey, Tempor
     })
 }
 
-/// What the program behind a link has counted, by [`counter_index`], if it counts what
-/// this one does.
+/// What the program behind a link has counted, by [`filter_common::abi::counter_index`],
+/// if it counts what this one does.
 pub(super) fn carried_counters(found: &FoundLink) -> Vec<u64> {
     let read = || -> Result<Vec<_>> {
         let Some(map) = map_behind(found, maps::COUNTERS, (4, 8))? else { return Ok(Vec::new()) };
