@@ -24,6 +24,13 @@ pub trait Frame {
     fn read_rare<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.read(offset)
     }
+
+    /// The offset itself, of which a verifier forgets how it came about, where it would
+    /// else follow each way to it to the end of the program.
+    #[inline(always)]
+    fn forget(&self, offset: u32) -> u32 {
+        offset
+    }
 }
 
 impl Frame for [u8] {
@@ -223,10 +230,11 @@ fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
         ether_type = u16::from_be_bytes(frame.read::<2>(offset + 2)?);
         offset += 4;
     }
-    if ether_type == ETHER_PPPOE_SESSION {
-        return in_pppoe(frame, offset);
-    }
-    Some((ether_type, offset))
+    let (ether_type, offset) = match ether_type {
+        ETHER_PPPOE_SESSION => in_pppoe(frame, offset)?,
+        _ => (ether_type, offset),
+    };
+    Some((ether_type, frame.forget(offset)))
 }
 
 /// What a PPPoE session carries (RFC 2516, section 4): six octets, then PPP's protocol
@@ -375,6 +383,7 @@ impl Transport {
                 EXTENSION_AUTHENTICATION => (u32::from(length) + 2) * 4,
                 _ => (u32::from(length) + 1) * 8,
             };
+            self.offset = frame.forget(self.offset);
             next = following;
         }
         match next {

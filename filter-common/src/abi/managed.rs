@@ -13,9 +13,11 @@ use crate::class::{Class, ClassSet};
 pub struct Managed {
     approved: [u32; 2],
     blocked: [u32; 2],
+    /// The classes whatever the time is.
+    ever: u32,
 }
 
-const _: () = assert!(size_of::<Managed>() == 16);
+const _: () = assert!(size_of::<Managed>() == 20);
 const _: () = assert!(align_of::<Managed>() == 4);
 
 /// The most prefixes of a family.
@@ -29,7 +31,15 @@ impl Managed {
     /// [`Self::FOREVER`]; 0 is not at all.
     #[must_use]
     pub const fn until(approved_ns: u64, blocked_ns: u64) -> Self {
-        Self { approved: split(approved_ns), blocked: split(blocked_ns) }
+        let mut ever = ClassSet::EMPTY;
+        if approved_ns > 0 {
+            ever = ever.with(Class::ApprovedIp);
+        }
+        if blocked_ns > 0 {
+            ever = ever.with(Class::BlockedIp);
+        }
+        let ever = ever.bits() as u32;
+        Self { approved: split(approved_ns), blocked: split(blocked_ns), ever }
     }
 
     /// Until when the address is approved; 0 where it is not.
@@ -57,15 +67,21 @@ impl Managed {
 
     /// The classes at a time of CLOCK_BOOTTIME.
     ///
-    /// Worked out without a branch: behind one, the set is a constant on some paths, and
-    /// without CAP_PERFMON the verifier refuses to index by what is a constant on some
-    /// paths only.
+    /// Worked out without a branch, which spares the verifier paths.
     #[must_use]
     #[inline(always)]
     pub const fn classes(&self, now_ns: u64) -> ClassSet {
         let approved = is_before(now_ns, self.approved_until()) << Class::ApprovedIp as u8;
         let blocked = is_before(now_ns, self.blocked_until()) << Class::BlockedIp as u8;
         ClassSet::from_bits(approved | blocked)
+    }
+
+    /// The classes of entries that may have ended and are not removed yet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn classes_ever(&self) -> ClassSet {
+        let [bits, ..] = self.ever.to_le_bytes();
+        ClassSet::from_bits(bits)
     }
 }
 
@@ -104,5 +120,8 @@ mod tests {
         assert_eq!(entry.classes(1 << 40), ClassSet::EMPTY);
         assert_eq!(Managed::until(Managed::FOREVER, 0).classes(1 << 62).bits(), 1);
         assert_eq!(Managed::default().classes(0), ClassSet::EMPTY);
+        assert_eq!(entry.classes_ever(), all);
+        assert_eq!(Managed::until(0, 1).classes_ever(), ClassSet::of(Class::BlockedIp));
+        assert_eq!(Managed::default().classes_ever(), ClassSet::EMPTY);
     }
 }
