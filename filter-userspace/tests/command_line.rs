@@ -139,6 +139,7 @@ fn status() -> Status {
         temporary: TemporaryStatus { held: 0, capacity: 1 },
         top_sources: Vec::new(),
         smtp: None,
+        certificates: Vec::new(),
     }
 }
 

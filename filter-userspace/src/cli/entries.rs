@@ -13,6 +13,7 @@ use super::table::{Align, Table};
 use super::time::{human, now, utc};
 use crate::control::client::call;
 use crate::control::protocol::{LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry};
+use crate::smtp::refusal::Reason;
 
 /// Adds or replaces a runtime entry.
 pub(super) fn add(
@@ -152,7 +153,11 @@ pub(super) fn temporary_remove(
         output.object(&entry)?;
     } else {
         let time = human(entry.remaining_s);
-        output.line(&format!("{} is no longer blocked for a time ({time} left)", entry.prefix))?;
+        let what = match entry.reason == Reason::Guessing.name() {
+            true => "is no longer deferred",
+            false => "is no longer blocked for a time",
+        };
+        output.line(&format!("{} {what} ({time} left)", entry.prefix))?;
     }
     Ok(Exit::Done)
 }

@@ -100,9 +100,6 @@ pub struct SmtpState {
     /// TLS handshakes that failed, by cause.
     #[serde(default)]
     pub handshakes: Vec<FailedHandshakes>,
-    /// The certificates that are served.
-    #[serde(default)]
-    pub certificates: Vec<ServedCertificate>,
 }
 
 /// TLS handshakes that failed for a cause.

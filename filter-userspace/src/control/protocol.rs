@@ -90,7 +90,8 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
-    /// Lifts a temporary block: [`TemporaryEntry`] as it was.
+    /// Lifts a temporary block or the deferral of a client, and forgets what was counted
+    /// against it: [`TemporaryEntry`] as it was.
     TemporaryRemove {
         /// Any address of the network.
         address: IpAddr,
@@ -241,6 +242,14 @@ pub struct RuntimeEntry {
     /// When it lapses: seconds of the Unix epoch; none is never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
+}
+
+impl RuntimeEntry {
+    /// Whether its time is not over at `now`, by the clock of its times.
+    #[must_use]
+    pub fn is_in_force(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
 }
 
 /// A temporary block.

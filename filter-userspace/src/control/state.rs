@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::mail::SmtpState;
+use super::mail::{ServedCertificate, SmtpState};
 
 /// The state of the daemon and of the kernel's tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Status {
     /// The SMTP side, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<SmtpState>,
+    /// The certificates that are served.
+    #[serde(default)]
+    pub certificates: Vec<ServedCertificate>,
 }
 
 /// The record.

@@ -51,6 +51,9 @@ impl Daemon {
         alarms.extend(self.failing.values().cloned());
         let now = clock::unix_seconds();
         alarms.extend(self.faults.iter().map(|fault| fault.alarm(now)));
+        alarms.extend(self.losses.iter().filter_map(|loss| loss.alarm(now)));
+        let today = i64::try_from(now).unwrap_or(i64::MAX);
+        alarms.extend(self.served().iter().filter_map(|one| one.concern(today)));
         alarms.extend(self.suspended_alarms());
         alarms.extend(self.edge.iter().flat_map(|edge| edge.shortages()));
         if let Some(status) = self.edge.as_ref().map(|edge| edge.status()) {

@@ -29,6 +29,7 @@ use crate::io::smtp::Block;
 use crate::io::{clock, temporary_file};
 use crate::lists::Holder;
 use crate::policy::offences::Offence;
+use crate::smtp::refusal::Reason;
 
 /// How often the files are written at most; and this share of the time at most.
 const SAVE: Duration = Duration::from_secs(5);
@@ -100,14 +101,21 @@ impl Daemon {
             self.saving.changed = true;
             return;
         }
-        let saved = match temporary_file::load(&self.config.state.folder) {
-            Ok(saved) => saved,
+        let (saved, bad) = match temporary_file::load(&self.config.state.folder) {
+            Ok(loaded) => loaded,
             Err(error) => {
                 // They end by themselves; a damaged file is no reason not to start.
                 tracing::error!("temporary blocks are not restored: {error}");
                 return;
             }
         };
+        if bad > 0 {
+            tracing::error!(
+                "{bad} lines of {} in {} are damaged and were skipped",
+                temporary_file::FILE_NAME,
+                self.config.state.folder.display()
+            );
+        }
         let (now, boot) = (self.timeline.now(), clock::boot_ns());
         let mut restored = 0_u64;
         for block in saved {
@@ -350,14 +358,19 @@ impl Daemon {
         let key = SourceKey::of(&Address::from_ip(address));
         let removed = self.filter.temporary().remove(key).map_err(|error| refused(&error))?;
         self.saving.changed = true;
-        if let (Some(edge), Some(network)) = (&self.edge, key.network()) {
-            edge.lift_block(network.to_ip());
-        }
         let now = clock::boot_ns();
-        removed
+        let removed = removed
             .filter(|block| block.expires_ns > now)
-            .and_then(|block| temporary_entry(&key, &block, now))
-            .ok_or_else(|| not_found(&format!("{address} is under no temporary block")))
+            .and_then(|block| temporary_entry(&key, &block, now));
+        let deferred = self.edge.as_ref().zip(key.network()).and_then(|(edge, network)| {
+            let left = edge.pardon(network.to_ip())?;
+            let prefix = network_of(&key)?;
+            let reason = Reason::Guessing.name().to_owned();
+            Some(TemporaryEntry { prefix, reason, remaining_s: left.as_secs() })
+        });
+        removed.or(deferred).ok_or_else(|| {
+            not_found(&format!("{address} is under no temporary block, and its mail not deferred"))
+        })
     }
 
     /// Answers with all blocks, or with a part of them, beside this thread.

@@ -144,8 +144,8 @@ pub fn build(
     if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
         *stamp = configuration;
     }
-    let web = config.web.as_ref().map(web::Rules::load).transpose();
-    let web = web.map_err(|error| vec![error])?;
+    let web = config.web.as_ref().map(|web| web::Rules::load(web, &path.display().to_string()));
+    let web = web.transpose().map_err(|error| vec![error])?;
     let Loaded { lists, policy, mut warnings, faults, sources } = loaded;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::blocks::Saving;
 use super::build::{self, Built, Lists, Seen};
 use super::changes::Remembered;
+use super::entries::Loss;
 use super::gather::Fault;
 pub(super) use super::origin::Origin;
 use super::origin::tell;
@@ -122,6 +123,8 @@ pub(super) struct Daemon {
     pub(super) accept: Vec<String>,
     /// Sources of the active rule set that something else is used for.
     pub(super) faults: Vec<Fault>,
+    /// Files of managed entries that could not be used.
+    pub(super) losses: Vec<Loss>,
     /// The sources of the active rule set.
     pub(super) list_sources: BTreeSet<String>,
     /// Reloads that were asked for since it began, which the next one answers.
@@ -156,7 +159,7 @@ impl Daemon {
     pub(super) fn start(
         path: PathBuf,
         built: Built,
-        mut entries: RuntimeEntries,
+        (mut entries, losses): (RuntimeEntries, Vec<Loss>),
         mut filter: Filter,
         channels: Channels,
     ) -> Result<Self> {
@@ -220,6 +223,7 @@ impl Daemon {
             waiting: Vec::new(),
             accept: Vec::new(),
             faults,
+            losses,
             list_sources,
             waiting_for_next: Vec::new(),
             console: channels.console,

@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
+use super::entries::{self, Loss};
 use super::files::forward_changes;
 use super::rings::{forward_events, write_log};
 use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
@@ -25,8 +26,6 @@ use crate::io::floor;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
 use crate::io::ports;
 use crate::io::privilege;
-use crate::io::runtime_file;
-use crate::io::runtime_journal;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
 use crate::policy::pipeline::Policy;
 use crate::runtime::RuntimeEntries;
@@ -117,10 +116,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
         None => None,
     };
-    let mut entries = runtime_file::load(&config.state.folder)
-        .map_err(|error| misconfigured(&[error.to_string()]))?;
-    runtime_journal::replay(&config.state.folder, &mut entries)
-        .map_err(|error| misconfigured(&[error]))?;
+    let entries = entries::restore(&config.state.folder);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::start(record_options(config)));
     let audit = {
         let store = store.clone();
@@ -195,7 +191,7 @@ fn record_options(config: &Config) -> store::Options {
 async fn start(
     path: &Path,
     mut built: Built,
-    entries: RuntimeEntries,
+    entries: (RuntimeEntries, Vec<Loss>),
     outside: &Outside,
 ) -> Result<(Daemon, Option<Arc<Edge>>), Failure> {
     let config = built.config.clone();
@@ -262,7 +258,7 @@ async fn open_smtp(
 fn start_filter(
     path: &Path,
     built: Built,
-    entries: RuntimeEntries,
+    entries: (RuntimeEntries, Vec<Loss>),
     outside: &Outside,
     edge: Option<Arc<Edge>>,
 ) -> Result<Daemon> {

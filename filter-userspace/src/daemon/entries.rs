@@ -1,5 +1,8 @@
-//! Managed entries: added, removed, ended and kept, each for itself.
+//! Managed entries: restored, added, removed, ended and kept, each for itself.
 
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use anyhow::{Result, anyhow};
@@ -7,14 +10,76 @@ use filter_common::abi::Managed;
 use ipnet::IpNet;
 
 use super::core::Daemon;
+use super::gather::Fault;
 use super::refused;
 use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList, Window};
 use crate::control::server::Incoming;
-use crate::io::{runtime_file, runtime_journal};
+use crate::io::{clock, runtime_file, runtime_journal};
 use crate::runtime::{Added, Addition, RuntimeEntries, Step};
 
 /// The steps of a journal, at least, before the entries are written as a whole.
 const STEPS: usize = 1000;
+
+/// A file of managed entries that cannot be used: an alarm for as long as it lies aside, so
+/// that somebody looks at it.
+pub(super) struct Loss {
+    fault: Fault,
+    /// Where it was put; none where it could not be.
+    aside: Option<PathBuf>,
+}
+
+impl Loss {
+    /// Puts a file aside that cannot be used, for `why`; `instead` says what is used.
+    fn of(path: &Path, why: &str, instead: &str, used: Option<u64>) -> Self {
+        let mut name = OsString::from(path);
+        name.push(".damaged");
+        let aside = PathBuf::from(name);
+        let moved = fs::rename(path, &aside);
+        let place = match &moved {
+            Ok(()) => format!(
+                "what was read lies in {}: correct it and put it back, or remove it, which ends \
+                 this alarm",
+                aside.display()
+            ),
+            Err(error) => format!("{} cannot be put aside: {error}", path.display()),
+        };
+        let text = format!("{why}; {place}; {instead}");
+        let fault = used.map_or_else(|| Fault::new(&text), |at| Fault::since(&text, at));
+        Self { fault, aside: moved.is_ok().then_some(aside) }
+    }
+
+    /// The alarm, while there is one.
+    pub(super) fn alarm(&self, now: u64) -> Option<String> {
+        let is_gone = self.aside.as_ref().is_some_and(|aside| !aside.exists());
+        (!is_gone).then(|| self.fault.alarm(now))
+    }
+}
+
+/// The managed entries that a state folder has. Whatever is wrong with its files, everything
+/// else goes on: the start of a mail host does not wait for somebody who corrects them.
+pub(super) fn restore(folder: &Path) -> (RuntimeEntries, Vec<Loss>) {
+    let mut losses = Vec::new();
+    let mut entries = runtime_file::load(folder).unwrap_or_else(|error| {
+        let (entries, instead, used) = match runtime_file::copy(folder) {
+            Ok(Some((entries, at))) => (entries, "their copy is used".to_owned(), Some(at)),
+            Ok(None) => (RuntimeEntries::default(), "there is no copy of them".to_owned(), None),
+            Err(error) => (RuntimeEntries::default(), format!("nor can {error}"), None),
+        };
+        let path = folder.join(runtime_file::FILE_NAME);
+        losses.push(Loss::of(&path, &error.to_string(), &instead, used));
+        entries
+    });
+    if let Err(error) = runtime_journal::replay(folder, &mut entries) {
+        let path = folder.join(runtime_journal::FILE_NAME);
+        let instead = "changes of managed entries since they were last written are missing";
+        losses.push(Loss::of(&path, &error, instead, None));
+    }
+    for loss in &losses {
+        // Now, since the alarms are looked at once the filter is attached.
+        tracing::error!("{}", loss.fault.alarm(clock::unix_seconds()));
+    }
+    (entries, losses)
+}
 
 impl Daemon {
     pub(super) fn entries(&self) -> RwLockReadGuard<'_, RuntimeEntries> {
@@ -27,7 +92,10 @@ impl Daemon {
 
     /// Answers with the entries of a list, beside this thread.
     pub(super) fn list_entries(&self, list: RuntimeList, asked: Incoming) {
-        let entries: Vec<_> = self.entries().list(list).cloned().collect();
+        let now = self.timeline.now();
+        let entries = self.entries();
+        let entries: Vec<_> =
+            entries.list(list).filter(|entry| entry.is_in_force(now)).cloned().collect();
         let timeline = self.timeline.clone();
         self.asynchronous.spawn_blocking(move || {
             let shown = |entry: RuntimeEntry| RuntimeEntry {
@@ -44,8 +112,9 @@ impl Daemon {
         let (entries, timeline) = (self.entries.clone(), self.timeline.clone());
         self.asynchronous.spawn_blocking(move || {
             let entries = entries.read().unwrap_or_else(PoisonError::into_inner);
+            let now = timeline.now();
             let part = window.of(
-                entries.list(list),
+                entries.list(list).filter(|entry| entry.is_in_force(now)),
                 |entry| (entry.prefix, entry.note.as_deref()),
                 |entry| RuntimeEntry {
                     added_at: timeline.shown(entry.added_at),
@@ -129,7 +198,8 @@ impl Daemon {
     /// Writes the entries as a whole.
     pub(super) fn save_entries(&mut self) {
         let folder = &self.config.state.folder;
-        let saved = runtime_file::save(folder, &self.entries()).map_err(|error| error.to_string());
+        let saved = runtime_file::save(folder, &self.entries(), clock::unix_seconds())
+            .map_err(|error| error.to_string());
         let cleared =
             saved.and_then(|()| runtime_journal::clear(folder).map_err(|error| error.to_string()));
         match cleared {
@@ -164,7 +234,8 @@ impl Daemon {
             self.unlapsed = self.journal(&steps).err().map(|error| error.to_string());
         } else if self.unlapsed.is_some() {
             let folder = &self.config.state.folder;
-            let saved = runtime_file::save(folder, &self.entries()).map_err(|e| e.to_string());
+            let saved = runtime_file::save(folder, &self.entries(), clock::unix_seconds())
+                .map_err(|e| e.to_string());
             self.unlapsed = saved.err();
         }
     }

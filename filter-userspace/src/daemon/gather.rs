@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::io::last_good::{Copies, Counts, Header};
+use crate::io::runtime_file;
 use crate::record::when;
 
 /// Parts with fewer entries than this count as lost only when all of them are gone.
@@ -41,6 +42,12 @@ impl Fault {
     /// A fault with nothing to say about time.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), used: None }
+    }
+
+    /// A fault for which something is used that was read at `used`, in seconds of the Unix
+    /// epoch.
+    pub fn since(text: impl Into<String>, used: u64) -> Self {
+        Self { text: text.into(), used: Some(used) }
     }
 
     /// The alarm, with the age of what is used at `now`, in seconds of the Unix epoch.
@@ -299,7 +306,8 @@ impl<'a> Gathering<'a> {
             }
         }
         if self.errors.is_empty() {
-            copies.retain(&self.named);
+            let managed = runtime_file::COPY.to_owned();
+            copies.retain(&self.named.iter().cloned().chain([managed]).collect());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The state of everything, for `mxdp status`.
 
+use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
@@ -14,7 +15,9 @@ use crate::control::protocol::{
     ListStatus, RecordState, Refused, ServedCertificate, ServerState, SmtpState, Status,
     TemporaryStatus, ZoneState,
 };
+use crate::io::certificates::Facts;
 use crate::store::Health;
+use crate::web::Publisher;
 
 /// How many sources of dropped SYNs are shown.
 const TOP_SOURCES: usize = 10;
@@ -79,8 +82,23 @@ impl Daemon {
             },
             top_sources: self.sources.top(now, TOP_SOURCES),
             record: self.record_state(),
+            certificates: self.certificates(),
             smtp: self.edge.as_ref().map(|edge| smtp(edge.status())),
         })
+    }
+
+    /// The certificates that are served, to SMTP clients and by the console.
+    pub(super) fn served(&self) -> Vec<Facts> {
+        let edge = self.edge.iter().flat_map(|edge| edge.certificates());
+        edge.chain(self.console.iter().filter_map(Publisher::certificate)).collect()
+    }
+
+    /// Each file of them once: it is a label of a metric.
+    fn certificates(&self) -> Vec<ServedCertificate> {
+        let ends = self.served().into_iter().map(|one| (one.file, one.until));
+        let ends = ends.collect::<BTreeMap<_, _>>().into_iter();
+        let ends = ends.map(|(file, until)| (file, until.try_into().unwrap_or_default()));
+        ends.map(|(file, expires)| ServedCertificate { file, expires }).collect()
     }
 
     fn record_state(&self) -> RecordState {
@@ -186,14 +204,6 @@ fn smtp(status: SmtpStatus) -> SmtpState {
             .handshakes
             .into_iter()
             .map(|(cause, count)| FailedHandshakes { cause: cause.to_owned(), count })
-            .collect(),
-        certificates: status
-            .certificates
-            .into_iter()
-            .map(|(file, expires)| ServedCertificate {
-                file,
-                expires: expires.try_into().unwrap_or_default(),
-            })
             .collect(),
     }
 }

@@ -1,18 +1,22 @@
 //! The file that keeps runtime entries across restarts: `runtime.json` in the
 //! state folder.
 //!
-//! It is replaced as a whole or not at all, and a damaged one is reported and
-//! left alone: approvals that vanish would cost mail.
+//! It is replaced as a whole or not at all, and what it holds is kept a second time: a
+//! damaged one is put aside, and its copy used. Approvals that vanish would cost mail.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::files;
+use super::last_good::{Copies, Counts};
 use crate::runtime::RuntimeEntries;
 
 /// The name of the file in the state folder.
 pub const FILE_NAME: &str = "runtime.json";
+
+/// The source of its copy, which no list has: a path is absolute.
+pub const COPY: &str = "managed entries";
 
 /// The most bytes that are read: more than the most entries can take.
 const SIZE_LIMIT: u64 = 256 << 20;
@@ -30,8 +34,7 @@ pub enum RuntimeFileError {
     },
     /// Its text is not what was written.
     #[error(
-        "{}:{}:{}: the runtime entries are damaged: {error}\n\
-         correct that place, or move the file away to start without runtime entries",
+        "{}:{}:{}: the managed entries are damaged: {error}",
         path.display(), error.line(), error.column()
     )]
     Damaged {
@@ -42,8 +45,7 @@ pub enum RuntimeFileError {
     },
     /// It is larger than any that was written.
     #[error(
-        "{}: larger than {} MiB, which no list of runtime entries is; \
-         move the file away to start without runtime entries",
+        "{}: larger than {} MiB, which no list of managed entries is",
         path.display(), SIZE_LIMIT >> 20
     )]
     TooLarge {
@@ -51,7 +53,7 @@ pub enum RuntimeFileError {
         path: PathBuf,
     },
     /// The new version could not be put in its place; the old one stands.
-    #[error("{}: the runtime entries were not saved: {error}", path.display())]
+    #[error("{}: the managed entries were not saved: {error}", path.display())]
     Write {
         /// The file or folder that refused.
         path: PathBuf,
@@ -85,15 +87,37 @@ pub fn load(folder: &Path) -> Result<RuntimeEntries, RuntimeFileError> {
 
 /// Puts `entries` in the place of those kept in `folder`, durably: when it
 /// returns, they survive a power cut. The folder is made (0700) if missing; the
-/// file has mode 0600.
+/// file has mode 0600. `now`, in seconds of the Unix epoch, is the age of the copy.
 ///
 /// # Errors
 ///
 /// If anything of it fails. The entries kept before are then still there.
-pub fn save(folder: &Path, entries: &RuntimeEntries) -> Result<(), RuntimeFileError> {
+pub fn save(folder: &Path, entries: &RuntimeEntries, now: u64) -> Result<(), RuntimeFileError> {
     let path = folder.join(FILE_NAME);
-    files::replace(&path, entries.to_json().as_bytes())
-        .map_err(|error| RuntimeFileError::Write { path, error })
+    let text = entries.to_json();
+    files::replace(&path, text.as_bytes())
+        .map_err(|error| RuntimeFileError::Write { path: path.clone(), error })?;
+    // After the file, which counts: what has room for one of them has it for the file.
+    let counts = Counts { total: entries.len() as u64, ..Counts::default() };
+    copies(folder)
+        .write(COPY, text.as_bytes(), now, counts, Vec::new())
+        .map_err(|error| RuntimeFileError::Write { path, error: io::Error::other(error) })
+}
+
+/// What was kept last besides the file, and when, in seconds of the Unix epoch; none where
+/// there is no copy.
+///
+/// # Errors
+///
+/// In words, if the copy is damaged too.
+pub fn copy(folder: &Path) -> Result<Option<(RuntimeEntries, u64)>, String> {
+    let Some((header, text)) = copies(folder).read(COPY)? else { return Ok(None) };
+    let entries = RuntimeEntries::from_json(&text).map_err(|error| error.to_string())?;
+    Ok(Some((entries, header.at)))
+}
+
+fn copies(folder: &Path) -> Copies {
+    Copies::new(folder, SIZE_LIMIT)
 }
 
 /// Removes what was kept in `folder`, and the folder if nothing else is in it:
@@ -135,23 +159,24 @@ mod tests {
         assert_eq!(load(&folder).unwrap(), RuntimeEntries::default());
 
         for prefix in ["192.0.2.0/24", "2001:db8::/32"] {
-            save(&folder, &some(prefix)).unwrap();
+            save(&folder, &some(prefix), 7).unwrap();
             assert_eq!(load(&folder).unwrap(), some(prefix));
         }
         let mode = fs::metadata(folder.join(FILE_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "nothing but the copies is left");
+        assert_eq!(copy(&folder), Ok(Some((some("2001:db8::/32"), 7))));
     }
 
     #[test]
     fn a_crash_before_the_rename_leaves_the_old_entries() {
         let folder = tempfile::tempdir().unwrap();
-        save(folder.path(), &some("192.0.2.0/24")).unwrap();
+        save(folder.path(), &some("192.0.2.0/24"), 7).unwrap();
         let half = some("198.51.100.0/24").to_json();
         fs::write(folder.path().join(NEXT_NAME), &half[..half.len() / 2]).unwrap();
 
         assert_eq!(load(folder.path()).unwrap(), some("192.0.2.0/24"));
-        save(folder.path(), &some("203.0.113.0/24")).unwrap();
+        save(folder.path(), &some("203.0.113.0/24"), 7).unwrap();
         assert_eq!(load(folder.path()).unwrap(), some("203.0.113.0/24"));
         assert!(!folder.path().join(NEXT_NAME).exists());
     }
@@ -164,7 +189,6 @@ mod tests {
         fs::write(&path, damaged).unwrap();
         let error = load(folder.path()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{}:2:13: ", path.display())), "{error}");
-        assert!(error.contains("move the file away"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
 
         fs::write(&path, "").unwrap();
@@ -177,7 +201,7 @@ mod tests {
         let victim = folder.path().join("victim");
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, folder.path().join(NEXT_NAME)).unwrap();
-        save(folder.path(), &some("192.0.2.0/24")).unwrap();
+        save(folder.path(), &some("192.0.2.0/24"), 7).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(load(folder.path()).unwrap(), some("192.0.2.0/24"));
     }
@@ -185,9 +209,9 @@ mod tests {
     #[test]
     fn a_folder_in_the_way_is_an_error_and_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        save(folder.path(), &some("192.0.2.0/24")).unwrap();
+        save(folder.path(), &some("192.0.2.0/24"), 7).unwrap();
         fs::create_dir(folder.path().join(NEXT_NAME)).unwrap();
-        let error = save(folder.path(), &some("203.0.113.0/24")).unwrap_err();
+        let error = save(folder.path(), &some("203.0.113.0/24"), 7).unwrap_err();
         assert!(matches!(error, RuntimeFileError::Write { .. }), "{error}");
         assert_eq!(load(folder.path()).unwrap(), some("192.0.2.0/24"));
     }

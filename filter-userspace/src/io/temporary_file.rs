@@ -30,24 +30,26 @@ pub struct Saved {
     pub expires: u64,
 }
 
-/// Reads the blocks kept in `folder`; without a file there are none.
+/// Reads the blocks kept in `folder`, and how many lines are not as they were written and
+/// cost themselves alone; without a file there are none.
 ///
 /// # Errors
 ///
-/// In words, if the file cannot be read or is damaged.
-pub fn load(folder: &Path) -> Result<Vec<Saved>, String> {
+/// In words, if the file cannot be read.
+pub fn load(folder: &Path) -> Result<(Vec<Saved>, usize), String> {
     let path = folder.join(FILE_NAME);
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let text = files::read(&path, SIZE_LIMIT)?;
-    parse(&text).map_err(|line| format!("{}:{line}: is not as it was written", path.display()))
+    Ok(parse(&text))
 }
 
-/// The blocks of a text, or the line that is none.
-fn parse(text: &[u8]) -> Result<Vec<Saved>, usize> {
+/// The blocks of a text, and how many lines are none.
+fn parse(text: &[u8]) -> (Vec<Saved>, usize) {
     let text = String::from_utf8_lossy(text);
-    let lines = text.lines().enumerate().map(|(index, line)| {
+    let (mut blocks, mut bad) = (Vec::new(), 0);
+    for line in text.lines() {
         let mut words = line.split(' ');
         let mut saved = || {
             let saved = Saved {
@@ -58,9 +60,12 @@ fn parse(text: &[u8]) -> Result<Vec<Saved>, usize> {
             };
             words.next().is_none().then_some(saved)
         };
-        saved().ok_or(index + 1)
-    });
-    lines.collect()
+        match saved() {
+            Some(saved) => blocks.push(saved),
+            None => bad += 1,
+        }
+    }
+    (blocks, bad)
 }
 
 fn reason(name: &str) -> Option<TemporaryReason> {
@@ -95,7 +100,7 @@ mod tests {
     fn what_was_saved_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("new");
-        assert_eq!(load(&folder).unwrap(), []);
+        assert_eq!(load(&folder).unwrap(), (Vec::new(), 0));
         let saved: Vec<_> = TemporaryReason::ALL
             .into_iter()
             .zip(["192.0.2.1", "2001:db8::", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"])
@@ -107,15 +112,14 @@ mod tests {
             })
             .collect();
         save(&folder, saved.iter().copied()).unwrap();
-        assert_eq!(load(&folder).unwrap(), saved);
+        assert_eq!(load(&folder).unwrap(), (saved.clone(), 0));
         for damaged in ["x", "192.0.2.1 operator 1", "192.0.2.1 operator 1 2 3", "192.0.2.1 x 1 2"]
         {
-            assert_eq!(
-                parse(format!("{}\n{damaged}", "192.0.2.1 operator 1 2").as_bytes()),
-                Err(2)
-            );
+            let text = format!("192.0.2.1 operator 1 2\n{damaged}\n2001:db8:: operator 1 2\n");
+            let (blocks, bad) = parse(text.as_bytes());
+            assert_eq!((blocks.len(), bad), (2, 1), "{damaged}");
         }
         remove(&folder);
-        assert_eq!(load(&folder).unwrap(), []);
+        assert_eq!(load(&folder).unwrap(), (Vec::new(), 0));
     }
 }

@@ -315,7 +315,22 @@ impl Offenders {
         ended.collect()
     }
 
-    /// An operator has lifted the block of an address.
+    /// An operator begins anew with an address: no block, no deferral, and nothing counted.
+    /// Gives what was left of its deferral.
+    pub fn pardon(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
+        self.forgive(address);
+        self.tallies.pop(&address);
+        for offence in Offence::ALL {
+            self.counts.pop(&(address, offence));
+        }
+        let until = [false, true].into_iter().filter_map(|bounces| {
+            let until = self.deferred.pop(&(address, bounces))?;
+            until.checked_duration_since(now)
+        });
+        until.max()
+    }
+
+    /// The block of an address is lifted.
     pub fn forgive(&mut self, address: IpAddr) {
         self.blocks.pop(&address);
     }

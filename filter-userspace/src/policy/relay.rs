@@ -18,7 +18,7 @@ use crate::smtp::session::BackendName;
 const HOSTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// Which way a message goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From anybody to the domains that are served here.
     #[default]

@@ -403,14 +403,20 @@ struct Resumed {
     address: Option<IpAddr>,
     #[serde(default)]
     customer: Option<String>,
+    #[serde(default)]
+    all: bool,
 }
 
 async fn resume(
     _: NoQuery,
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
-    JsonBody(Resumed { address, customer }): JsonBody<Resumed>,
+    JsonBody(Resumed { address, customer, all }): JsonBody<Resumed>,
 ) -> Answer {
+    // An empty object is a mistake, and not everybody.
+    if usize::from(address.is_some()) + usize::from(customer.is_some()) + usize::from(all) != 1 {
+        return Err(ApiError::bad_request("name one of `address`, `customer` and `all`: true"));
+    }
     ask(&site, &caller, Request::RelayResume { address, customer }).await
 }
 
@@ -498,7 +504,7 @@ mod tests {
         let desk = Desk { requests, audit: Arc::new(|_| {}) };
         let (listen, tokens) = (Vec::new(), Vec::new());
         let web = Web { listen, certificate: None, loopback: Rights::Read, tokens };
-        let rules = Publisher::new(Rules::load(&web).unwrap());
+        let rules = Publisher::new(Rules::load(&web, "").unwrap());
         let site = State(Arc::new(Site::new(desk, store, &rules)));
         let (who, address) = ("this host".to_owned(), IpAddr::from([127, 0, 0, 1]));
         let (rights, token) = (Rights::Read, None);

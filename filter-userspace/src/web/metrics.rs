@@ -166,6 +166,12 @@ fn text(status: &Status) -> String {
     all.counter("mxdp_records_lost_total", "Records that found no room.", one(record.lost));
     let is_writable = u64::from(record.error.is_none());
     all.gauge("mxdp_records_writable", "Whether records can be written.", one(is_writable));
+    let ends = status.certificates.iter();
+    all.gauge(
+        "mxdp_certificate_expiry_timestamp_seconds",
+        "When a served certificate expires, in seconds since the Unix epoch.",
+        ends.map(|one| (labels(&[("file", &one.file)]), one.expires)),
+    );
     if let Some(smtp) = &status.smtp {
         all.gauge("mxdp_smtp_connections", "Connections open.", one(smtp.open));
         all.counter("mxdp_smtp_connections_total", "Connections.", one(smtp.connections));
@@ -192,13 +198,6 @@ fn text(status: &Status) -> String {
             "mxdp_tls_handshake_failures_total",
             "TLS handshakes with clients that failed, by cause.",
             handshakes,
-        );
-        let ends = smtp.certificates.iter();
-        let ends = ends.map(|one| (labels(&[("file", &one.file)]), one.expires));
-        all.gauge(
-            "mxdp_certificate_expiry_timestamp_seconds",
-            "When a served certificate expires, in seconds since the Unix epoch.",
-            ends,
         );
         let zone = |name: &str| labels(&[("zone", name)]);
         let up = smtp.zones.iter().map(|one| (zone(&one.zone), u64::from(one.disabled.is_none())));

@@ -203,6 +203,7 @@ fn resumed() -> Value {
         "properties": {
             "address": {"anyOf": [ip(), {"type": "null"}]},
             "customer": {"type": ["string", "null"]},
+            "all": {"type": "boolean"},
         },
     })
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::smtp::Certificate;
 use crate::config::web::Web;
+use crate::io::certificates::{self, Facts};
 use crate::io::smtp::with_certificate;
 
 /// What is active of `[web]`.
@@ -19,21 +20,25 @@ pub struct Rules {
     pub web: Web,
     /// The TLS of new connections; none where HTTP is plain.
     pub(super) tls: Option<Arc<ServerConfig>>,
+    /// What there is to know of the certificate.
+    facts: Option<Facts>,
     /// What the files of the certificate hold.
     stamp: Option<Vec<u8>>,
 }
 
 impl Rules {
-    /// Reads the certificate of a configuration.
+    /// Reads the certificate of the configuration in the file `source`.
     ///
     /// # Errors
     ///
     /// What is wrong with the certificate.
-    pub fn load(web: &Web) -> Result<Self, String> {
+    pub fn load(web: &Web, source: &str) -> Result<Self, String> {
         let tls = web.certificate.as_ref().map(with_certificate).transpose();
         let tls = tls.map_err(|error| format!("web.chain: {error}"))?;
         let stamp = web.certificate.as_ref().map(stamp);
-        Ok(Self { web: web.clone(), tls, stamp })
+        // By which name the console is called is nobody's to say here.
+        let (facts, _) = certificates::look(web.certificate.as_slice(), source, "");
+        Ok(Self { web: web.clone(), tls, facts: facts.into_iter().next(), stamp })
     }
 
     /// Without anybody who may do anything: what is left of a console that was taken out of
@@ -89,6 +94,12 @@ impl Publisher {
     pub fn close(&self) {
         let closed = self.0.borrow().closed();
         self.publish(closed);
+    }
+
+    /// The certificate that is served.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Facts> {
+        self.0.borrow().facts.clone()
     }
 
     /// To read them.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use mxdp_tests::daemon::{Home, files_below};
+use mxdp_tests::daemon::{Home, files_below, wait_for};
 use mxdp_tests::netns::Namespace;
 
 use crate::{LOOPBACK, SOON, as_nobody, config_of, fifo, finish};
@@ -40,21 +40,22 @@ fn without_privilege_the_daemon_says_what_it_needs() {
     }
 }
 
+/// A start fails for what is in the configuration file alone.
 #[test]
-fn damaged_runtime_entries_are_named_and_left_alone() {
+fn damaged_managed_entries_are_put_aside_and_their_copy_is_used() {
     let home = Home::new();
     home.configure(LOOPBACK, "");
     let namespace = Namespace::new("mxb");
-    fs::create_dir(home.path("state")).expect("a folder");
-    let path = home.path("state/runtime.json");
-    let refused = |what: &str| {
-        let mut command = home.mxdp(Some(&namespace), &["run", "-c", &config_of(&home)]);
-        let outcome = finish(&mut command, Stdio::null(), SOON);
-        assert_eq!(outcome.code, Some(3), "{what}: {}", outcome.text);
-        outcome.says(&path.display().to_string());
-        assert_eq!(files_below(&home.pins()), Vec::<PathBuf>::new(), "it left pins");
+    let (path, aside) = (home.path("state/runtime.json"), home.path("state/runtime.json.damaged"));
+    let alarms = || home.json(&["status"])["alarms"].to_string();
+    // What is in force after a start; with the alarm, which ends when somebody has looked.
+    let start = |what: &str, held: usize| {
+        let daemon = home.start(&namespace);
+        assert_eq!(home.json(&["status"])["generation"]["runtime_entries"], held, "{what}");
+        wait_for("the alarm", || alarms().contains(&path.display().to_string()));
+        assert!(alarms().contains(&aside.display().to_string()), "{what}: {}", alarms());
+        daemon
     };
-    let entry = r#"{"list":"blocked","prefix":"192.0.2.0/24","added_at":1}"#;
     let contents: [&[u8]; 8] = [
         b"",
         b"{",
@@ -63,17 +64,39 @@ fn damaged_runtime_entries_are_named_and_left_alone() {
         b"\xff\xfe\x00",
         &b"[".repeat(1_000_000),
         b"{\"version\": 99, \"entries\": []}",
-        &format!("{{\"version\": 1, \"entries\": [{entry}").into_bytes(),
+        b"{\"version\": 1, \"entries\": [{\"list\":\"blocked\",\"prefix\":\"192.0.2.0/24\",\"a",
     ];
+    fs::create_dir(home.path("state")).expect("a folder");
+    fs::write(&path, contents[0]).expect("written");
+    drop(start("no copy yet", 0));
+    fs::remove_file(&aside).expect("removed");
+    let daemon = home.start(&namespace);
+    assert_eq!(alarms(), "[]");
+    home.json(&["block", "192.0.2.0/24"]);
+    home.json(&["approve", "198.51.100.7"]);
+    drop(daemon);
     for bytes in contents {
+        let what = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
         fs::write(&path, bytes).expect("written");
-        refused(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
-        assert_eq!(fs::read(&path).expect("read"), bytes, "it was touched");
+        let daemon = start(&what, 2);
+        assert_eq!(fs::read(&aside).expect("put aside"), bytes, "{what}");
+        fs::remove_file(&aside).expect("removed");
+        wait_for("the alarm's end", || alarms() == "[]");
+        drop(daemon);
     }
-    fs::remove_file(&path).expect("removed");
-    fifo(&path);
-    refused("a FIFO");
-    fs::remove_file(&path).expect("removed");
-    fs::create_dir(&path).expect("a folder");
-    refused("a folder");
+    for what in ["a FIFO", "a folder"] {
+        fs::remove_file(&path).expect("removed");
+        match what {
+            "a FIFO" => fifo(&path),
+            _ => fs::create_dir(&path).expect("a folder"),
+        }
+        drop(start(what, 2));
+        _ = fs::remove_file(&aside);
+    }
+    // The journal of what changed since, which is read with either.
+    fs::create_dir(home.path("state/runtime.journal")).expect("a folder");
+    let _daemon = home.start(&namespace);
+    wait_for("the alarm", || alarms().contains("runtime.journal"));
+    home.json(&["block", "203.0.113.1"]);
+    assert_eq!(home.json(&["status"])["generation"]["runtime_entries"], 3);
 }

@@ -174,6 +174,17 @@ fn handshakes_that_fail_are_recorded_and_counted() {
         .expect("a verifier"),
     );
     assert!(handshake(&host, suspicious).is_err());
+    // Who looks at the port and says nothing, as balancers and monitors do by FIN or RST, is
+    // counted and is no entry.
+    for number in 0..6 {
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 465));
+        let source = IpAddr::from([127, 0, 0, 8]);
+        let socket = host.namespace.run(|| connect(source, target, Duration::from_secs(5)));
+        let socket = socket.expect("connected");
+        if number % 2 == 1 {
+            socket.set_linger(Some(Duration::ZERO)).expect("an option");
+        }
+    }
     let counted = || -> Vec<(String, u64)> {
         let status = host.home.json(&["status"]);
         let causes = status["smtp"]["handshakes"].as_array().expect("a list").clone();
@@ -185,7 +196,7 @@ fn handshakes_that_fail_are_recorded_and_counted() {
         });
         causes.filter(|(_, count)| *count > 0).collect()
     };
-    let expected = [("invalid", 4), ("alert", 1), ("closed", 1)];
+    let expected = [("invalid", 4), ("alert", 1), ("closed", 1), ("nothing_sent", 6)];
     wait_for("the counts", || {
         let counted = counted();
         expected.iter().all(|(cause, count)| counted.contains(&((*cause).to_owned(), *count)))

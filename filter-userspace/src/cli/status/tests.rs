@@ -64,6 +64,7 @@ pub(in crate::cli) fn busy(more: u64) -> Status {
         events: EventStatus { unattributed: 0, read: 4_096, lost: 0 },
         temporary: TemporaryStatus { held: 2, capacity: 1_048_576 },
         smtp: None,
+        certificates: Vec::new(),
         top_sources: vec![TopSource {
             ip: "203.0.113.7".parse().unwrap(),
             reason: "blocked_ip".to_owned(),

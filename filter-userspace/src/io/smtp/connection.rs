@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::edge::{Edge, now};
 use super::generation::Generation;
-use super::handshakes::handshake;
+use super::handshakes::{Peer, handshake};
 use super::introduction::ClientFacts;
 use super::judge::{Judge, Learning};
 use super::room::Room;
@@ -96,7 +96,8 @@ pub(super) async fn serve(accepted: Accepted) {
         return;
     }
     if implicit {
-        let shaken = Box::pin(handshake(stream, &edge, &generation, client.address)).await;
+        let peer = Peer { address: client.address, direction, implicit };
+        let shaken = Box::pin(handshake(stream, &edge, &generation, peer)).await;
         let Some((encrypted, tls)) = shaken else { return };
         stream = encrypted;
         client.tls = Some(tls);
@@ -223,8 +224,9 @@ impl Connection {
         let generation = self.judge.generation().clone();
         let Some(stream) = self.client.take() else { return false };
         let edge = self.judge.edge().clone();
-        let client = self.address.ip().to_canonical();
-        let shaken = Box::pin(handshake(stream, &edge, &generation, client)).await;
+        let address = self.address.ip().to_canonical();
+        let peer = Peer { address, direction: self.judge.direction(), implicit: false };
+        let shaken = Box::pin(handshake(stream, &edge, &generation, peer)).await;
         let Some((stream, tls)) = shaken else { return false };
         self.client = Some(stream);
         self.session.tls_started(tls, now());

@@ -110,6 +110,7 @@ impl Events {
         let (stage, status) = (reason.stage().name(), Status::Temporary);
         let client = failed.client.to_canonical();
         let record = Record {
+            direction: failed.direction.name().to_owned(),
             country,
             rule: Some(cut(format!("{}: {}", failed.cause.name(), failed.why), LONGEST)),
             count: failed.count,

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::edge::{Edge, network};
 use super::generation::Generation;
 use super::stream::Stream;
+use crate::policy::relay::Direction;
 use crate::smtp::session::Tls;
 
 /// How long a TLS handshake may take.
@@ -25,24 +26,45 @@ const FOLDED: Duration = Duration::from_secs(60);
 /// The most networks and causes that are folded at once; those beyond are counted alone.
 const FOLDS: usize = 4096;
 
-/// Does a handshake with a client; one that fails is counted and recorded.
+/// A client whose connection begins with TLS, or goes on with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// On which side it is.
+    pub(super) direction: Direction,
+    /// Whether TLS is the first that is said.
+    pub(super) implicit: bool,
+}
+
+/// Does a handshake with a client; one that fails is counted and recorded. Who connects to a
+/// port of TLS and closes without a byte, as monitors and balancers do, is counted only.
 pub(super) async fn handshake(
     stream: Stream,
     edge: &Edge,
     generation: &Generation,
-    client: IpAddr,
+    peer: Peer,
 ) -> Option<(Stream, Tls)> {
     let (tls, plain) = (generation.tls.as_ref()?, stream.into_plain()?);
-    let accept = TlsAcceptor::from(tls.config.clone()).accept(plain);
-    let stream = match timeout(HANDSHAKE, accept).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            edge.handshake_failed(client, Cause::of(&error), &error.to_string());
+    let shake = async {
+        if peer.implicit && !matches!(plain.peek(&mut [0]).await, Ok(1)) {
+            return None;
+        }
+        Some(TlsAcceptor::from(tls.config.clone()).accept(plain).await)
+    };
+    let stream = match timeout(HANDSHAKE, shake).await {
+        Ok(Some(Ok(stream))) => stream,
+        Ok(None) => {
+            edge.handshakes.count(Cause::NothingSent);
+            return None;
+        }
+        Ok(Some(Err(error))) => {
+            edge.handshake_failed(peer, Cause::of(&error), &error.to_string());
             return None;
         }
         Err(_) => {
             let why = format!("not finished within {} s", HANDSHAKE.as_secs());
-            edge.handshake_failed(client, Cause::TimedOut, &why);
+            edge.handshake_failed(peer, Cause::TimedOut, &why);
             return None;
         }
     };
@@ -63,6 +85,8 @@ pub(super) enum Cause {
     Certificate,
     /// The client went away.
     Closed,
+    /// It went away before it said anything, which is no failure: it looked at the port.
+    NothingSent,
     /// It took too long.
     TimedOut,
     /// Something else.
@@ -70,12 +94,13 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Incompatible,
         Self::Invalid,
         Self::Alert,
         Self::Certificate,
         Self::Closed,
+        Self::NothingSent,
         Self::TimedOut,
         Self::Other,
     ];
@@ -88,6 +113,7 @@ impl Cause {
             Self::Alert => "alert",
             Self::Certificate => "certificate",
             Self::Closed => "closed",
+            Self::NothingSent => "nothing_sent",
             Self::TimedOut => "timed_out",
             Self::Other => "other",
         }
@@ -131,6 +157,8 @@ impl Cause {
 pub(super) struct Failed {
     /// The last client.
     pub(super) client: IpAddr,
+    /// On which side.
+    pub(super) direction: Direction,
     /// Why.
     pub(super) cause: Cause,
     /// The same in words.
@@ -138,6 +166,9 @@ pub(super) struct Failed {
     /// How many.
     pub(super) count: u64,
 }
+
+/// Of whom and what: a client network, a side, a cause.
+type Key = (IpAddr, Direction, Cause);
 
 /// What is folded.
 struct Fold {
@@ -149,7 +180,7 @@ struct Fold {
 /// Handshakes that failed.
 pub(super) struct Handshakes {
     counts: [AtomicU64; Cause::ALL.len()],
-    folds: Mutex<HashMap<(IpAddr, Cause), Fold>>,
+    folds: Mutex<HashMap<Key, Fold>>,
 }
 
 impl Default for Handshakes {
@@ -159,19 +190,25 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
-    fn folds(&self) -> MutexGuard<'_, HashMap<(IpAddr, Cause), Fold>> {
+    fn folds(&self) -> MutexGuard<'_, HashMap<Key, Fold>> {
         self.folds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one; gives it where it is to be recorded now.
-    pub(super) fn add(&self, client: IpAddr, cause: Cause, why: &str) -> Option<Failed> {
+    /// Counts one.
+    pub(super) fn count(&self, cause: Cause) {
         let index = Cause::ALL.iter().position(|known| *known == cause);
         if let Some(counter) = index.and_then(|index| self.counts.get(index)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        let one = Failed { client, cause, why: why.to_owned(), count: 1 };
+    }
+
+    /// Counts one; gives it where it is to be recorded now.
+    pub(super) fn add(&self, peer: Peer, cause: Cause, why: &str) -> Option<Failed> {
+        self.count(cause);
+        let Peer { address: client, direction, .. } = peer;
+        let one = Failed { client, direction, cause, why: why.to_owned(), count: 1 };
         let mut folds = self.folds();
-        let key = (network(client), cause);
+        let key = (network(client), direction, cause);
         if let Some(fold) = folds.get_mut(&key) {
             let before = fold.more.take().map_or(0, |more| more.count);
             fold.more = Some(Failed { count: before + 1, ..one });
@@ -212,16 +249,22 @@ impl Handshakes {
 mod tests {
     use super::*;
 
+    fn peer(address: impl Into<IpAddr>) -> Peer {
+        Peer { address: address.into(), direction: Direction::Inbound, implicit: false }
+    }
+
     #[test]
     fn those_of_a_network_are_one_entry_a_minute() {
         let handshakes = Handshakes::default();
-        let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let (one, other) = (peer([192, 0, 2, 1]), peer([192, 0, 2, 2]));
         assert!(handshakes.add(one, Cause::Closed, "x").is_some());
         for _ in 0..9 {
             assert!(handshakes.add(one, Cause::Closed, "y").is_none());
         }
         assert!(handshakes.add(one, Cause::Alert, "x").is_some());
         assert!(handshakes.add(other, Cause::Closed, "x").is_some());
+        let relayed = Peer { direction: Direction::Outgoing, ..one };
+        assert!(handshakes.add(relayed, Cause::Closed, "x").is_some());
         let now = Instant::now();
         assert!(handshakes.due(now, false).is_empty());
         let due = handshakes.due(now + FOLDED, false);
@@ -231,7 +274,7 @@ mod tests {
         assert_eq!(handshakes.due(now + 3 * FOLDED, true).len(), 0);
         assert!(handshakes.folds().is_empty());
         let totals: u64 = handshakes.totals().iter().map(|(_, count)| count).sum();
-        assert_eq!(totals, 13);
+        assert_eq!(totals, 14);
     }
 
     #[test]
@@ -239,7 +282,7 @@ mod tests {
         let handshakes = Handshakes::default();
         let recorded = (0..10_000_u32).filter(|number| {
             handshakes
-                .add(std::net::Ipv4Addr::from(*number << 4).into(), Cause::Other, "x")
+                .add(peer(std::net::Ipv4Addr::from(*number << 4)), Cause::Other, "x")
                 .is_some()
         });
         assert_eq!(recorded.count(), FOLDS);

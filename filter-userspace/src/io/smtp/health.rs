@@ -1,15 +1,14 @@
 //! The state of the edge: for people, alarms and the mail log.
 
-use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::backend::ServerHealth;
 use super::edge::Edge;
-use super::handshakes::{Cause, Failed};
+use super::handshakes::{Cause, Failed, Peer};
 use super::zones::ZoneHealth;
-use crate::io::clock;
+use crate::io::certificates::Facts;
 use crate::io::dns::NO_SERVER;
 
 /// The state of the edge, for people.
@@ -33,9 +32,6 @@ pub struct SmtpStatus {
     pub zones: Vec<ZoneHealth>,
     /// TLS handshakes that failed, by cause.
     pub handshakes: Vec<(&'static str, u64)>,
-    /// The certificates that are served: the file, and when each ends, in seconds of the
-    /// Unix epoch.
-    pub certificates: Vec<(String, i64)>,
 }
 
 impl Edge {
@@ -57,11 +53,6 @@ impl Edge {
             servers,
             zones: self.zones.health(&generation.policy.reputation),
             handshakes: self.handshakes.totals(),
-            certificates: generation
-                .certificates
-                .iter()
-                .map(|one| (one.file.clone(), one.until))
-                .collect(),
         }
     }
 
@@ -73,14 +64,18 @@ impl Edge {
         let generation = self.generation();
         let lacks_servers = generation.asks_dns() && generation.resolver.lacks_servers();
         let unserved = lacks_servers.then(|| NO_SERVER.to_owned());
-        let now = i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX);
-        let ends = generation.certificates.iter().filter_map(|one| one.concern(now));
-        deaf.into_iter().chain(self.memory.shortage()).chain(unserved).chain(ends).collect()
+        deaf.into_iter().chain(self.memory.shortage()).chain(unserved).collect()
+    }
+
+    /// The certificates that are served.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Facts> {
+        self.generation().certificates.clone()
     }
 
     /// A TLS handshake with a client failed.
-    pub(super) fn handshake_failed(&self, client: IpAddr, cause: Cause, why: &str) {
-        if let Some(failed) = self.handshakes.add(client, cause, why) {
+    pub(super) fn handshake_failed(&self, peer: Peer, cause: Cause, why: &str) {
+        if let Some(failed) = self.handshakes.add(peer, cause, why) {
             self.record_failed(&failed);
         }
     }

@@ -142,6 +142,11 @@ impl Judge {
         }
     }
 
+    /// On which side the client is.
+    pub(super) const fn direction(&self) -> Direction {
+        self.direction
+    }
+
     /// What all connections share.
     pub(super) const fn edge(&self) -> &Arc<Edge> {
         &self.edge

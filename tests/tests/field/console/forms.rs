@@ -195,3 +195,23 @@ fn connections_and_recipients_are_counted_apart_and_links_keep_the_time() {
         }
     }
 }
+
+/// Kind: nothing said means everybody. A request that names nobody is a mistake.
+#[test]
+fn a_request_that_names_nobody_is_not_about_everybody() {
+    let (host, _sink) = host("");
+    let _daemon = host.start();
+    let http = Http::new(&host.namespace, SITE, None);
+    for wrong in [
+        json!({}),
+        json!({ "all": false }),
+        json!({ "address": null, "customer": null }),
+        json!({ "address": "192.0.2.1", "all": true }),
+        json!({ "address": "192.0.2.1", "customer": "acme" }),
+    ] {
+        let answer = http.post("/api/v1/relay/resume", &wrong);
+        assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
+    }
+    // Nobody is suspended here.
+    assert_eq!(http.post("/api/v1/relay/resume", &json!({ "all": true })).status, 404);
+}

@@ -130,6 +130,40 @@ fn faults_of_certificates_and_keys_are_said_with_their_place() {
     }
 }
 
+/// Kind: what is watched of one certificate and not of the other. The console's is looked at as
+/// SMTP's are; a file that serves both is one line of the metric.
+#[test]
+fn the_certificate_of_the_console_is_watched_too() {
+    let host = Host::new();
+    let (served, console) = (issue("mx.example.org", 300), issue("console.example.org", 7));
+    let (chain, key) = pair(&host, "own", [&served[0], &served[1]]);
+    let (web_chain, web_key) = pair(&host, "web", [&console[0], &console[1]]);
+    let _sink = Sink::start(&host.namespace, 2600, &[]);
+    let configure_with = |chain_of_web: &Path, key_of_web: &Path| {
+        let web = format!(
+            "[web]\nloopback = \"read\"\nlisten = [\"127.0.0.1:8025\"]\nchain = \"{}\"\nkey = \"{}\"\n",
+            chain_of_web.display(),
+            key_of_web.display()
+        );
+        configure(&host, &format!("{}{web}", table(&chain, &key)));
+    };
+    let served = || host.home.json(&["status"])["certificates"].as_array().expect("a list").len();
+    configure_with(&web_chain, &web_key);
+    let _daemon = host.start();
+    let sentence = format!("the certificate {} expires on ", web_chain.display());
+    wait_for("the alarm", || alarms(&host).contains(&sentence));
+    assert!(!alarms(&host).contains("own.pem"), "{}", alarms(&host));
+    assert_eq!(served(), 2);
+    // The renewed one is served and watched after a reload.
+    let renewed = issue("console.example.org", 90);
+    pair(&host, "web", [&renewed[0], &renewed[1]]);
+    host.home.json(&["reload"]);
+    wait_for("the alarm's end", || !alarms(&host).contains(&sentence));
+    configure_with(&chain, &key);
+    host.home.json(&["reload"]);
+    assert_eq!(served(), 1);
+}
+
 /// The metric of a certificate's end.
 fn ends(host: &Host, days: i64) {
     let metrics = metrics(host);

@@ -80,6 +80,13 @@ impl Edge {
         counts.offenders.forgive(address);
     }
 
+    /// An operator lifts what is held against an address; gives what was left of the time for
+    /// which its recipients were deferred.
+    pub fn pardon(&self, address: IpAddr) -> Option<Duration> {
+        self.lift_block(address);
+        self.counts().offenders.pardon(network(address), Instant::now())
+    }
+
     /// Whether a temporary block holds up what comes from an address.
     pub(super) fn is_blocked(&self, address: IpAddr) -> bool {
         let until = self.counts().blocked.get(&network(address)).copied();
