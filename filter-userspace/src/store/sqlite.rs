@@ -228,14 +228,18 @@ impl Shared {
     }
 
     /// Looks again at the files that could not be read, and forgets those that an operator
-    /// removed after they were put aside.
+    /// removed.
     pub(super) fn look_again(&self) {
+        // Where the newest is gone too, it is the disk that is gone for a while.
+        let is_here = self.newest().is_some_and(|newest| newest.path.exists());
         let broken = self.files().into_iter().filter(|file| file.broken.is_some());
         for old in broken {
+            if is_here && matches!(old.path.try_exists(), Ok(false)) {
+                tracing::info!("{} was removed", old.path.display());
+                self.change(|files| files.retain(|file| file.first != old.first));
+                continue;
+            }
             if old.is_aside() {
-                if !old.path.exists() {
-                    self.change(|files| files.retain(|file| file.first != old.first));
-                }
                 continue;
             }
             match files::look_into(&old.path, old.first, false) {
