@@ -182,12 +182,16 @@ impl Answer {
         let mut remarks = Vec::new();
         let mut skipped = 0_usize;
         for value in values {
-            match recipients::address_of(&value.text) {
+            let address = str::from_utf8(&value.bytes)
+                .map_err(|_| "is not UTF-8 text")
+                .and_then(recipients::address_of);
+            match address {
                 Ok(address) => addresses.extend(address),
                 Err(why) => {
                     skipped += 1;
                     if remarks.len() < NAMED {
-                        let start: String = value.text.chars().take(SHOWN).collect();
+                        let text = String::from_utf8_lossy(&value.bytes);
+                        let start: String = text.chars().take(SHOWN).collect();
                         let start = text::harmless(&start, |_| false);
                         let dn = text::harmless(&value.dn, |_| false);
                         let name = key(name);
@@ -278,7 +282,8 @@ mod tests {
     use super::*;
 
     fn values(texts: &[&str]) -> Vec<Value> {
-        let value = |text: &&str| Value { dn: "uid=x,dc=y".into(), text: (*text).to_owned() };
+        let value =
+            |text: &&str| Value { dn: "uid=x,dc=y".into(), bytes: text.as_bytes().to_vec() };
         texts.iter().map(value).collect()
     }
 
@@ -304,6 +309,32 @@ mod tests {
         let many = Answer::of("people", &values(&["x"; 100]));
         assert_eq!(many.remarks.len(), NAMED + 1);
         assert_eq!(many.remarks[NAMED], "ldap:people: and 80 more values are skipped");
+    }
+
+    #[test]
+    fn octets_of_another_encoding_make_no_address() {
+        let value = |bytes: &[u8]| Value { dn: "uid=j".into(), bytes: bytes.to_vec() };
+        let answer = Answer::of(
+            "people",
+            &[
+                value(b"j\xf6rg@example.org"),
+                value(b"mailto:bob@example.org"),
+                value(b"*@example.org"),
+                value(b"foo:eve@example.org"),
+            ],
+        );
+        assert_eq!(answer.addresses, ["\"*\"@example.org", "bob@example.org"]);
+        assert_eq!(
+            answer.remarks[0],
+            "ldap:people: `j\u{fffd}rg@example.org` of uid=j is skipped: it is not UTF-8 text"
+        );
+        assert!(
+            answer.remarks[1].starts_with(
+                "ldap:people: `foo:eve@example.org` of uid=j is skipped: it is of a kind"
+            ),
+            "{:?}",
+            answer.remarks
+        );
     }
 
     #[test]

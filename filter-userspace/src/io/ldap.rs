@@ -71,8 +71,9 @@ impl fmt::Debug for Query {
 pub struct Value {
     /// The name of its entry.
     pub dn: Arc<str>,
-    /// The value; what is not UTF-8 in it is shown as U+FFFD.
-    pub text: String,
+    /// The value, as the server sent it. Whoever reads it sees whether it is text: octets of
+    /// another encoding that were replaced here would make an address of it.
+    pub bytes: Vec<u8>,
 }
 
 /// The values of the attributes of all entries that are found, as they are.
@@ -188,12 +189,10 @@ async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec
 /// Takes the values of the attributes that were asked for.
 fn collect(query: &Query, entry: SearchEntry, found: &mut Vec<Value>) -> Result<()> {
     let dn: Arc<str> = shown(&entry.dn).into();
-    // What is not UTF-8 is no address, and is told by whoever parses it.
-    let binary = entry.bin_attrs.into_iter().map(|(name, values)| {
-        let texts = values.iter().map(|value| String::from_utf8_lossy(value).into_owned());
-        (name, texts.collect())
+    let texts = entry.attrs.into_iter().map(|(name, values)| {
+        (name, values.into_iter().map(String::into_bytes).collect::<Vec<_>>())
     });
-    for (name, values) in entry.attrs.into_iter().chain(binary) {
+    for (name, values) in texts.chain(entry.bin_attrs) {
         let (plain, options) = name.split_once(';').unwrap_or((&name, ""));
         if !query.attributes.iter().any(|wanted| wanted.eq_ignore_ascii_case(plain)) {
             continue;
@@ -205,7 +204,7 @@ fn collect(query: &Query, entry: SearchEntry, found: &mut Vec<Value>) -> Result<
         if options.split(';').any(is_part) {
             bail!("search: the server left out values of {plain} of {dn}");
         }
-        found.extend(values.into_iter().map(|text| Value { dn: dn.clone(), text }));
+        found.extend(values.into_iter().map(|bytes| Value { dn: dn.clone(), bytes }));
         ensure!(
             found.len() <= query.max_entries,
             "search: more than {} addresses; raise the limit if that is right",
@@ -323,5 +322,17 @@ mod tests {
         assert!(many.to_string().contains("more than 3"));
         let part = collect(&query(), entry("mail;range=0-1499", 1), &mut found).expect_err("part");
         assert!(part.to_string().contains("left out values of mail of uid=x"));
+    }
+
+    #[test]
+    fn values_that_are_not_text_come_as_they_are() {
+        let entry = SearchEntry {
+            dn: "uid=x".to_owned(),
+            attrs: HashMap::new(),
+            bin_attrs: HashMap::from([("mail".to_owned(), vec![b"j\xf6rg@a.b".to_vec()])]),
+        };
+        let mut found = Vec::new();
+        collect(&query(), entry, &mut found).expect("taken");
+        assert_eq!(found[0].bytes, b"j\xf6rg@a.b");
     }
 }

@@ -241,20 +241,33 @@ fn values_of_a_directory_that_cannot_be_used_are_skipped_with_their_name() {
         "#sales@example.org",
         "nonsense",
         "ann@example.org",
+        "*@example.org",
+        "mailto:eve@example.org",
+        "foo:zoe@example.org",
+        "x400:C=us;A= ;",
     ];
     let _slapd = Slapd::start(&host.namespace, 3389, &addresses);
     let live = |to: &str| reason(&explain(&host, true, "a@example.net", to));
     for start in 0..2 {
         let _daemon = host.start();
         wait_for("the directory's answer", || live("nobody@example.org") == "recipient");
-        for valid in ["bob@example.org", "ann@example.org", "#sales@example.org"] {
+        for valid in [
+            "bob@example.org",
+            "ann@example.org",
+            "#sales@example.org",
+            "*@example.org",
+            "eve@example.org",
+        ] {
             assert_eq!(live(valid), "", "{valid} at start {start}");
         }
+        // A `*` in somebody's entry is a name, not everybody.
+        assert_eq!(live("nobody@example.org"), "recipient", "start {start}");
         let output = host.home.run(&["reload"]);
         assert!(output.status.success(), "{}", said(&output));
         for what in [
             "`root@[192.0.2.1]` of cn=p1,dc=example,dc=org is skipped: it has an IP address",
             "`nonsense` of cn=p3,dc=example,dc=org is skipped: it is not an address",
+            "`foo:zoe@example.org` of cn=p7,dc=example,dc=org is skipped: it is of a kind",
         ] {
             assert!(said(&output).contains(what), "{}", said(&output));
         }

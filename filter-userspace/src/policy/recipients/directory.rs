@@ -3,24 +3,33 @@
 
 use super::import::{Import, ImportError, ImportOptions, Reader, Stop};
 use super::one::Recipient;
-use super::values::scheme;
+use super::values::{UNKNOWN_SCHEME, Written, written};
 use crate::lists::{Why, file_lines};
 
-/// The address in a value of a directory: `a@b`, or `smtp:a@b` as Exchange has it; none
-/// in one of another kind, such as `X400:`.
+/// The address in a value of a directory, in the form in which it is kept: `a@b`, or
+/// `smtp:a@b` as Exchange has it, or `mailto:a@b`; none in one of another known kind, such
+/// as `X400:`.
 ///
 /// # Errors
 ///
 /// Why the value is not an address.
 pub fn address_of(value: &str) -> Result<Option<String>, Why> {
-    let address = match scheme(value.trim_ascii()) {
-        (None, address) => address,
-        (Some(scheme), address) if scheme.eq_ignore_ascii_case("smtp") => address,
-        (Some(_), _) => return Ok(None),
+    let address = match written(value.trim_ascii()) {
+        Written::Address(address) => address,
+        Written::Other => return Ok(None),
+        Written::Unknown => return Err(UNKNOWN_SCHEME),
     };
-    Ok(Some(match Recipient::parse(address)? {
+    Ok(Some(match Recipient::literal(address)? {
         Recipient::All(domain) => format!("*@{domain}"),
-        Recipient::One(mailbox) => mailbox.to_string(),
+        Recipient::One(mailbox) => {
+            let written = mailbox.to_string();
+            // Quotes change nothing of what a local part means, and what is kept without
+            // them would be all recipients of the domain.
+            match written.strip_prefix("*@") {
+                Some(host) => format!("\"*\"@{host}"),
+                None => written,
+            }
+        }
     }))
 }
 
@@ -59,6 +68,8 @@ fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::{Found, RecipientSet};
     use super::*;
     use crate::lists::OnBadLine;
@@ -74,6 +85,14 @@ mod tests {
             ("@example.org", Some("*@example.org")),
             ("x400:C=us;A= ;", None),
             ("sip:bob@example.org", None),
+            ("GWISE:x.y.bob", None),
+            ("mailto:bob@example.org", Some("bob@example.org")),
+            ("MailTo:bob@example.org?subject=x", Some("bob@example.org")),
+            ("*@example.org", Some("\"*\"@example.org")),
+            ("<*@example.org>", Some("\"*\"@example.org")),
+            ("smtp:*@example.org", Some("\"*\"@example.org")),
+            ("\"*\"@example.org", Some("\"*\"@example.org")),
+            ("*x@example.org", Some("*x@example.org")),
         ] {
             assert_eq!(address_of(value), Ok(address.map(str::to_owned)), "{value}");
         }
@@ -83,9 +102,44 @@ mod tests {
             ("", "is not an address"),
             ("bob@example.org ann@example.org", "is not an address"),
             ("ann\u{200b}@example.org", "U+200B ZERO WIDTH SPACE"),
+            ("foo:bob@example.org", "is of a kind that is not known"),
+            ("mailto:bob", "is not an address"),
+            ("mailto:b%6Fb@example.org", "is of a kind that is not known"),
             (&format!("{}@example.org", "x".repeat(2000)), "longer than"),
         ] {
             assert!(address_of(value).is_err_and(|error| error.contains(why)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_star_in_a_directory_is_somebody_and_not_everybody() {
+        let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 10 };
+        let address = address_of("*@example.org").expect("an address").expect("one");
+        let kept = to_kept(std::iter::once(address.as_str()));
+        let import = from_kept(kept.as_bytes(), "ldap", options).expect("read");
+        let mut set = RecipientSet::default();
+        set.import(import);
+        let found = |text: &str| set.check(&Mailbox::parse(text).expect("an address"), None);
+        assert_eq!(found("*@example.org"), Found::Valid { source: "ldap", line: 1 });
+        assert_eq!(found("nobody@example.org"), Found::Invalid);
+    }
+
+    proptest! {
+        /// What is kept of a value makes that address valid, and no other.
+        #[test]
+        fn what_is_kept_means_what_was_said(local in "[*@a\\\\\"#; ]{1,4}", quoted: bool) {
+            let local = if quoted { format!("{local:?}") } else { local };
+            let text = format!("{local}@example.org");
+            let Some(mailbox) = Mailbox::parse(&text) else { return Ok(()) };
+            let Ok(Some(address)) = address_of(&text) else { return Ok(()) };
+            let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 10 };
+            let kept = to_kept(std::iter::once(address.as_str()));
+            let mut set = RecipientSet::default();
+            set.import(from_kept(kept.as_bytes(), "ldap", options).expect("read"));
+            let source = "ldap";
+            prop_assert_eq!(set.check(&mailbox, None), Found::Valid { source, line: 1 });
+            let other = Mailbox::parse("nobody.at.all@example.org").expect("an address");
+            prop_assert_eq!(set.check(&other, None), Found::Invalid);
         }
     }
 

@@ -19,21 +19,29 @@ pub(super) enum Recipient {
 impl Recipient {
     /// Reads an address, with or without angle brackets.
     pub(super) fn parse(text: &str) -> Result<Self, Why> {
-        if text.len() > LONGEST {
-            return Err("is longer than an address may be");
+        let text = plain(text)?;
+        match text.strip_prefix("*@") {
+            Some(domain) => Self::all(domain),
+            None => Self::literal(text),
         }
-        if let Some(why) = invisible(text) {
-            return Err(why);
-        }
-        let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
-        if let Some(domain) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
-            return Domain::parse(domain).map(Self::All).ok_or("has no domain behind the `@`");
+    }
+
+    /// Reads an address in which a `*` is a local part as any other: nobody writes
+    /// patterns into the entry of a person.
+    pub(super) fn literal(text: &str) -> Result<Self, Why> {
+        let text = plain(text)?;
+        if let Some(domain) = text.strip_prefix('@') {
+            return Self::all(domain);
         }
         let mailbox = Mailbox::parse(text).ok_or("is not an address")?;
         match mailbox.domain() {
             Some(_) => Ok(Self::One(mailbox)),
             None => Err("has an IP address for a domain"),
         }
+    }
+
+    fn all(domain: &str) -> Result<Self, Why> {
+        Domain::parse(domain).map(Self::All).ok_or("has no domain behind the `@`")
     }
 
     /// The domain that it is of.
@@ -43,4 +51,15 @@ impl Recipient {
             Self::One(mailbox) => mailbox.domain(),
         }
     }
+}
+
+/// A text without angle brackets around it, if it may be an address.
+fn plain(text: &str) -> Result<&str, Why> {
+    if text.len() > LONGEST {
+        return Err("is longer than an address may be");
+    }
+    if let Some(why) = invisible(text) {
+        return Err(why);
+    }
+    Ok(text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text))
 }

@@ -1,6 +1,7 @@
 //! The names of columns and attributes that hold addresses, and their values.
 
 use super::import::{Reader, Stop};
+use crate::lists::Why;
 
 /// Whose values are addresses, without `-`, `_` and spaces, in lower case.
 const ADDRESSES: [&str; 12] = [
@@ -52,13 +53,85 @@ pub(super) fn plain(name: &str) -> String {
 
 /// Reads a value that is one address.
 pub(super) fn read_one(value: &str, line: u32, reader: &mut Reader) -> Result<(), Stop> {
-    match scheme(value.trim_ascii()) {
-        (None, address) => reader.address(address, line),
-        (Some(scheme), address) if scheme.eq_ignore_ascii_case("smtp") => {
-            reader.address(address, line)
+    match written(value.trim_ascii()) {
+        Written::Address(address) => reader.address(address, line),
+        Written::Other => Ok(()),
+        Written::Unknown => {
+            let start: String = value.trim_ascii().chars().take(40).collect();
+            let start = start.escape_debug();
+            reader.remark(line, &format!("`{start}` is passed over: it {UNKNOWN_SCHEME}"));
+            Ok(())
         }
-        (Some(_), _) => Ok(()),
     }
+}
+
+/// Why a value is passed over.
+pub(super) const UNKNOWN_SCHEME: Why =
+    "is of a kind that is not known; mail addresses stand alone or behind `smtp:` or `mailto:`";
+
+/// What stands before the `:` of addresses for others than mail, in lower case.
+const OTHERS: [&str; 35] = [
+    "airsync",
+    "cc",
+    "ccmail",
+    "eum",
+    "ex",
+    "exum",
+    "fax",
+    "groupwise",
+    "gw",
+    "gwise",
+    "h323",
+    "im",
+    "meum",
+    "mhs",
+    "ms",
+    "msmail",
+    "msn",
+    "notes",
+    "profs",
+    "rfax",
+    "sip",
+    "sips",
+    "skype",
+    "sms",
+    "snads",
+    "spo",
+    "tel",
+    "telex",
+    "ttx",
+    "uucp",
+    "vines",
+    "x121",
+    "x400",
+    "x500",
+    "xmpp",
+];
+
+/// A value as its scheme has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written<'a> {
+    /// It is to be an address for mail.
+    Address(&'a str),
+    /// It is for something else than mail.
+    Other,
+    /// Nobody can tell what it is for.
+    Unknown,
+}
+
+/// What a value is by its scheme.
+pub(super) fn written(value: &str) -> Written<'_> {
+    let (Some(scheme), address) = scheme(value) else { return Written::Address(value) };
+    let is = |known: &str| scheme.eq_ignore_ascii_case(known);
+    if is("smtp") {
+        return Written::Address(address);
+    }
+    if is("mailto") {
+        // RFC 6068: what stands behind a `?` is for the message.
+        let address = address.split('?').next().unwrap_or_default();
+        return if address.contains('%') { Written::Unknown } else { Written::Address(address) };
+    }
+    if OTHERS.into_iter().any(is) { Written::Other } else { Written::Unknown }
 }
 
 /// Reads a value of a kind that is one address.
@@ -90,13 +163,11 @@ pub(super) fn read_many(
     // X.400 and X.500 addresses hold separators: `X400:C=US;A= ;P=Org`.
     let mut inside_other = false;
     for item in cell.split(is_separator).filter(|item| !item.is_empty()) {
-        let (scheme, _) = scheme(item);
-        let is_other = scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("smtp"));
-        if is_other || (inside_other && scheme.is_none() && !item.contains('@')) {
-            inside_other = true;
+        let has_scheme = scheme(item).0.is_some();
+        if inside_other && !has_scheme && !item.contains('@') {
             continue;
         }
-        inside_other = false;
+        inside_other = !matches!(written(item), Written::Address(_));
         read_kind(kind, item, line, reader)?;
     }
     Ok(())
@@ -134,5 +205,15 @@ mod tests {
         assert_eq!(scheme("a@b"), (None, "a@b"));
         assert_eq!(scheme("a@[IPv6:::1]"), (None, "a@[IPv6:::1]"));
         assert_eq!(scheme("\"a:b\"@c"), (None, "\"a:b\"@c"));
+        for (value, expected) in [
+            ("a@b", Written::Address("a@b")),
+            ("MAILTO:a@b", Written::Address("a@b")),
+            ("mailto:a@b?subject=x%20y", Written::Address("a@b")),
+            ("Notes:a/b@c", Written::Other),
+            ("mailto:a%2Bb@c", Written::Unknown),
+            ("foo:a@b", Written::Unknown),
+        ] {
+            assert_eq!(written(value), expected, "{value}");
+        }
     }
 }
