@@ -58,10 +58,13 @@ pub(crate) fn invisible(text: &str) -> Option<Why> {
         return None;
     }
     let mut before = None;
-    for letter in text.chars() {
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
         let found = named(letter);
+        let is_joined = |letter: char| !letter.is_ascii() && named(letter).is_none();
         let joins = matches!(letter, '\u{200c}' | '\u{200d}')
-            && before.is_some_and(|before: char| !before.is_ascii() && named(before).is_none());
+            && before.is_some_and(is_joined)
+            && letters.peek().is_some_and(|behind| is_joined(*behind));
         if found.is_some() && !joins {
             return found;
         }
@@ -99,6 +102,9 @@ mod tests {
             ("\u{feff}ann@example.org", "U+FEFF, the byte-order mark"),
             ("ann@example.org\u{a0}", "U+00A0 NO-BREAK SPACE"),
             ("ann\u{200d}@example.org", "U+200D ZERO WIDTH JOINER"),
+            ("ann\u{fc}\u{200d}@example.org", "U+200D ZERO WIDTH JOINER"),
+            ("\u{928}\u{200c}\u{200d}\u{928}@example.org", "U+200C ZERO WIDTH NON-JOINER"),
+            ("\u{928}@example.\u{928}\u{200d}", "U+200D ZERO WIDTH JOINER"),
             ("ann@exam\u{ad}ple.org", "U+00AD SOFT HYPHEN"),
             ("ann@example.org\u{2003}", "typographic space"),
             ("ann\u{fe0f}@example.org", "VARIATION SELECTOR"),

@@ -37,6 +37,7 @@ pub use line::breadth;
 pub use parse::{ParseError, ParseOptions, ParsedList, Purpose, parse};
 pub use prefix::normalise;
 pub use protected::{Holder, Protected, blocked_network, is_too_short};
+pub(crate) use remarks::{says_pass, says_refuse};
 pub use set::{Classification, CountryPolicy, ListSet, LoadedFile, Match};
 
 /// What a line that is not an address does to its file.

@@ -34,6 +34,42 @@ const PASS: [&[u8]; 9] = [
 const REFUSE: [&[u8]; 7] =
     [b"reject", b"deny", b"drop", b"block", b"discard", b"refuse", b"blacklist"];
 
+/// What may stand before an action: `action=permit`.
+const KEYS: [&[u8]; 5] = [b"action", b"policy", b"verdict", b"access", b"result"];
+
+/// Whether a note is the action of an access table that lets pass.
+pub(crate) fn says_pass(note: &[u8]) -> bool {
+    is_one_of(&PASS, action(note))
+}
+
+/// Whether a note is the action of an access table that refuses.
+pub(crate) fn says_refuse(note: &[u8]) -> bool {
+    is_one_of(&REFUSE, action(note))
+}
+
+fn is_one_of(words: &[&[u8]], word: &[u8]) -> bool {
+    words.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// The word of a note that may be an action: the first one, or the one behind a key.
+fn action(note: &[u8]) -> &[u8] {
+    let split =
+        |text: &[u8], is_end: fn(&u8) -> bool| text.iter().position(is_end).unwrap_or(text.len());
+    // An address that begins like an action is none.
+    if note[..split(note, |byte| byte.is_ascii_whitespace())].contains(&b'@') {
+        return b"";
+    }
+    let (word, rest) = note.split_at(split(note, |byte| !byte.is_ascii_alphabetic()));
+    match rest.trim_ascii_start() {
+        [b'=' | b':', value @ ..] if is_one_of(&KEYS, word) => {
+            let value = value.trim_ascii_start();
+            let value = value.strip_prefix(b"\"").unwrap_or(value);
+            &value[..split(value, |byte| !byte.is_ascii_alphabetic())]
+        }
+        _ => word,
+    }
+}
+
 /// For each remark its first line, and how many there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remarks {
@@ -51,12 +87,9 @@ impl Remarks {
 
     /// Looks whether a note says the contrary of what the list does.
     pub(super) fn note(&mut self, line: u32, note: &[u8], purpose: Purpose) {
-        let is_end = |byte: &u8| !byte.is_ascii_alphabetic();
-        let word = &note[..note.iter().position(is_end).unwrap_or(note.len())];
-        let is = |words: &[&[u8]]| words.iter().any(|known| known.eq_ignore_ascii_case(word));
         match purpose {
-            Purpose::Block { .. } if is(&PASS) => self.add(line, Remark::SaysPass),
-            Purpose::Approve if is(&REFUSE) => self.add(line, Remark::SaysRefuse),
+            Purpose::Block { .. } if says_pass(note) => self.add(line, Remark::SaysPass),
+            Purpose::Approve if says_refuse(note) => self.add(line, Remark::SaysRefuse),
             _ => {}
         }
     }
@@ -82,5 +115,24 @@ impl Remarks {
             };
             Some(format!("{file}:{line}: {what}{more}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_known_however_they_are_written() {
+        for note in ["permit", "OK - a customer", "action=permit", "Action: \"ALLOW\"", "dunno"] {
+            assert!(says_pass(note.as_bytes()), "{note}");
+            assert!(!says_refuse(note.as_bytes()), "{note}");
+        }
+        for note in ["REJECT", "policy = deny", "discard (spam)"] {
+            assert!(says_refuse(note.as_bytes()), "{note}");
+        }
+        for note in ["", "reject@example.org", "okay", "action", "x=permit", "to permit", "=ok"] {
+            assert!(!says_pass(note.as_bytes()) && !says_refuse(note.as_bytes()), "{note}");
+        }
     }
 }

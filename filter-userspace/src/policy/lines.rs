@@ -2,7 +2,7 @@
 
 use std::str;
 
-use crate::lists::{Why, file_lines, invisible, without_mark};
+use crate::lists::{self, Why, file_lines, invisible, without_mark};
 
 /// The longest line, in bytes.
 const LINE_LIMIT: usize = 4096;
@@ -74,6 +74,56 @@ pub(super) fn entries(
         1
     };
     Ok(fields(text).take(count))
+}
+
+/// What stands behind the first entry of a line, without the mark of a comment.
+pub(super) fn note(text: &str) -> &str {
+    let first = fields(text).next().unwrap_or_default();
+    let behind = text.get(first.len()..).unwrap_or_default().trim_start_matches(is_separator);
+    behind.strip_prefix('#').unwrap_or(behind).trim_ascii()
+}
+
+/// Whether a note is the action of an access table that lets mail pass.
+pub(super) fn says_pass(note: &str) -> bool {
+    lists::says_pass(note.as_bytes())
+}
+
+/// Whether a note is the action of an access table that refuses mail, or a reply that does:
+/// `550 5.1.1 gone`. A number alone may count something.
+pub(super) fn says_refuse(note: &str) -> bool {
+    let is_reply = || {
+        let (code, text) = note.split_once(' ')?;
+        let is_code = matches!(code.as_bytes(), [b'4' | b'5', b'0'..=b'9', b'0'..=b'9']);
+        Some(is_code && !text.trim_ascii().is_empty() && !text.contains('@'))
+    };
+    lists::says_refuse(note.as_bytes()) || is_reply() == Some(true)
+}
+
+/// Lines whose notes say the contrary of what their file does.
+#[derive(Debug, Default)]
+pub(super) struct Contrary {
+    first: u32,
+    count: usize,
+}
+
+impl Contrary {
+    /// Notes a line.
+    pub(super) const fn add(&mut self, line: u32) {
+        if self.count == 0 {
+            self.first = line;
+        }
+        self.count += 1;
+    }
+
+    /// The first line, and what is said of it and the others.
+    pub(super) fn said(&self, what: &str) -> Option<(u32, String)> {
+        let more = match self.count {
+            0 => return None,
+            1 => String::new(),
+            count => format!(" (and {} more lines like it)", count - 1),
+        };
+        Some((self.first, format!("{what}{more}")))
+    }
 }
 
 fn is_comment(behind: &str) -> bool {

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use ::csv::{ByteRecord, ReaderBuilder};
 
-use super::super::lines::text;
+use super::super::lines::{has_open_end, text};
 use super::import::{Reader, Stop};
-use super::values::{self, Kind};
+use super::one::Recipient;
+use super::values::{self, Kind, Written};
 use crate::lists::{file_lines, without_mark};
 
 const SEVERAL: &str = "several columns hold addresses; give the table a header that names the \
@@ -20,13 +21,16 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
     let bytes = with_line_feeds(without_mark(bytes));
     let (separator, bytes) = separator(&bytes);
     let first_line = if separator.is_some() { 2 } else { 1 };
+    let mark = comment_mark(bytes);
+    let bytes = &with_marks(bytes, mark)[..];
     let mut rows = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .comment(Some(b'#'))
-        .delimiter(separator.unwrap_or_else(|| delimiter(bytes)))
+        .comment(Some(mark))
+        .delimiter(separator.unwrap_or_else(|| delimiter(bytes, mark)))
         .from_reader(bytes);
-    let mut lines = Lines { bytes, at: 0, line: first_line };
+    let is_cut = has_open_end(bytes);
+    let mut lines = Lines { bytes, mark, at: 0, line: first_line };
     let mut row = ByteRecord::new();
     let mut table: Option<Table> = None;
     let mut last = (0, first_line);
@@ -34,6 +38,8 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
     while rows.read_byte_record(&mut row).unwrap_or(false) {
         let start = lines.next_row(&row);
         last = (start, lines.line);
+        let end = usize::try_from(rows.position().byte()).unwrap_or(usize::MAX);
+        reader.set_open(is_cut && end >= bytes.len());
         match &mut table {
             Some(table) => table.read(&row, lines.line, reader)?,
             None if has_address(&row) => {
@@ -63,6 +69,44 @@ fn with_line_feeds(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(mended.map(|(i, byte)| if is_alone((i, byte)) { b'\n' } else { *byte }).collect())
 }
 
+/// A byte that begins no line, to mark comments with.
+fn comment_mark(bytes: &[u8]) -> u8 {
+    let lines = || bytes.split(|byte| *byte == b'\n').filter_map(<[u8]>::first);
+    let mut free = (1..b' ').filter(|byte| !matches!(byte, b'\t' | b'\n' | b'\r'));
+    free.find(|mark| lines().all(|first| first != mark)).unwrap_or(b'#')
+}
+
+/// The bytes with a mark in front of each comment instead of its `#`, since a row may begin
+/// with a `#` too.
+fn with_marks(bytes: &[u8], mark: u8) -> Vec<u8> {
+    let mut marked = bytes.to_vec();
+    for line in marked.split_mut(|byte| *byte == b'\n') {
+        if is_comment(line)
+            && let Some(first) = line.first_mut()
+        {
+            *first = mark;
+        }
+    }
+    marked
+}
+
+/// Whether a line is a comment: it starts with a `#`, and is not a row with an address, as
+/// `#sales@example.org;1` is. Behind a `#` and white space there are people's words.
+fn is_comment(line: &[u8]) -> bool {
+    let [b'#', behind @ ..] = line else { return false };
+    let is_address = |cell: &[u8]| {
+        let cell = cell.trim_ascii();
+        let cell =
+            cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")).unwrap_or(cell);
+        text(cell).is_ok_and(|cell| match values::written(cell) {
+            Written::Address(address) => Recipient::parse(address).is_ok(),
+            _ => false,
+        })
+    };
+    let is_separator = |byte: &u8| matches!(byte, b',' | b';' | b'\t' | b'|');
+    behind.first().is_none_or(u8::is_ascii_whitespace) || !line.split(is_separator).any(is_address)
+}
+
 /// The separator that a first line `sep=;` names, and what stands behind that line.
 fn separator(bytes: &[u8]) -> (Option<u8>, &[u8]) {
     let Some(first) = file_lines(bytes).next() else { return (None, bytes) };
@@ -86,9 +130,9 @@ fn row_lines(bytes: &[u8]) -> usize {
     bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count()
 }
 
-/// The most frequent of `,`, `;` and tabulator in the first line, outside quotes.
-fn delimiter(bytes: &[u8]) -> u8 {
-    let is_content = |line: &&[u8]| !matches!(line.trim_ascii(), [] | [b'#', ..]);
+/// The most frequent of `,`, `;`, tabulator and `|` in the first line, outside quotes.
+fn delimiter(bytes: &[u8], mark: u8) -> u8 {
+    let is_content = |line: &&[u8]| !line.trim_ascii().is_empty() && line[0] != mark;
     let first = bytes.split(|byte| *byte == b'\n').find(is_content).unwrap_or_default();
     let count = |wanted: u8| {
         let mut quoted = false;
@@ -99,13 +143,15 @@ fn delimiter(bytes: &[u8]) -> u8 {
         counted.count()
     };
     // Of equals the last is the greatest.
-    [b'\t', b';', b','].into_iter().max_by_key(|byte| count(*byte)).unwrap_or(b',')
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(|byte| count(*byte)).unwrap_or(b',')
 }
 
 /// Where rows start: the reader passes over empty lines and comments without
 /// counting them to the row before.
 struct Lines<'a> {
     bytes: &'a [u8],
+    /// What comments begin with.
+    mark: u8,
     at: usize,
     line: u32,
 }
@@ -118,7 +164,7 @@ impl Lines<'_> {
         while let Some(byte) = self.bytes.get(start) {
             match byte {
                 b'\r' | b'\n' => start += 1,
-                b'#' => {
+                byte if *byte == self.mark => {
                     let rest = &self.bytes[start..];
                     let end = rest.iter().position(|byte| *byte == b'\n');
                     start += end.unwrap_or(rest.len());
@@ -183,6 +229,12 @@ fn read_named(
 ) -> Result<(), Stop> {
     if row.len() > names.len() {
         reader.bad(line, row.as_slice(), "has more cells than the header");
+        return Ok(());
+    }
+    if reader.is_open() && row.len() < names.len() {
+        let why =
+            "the last row has no line end and fewer cells than the header: it may have been cut";
+        reader.bad(line, row.as_slice(), why);
         return Ok(());
     }
     let mut is_read = false;
@@ -300,6 +352,27 @@ mod tests {
         reads(b"\"sep=|\"\nmail|x\na@b.c|1\n", Csv, &[("a@b.c", 3)]);
         reads(b"SEP=\t\nmail\tx\na@b.c\t1\n", Csv, &[("a@b.c", 3)]);
         reads(b"sep=;\n", Csv, &[]);
+    }
+
+    #[test]
+    fn a_row_that_begins_like_a_comment_is_a_row() {
+        let text = b"mail;id\n#sales@b.c;1\n# ask x@y.z;2\n#old;list\na@b.c;2\n";
+        reads(text, Csv, &[("#sales@b.c", 2), ("a@b.c", 5)]);
+        reads(b"#sales@b.c;1\n# ;a@b.c\n\"#x@b.c\";3\n", Csv, &[("#sales@b.c", 1), ("#x@b.c", 3)]);
+        reads(b"id,mail\n#1,a@b.c\n#2,\"b@b.c\"\n", Csv, &[("a@b.c", 2), ("b@b.c", 3)]);
+        // A byte that would mark comments begins no row here.
+        assert!(fails(b"mail\n\x01a@b.c\n# x\n", Csv).starts_with("f:2: "));
+        // A comment opens no quote.
+        reads(b"mail\n# \"x\n#\"y\na@b.c\n", Csv, &[("a@b.c", 4)]);
+    }
+
+    #[test]
+    fn a_bar_separates_columns_and_mailto_is_an_address() {
+        reads(b"name|email\nBob|bob@b.c\nAnn|ann@b.c\n", Csv, &[("bob@b.c", 2), ("ann@b.c", 3)]);
+        reads(b"Bob|bob@b.c\n", Csv, &[("bob@b.c", 1)]);
+        reads(b"x|y,email\n1|2,bob@b.c\n", Csv, &[("bob@b.c", 2)]);
+        reads(b"mail,x\nmailto:bob@b.c,1\n", Csv, &[("bob@b.c", 2)]);
+        reads(b"mail\n\"mailto:a@b.c; MAILTO:b@b.c\"\n", Csv, &[("a@b.c", 2), ("b@b.c", 2)]);
     }
 
     #[test]

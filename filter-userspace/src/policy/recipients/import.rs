@@ -94,7 +94,7 @@ impl Import {
         self.domains.iter().map(move |(domain, locals)| (domain, count(locals)))
     }
 
-    /// The last line of a text file and the domain of its recipient, where the line has no
+    /// The last line of a file and the domain of its last recipient, where the line has no
     /// line end, so that it may have been cut.
     #[must_use]
     pub fn open_end(&self) -> Option<(u32, &Domain)> {
@@ -202,6 +202,8 @@ pub(super) struct Reader {
     import: Import,
     options: ImportOptions,
     left: usize,
+    /// Whether what is read stands in a last line without a line end.
+    is_open: bool,
 }
 
 impl Reader {
@@ -213,7 +215,7 @@ impl Reader {
             remarks: Vec::new(),
             open_end: None,
         };
-        Self { import, options, left: options.max_entries }
+        Self { import, options, left: options.max_entries, is_open: false }
     }
 
     /// Takes an address, or a domain all of whose recipients are valid.
@@ -221,7 +223,13 @@ impl Reader {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(Stop::TooMany(line));
         };
-        match Recipient::parse(text) {
+        let parsed = Recipient::parse(text);
+        if self.is_open
+            && let Ok(recipient) = &parsed
+        {
+            self.import.open_end = recipient.domain().map(|domain| (line, domain.clone()));
+        }
+        match parsed {
             Ok(Recipient::All(domain)) => {
                 self.import.domains.entry(domain).or_default().catch(line);
             }
@@ -249,9 +257,14 @@ impl Reader {
         self.import.bad.add(line, bytes, why);
     }
 
-    /// Notes the last recipient of a file whose last line has no line end.
-    pub(super) fn ends_with(&mut self, recipient: &Recipient, line: u32) {
-        self.import.open_end = recipient.domain().map(|domain| (line, domain.clone()));
+    /// Says whether the line that is read next has no line end.
+    pub(super) const fn set_open(&mut self, is_open: bool) {
+        self.is_open = is_open;
+    }
+
+    /// Whether the line that is read has no line end, so that it may have been cut.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Notes what is not an error, and probably not meant.
@@ -333,6 +346,34 @@ pub(super) mod tests {
         assert_eq!(parse(b"a@b.c\n?\nb@b.c", Format::Text, "f", two).unwrap().len(), 2);
         let error = parse(b"a@b.c\n?\nb@b.c\nc@b.c", Format::Text, "f", two).unwrap_err();
         assert_eq!(error.to_string(), "f:4: more recipients than are permitted");
+    }
+
+    /// The last line is the one that a cut file has half of, in every format.
+    #[test]
+    fn an_open_end_is_known_in_every_format() {
+        let ann =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "ann@example.or");
+        for (text, format, line) in [
+            ("a@b.c\nann@example.or", Format::Text, 2),
+            ("name,mail\nA,a@b.c\nAnn,ann@example.or", Format::Csv, 3),
+            ("name,mail\rA,a@b.c\rAnn,ann@example.or", Format::Csv, 3),
+            ("mail\r\n\"ann@example.or\"", Format::Csv, 2),
+            ("a@b.c\n\n# x\nann@example.or", Format::Csv, 4),
+            ("dn: a\nmail: a@b.c\n\ndn: b\nmail: ann@example.or", Format::Ldif, 5),
+            ("dn: a\nmail: a@b.c\nmail: ann@exa\n mple.or", Format::Ldif, 3),
+            (&format!("dn: a\nmail:: {ann}"), Format::Ldif, 2),
+        ] {
+            let import = parse(text.as_bytes(), format, "f", REFUSE).expect("read");
+            let open = import.open_end().map(|(line, domain)| (line, domain.as_str()));
+            assert_eq!(open, Some((line, "example.or")), "{text:?}");
+            assert!(import.remarks()[0].contains("has no line end"), "{text:?}");
+            let import = parse(format!("{text}\n").as_bytes(), format, "f", REFUSE).expect("read");
+            assert_eq!(import.open_end(), None, "{text:?}");
+        }
+        // The column of addresses may be what is missing.
+        let cut = fails(b"name,mail\nA,a@b.c\nAnn", Format::Csv);
+        assert!(cut.starts_with("f:3: ") && cut.contains("may have been cut"), "{cut}");
+        reads(b"name,mail,x\nA,a@b.c\n", Format::Csv, &[("a@b.c", 2)]);
     }
 
     proptest! {

@@ -1,32 +1,41 @@
 //! Recipients in the export of a directory (LDIF, RFC 2849).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::lines::text;
 use super::import::{Reader, Stop};
-use super::values;
+use super::one::Recipient;
+use super::values::{self, Written};
 use crate::lists::{file_lines, invisible, without_mark};
 
 pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
-    let lines = file_lines(without_mark(bytes)).map(|line| (line.number, line.bytes));
-    let mut lines = lines.peekable();
-    while let Some((number, first)) = lines.next() {
-        let mut line = Cow::Borrowed(first);
+    let mut lines = file_lines(without_mark(bytes)).peekable();
+    let mut others = BTreeSet::new();
+    while let Some(first) = lines.next() {
+        let mut line = Cow::Borrowed(first.bytes);
+        let mut has_end = first.has_end;
         // A line that starts with a space goes on with the one before (note 2).
-        while let Some((_, [b' ', rest @ ..])) =
-            lines.next_if(|(_, next)| matches!(next, [b' ', ..]))
-        {
-            line.to_mut().extend(rest);
+        while let Some(next) = lines.next_if(|next| next.bytes.starts_with(b" ")) {
+            line.to_mut().extend(&next.bytes[1..]);
+            has_end = next.has_end;
         }
-        read_line(&line, number, reader)?;
+        reader.set_open(!has_end);
+        read_line(&line, first.number, &mut others, reader)?;
     }
     Ok(())
 }
 
-fn read_line(line: &[u8], number: u32, reader: &mut Reader) -> Result<(), Stop> {
+/// Reads a line. `others` are the attributes of which it was said that they hold addresses.
+fn read_line(
+    line: &[u8],
+    number: u32,
+    others: &mut BTreeSet<String>,
+    reader: &mut Reader,
+) -> Result<(), Stop> {
     if matches!(line, [] | [b'#', ..]) {
         return Ok(());
     }
@@ -49,6 +58,11 @@ fn read_line(line: &[u8], number: u32, reader: &mut Reader) -> Result<(), Stop> 
         return if is_add { Ok(()) } else { Err(Stop::Unusable(number, why)) };
     }
     let Some(kind) = values::kind(&name) else {
+        if others.len() < OTHERS && holds_address(value) && others.insert(values::plain(&name)) {
+            let name: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+            let what = format!("the attribute `{name}` holds addresses and is not read");
+            reader.remark(number, &what);
+        }
         return Ok(());
     };
     let decoded = match value {
@@ -75,10 +89,31 @@ fn read_line(line: &[u8], number: u32, reader: &mut Reader) -> Result<(), Stop> 
     }
 }
 
+/// How many attributes that are not read are named.
+const OTHERS: usize = 20;
+
+/// Whether a value of an attribute that is not read is an address.
+fn holds_address(value: &[u8]) -> bool {
+    // Pictures and keys are longer.
+    const LONGEST: usize = 2048;
+    let decoded = match value {
+        _ if value.len() > LONGEST => return false,
+        [b':', encoded @ ..] => STANDARD.decode(encoded.trim_ascii()).unwrap_or_default(),
+        plain if plain.contains(&b'@') => plain.to_vec(),
+        _ => return false,
+    };
+    text(decoded.trim_ascii()).is_ok_and(|value| match values::written(value) {
+        Written::Address(address) => Recipient::parse(address).is_ok(),
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Format::Ldif;
     use super::super::import::tests::{fails, reads};
+    use super::super::{ImportOptions, parse};
+    use crate::lists::OnBadLine;
 
     #[test]
     fn entries_of_a_directory() {
@@ -119,6 +154,23 @@ mod tests {
         let encoded = "dn: a\nmail:: YW5u4oCLQGEuZXhhbXBsZQ==\n";
         assert!(fails(encoded.as_bytes(), Ldif).contains("U+200B ZERO WIDTH SPACE"));
         assert!(fails(b"dn: a\nmail: bob@a.example ann@a.example\n", Ldif).starts_with("f:2: "));
+    }
+
+    #[test]
+    fn addresses_elsewhere_are_remarked_once() {
+        let text = b"dn: a\nmail: mailto:bob@a.example\nuserPrincipalName: bob@a.example\n\
+            zimbraMailAlias:: Yi5iQGEuZXhhbXBsZQ==\ndescription: ask x@y.example\n\
+            jpegPhoto:: /9j/4A==\n\ndn: b\nmail: ann@a.example\nuserPrincipalName: ann@a.example\n";
+        reads(text, Ldif, &[("bob@a.example", 2), ("ann@a.example", 9)]);
+        let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 9 };
+        let import = parse(text, Ldif, "f", options).expect("read");
+        assert_eq!(
+            import.remarks(),
+            [
+                "f:3: the attribute `userPrincipalName` holds addresses and is not read",
+                "f:4: the attribute `zimbraMailAlias` holds addresses and is not read",
+            ]
+        );
     }
 
     #[test]

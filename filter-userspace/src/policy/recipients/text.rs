@@ -1,25 +1,31 @@
 //! Recipients as text, an address a line.
 
-use super::super::lines::{entries, lines};
+use super::super::lines::{Contrary, entries, lines, note, says_refuse};
 use super::import::{Reader, Stop};
 use super::one::Recipient;
 
 pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
     let is_entry = |field: &str| Recipient::parse(field).is_ok();
+    let mut contrary = Contrary::default();
     for line in lines(bytes) {
+        reader.set_open(!line.has_end);
+        // An access table of Postfix, which lists whom it refuses too.
+        if line.text.is_ok_and(|text| says_refuse(note(text))) {
+            contrary.add(line.number);
+        }
         match line.text.and_then(|text| entries(text, is_entry)) {
             Ok(addresses) => {
                 for address in addresses {
                     reader.address(address, line.number)?;
-                    if !line.has_end
-                        && let Ok(recipient) = Recipient::parse(address)
-                    {
-                        reader.ends_with(&recipient, line.number);
-                    }
                 }
             }
             Err(why) => reader.bad(line.number, line.bytes, why),
         }
+    }
+    if let Some((line, what)) =
+        contrary.said("the note says to refuse the address, and this file makes it valid")
+    {
+        reader.remark(line, &what);
     }
     Ok(())
 }
@@ -28,6 +34,8 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
 mod tests {
     use super::super::Format::Text;
     use super::super::import::tests::{fails, reads};
+    use super::super::{ImportOptions, parse};
+    use crate::lists::OnBadLine;
 
     #[test]
     fn an_address_a_line() {
@@ -37,6 +45,22 @@ mod tests {
         reads(b"", Text, &[]);
         reads("Ä@bücher.example".as_bytes(), Text, &[("ä@xn--bcher-kva.example", 1)]);
         assert_eq!(fails(b"a@b.c\n\0\n\xff\n", Text).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_table_of_whom_to_refuse_is_remarked() {
+        let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 10 };
+        let remarks = |text: &str| {
+            parse(text.as_bytes(), Text, "f", options).expect("read").remarks().to_vec()
+        };
+        assert_eq!(
+            remarks("bob@b.c OK\nann@b.c REJECT\neve@b.c\t550 5.1.1 gone\n"),
+            ["f:2: the note says to refuse the address, and this file makes it valid (and 1 more \
+              lines like it)"]
+        );
+        for text in ["a@b.c x\n", "a@b.c reject@b.c\n", "a@b.c 550\n", "a@b.c Ann Reject\n"] {
+            assert_eq!(remarks(text), [""; 0], "{text}");
+        }
     }
 
     #[test]
