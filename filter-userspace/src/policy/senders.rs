@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 
-use super::lines::{entries, has_open_end, lines};
+use super::lines::{Contrary, entries, has_open_end, lines, note, says_pass, says_refuse};
 use crate::lists::{BadLines, Why, file_lines, invisible, not_text};
 use crate::smtp::address::{Domain, Host, Mailbox};
 
@@ -186,7 +186,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The bad lines, or the line with which there are more patterns than may be added.
+    /// The bad lines, or the line with which there are more patterns than may be added. A
+    /// last line without a line end that ends in a domain all of whose senders it means is a
+    /// bad one: `gmail.com` may be what is left of `gmail.com.spam.example`.
     pub fn read(
         &self,
         class: SenderClass,
@@ -199,7 +201,15 @@ impl Builder {
         }
         let mut patterns = Vec::new();
         let mut bad = BadLines::default();
+        let mut contrary = Contrary::default();
         for line in lines(bytes) {
+            let says_contrary = match class {
+                SenderClass::Approved => says_refuse,
+                SenderClass::Blocked => says_pass,
+            };
+            if line.text.is_ok_and(|text| says_contrary(note(text))) {
+                contrary.add(line.number);
+            }
             let is_pattern = |text: &str, field: &str| {
                 // A domain behind an address is a note.
                 (field.contains('@') || !text.contains('@')) && parse(class, field).is_ok()
@@ -209,7 +219,11 @@ impl Builder {
                 Err(why) => bad.add(line.number, line.bytes, why),
                 Ok(entries) => {
                     for entry in entries {
+                        let ends_file = !line.has_end && line.bytes.ends_with(entry.as_bytes());
                         match parse(class, entry) {
+                            Ok(pattern) if ends_file && pattern.may_be_cut() => {
+                                bad.add(line.number, line.bytes, MAY_BE_CUT);
+                            }
                             Ok(pattern) => patterns.push((pattern, line.number)),
                             Err(why) => bad.add(line.number, line.bytes, why),
                         }
@@ -226,7 +240,14 @@ impl Builder {
         if bad.total() > 0 {
             return Err(SenderErrors(bad.named(name).collect()));
         }
-        let mut remarks = Vec::new();
+        let what = match class {
+            SenderClass::Approved => {
+                "the note says to refuse the sender, and this list approves it"
+            }
+            SenderClass::Blocked => "the note says to let the sender pass, and this list blocks it",
+        };
+        let said = contrary.said(what).map(|(line, what)| format!("{name}:{line}: {what}"));
+        let mut remarks = Vec::from_iter(said);
         if has_open_end(bytes) {
             let line = file_lines(bytes).last().map_or(1, |line| line.number);
             let what = "the last line has no line end: is the file whole?";
@@ -315,6 +336,21 @@ enum Pattern {
     Below(String),
 }
 
+const MAY_BE_CUT: Why = "the last line has no line end, and its domain may have been cut; if it is \
+                         whole, end the line";
+
+impl Pattern {
+    /// Whether a pattern at the end of a file that was cut may mean more senders than the
+    /// whole one: a domain that goes on is another one, an address only another address.
+    fn may_be_cut(&self) -> bool {
+        match self {
+            Self::User(_) => false,
+            Self::Host(host) => !host.ends_with(']'),
+            Self::Below(_) => true,
+        }
+    }
+}
+
 fn parse(class: SenderClass, text: &str) -> Result<Pattern, Why> {
     const STAR: Why = "a `*` may stand only in `*@domain` and `*@*.domain`";
     if let Some(why) = invisible(text) {
@@ -401,7 +437,7 @@ mod tests {
     fn the_closest_pattern_decides() {
         let lists = build(&[
             (Approved, "good", "# ours\nbob@a.example.org note\n*@b.example.org\n*@*.x.test\n"),
-            (Blocked, "bad", "*@a.example.org\n@C.Example.org\n*@*.example.org\r\n*@*.y.x.test"),
+            (Blocked, "bad", "*@a.example.org\n@C.Example.org\n*@*.example.org\r\n*@*.y.x.test\n"),
         ])
         .unwrap();
         let find = |sender| find(&lists, sender);
@@ -421,7 +457,8 @@ mod tests {
 
     #[test]
     fn blocked_beats_approved_at_the_same_level_in_either_order() {
-        let (good, bad) = ((Approved, "good", "a@b.c\n*@d.e"), (Blocked, "bad", "\nA@B.c\n@d.e"));
+        let (good, bad) =
+            ((Approved, "good", "a@b.c\n*@d.e\n"), (Blocked, "bad", "\nA@B.c\n@d.e\n"));
         for files in [[good, bad], [bad, good]] {
             let lists = build(&files).unwrap();
             assert_eq!(find(&lists, "a@b.c"), Some((Blocked, "a@b.c bad:2".into())));
@@ -522,6 +559,43 @@ mod tests {
         assert!(read.remarks()[0].starts_with("bad:2: the last line has no line end"));
     }
 
+    #[test]
+    fn a_cut_last_line_is_not_all_of_a_domain() {
+        for cut in ["gmail.com", "*@gmail.com", "@gmail.com", "*@*.spam.exam", ".d.exam", "a.b c.d"]
+        {
+            for text in [format!("x@y.example\n{cut}"), cut.to_owned()] {
+                let error = build(&[(Blocked, "bad", &text)]).unwrap_err().to_string();
+                assert!(error.contains("may have been cut"), "{error}");
+                assert!(build(&[(Blocked, "bad", &format!("{text}\n"))]).is_ok(), "{text}");
+                assert!(build(&[(Blocked, "bad", &format!("{text}\r"))]).is_ok(), "{text}");
+            }
+        }
+        assert!(build(&[(Approved, "good", "*@gmail.com")]).is_err());
+        // An address is only another address, and what stands before a note is whole.
+        for whole in ["x@d.exam", "gmail.com spam", "*@d.exam # x", "*@[192.0.2.1]", "gmail.com "] {
+            assert!(build(&[(Blocked, "bad", whole)]).is_ok(), "{whole}");
+        }
+    }
+
+    #[test]
+    fn a_note_that_says_the_contrary_is_remarked() {
+        let remarks = |class, text: &str| {
+            SenderLists::builder(9).read(class, "f", text.as_bytes()).unwrap().remarks().to_vec()
+        };
+        assert_eq!(
+            remarks(Blocked, "a@b.c spam\na@b.example OK\nb.example permit\n"),
+            ["f:2: the note says to let the sender pass, and this list blocks it (and 1 more \
+              lines like it)"]
+        );
+        assert_eq!(
+            remarks(Approved, "a@b.example REJECT\n"),
+            ["f:1: the note says to refuse the sender, and this list approves it"]
+        );
+        assert_eq!(remarks(Approved, "a@b.example 554 5.7.1 go\n").len(), 1);
+        assert_eq!(remarks(Approved, "a@b.example OK\n"), [""; 0]);
+        assert_eq!(remarks(Blocked, "a@b.example REJECT\n"), [""; 0]);
+    }
+
     /// The rules of precedence without any table.
     fn naive(patterns: &[(SenderClass, String)], local: &str, domain: &str) -> Option<SenderClass> {
         let specificity = |pattern: &str| {
@@ -558,7 +632,7 @@ mod tests {
                 .collect();
             let mut builder = SenderLists::builder(100);
             for (class, pattern) in &patterns {
-                builder.add(builder.read(*class, "f", pattern.as_bytes()).unwrap());
+                builder.add(builder.read(*class, "f", format!("{pattern}\n").as_bytes()).unwrap());
             }
             let lists = builder.build();
             let sender = Mailbox::parse(&format!("{local}@{domain}")).unwrap();
