@@ -114,11 +114,35 @@ pub(super) fn parse_line(line: &[u8]) -> Result<Item<'_>, Why> {
     if is_header(field, rest) {
         return Ok(Item::Nothing);
     }
-    let (nets, rest) = read_nets(field, rest)?;
+    let read = read_nets(field, rest);
+    if let Some(why) = hides(line, &read) {
+        return Err(why);
+    }
+    let (nets, rest) = read?;
     let may_be_cut = rest.is_empty() && is_open(line);
     let rest = rest.trim_ascii();
     let note = rest.strip_prefix(b"#").or_else(|| rest.strip_prefix(b";")).unwrap_or(rest);
     Ok(Item::Entry { nets, note: note.trim_ascii().into(), may_be_cut })
+}
+
+/// Why a line is another entry, or none, for a character that nobody sees: without it, it
+/// would read otherwise. In a note such characters do no harm.
+fn hides(line: &[u8], read: &Result<(Nets, &[u8]), Why>) -> Option<Why> {
+    if line.is_ascii() {
+        return None;
+    }
+    let text = str::from_utf8(line).ok()?;
+    let why = invisible(text)?;
+    let is_seen = |letter: &char| invisible(letter.encode_utf8(&mut [0; 4])).is_none();
+    let spaced = |letter: char| if is_seen(&letter) { letter } else { ' ' };
+    // Some stand between words and others within one.
+    let without = [text.chars().filter(is_seen).collect(), text.chars().map(spaced).collect()];
+    let nets = |text: &String| {
+        let (field, rest) = split_field(text.trim_ascii().as_bytes());
+        read_nets(field, rest).map(|(nets, _)| nets)
+    };
+    let read = read.as_ref().map(|(nets, _)| *nets).map_err(|why| *why);
+    without.iter().any(|text| nets(text) != read).then_some(why)
 }
 
 /// The line up to white space or a comment, and what stands behind.
@@ -151,8 +175,13 @@ fn read_nets<'a>(field: &[u8], rest: &'a [u8]) -> Result<(Nets, &'a [u8]), Why> 
     if word.is_empty() {
         return Ok((Nets::One(parse_net(field)?), rest));
     }
-    if let Some((last, behind)) = end_of_range(word, behind) {
+    if let Some((last, behind)) = end_of_range(word, behind)? {
         return Ok((range(field, last)?, behind));
+    }
+    if (word == b"," || word == b"&" || word.eq_ignore_ascii_case(b"and"))
+        && looks_like_address(split_word(behind).0)
+    {
+        return Err(SECOND);
     }
     if word.eq_ignore_ascii_case(b"mask") || word.eq_ignore_ascii_case(b"netmask") {
         let (mask, behind) = split_word(behind);
@@ -174,16 +203,47 @@ const NO_MASK: Why = "the netmask is not one, such as 255.255.255.0";
 const SECOND: Why = "a second address follows that is neither the end of a range (`a - b`) nor a \
                      netmask; write one entry a line";
 
+const NO_END: Why = "the end of the range is not an address; write `first - last`";
+
+/// The signs between the first and the last address of a range; longer ones first.
+const SIGNS: [&[u8]; 9] = [
+    b"...",
+    b"..",
+    b"->",
+    b"-",
+    "\u{2010}".as_bytes(),
+    "\u{2013}".as_bytes(),
+    "\u{2014}".as_bytes(),
+    "\u{2026}".as_bytes(),
+    "\u{2212}".as_bytes(),
+];
+
+/// The words between them.
+const WORDS: [&[u8]; 5] = [b"to", b"through", b"thru", b"until", b"till"];
+
 /// The last address of a range behind its first one, where there is one: `- b`, `-b` or
 /// `to b`. A dash before a note is none.
-fn end_of_range<'a>(word: &'a [u8], behind: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let is_joiner = word == b"-" || word == "–".as_bytes() || word.eq_ignore_ascii_case(b"to");
-    let (last, behind) = if is_joiner {
-        split_word(behind)
-    } else {
-        (word.strip_prefix(b"-").or_else(|| word.strip_prefix("–".as_bytes()))?, behind)
+///
+/// # Errors
+///
+/// When a number ends the line where the last address should: half of one, or its last
+/// octet alone. Before other words a number or a date is part of a note.
+fn end_of_range<'a>(word: &'a [u8], behind: &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Why> {
+    let sign = SIGNS.into_iter().find_map(|sign| word.strip_prefix(sign));
+    let (last, behind) = match sign {
+        Some([]) => split_word(behind),
+        Some(last) => (last, behind),
+        None if WORDS.into_iter().any(|known| known.eq_ignore_ascii_case(word)) => {
+            split_word(behind)
+        }
+        None => return Ok(None),
     };
-    looks_like_address(last).then_some((last, behind))
+    if looks_like_address(last) {
+        return Ok(Some((last, behind)));
+    }
+    let may = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'/' | b'*');
+    let is_half = last.first().is_some_and(u8::is_ascii_digit) && last.iter().all(may);
+    if is_half && split_word(behind).0.is_empty() { Err(NO_END) } else { Ok(None) }
 }
 
 /// An address behind an address: a netmask, or the end of a block whose length follows,
@@ -256,6 +316,10 @@ fn net_of(address: IpAddr, length: u8) -> Result<IpNet, Why> {
 
 /// An address or a prefix; host bits are masked, IPv4-mapped ones become IPv4.
 pub(super) fn parse_net(field: &[u8]) -> Result<IpNet, Why> {
+    read_net(field).map_err(|why| str::from_utf8(field).ok().and_then(invisible).unwrap_or(why))
+}
+
+fn read_net(field: &[u8]) -> Result<IpNet, Why> {
     let Some(slash) = field.iter().position(|byte| *byte == b'/') else {
         let address = parse_address(field)?;
         return net_of(address, if address.is_ipv4() { 32 } else { 128 });
@@ -274,10 +338,7 @@ fn parse_address(text: &[u8]) -> Result<IpAddr, Why> {
         let parsed = str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
         return parsed.map(IpAddr::V6).ok_or("is not an IPv6 address");
     }
-    parse_v4(text).map(IpAddr::V4).ok_or_else(|| {
-        let seen = str::from_utf8(text).ok().and_then(invisible);
-        seen.unwrap_or("is not an IPv4 or IPv6 address or CIDR")
-    })
+    parse_v4(text).map(IpAddr::V4).ok_or("is not an IPv4 or IPv6 address or CIDR")
 }
 
 /// Dotted decimal of four numbers without leading zeros (RFC 6943, section 3.1.1:
@@ -351,6 +412,13 @@ mod tests {
             ("198.51.100.10 -198.51.100.11 ; x", &["198.51.100.10/31"], "x"),
             ("198.51.100.10 – 198.51.100.11", &["198.51.100.10/31"], ""),
             ("198.51.100.10 to 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 — 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 .. 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 ..198.51.100.11 x", &["198.51.100.10/31"], "x"),
+            ("198.51.100.10 … 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 -> 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 through 198.51.100.11", &["198.51.100.10/31"], ""),
+            ("198.51.100.10 Thru 198.51.100.11", &["198.51.100.10/31"], ""),
             ("2001:db8:: - 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", &["2001:db8::/32"], ""),
             ("198.51.100.0 255.255.255.0", &["198.51.100.0/24"], ""),
             ("198.51.100.0 255.255.255.0 lab", &["198.51.100.0/24"], "lab"),
@@ -361,6 +429,11 @@ mod tests {
             ("198.51.100.0 /24 x", &["198.51.100.0/24"], "x"),
             ("192.0.2.9\t10", &["192.0.2.9/32"], "10"),
             ("192.0.2.1 - spammer", &["192.0.2.1/32"], "- spammer"),
+            ("192.0.2.1 - 20 hits", &["192.0.2.1/32"], "- 20 hits"),
+            ("192.0.2.1 - 2026-11-28", &["192.0.2.1/32"], "- 2026-11-28"),
+            ("192.0.2.1 — spammer", &["192.0.2.1/32"], "— spammer"),
+            ("192.0.2.1 through a\u{a0}proxy", &["192.0.2.1/32"], "through a\u{a0}proxy"),
+            ("192.0.2.1 , a spammer", &["192.0.2.1/32"], ", a spammer"),
             ("192.0.2.1 10:30 seen", &["192.0.2.1/32"], "10:30 seen"),
             ("192.0.2.1 2026-11-28T10:30:00Z", &["192.0.2.1/32"], "2026-11-28T10:30:00Z"),
             ("192.0.2.1 1.5", &["192.0.2.1/32"], "1.5"),
@@ -385,6 +458,18 @@ mod tests {
             "192.0.2.1 - 192.0.2",
             "192.0.2.9 - 192.0.2.1",
             "192.0.2.1-",
+            "198.51.100.10 - 20",
+            "198.51.100.10 -20",
+            "198.51.100.10 - 20 # the office",
+            "198.51.100.10 – 20",
+            "198.51.100.10 .. 20",
+            "198.51.100.10 to 198.51",
+            "198.51.100.10 through 20",
+            "198.51.100.10 — 198.51.100.9",
+            "2001:db8:: - 2001:db8",
+            "2001:db8:: to 5",
+            "192.0.2.1 , 192.0.2.2",
+            "192.0.2.1 and 192.0.2.2",
             "192.0.2.0/24 - 192.0.3.0/24",
             "192.0.2.0 - 2001:db8::",
             "198.51.100.0 255.255.255",
@@ -405,6 +490,23 @@ mod tests {
         }
         let error = read("192.0.2.1\u{200b}").expect_err("an invisible character");
         assert!(error.contains("U+200B ZERO WIDTH SPACE"), "{error}");
+        for line in [
+            "2001:db8::1\u{200b}",
+            "192.0.2.0/24\u{200b}",
+            "192.0.2.0/\u{200b}24",
+            "\u{200b}192.0.2.0/24",
+            "2001:db8::\u{200b}/32",
+            "192.0.2.1 - 192.0.2.5\u{200b}",
+            "192.0.2.1 -\u{200b}192.0.2.5",
+            "192.0.2.1\u{200b} - 192.0.2.5",
+            "192.0.2.0 255.255.255.0\u{200b} lab",
+            "192.0.2.0 netmask\u{200b} 255.255.255.0",
+            "192.0.2.0 /24\u{200b}",
+            "{\"cidr\":\"192.0.2.0/24\u{200b}\"}",
+        ] {
+            let error = parse_line(line.as_bytes()).expect_err(line);
+            assert!(error.contains("U+200B ZERO WIDTH SPACE"), "{line}: {error}");
+        }
     }
 
     #[test]
