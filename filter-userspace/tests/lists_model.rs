@@ -14,6 +14,31 @@ use proptest::prelude::*;
 
 const CODES: [&str; 4] = ["AT", "DE", "FR", "GB"];
 
+/// Addresses that never have a country.
+const BOGONS: [&str; 21] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/3",
+    "::/96",
+    "100::/64",
+    "2001:db8::/32",
+    "3fff::/20",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+];
+
 /// Lists as a person writes them down.
 #[derive(Clone, Debug)]
 struct Written {
@@ -39,6 +64,8 @@ impl Written {
         let mut country: Option<(u8, usize)> = None;
         // A 6to4 or NAT64 address is in the country of the IPv4 address in it.
         let address = inside(address).unwrap_or(address);
+        let bogons = || BOGONS.iter().map(|net| net.parse::<IpNet>().expect("a prefix"));
+        let is_bogon = || bogons().any(|net| net.contains(&address));
         for (code, net) in &self.countries {
             if net.contains(&address) {
                 let candidate = (net.prefix_len(), *code);
@@ -62,6 +89,8 @@ impl Written {
                     classes = classes.with(Class::BlockedCountry);
                 }
             }
+            // It never has a country.
+            None if is_bogon() => {}
             None if self.unknown == UnknownCountry::Approve => {
                 classes = classes.with(Class::ApprovedCountry);
             }
@@ -196,6 +225,10 @@ proptest! {
         let mut addresses = lists.boundaries();
         addresses.extend(v4.iter().map(|address| IpAddr::V4((*address).into())));
         addresses.extend(v6.iter().map(|address| IpAddr::V6((*address).into())));
+        let bogons = BOGONS.iter().map(|net| net.parse::<IpNet>().expect("a prefix"));
+        addresses.extend(bogons.flat_map(|net| [net.network(), net.broadcast()]));
+        addresses.push("2002:a00::1".parse().expect("an address"));
+        addresses.push("64:ff9b::127.0.0.1".parse().expect("an address"));
         for address in addresses {
             // ::ffff:0:0/96 is IPv4 everywhere; the generated IPv6 prefixes may hold it.
             let address = address.to_canonical();

@@ -81,13 +81,15 @@ fn read(document: &Document<'_>, mended: &Mended, path: &Path) -> Config {
 
 fn config(root: Section<'_>, path: &Path) -> Config {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut lists = Lists { folder, files: Vec::new(), entries: Vec::new(), domains: Vec::new() };
+    let mut lists =
+        Lists { folder, files: Vec::new(), entries: Vec::new(), domains: Vec::new(), force: false };
     let mut filter = filter(root.section("filter"));
     let enforcement = enforcement(root.section("enforcement"));
     let approved = lists.read(root.section("approved"), Class::ApprovedIp);
     let blocked = lists.read(root.section("blocked"), Class::BlockedIp);
     lists.read(root.section("known_spam_sources"), Class::KnownSpamSource);
-    let countries = countries(root.section("countries"), lists.folder, approved, blocked);
+    let mut countries = countries(root.section("countries"), lists.folder, approved, blocked);
+    countries.force = lists.force;
     let smtp = smtp_keys::smtp(&root, folder);
     if filter.ports.is_empty() {
         filter.ports = smtp.iter().flat_map(Smtp::ports).chain([PORT]).collect();
@@ -203,6 +205,8 @@ struct Lists<'a> {
     entries: Vec<InlineEntry>,
     /// Domains whose hosts are approved.
     domains: Vec<SpfDomain>,
+    /// Whether `[blocked]` may block a very large part of the Internet at once.
+    force: bool,
 }
 
 impl<'a> Lists<'a> {
@@ -228,6 +232,7 @@ impl<'a> Lists<'a> {
             }
         }
         let force = !class.approves() && section.boolean("force", false);
+        self.force |= force && class == Class::BlockedIp;
         section.describe("addresses", "list of addresses and CIDRs", "");
         for text in section.strings("addresses") {
             match parse_net(text.value) {
@@ -345,7 +350,7 @@ fn countries(
         section.missing("database", message);
     }
     section.finish();
-    Countries { source, approved, blocked, unknown }
+    Countries { source, approved, blocked, force: false, unknown }
 }
 
 fn temporary(section: Section<'_>) -> Temporary {

@@ -241,6 +241,9 @@ pub struct Countries {
     pub approved: BTreeSet<CountryCode>,
     /// Blocked countries.
     pub blocked: BTreeSet<CountryCode>,
+    /// Whether a file of a blocked country may have networks that are larger than an IPv4 /8
+    /// or an IPv6 /16.
+    pub force: bool,
     /// What an address without a country counts as.
     pub unknown: UnknownCountry,
 }

@@ -53,6 +53,8 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
             }
         }
     }
+    // Of what stands in the configuration itself `mxdp check` says so.
+    gathering.warnings.extend(lists::wide_approvals(&loaded));
     loaded.extend(inline_files(&config.inline, &config.path));
     let countries = load_countries(config, &mut gathering);
     let policy = mail::policy(config, &mut gathering);
@@ -66,13 +68,16 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
         blocked: config.countries.blocked.clone(),
         unknown,
     };
-    gathering.warnings.extend(lists::hazards(&loaded, &protection::on_this_host(config)));
+    let protected = protection::on_this_host(config);
+    gathering.warnings.extend(lists::hazards(&loaded, &protected));
     gathering.finish();
     let Gathering { errors, mut warnings, faults, sources, .. } = gathering;
     if !errors.is_empty() {
         return Err(errors);
     }
     let set = ListSet::new(loaded, countries, country_policy);
+    let file = config.path.display().to_string();
+    warnings.extend(lists::country_hazards(&set, &protected, &file));
     let Compiled { table, conflicts } = lists::compile(&set);
     warnings.splice(0..0, conflicts.lines());
     if config.asks_dns() && config.dns.servers.is_empty() && system::servers().is_empty() {
@@ -200,6 +205,7 @@ fn load_countries(config: &Config, gathering: &mut Gathering<'_>) -> Option<Coun
                     let contents = unpack(bytes)
                         .ok_or_else(|| format!("{name}: its files cannot be told apart"))?;
                     let countries = Countries::from_folder(&name, &contents, &limits)?;
+                    refuse_too_wide(config, &countries)?;
                     let counts = country_counts(config, &countries);
                     Ok((countries, counts))
                 },
@@ -209,6 +215,8 @@ fn load_countries(config: &Config, gathering: &mut Gathering<'_>) -> Option<Coun
         }
     };
     let countries = found?;
+    let wide = countries.too_wide(&config.countries.approved).take(PASSED_OVER);
+    gathering.warnings.extend(wide.map(|(source, net)| lists::wide_approval(&source, net)));
     let known = countries.counts();
     let lists = [("approved", &config.countries.approved), ("blocked", &config.countries.blocked)];
     for (section, codes) in lists {
@@ -222,6 +230,24 @@ fn load_countries(config: &Config, gathering: &mut Gathering<'_>) -> Option<Coun
         }
     }
     Some(countries)
+}
+
+/// Refuses country files that block more than a country has, unless that is forced.
+fn refuse_too_wide(config: &Config, countries: &Countries) -> Result<(), String> {
+    if config.countries.force {
+        return Ok(());
+    }
+    let wide: Vec<_> = countries
+        .too_wide(&config.countries.blocked)
+        .take(PASSED_OVER)
+        .map(|(source, net)| {
+            format!(
+                "{source}: {net} would block {}; write `force = true` in [blocked] if you mean it",
+                lists::breadth(net)
+            )
+        })
+        .collect();
+    if wide.is_empty() { Ok(()) } else { Err(wide.join("\n")) }
 }
 
 /// The networks of all countries, and of each one that is approved or blocked.
@@ -276,6 +302,7 @@ fn passed_over(folder: &Path) -> Option<String> {
         .into_iter()
         .map(|(name, _)| name)
         .filter(|name| lists::country_of_file(name).is_none())
+        .chain(files::deeper(folder, COUNTRY_FILES))
         .map(|name| name.escape_debug().to_string())
         .collect();
     if others.is_empty() {
@@ -314,5 +341,9 @@ mod tests {
         assert_eq!(files, expected);
         assert!((1..packed.len()).any(|length| unpack(&packed[..length]).is_none()));
         assert!(passed_over(folder.path()).is_some_and(|line| line.ends_with(": my-notes.txt")));
+        std::fs::create_dir_all(folder.path().join("sub/deep")).expect("a folder");
+        std::fs::write(folder.path().join("sub/deep/de.cidr"), "x").expect("written");
+        let line = passed_over(folder.path()).expect("files");
+        assert!(line.ends_with(": my-notes.txt, sub/deep/"), "{line}");
     }
 }

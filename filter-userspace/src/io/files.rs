@@ -50,6 +50,30 @@ pub fn list(folder: &Path, limit: usize) -> Result<Vec<(String, PathBuf)>, Strin
     Ok(found)
 }
 
+/// The folders that [`list`] does not go into, as paths relative to the folder with a `/`
+/// at the end, sorted; at most `limit`, and none of what cannot be read.
+#[must_use]
+pub fn deeper(folder: &Path, limit: usize) -> Vec<String> {
+    let folders = |path: &Path| -> Vec<(String, PathBuf)> {
+        let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        let paths = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+        let named = paths.filter_map(|path| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some((name, path))
+        });
+        named.collect()
+    };
+    let mut found: Vec<_> = folders(folder)
+        .into_iter()
+        .flat_map(|(name, path)| {
+            folders(&path).into_iter().map(move |(inner, _)| format!("{name}/{inner}/"))
+        })
+        .take(limit)
+        .collect();
+    found.sort();
+    found
+}
+
 fn collect(
     folder: &Path,
     prefix: &str,
@@ -204,6 +228,8 @@ mod tests {
         };
         assert_eq!(names(9), Ok(vec!["at.cidr".to_owned(), "de/ipv4.txt".to_owned()]));
         assert!(names(1).is_err());
+        assert_eq!(deeper(folder.path(), 9), ["de/deeper/"]);
+        assert!(deeper(&folder.path().join("none"), 9).is_empty());
     }
 
     /// A file is replaced whole, and nothing is left beside it, neither after a success nor

@@ -36,15 +36,21 @@ const V6: [([u16; 8], u8); 8] = [
     ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
 ];
 
+/// The IPv4 networks.
+pub(super) fn v4() -> impl Iterator<Item = Ipv4Net> {
+    V4.iter().filter_map(|(address, length)| Ipv4Net::new(Ipv4Addr::from(*address), *length).ok())
+}
+
+/// The IPv6 networks.
+pub(super) fn v6() -> impl Iterator<Item = Ipv6Net> {
+    V6.iter().filter_map(|(address, length)| Ipv6Net::new(Ipv6Addr::from(*address), *length).ok())
+}
+
 /// Whether no address of the network can send mail over the Internet.
 pub(super) fn is_bogon(net: IpNet) -> bool {
     match net {
-        IpNet::V4(net) => V4.iter().any(|(address, length)| {
-            Ipv4Net::new(Ipv4Addr::from(*address), *length).is_ok_and(|bogon| bogon.contains(&net))
-        }),
-        IpNet::V6(net) => V6.iter().any(|(address, length)| {
-            Ipv6Net::new(Ipv6Addr::from(*address), *length).is_ok_and(|bogon| bogon.contains(&net))
-        }),
+        IpNet::V4(net) => v4().any(|bogon| bogon.contains(&net)),
+        IpNet::V6(net) => v6().any(|bogon| bogon.contains(&net)),
     }
 }
 

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use filter_common::{Class, ClassSet};
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::bogons;
 use super::country::{CountryNet, around, is_around};
 use super::parse::Entry;
 use super::prefix::{Lengths, Prefix, canonical};
@@ -137,11 +138,13 @@ pub fn compile(set: &ListSet) -> Compiled {
     let v4 = items(
         files.iter().map(|file| (file.class, file.list.v4.as_slice())),
         countries.map(|countries| countries.v4.as_slice()),
+        bogons::v4(),
         policy,
     );
     let mut v6 = items(
         files.iter().map(|file| (file.class, file.list.v6.as_slice())),
         countries.map(|countries| countries.v6.as_slice()),
+        bogons::v6(),
         policy,
     );
     v6.retain(|item| !(matches!(item.kind, Kind::Country(_)) && is_around(item.net)));
@@ -168,12 +171,15 @@ enum Kind {
     Listed(Class),
     /// A network of a country with these classes, which may be none.
     Country(ClassSet),
+    /// A network that never has a country: it is not one whose country is unknown.
+    Bogon,
 }
 
 /// The prefixes of all lists, sorted.
 fn items<'a, P: Prefix + 'a>(
     files: impl Iterator<Item = (Class, &'a [Entry<P>])>,
     countries: Option<&[CountryNet<P>]>,
+    bogons: impl Iterator<Item = P>,
     policy: &CountryPolicy,
 ) -> Vec<Item<P>> {
     let mut items = Vec::new();
@@ -197,6 +203,9 @@ fn items<'a, P: Prefix + 'a>(
             line: 0,
         }));
     }
+    if !policy.classes(None).is_empty() {
+        items.extend(bogons.map(|net| Item { net, kind: Kind::Bogon, file: 0, line: 0 }));
+    }
     items.sort_unstable_by_key(|item| (item.net, item.kind, item.file, item.line));
     items
 }
@@ -207,7 +216,7 @@ fn embedded(
     countries: Option<&[CountryNet<Ipv4Net>]>,
     policy: &CountryPolicy,
 ) -> Vec<Item<Ipv6Net>> {
-    let nets = items(std::iter::empty(), countries, policy);
+    let nets = items(std::iter::empty(), countries, bogons::v4(), policy);
     let mut nothing = Conflicts::default();
     let mut table = Sweep::new(&[], policy.classes(None), WIDE_V4, &mut nothing).run(&nets);
     // The table leaves out what goes without saying, and here it does not.
@@ -227,6 +236,8 @@ struct Level<P> {
     net: Option<P>,
     listed: ClassSet,
     country: ClassSet,
+    /// Whether a network of a country is at or around it.
+    has_country: bool,
     /// The value of the nearest emitted prefix at or around this one.
     emitted: ClassSet,
     approved: Option<Item<P>>,
@@ -268,6 +279,7 @@ impl<'a, P: Prefix> Sweep<'a, P> {
             net: None,
             listed: ClassSet::EMPTY,
             country: self.unknown,
+            has_country: false,
             emitted: ClassSet::EMPTY,
             approved: None,
         };
@@ -304,7 +316,13 @@ impl<'a, P: Prefix> Sweep<'a, P> {
                     }
                     level.listed = level.listed.with(class);
                 }
-                Kind::Country(classes) => level.country = classes,
+                Kind::Country(classes) => {
+                    level.country = classes;
+                    level.has_country = true;
+                }
+                // The last at a prefix: whatever country is said to have it counts.
+                Kind::Bogon if level.has_country => {}
+                Kind::Bogon => level.country = ClassSet::EMPTY,
             }
         }
         self.find_conflicts(&level, group);

@@ -1,6 +1,6 @@
 //! Countries: from an address to its ISO 3166-1 alpha-2 code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::parse::{ParseOptions, Purpose, parse};
 use super::prefix::{Lengths, Prefix, canonical, normalise};
-use super::{CountryCode, OnBadLine, country_of_file};
+use super::{CountryCode, OnBadLine, country_of_file, is_too_short};
 
 /// How many disagreements of a folder's files are kept to be shown.
 const CONFLICTS: usize = 20;
@@ -205,6 +205,44 @@ impl Countries {
         counts
     }
 
+    /// The networks of the files of some countries that are too large for a country (shorter
+    /// than an IPv4 /8 or an IPv6 /16), each with file and line. A database has no lines, and
+    /// joins what stands side by side.
+    pub fn too_wide<'a>(
+        &'a self,
+        codes: &'a BTreeSet<CountryCode>,
+    ) -> impl Iterator<Item = (String, IpNet)> + 'a {
+        let v4 = self.v4.iter().filter(|found| is_too_short(found.net.into()));
+        let v4 = v4.filter(|found| found.line > 0 && codes.contains(&found.code));
+        let v6 = self.v6.iter().filter(|found| is_too_short(found.net.into()));
+        let v6 = v6.filter(|found| found.line > 0 && codes.contains(&found.code));
+        let v4 = v4.map(|found| self.located(found));
+        let v6 = v6.map(|found| self.located(found));
+        v4.chain(v6).map(|located| (located.source, located.prefix))
+    }
+
+    /// The first network of some countries inside a network, without those around it.
+    pub(super) fn inside(
+        &self,
+        net: IpNet,
+        codes: &BTreeSet<CountryCode>,
+    ) -> impl Iterator<Item = IpAddr> {
+        fn first<P: Prefix>(
+            entries: &[CountryNet<P>],
+            net: P,
+            codes: &BTreeSet<CountryCode>,
+        ) -> Option<IpAddr> {
+            let start = entries.partition_point(|entry| entry.net < net);
+            let mut inside = entries[start..].iter().take_while(|entry| net.holds(entry.net));
+            inside.find(|entry| codes.contains(&entry.code)).map(|entry| entry.net.any().network())
+        }
+        let found = match net {
+            IpNet::V4(net) => first(&self.v4, net, codes),
+            IpNet::V6(net) => first(&self.v6, net, codes),
+        };
+        found.into_iter()
+    }
+
     /// The networks that a folder's files give to two countries: the first file
     /// counts.
     pub fn conflicts(&self) -> impl Iterator<Item = String> {
@@ -296,7 +334,7 @@ const SIX_TO_FOUR: u128 = 0x2002 << 112;
 const NAT64: u128 = 0x0064_ff9b << 96;
 
 /// The IPv4 address that a 6to4 or NAT64 address has in it: whose it is, and where.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = address.to_bits();
     let low = |bits: u128| u32::try_from(bits & u128::from(u32::MAX)).ok().map(Ipv4Addr::from_bits);
     if bits >> 112 == SIX_TO_FOUR >> 112 {
@@ -455,6 +493,24 @@ mod tests {
         assert!(error.contains("geo/at.cidr:1: `x`"), "{error}");
         assert!(error.contains("geo/de.cidr:2: `y`"), "{error}");
         assert!(folder(&[("x.json", "")]).expect_err("none").contains("holds no country file"));
+    }
+
+    #[test]
+    fn what_is_too_wide_for_a_country_is_named() {
+        let text = "0.0.0.0/0\n6.0.0.0/7\n8.0.0.0/8\n2000::/15\n2001::/16\n";
+        let countries =
+            folder(&[("at.cidr", "0.0.0.0/1\n"), ("de.cidr", text)]).expect("countries");
+        let codes = |codes: &[&str]| codes.iter().map(|code| code.parse().expect("one")).collect();
+        let wide = |of: &[&str]| {
+            let codes = codes(of);
+            let wide = countries.too_wide(&codes);
+            wide.map(|(source, net)| format!("{source} {net}")).collect::<Vec<_>>()
+        };
+        let of_de =
+            ["geo/de.cidr:1 0.0.0.0/0", "geo/de.cidr:2 6.0.0.0/7", "geo/de.cidr:4 2000::/15"];
+        assert_eq!(wide(&["DE"]), of_de);
+        assert_eq!(wide(&["AT"]), ["geo/at.cidr:1 0.0.0.0/1"]);
+        assert_eq!(wide(&[]), [""; 0]);
     }
 
     #[test]

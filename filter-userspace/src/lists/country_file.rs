@@ -9,6 +9,22 @@ const ENDINGS: [&str; 4] = ["cidr", "zone", "txt", "netset"];
 const FAMILIES: [&str; 8] = ["ipv4", "ipv6", "ip4", "ip6", "v4", "v6", "inet", "inet6"];
 const OTHERS: [&str; 6] = ["aggregated", "cidr", "cidrs", "zone", "country", "networks"];
 
+/// What may stand before the word `country`: who located the networks.
+const SOURCES: [&str; 12] = [
+    "dbip",
+    "geo",
+    "geoip",
+    "geolite",
+    "geolite2",
+    "id",
+    "ip2location",
+    "ipdeny",
+    "ipinfo",
+    "ipip",
+    "ipverse",
+    "maxmind",
+];
+
 /// The country that a file of a folder is for: `de.cidr`, `de.zone`, `de.txt`,
 /// `de.netset`, `de-ipv4.txt`, `de-aggregated.zone`, `de_ipv6.cidr`, `country_de.netset`,
 /// `ipv4/de.cidr`, and `ipv4-aggregated.txt` in a folder `de`.
@@ -40,7 +56,13 @@ pub fn country_of_file(name: &str) -> Option<CountryCode> {
 /// The code at the beginning, or behind the word `country`: `ip2location_country_de`.
 fn in_name(words: &[&str]) -> Option<CountryCode> {
     let (code, rest) = match words.iter().position(|word| *word == "country") {
-        Some(place) if place + 1 < words.len() => (words[place + 1], &words[place + 2..]),
+        Some(place) if place + 1 < words.len() => {
+            let is_source = |word: &&str| SOURCES.contains(word) || is_known(word);
+            if !words[..place].iter().all(is_source) {
+                return None;
+            }
+            (words[place + 1], &words[place + 2..])
+        }
         _ => (*words.first()?, words.get(1..)?),
     };
     let code = CountryCode::from_data(code)?;
@@ -70,6 +92,8 @@ mod tests {
             "id_country_de.netset",
             "ip2location_country_de.netset",
             "country-de-ipv6.txt",
+            "geolite2_country_de.netset",
+            "ipv4_country_de.netset",
             "de/de-ipv4.txt",
             "de/ipv4-aggregated.txt",
             "de/ipv4.txt",
@@ -95,6 +119,10 @@ mod tests {
             "in_use.txt",
             "continent_eu.netset",
             "country.txt",
+            "old_country_de.netset",
+            "not-country-de.netset",
+            "fr_country_de.netset",
+            "ipv4/old_country_de.netset",
             "country_continent_eu.netset",
             "notes_my.txt",
             "ipv4/my-notes.txt",

@@ -3,13 +3,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use filter_common::Class;
 use ipnet::IpNet;
 
+use super::CountryCode;
 use super::bogons::is_bogon;
+use super::line::breadth;
 use super::parse::Entry;
 use super::prefix::{Lengths, Prefix};
-use super::protected::{Holder, Protected};
-use super::set::LoadedFile;
+use super::protected::{Holder, Protected, is_too_short};
+use super::set::{ListSet, LoadedFile, Match};
 
 /// A protected network, and why it is one.
 type Row = (IpNet, Holder);
@@ -45,6 +48,75 @@ pub fn hazards(files: &[LoadedFile], protected: &Protected) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The countries that block protected addresses, or a part of them, a line of text each: a
+/// blocked country, or that an address has none where such are blocked. What is approved is
+/// not blocked. The configuration is `file`.
+#[must_use]
+pub fn country_hazards(set: &ListSet, protected: &Protected, file: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut found = 0_usize;
+    for row in protected.rows() {
+        let Some((blocked, country)) = blocked_in(set, row) else { continue };
+        found += 1;
+        if lines.len() >= NAMED {
+            continue;
+        }
+        let (hit, holder) = row;
+        lines.push(match country {
+            Some(country) => format!(
+                "{file}: blocked.countries: {country} blocks {hit}, {holder}: {} is listed in {}",
+                blocked.prefix, blocked.source
+            ),
+            None => format!(
+                "{file}: countries.unknown: \"block\" blocks {hit}, {holder}: it has no country"
+            ),
+        });
+    }
+    if found > lines.len() {
+        lines.push(format!("{file}: blocked.countries: and {} more such blocks", found - NAMED));
+    }
+    lines
+}
+
+/// What blocks an address of a protected network by its country.
+fn blocked_in(set: &ListSet, row: &Row) -> Option<(Match, Option<CountryCode>)> {
+    let net = at_stake(row);
+    let inside = set.countries().into_iter();
+    let inside = inside.flat_map(|all| all.inside(net, &set.policy().blocked));
+    let mut addresses = [net.network(), net.broadcast()].into_iter().chain(inside);
+    addresses.find_map(|address| {
+        let said = set.classify(address);
+        // The first in the order of classes decides.
+        if said.classes.first().is_none_or(Class::approves) {
+            return None;
+        }
+        let mut matches = said.matches.into_iter();
+        let blocked = matches.find(|found| found.class == Class::BlockedCountry)?;
+        Some((blocked, said.country))
+    })
+}
+
+/// What lists of approved addresses have in them that approves a very large part of the
+/// Internet, a line of text each, with file and line.
+#[must_use]
+pub fn wide_approvals(files: &[LoadedFile]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for file in files.iter().filter(|file| file.class.approves()) {
+        let wide = file.list.entries().filter(|(net, _)| is_too_short(*net));
+        for (net, line) in wide.take(NAMED) {
+            lines.push(wide_approval(&file.source(line), net));
+        }
+    }
+    lines
+}
+
+/// That a prefix is approved which is too large to be meant.
+#[must_use]
+pub fn wide_approval(source: &str, net: IpNet) -> String {
+    let so = if net.prefix_len() == 0 { ", so nothing is filtered" } else { "" };
+    format!("{source}: {net} approves {}{so}", breadth(net))
 }
 
 /// The part of a protected network that matters: of loopback, the one address that is
@@ -95,10 +167,11 @@ fn find<'a, P: Prefix>(
 
 #[cfg(test)]
 mod tests {
-    use filter_common::Class;
-
     use super::*;
-    use crate::lists::{OnBadLine, ParseOptions, Purpose, parse};
+    use crate::lists::{
+        Countries, CountryLimits, CountryPolicy, OnBadLine, ParseOptions, Purpose, UnknownCountry,
+        parse,
+    };
 
     fn file(name: &str, class: Class, text: &str) -> LoadedFile {
         let options = ParseOptions {
@@ -141,5 +214,64 @@ mod tests {
         let lines = hazards(&[file("bad", Class::BlockedIp, &many)], &all);
         assert_eq!(lines.len(), NAMED + 1);
         assert_eq!(lines[NAMED], "bad: and 20 more such blocks");
+    }
+
+    fn protected(rows: &[(&str, Holder)]) -> Protected {
+        let mut all = Protected::new();
+        for (net, holder) in rows {
+            all.add(net.parse().expect("a prefix"), holder.clone());
+        }
+        all
+    }
+
+    #[test]
+    fn countries_that_block_what_must_not_be_blocked_are_named() {
+        let all = protected(&[
+            ("11.0.0.7/32", Holder::ThisHost),
+            ("12.0.0.0/16", Holder::Customer("acme".to_owned())),
+            ("13.0.0.1/32", Holder::Backend("main".to_owned())),
+            ("10.9.0.0/24", Holder::Proxy),
+        ]);
+        let folder = [("cn.cidr", "11.0.0.0/8\n12.0.5.0/24\n"), ("de.cidr", "12.0.0.0/8\n")];
+        let folder = folder.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        let said = |approved: &str, blocked: &str, unknown| {
+            let limits = CountryLimits { networks: 100 };
+            let countries = Countries::from_folder("geo", &folder, &limits).expect("countries");
+            let codes = [blocked].into_iter().filter_map(|code| code.parse().ok());
+            let policy =
+                CountryPolicy { blocked: codes.collect(), unknown, ..CountryPolicy::default() };
+            let files = vec![file("ok", Class::ApprovedIp, approved)];
+            let set = ListSet::new(files, Some(countries), policy);
+            country_hazards(&set, &all, "m.toml")
+        };
+        assert_eq!(
+            said("", "CN", UnknownCountry::None),
+            [
+                "m.toml: blocked.countries: CN blocks 11.0.0.7/32, an address of this host: \
+                 11.0.0.0/8 is listed in geo/cn.cidr:1",
+                "m.toml: blocked.countries: CN blocks 12.0.0.0/16, a network of customer acme: \
+                 12.0.5.0/24 is listed in geo/cn.cidr:2",
+            ]
+        );
+        assert_eq!(said("11.0.0.7\n12.0.0.0/16\n", "CN", UnknownCountry::None), [""; 0]);
+        assert_eq!(said("", "FR", UnknownCountry::None), [""; 0]);
+        // Loopback and the private balancer never have a country.
+        assert_eq!(
+            said("", "", UnknownCountry::Block),
+            ["m.toml: countries.unknown: \"block\" blocks 13.0.0.1/32, a server of backend main: \
+              it has no country"]
+        );
+    }
+
+    #[test]
+    fn approvals_of_nearly_everybody_are_named() {
+        let files = [
+            file("ok", Class::ApprovedIp, "192.0.2.1\n0.0.0.0/0\n64.0.0.0/7\n10.0.0.0/8\n"),
+            file("bad", Class::BlockedIp, "::/0\n"),
+        ];
+        let lines = wide_approvals(&files);
+        assert_eq!(lines[0], "ok:2: 0.0.0.0/0 approves every address, so nothing is filtered");
+        assert!(lines[1].starts_with("ok:3: 64.0.0.0/7 approves a very large part"), "{lines:?}");
+        assert_eq!(lines.len(), 2);
     }
 }

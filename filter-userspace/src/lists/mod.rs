@@ -31,7 +31,7 @@ pub use country::{Countries, CountryLimits};
 pub use country_code::{CountryCode, CountryCodeError};
 pub use country_file::country_of_file;
 pub(crate) use file::{file_lines, not_text, without_mark};
-pub use hazards::hazards;
+pub use hazards::{country_hazards, hazards, wide_approval, wide_approvals};
 pub(crate) use invisible::invisible;
 pub use line::breadth;
 pub use parse::{ParseError, ParseOptions, ParsedList, Purpose, parse};

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use filter_common::{Class, ClassSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::bogons::is_bogon;
+use super::country::embedded;
 use super::parse::{Entry, ParsedList};
 use super::prefix::canonical;
 use super::{Countries, CountryCode, UnknownCountry};
@@ -28,7 +30,8 @@ pub struct CountryPolicy {
     pub approved: BTreeSet<CountryCode>,
     /// Blocked countries.
     pub blocked: BTreeSet<CountryCode>,
-    /// What an address without a country counts as.
+    /// What an address without a country counts as, but for those that never have one:
+    /// private, reserved and the like.
     pub unknown: UnknownCountry,
 }
 
@@ -135,7 +138,11 @@ impl ListSet {
                 countries.as_ref().map_or("countries", Countries::name).to_owned(),
             ),
         };
-        for class in self.policy.classes(found.country).iter() {
+        let classes = match found.country {
+            None if never_has_country(address) => ClassSet::EMPTY,
+            country => self.policy.classes(country),
+        };
+        for class in classes.iter() {
             found.classes = found.classes.with(class);
             let (source, note) = (source.clone(), None);
             found.matches.push(Match { class, prefix, source, note });
@@ -183,6 +190,15 @@ impl LoadedFile {
     pub(super) fn source(&self, line: u32) -> String {
         if line == 0 { self.name.clone() } else { format!("{}:{line}", self.name) }
     }
+}
+
+/// Whether an address can be in no country, so that data without it lack nothing.
+fn never_has_country(address: IpAddr) -> bool {
+    let inside = match address {
+        IpAddr::V6(outer) => embedded(outer).map(IpAddr::V4),
+        IpAddr::V4(_) => None,
+    };
+    is_bogon(inside.unwrap_or(address).into())
 }
 
 /// The default route of an address's family.

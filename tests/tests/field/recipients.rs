@@ -63,7 +63,7 @@ fn reason(explained: &Value) -> String {
 /// validator.js#940).
 #[test]
 fn nothing_in_a_file_of_recipients_is_passed_over() {
-    let cases: [(&str, &[u8]); 8] = [
+    let cases: [(&str, &[u8]); 11] = [
         ("r.txt", b"bob@example.org ann@example.org\n"),
         ("r.txt", b"bob@example.org,ann@example.org; \n"),
         ("r.txt", b"bob@example.org\rann@example.org\r"),
@@ -72,6 +72,9 @@ fn nothing_in_a_file_of_recipients_is_passed_over() {
         ("r.csv", b"mail\n\"bob@example.org ann@example.org\"\n"),
         ("r.csv", b"sep=;\r\nName;E-Mail\r\nBob, jr;bob@example.org\r\nAnn;ann@example.org\r\n"),
         ("r.ldif", b"dn: a\rmail: bob@example.org\r\rdn: b\rmail: ann@example.org\r"),
+        ("r.csv", b"name|email\nBob|mailto:bob@example.org\nAnn|ann@example.org\n"),
+        ("r.csv", b"id;mail\n#1;bob@example.org\n# 2, x@y.example\n#3;ann@example.org\n"),
+        ("r.ldif", b"dn: a\nmail: mailto:bob@example.org\nmail: smtp:ann@example.org\n"),
     ];
     for (name, text) in cases {
         let host = host(name, "");
@@ -101,6 +104,7 @@ fn what_is_not_understood_is_an_error_with_its_line() {
         ("r.ldif", "dn: a\nmail: ann\u{200b}@example.org\n", "r.ldif:2: ", "U+200B"),
         ("r.ldif", "dn: a\n\u{feff}mail: ann@example.org\n", "r.ldif:2: ", "U+FEFF"),
         ("r.txt", "<html><body>bob@example.org\n", "r.txt:1: ", "HTML"),
+        ("r.txt", "annü\u{200d}@example.org\n", "r.txt:1: ", "U+200D ZERO WIDTH JOINER"),
     ];
     for (name, text, line, what) in cases {
         let host = host(name, "");
@@ -113,6 +117,13 @@ fn what_is_not_understood_is_an_error_with_its_line() {
     host.home.write("r.csv", "mail,second mail\nbob@example.org,b@example.org\n");
     let said = is_good(&host);
     assert!(said.contains("the column `second mail` holds addresses and is not read"), "{said}");
+    // The same of attributes.
+    let ldif = self::host("r.ldif", "");
+    let text = "dn: a\nmail: bob@example.org\nuserPrincipalName: b@example.org\n";
+    ldif.home.write("r.ldif", text);
+    let said = is_good(&ldif);
+    let what = "r.ldif:3: the attribute `userPrincipalName` holds addresses and is not read";
+    assert!(said.contains(what), "{said}");
     // Recipients of a domain that is not served.
     host.home.write("r.csv", "mail\nbob@example.org\nbob@exampel.org\n");
     let said = is_good(&host);
@@ -127,6 +138,16 @@ fn half_a_last_line_is_not_another_recipient() {
         let host = host("r.txt", "");
         host.home.write("r.txt", format!("bob@example.org\n{cut}"));
         is_bad(&host, "r.txt:2: ");
+    }
+    for (name, text, line) in [
+        ("r.csv", "name,mail\nBob,bob@example.org\nAnn,ann@example.o", "r.csv:3: "),
+        ("r.csv", "name,mail\nBob,bob@example.org\nAnn", "r.csv:3: "),
+        ("r.ldif", "dn: a\nmail: bob@example.org\n\ndn: b\nmail: ann@example.o", "r.ldif:5: "),
+    ] {
+        let host = self::host(name, "");
+        host.home.write(name, text);
+        is_bad(&host, line);
+        is_bad(&host, "may have been cut");
     }
     // Many editors end no last line.
     let host = host("r.txt", "");
@@ -164,6 +185,52 @@ fn a_domain_alone_blocks_all_of_its_senders() {
     ] {
         host.home.write("bad", bad);
         is_bad(&host, what);
+    }
+}
+
+/// Kind: a list of senders that was cut within its last line blocks all of another domain
+/// (`gmail.com` of `gmail.com.spam.example`): its last good content is used.
+#[test]
+fn half_a_last_line_is_not_another_domain_of_senders() {
+    let host = host("r.txt", "[senders]\nblocked_files = [\"bad\"]\napproved_files = [\"good\"]");
+    host.home.write("r.txt", "bob@example.org\n");
+    host.home.write("good", "x@b.example\n");
+    for cut in ["gmail.com", "*@gmail.com", "@gmail.com", "*.gmail.com"] {
+        host.home.write("bad", format!("a.example\n{cut}"));
+        is_bad(&host, "bad:2: ");
+        is_bad(&host, "its domain may have been cut");
+    }
+    let whole = "a.example\nb.example\ngmail.com.spam.example\n";
+    host.home.write("bad", whole);
+    is_good(&host);
+    let _daemon = host.start();
+    host.home.write("bad", &whole[..whole.find(".spam").expect("a place")]);
+    assert!(host.home.run(&["reload"]).status.success());
+    let live = |from: &str| reason(&explain(&host, true, from, "bob@example.org"));
+    wait_for("the alarm", || {
+        let alarms = host.home.json(&["status"])["alarms"].to_string();
+        alarms.contains("its domain may have been cut") && alarms.contains("is used")
+    });
+    assert_eq!(live("x@gmail.com"), "");
+    assert_eq!(live("x@gmail.com.spam.example"), "sender");
+}
+
+/// Kind: an access table of another program used as a list says the contrary of what the
+/// list does (Postfix's access tables).
+#[test]
+fn a_note_that_contradicts_its_file_is_a_warning() {
+    let host = host("r.txt", "[senders]\nblocked_files = [\"bad\"]\napproved_files = [\"good\"]");
+    host.home
+        .write("r.txt", "bob@example.org OK\nann@example.org REJECT\neve@example.org 550 no\n");
+    host.home.write("bad", "a@b.example spam\nc@b.example OK\n");
+    host.home.write("good", "d@b.example REJECT\n");
+    let said = is_good(&host);
+    for what in [
+        "r.txt:2: the note says to refuse the address, and this file makes it valid (and 1 more",
+        "bad:2: the note says to let the sender pass, and this list blocks it",
+        "good:1: the note says to refuse the sender, and this list approves it",
+    ] {
+        assert!(said.contains(what), "{what}: {said}");
     }
 }
 

@@ -216,3 +216,48 @@ fn blocks_of_a_large_part_of_the_internet_need_force() {
     scene.is_good();
     assert_eq!(scene.class_of_files("224.0.0.1"), "none");
 }
+
+/// Kind: half of a range is one address, and what nobody sees makes another entry.
+#[test]
+fn every_joiner_makes_a_range_or_an_error() {
+    for joiner in ["-", "\u{2013}", "\u{2014}", "..", "\u{2026}", "to", "through"] {
+        let text = format!("198.51.100.10 {joiner} 198.51.100.20\n");
+        let scene = Scene::new(BLOCKED, &[("list", &text)]);
+        scene.is_good();
+        for (address, class) in [
+            ("198.51.100.10", "blocked_ip"),
+            ("198.51.100.20", "blocked_ip"),
+            ("198.51.100.21", "none"),
+        ] {
+            assert_eq!(scene.class_of_files(address), class, "{address} of {text}");
+        }
+        scene.write("list", format!("198.51.100.10 {joiner} 20\n"));
+        scene.is_bad("list:1: ");
+    }
+    let scene = Scene::new(BLOCKED, &[("list", "")]);
+    for text in [
+        "2001:db8::1\u{200b}\n",
+        "192.0.2.0/24\u{200b}\n",
+        "192.0.2.1 - 192.0.2.9\u{200b}\n",
+        "192.0.2.0 255.255.255.0\u{200b} lab\n",
+    ] {
+        scene.write("list", text);
+        scene.is_bad("U+200B ZERO WIDTH SPACE");
+    }
+    scene.write("list", "192.0.2.1 action=permit\n");
+    let said = scene.is_good();
+    assert!(said.contains("list:1: the note says to let the address pass"), "{said}");
+}
+
+/// Kind: an approved file that approves everybody, where the same in the configuration is
+/// warned of.
+#[test]
+fn an_approved_file_of_everybody_is_a_warning() {
+    let approved = "[approved]\nfiles = [\"list\"]";
+    let scene = Scene::new(approved, &[("list", "192.0.2.1\n0.0.0.0/0\n::/0\n")]);
+    let said = scene.is_good();
+    for what in ["list:2: 0.0.0.0/0 approves every address", "list:3: ::/0 approves every address"]
+    {
+        assert!(said.contains(what), "{said}");
+    }
+}
