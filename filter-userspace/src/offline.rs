@@ -75,6 +75,7 @@ pub fn check(config: &Path, online: bool) -> CheckReport {
         errors.extend(wrong);
     }
     errors.extend(mail::console_certificate(&config).err());
+    errors.extend(mail::directory_errors(&config));
     warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
     warnings.extend(loaded.warnings);
     if !errors.is_empty() {

@@ -9,6 +9,7 @@ mod error;
 pub mod flat;
 mod keys;
 mod meaning;
+pub mod named;
 pub mod record;
 pub mod reference;
 mod relay_keys;

@@ -243,6 +243,11 @@ impl<'a> Section<'a> {
         self.document.line(&self.span)
     }
 
+    /// The line of a key, or where there is none that of the section.
+    pub(super) fn line_of(&self, key: &'static str) -> u32 {
+        self.document.line(&self.place(key))
+    }
+
     /// Says which values a key takes and what holds without it, for the reference. What
     /// was said first counts: who knows more than the type says it before reading.
     pub(super) fn describe(&self, key: &str, kind: &str, default: &str) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::named::NamedFile;
 use crate::policy::escalation::Escalation;
 use crate::policy::relay::{Relay, RelayLimits};
 use crate::policy::reputation::{Kind, Reputation};
@@ -33,6 +34,8 @@ pub struct Smtp {
     pub rate: Rate,
     /// Directories that recipients come from.
     pub directories: Vec<Directory>,
+    /// The files of certificates that are trusted, and of passwords.
+    pub named: Vec<NamedFile>,
     /// The DNS lists that are asked about clients.
     pub reputation: Reputation,
     /// The files of the keys of some of them.

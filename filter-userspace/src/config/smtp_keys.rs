@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::named;
 use super::relay_keys;
 use super::reputation_keys;
 use super::section::{At, Section, Unit, clean, code};
@@ -32,6 +33,8 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
         root.sections("backend").into_iter().map(|one| backend(one, folder)).collect();
     let directories: Vec<_> =
         root.sections("ldap").into_iter().map(|one| ldap(one, folder)).collect();
+    let client_ca = tls.client_ca.as_deref();
+    let named = named::of_sections(&root.section("tls"), client_ca, &backends, &directories);
     let is_whole = |key, read| !root.has(key) || root.count(key) == Some(read);
     let names = Names {
         backends: unique(backends.iter().map(|(backend, section)| (&*backend.name, section)))
@@ -59,6 +62,7 @@ pub(super) fn smtp(root: &Section<'_>, folder: &Path) -> Option<Smtp> {
         senders: senders(root.section("senders"), folder),
         rate: rate(root.section("rate")),
         directories: finished(directories),
+        named,
     };
     if !wanted {
         for key in [

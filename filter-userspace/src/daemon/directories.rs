@@ -28,7 +28,7 @@ const TIME: Duration = Duration::from_secs(120);
 const RETRY: Duration = Duration::from_secs(60);
 
 /// The largest password file.
-const PASSWORD: u64 = 4096;
+pub(super) const PASSWORD: u64 = 4096;
 
 /// How many values that cannot be used are named.
 const NAMED: usize = 20;

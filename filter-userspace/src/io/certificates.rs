@@ -171,6 +171,40 @@ pub fn look(
     (facts, concerns)
 }
 
+/// What is wrong with the dates of certificates that [`look`] does not look at, a line each:
+/// those behind a host's own, without which clients cannot verify that one.
+#[must_use]
+pub fn chain_concerns(certificates: &[Certificate], source: &str, now: i64) -> Vec<String> {
+    let concerns = certificates.iter().flat_map(|certificate| {
+        let place = format!("{source}:{}", certificate.line);
+        let chain = read(&certificate.chain, "certificate").unwrap_or_default();
+        let chain: Vec<_> = chain.into_iter().filter(is_certificate).skip(1).collect();
+        date_concerns(&chain, &certificate.chain, &place, now)
+    });
+    concerns.collect()
+}
+
+/// What is wrong with the dates of certificates that are trusted, a line each that begins
+/// with `place`. What cannot be used is for [`roots`] to say.
+#[must_use]
+pub fn trusted_concerns(path: &Path, place: &str, now: i64) -> Vec<String> {
+    let trusted = read(path, "certificate").unwrap_or_default();
+    let trusted: Vec<_> = trusted.into_iter().filter(is_certificate).collect();
+    date_concerns(&trusted, path, place, now)
+}
+
+/// How many certificates of a file are named. Of a system's hundreds some are always old.
+const NAMED: usize = 5;
+
+fn date_concerns(certificates: &[Block], path: &Path, place: &str, now: i64) -> Vec<String> {
+    let concerns = certificates.iter().filter_map(|block| {
+        let (from, until) = validity(&block.bytes)?;
+        let file = format!("that begins at {}:{}", path.display(), block.line);
+        Facts { file, place: place.to_owned(), from, until }.concern(now)
+    });
+    concerns.take(NAMED).collect()
+}
+
 /// Whether a certificate is for a name.
 #[must_use]
 pub fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
@@ -353,6 +387,33 @@ mod tests {
         // One for the host's own name is enough.
         let (_, concerns) = look(&certificates, "mxdp.toml", "new.example");
         assert!(!concerns.join("\n").contains("is not for"), "{concerns:?}");
+    }
+
+    #[test]
+    fn certificates_beside_the_own_one_end_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let (own, key) = issue("mx.example.org", (2020, 2400));
+        let (old, _) = issue("old.example", (2020, 2021));
+        let (new, _) = issue("new.example", (2300, 2400));
+        let chain = write(folder, "chain.pem", &format!("{own}{old}{own}{new}"), 0o644);
+        let key = write(folder, "key.pem", &key, 0o600);
+        let certificate = Certificate { chain: chain.clone(), key, line: 7 };
+        let said = chain_concerns(&[certificate], "m.toml", 1_700_000_000);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("m.toml:7: the certificate that begins at "), "{said:?}");
+        let lines = own.lines().count() + 1;
+        assert!(said[0].ends_with(&format!("chain.pem:{lines} expired on 2021-01-01 UTC")));
+        assert!(said[1].ends_with("is not valid before 2300-01-01 UTC"), "{said:?}");
+        // The own one is looked at elsewhere, and is what is trusted here.
+        let lone = write(folder, "ca.pem", &old, 0o644);
+        let said = trusted_concerns(&lone, "m.toml:9: tls.client_ca", 1_700_000_000);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("m.toml:9: tls.client_ca: the certificate that"), "{said:?}");
+        assert!(said[0].ends_with("ca.pem:1 expired on 2021-01-01 UTC"), "{said:?}");
+        assert!(trusted_concerns(&folder.join("none"), "p", 0).is_empty());
+        let all = write(folder, "all.pem", &old.repeat(9), 0o644);
+        assert_eq!(trusted_concerns(&all, "p", 1_700_000_000).len(), NAMED);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use mxdp_tests::daemon::wait_for;
-use mxdp_tests::mail::Host;
+use mxdp_tests::mail::{Host, backend, domain};
 use mxdp_tests::peers::relays::Sink;
 use mxdp_tests::tls::trusting_everybody;
 
@@ -128,6 +128,53 @@ fn faults_of_certificates_and_keys_are_said_with_their_place() {
         ends(&host, days);
         drop(daemon);
     }
+}
+
+/// Kind: a certificate beside the server's own is wrong or old, and nobody is told until
+/// peers are turned away.
+#[test]
+fn certificates_beside_the_own_one_are_looked_at() {
+    let host = Host::new();
+    let (own, old) = (issue("mx.example.org", 300), issue("old.example", -2));
+    let (chain, key) = pair(&host, "own", [&format!("{}{}", own[0], old[0]), &own[1]]);
+    let ca = write(&host, "old-ca.pem", &old[0]);
+    let bad = write(&host, "bad-ca.pem", "nothing");
+    let rest = |ca: &Path, directory: &str| {
+        format!(
+            "{}{}[tls]\nclient_ca = \"old-ca.pem\"\n{}{directory}",
+            domain("example.org", "main", ""),
+            backend("main", 2600, &format!("tls = \"verified\"\nca = \"{}\"", ca.display())),
+            table(&chain, &key)
+        )
+    };
+    let line_of = |start: &str| {
+        let text = fs::read_to_string(host.home.path("mxdp.toml")).expect("read");
+        1 + text.lines().position(|line| line.starts_with(start)).expect("a line")
+    };
+    let place = |start: &str| format!("mxdp.toml:{}: ", line_of(start));
+    host.configure("", &rest(&ca, ""));
+    let said = check(&host);
+    for (start, what) in [
+        ("client_ca", "tls.client_ca: the certificate"),
+        ("ca =", "backend.ca of `main`: the certificate"),
+        ("[[tls.cert", "the certificate that begins at"),
+    ] {
+        let what = place(start) + what;
+        let is_it = |line: &str| line.contains(&what) && line.contains("expired on ");
+        assert!(said.lines().any(is_it), "{what}: {said}");
+    }
+    host.configure("", &rest(&bad, ""));
+    let said = check(&host);
+    let what = place("ca =") + "backend.ca of `main`: ";
+    assert!(said.contains(&what) && said.contains("there is no certificate in PEM"), "{said}");
+    let directory = "[[ldap]]\nname = \"people\"\nurl = \"ldaps://127.0.0.1\"\nbase = \"dc=x\"\n\
+                     ca = \"none.pem\"\nbind_dn = \"cn=x\"\npassword_file = \"none\"\n";
+    host.configure("", &rest(&ca, directory));
+    let said = check(&host);
+    for what in ["ldap.ca of `people`: ", "ldap.password_file of `people`: "] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    assert!(said.contains(&place("password_file")), "{said}");
 }
 
 /// Kind: what is watched of one certificate and not of the other. The console's is looked at as
