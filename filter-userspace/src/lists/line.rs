@@ -151,6 +151,9 @@ fn split_field(line: &[u8]) -> (&[u8], &[u8]) {
     line.split_at(line.iter().position(is_end).unwrap_or(line.len()))
 }
 
+/// A part of a line, and what stands behind.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// The next word and what stands behind, without the white space before it; none before a
 /// comment.
 fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
@@ -228,7 +231,7 @@ const WORDS: [&[u8]; 5] = [b"to", b"through", b"thru", b"until", b"till"];
 ///
 /// When a number ends the line where the last address should: half of one, or its last
 /// octet alone. Before other words a number or a date is part of a note.
-fn end_of_range<'a>(word: &'a [u8], behind: &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Why> {
+fn end_of_range<'a>(word: &'a [u8], behind: &'a [u8]) -> Result<Option<Split<'a>>, Why> {
     let sign = SIGNS.into_iter().find_map(|sign| word.strip_prefix(sign));
     let (last, behind) = match sign {
         Some([]) => split_word(behind),
