@@ -147,7 +147,7 @@ async fn accept(
 ) -> io::Result<Infallible> {
     // One process leaves places for others.
     let each = limits.connections - (limits.connections / RESERVED).min(limits.connections - 1);
-    let places = Places::new(Bounds { total: limits.connections, each });
+    let places = Places::new(Bounds { total: limits.connections, each, greedy: usize::MAX });
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -4,6 +4,7 @@
 //! the cores' values into system calls. No decision is made here.
 
 pub mod certificates;
+pub mod chains;
 pub mod clock;
 pub mod descriptors;
 pub mod dns;

@@ -23,6 +23,8 @@ pub struct Bounds {
     pub total: usize,
     /// Of one owner.
     pub each: usize,
+    /// An owner of more than these gives way whatever its connections do.
+    pub greedy: usize,
 }
 
 /// The places, by their owners.
@@ -36,6 +38,8 @@ pub struct Places<K> {
 struct Held<K> {
     next: u64,
     places: HashMap<u64, Kept<K>>,
+    /// How many each owner holds.
+    counts: HashMap<K, usize>,
 }
 
 #[derive(Debug)]
@@ -60,7 +64,8 @@ impl Activity {
         Self { born: Instant::now(), moved: AtomicU64::new(0), works: AtomicBool::new(false) }
     }
 
-    fn moved(&self) {
+    /// Says that bytes moved.
+    pub fn moved(&self) {
         let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
     }
@@ -106,7 +111,7 @@ impl<K: Eq + Hash + Clone> Places<K> {
     /// Places that nobody holds.
     #[must_use]
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        let held = Held { next: 0, places: HashMap::new() };
+        let held = Held { next: 0, places: HashMap::new(), counts: HashMap::new() };
         Arc::new(Self { bounds, held: Mutex::new(held) })
     }
 
@@ -125,11 +130,14 @@ impl<K: Eq + Hash + Clone> Places<K> {
     }
 
     /// Gives a place; where another connection would have to end for it that has not stood
-    /// still for a while, there is none.
+    /// still for a while, there is none, unless it is one of an owner that has far more than
+    /// its share.
     pub fn try_enter(self: &Arc<Self>, owner: K, a_while: Duration) -> Option<Place<K>> {
         let mut held = self.held();
         match held.who_gives_way(self.bounds, &owner) {
-            Some((_, still)) if still < a_while => return None,
+            Some((number, still)) if still < a_while && !held.is_greedy(number, self.bounds) => {
+                return None;
+            }
             Some((number, _)) => held.end(number),
             None => {}
         }
@@ -140,6 +148,7 @@ impl<K: Eq + Hash + Clone> Places<K> {
         let (activity, taken) = (Arc::new(Activity::new()), Arc::new(Notify::new()));
         let number = held.next;
         held.next += 1;
+        *held.counts.entry(owner.clone()).or_default() += 1;
         let kept = Kept { owner, activity: activity.clone(), taken: taken.clone() };
         held.places.insert(number, kept);
         drop(held);
@@ -160,45 +169,69 @@ impl<K: Eq + Hash + Clone> Places<K> {
 }
 
 impl<K: Eq + Hash + Clone> Held<K> {
-    /// The owner of the most places; of several, the one that has stood still the longest.
-    fn most(&self) -> Option<K> {
-        let mut counts: HashMap<&K, (usize, Duration)> = HashMap::new();
-        for kept in self.places.values() {
-            let (count, still) = counts.entry(&kept.owner).or_default();
-            *count += 1;
-            *still = (*still).max(kept.activity.still());
-        }
-        counts.into_iter().max_by_key(|(_, held)| *held).map(|(owner, _)| owner.clone())
+    fn count(&self, owner: &K) -> usize {
+        self.counts.get(owner).copied().unwrap_or(0)
+    }
+
+    /// Whether the owner of a place holds so many of them that its connections give way
+    /// whatever they do.
+    fn is_greedy(&self, number: u64, bounds: Bounds) -> bool {
+        let kept = self.places.get(&number);
+        kept.is_some_and(|kept| self.count(&kept.owner) > bounds.greedy)
     }
 
     /// The connection that has to end for one more of an owner, and for how long it has
     /// stood still; none where there is a place.
     fn who_gives_way(&self, bounds: Bounds, owner: &K) -> Option<(u64, Duration)> {
-        let own = self.places.values().filter(|kept| kept.owner == *owner).count();
-        if own >= bounds.each {
-            return self.stillest_of(owner);
+        if self.count(owner) >= bounds.each {
+            return self.stillest(|kept| kept.owner == *owner);
         }
         if self.places.len() < bounds.total {
             return None;
         }
-        self.stillest_of(&self.most()?)
+        let most = self.counts.values().max()?;
+        self.stillest(|kept| self.count(&kept.owner) == *most)
     }
 
     /// Of those that came at the same time, the oldest.
-    fn stillest_of(&self, owner: &K) -> Option<(u64, Duration)> {
-        let of_owner = self.places.iter().filter(|(_, kept)| kept.owner == *owner);
-        let still = of_owner.map(|(number, kept)| (*number, kept.activity.still()));
+    fn stillest(&self, is_one: impl Fn(&Kept<K>) -> bool) -> Option<(u64, Duration)> {
+        let some = self.places.iter().filter(|(_, kept)| is_one(kept));
+        let still = some.map(|(number, kept)| (*number, kept.activity.still()));
         still.max_by_key(|(number, still)| (*still, std::cmp::Reverse(*number)))
     }
 
     fn end(&mut self, number: u64) {
-        if let Some(kept) = self.places.remove(&number) {
+        if let Some(kept) = self.remove(number) {
             kept.taken.notify_one();
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Kept<K>> {
+        let kept = self.places.remove(&number)?;
+        self.uncount(&kept.owner);
+        Some(kept)
+    }
+
+    fn uncount(&mut self, owner: &K) {
+        if let Some(count) = self.counts.get_mut(owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(owner);
+            }
         }
     }
 }
 
 impl<K: Eq + Hash + Clone> Place<K> {
+    /// Says whose the place is: the first owner was the balancer before it.
+    pub fn belong_to(&self, owner: K) {
+        let mut held = self.places.held();
+        let Some(kept) = held.places.get_mut(&self.number) else { return };
+        let before = std::mem::replace(&mut kept.owner, owner.clone());
+        held.uncount(&before);
+        *held.counts.entry(owner).or_default() += 1;
+    }
+
     /// Returns when another connection has taken the place.
     pub async fn taken(&self) {
         self.taken.notified().await;
@@ -207,7 +240,7 @@ impl<K: Eq + Hash + Clone> Place<K> {
 
 impl<K: Eq + Hash + Clone> Drop for Place<K> {
     fn drop(&mut self) {
-        self.places.held().places.remove(&self.number);
+        self.places.held().remove(self.number);
     }
 }
 
@@ -275,7 +308,7 @@ mod tests {
     /// The one that has stood still for the longest goes, and never one of somebody else's.
     #[test]
     fn who_has_too_many_ends_its_own_connection() {
-        let places = Places::new(Bounds { total: 10, each: 3 });
+        let places = Places::new(Bounds { total: 10, each: 3, greedy: usize::MAX });
         let other = places.enter("other");
         let own: Vec<_> = (0..3).map(|_| places.enter("own")).collect();
         std::thread::sleep(Duration::from_millis(5));
@@ -292,7 +325,7 @@ mod tests {
     /// However many come: whoever has the most gives way, and a newcomer always finds a place.
     #[test]
     fn who_has_the_most_gives_way_when_all_places_are_held() {
-        let places = Places::new(Bounds { total: 8, each: 5 });
+        let places = Places::new(Bounds { total: 8, each: 5, greedy: usize::MAX });
         let many: Vec<_> = (0..5).map(|_| places.enter("many")).collect();
         let few: Vec<_> = (0..3).map(|_| places.enter("few")).collect();
         let newcomers = ["a", "b"].map(|owner| places.enter(owner));
@@ -303,7 +336,7 @@ mod tests {
 
     #[test]
     fn who_does_something_need_not_give_way_to_those_who_can_wait() {
-        let places = Places::new(Bounds { total: 2, each: 2 });
+        let places = Places::new(Bounds { total: 32, each: 2, greedy: usize::MAX });
         let a_while = Duration::from_millis(50);
         let one = places.enter("own");
         let two = places.enter("own");
@@ -312,6 +345,23 @@ mod tests {
         std::thread::sleep(a_while);
         let three = places.try_enter("own", a_while);
         assert!(three.is_some() && is_taken(&one) && !is_taken(&two));
+    }
+
+    /// Source: 9,000 connections from one IPv6 /57 held every place of SMTP.
+    #[test]
+    fn who_holds_far_more_than_its_share_gives_way_whatever_it_does() {
+        let places = Places::new(Bounds { total: 32, each: 32, greedy: 4 });
+        let a_while = Duration::from_secs(60);
+        let many: Vec<_> = (0..31).map(|_| places.enter("many")).collect();
+        let balancer = places.enter("balancer");
+        balancer.belong_to("client");
+        many.iter().for_each(|place| place.activity.set_working(true));
+        let others: Vec<_> = (0..20).map(|_| places.try_enter("other", a_while)).collect();
+        assert!(others.iter().all(Option::is_some));
+        assert!(!is_taken(&balancer));
+        assert_eq!(places.len(), 32);
+        drop((many, balancer, others));
+        assert!(places.held().counts.is_empty());
     }
 
     #[tokio::test]

@@ -335,8 +335,9 @@ fn relay(policy: &Policy, _: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory)
     // `user%elsewhere@ours`, `elsewhere!user@ours` and `"user@elsewhere"@ours` ask
     // the mail system to relay (RFC 5321 section 3.6.1), and it may trust this host
     // more than its clients.
-    let is_route = path.mailbox().is_some_and(|mailbox| mailbox.local().contains(['%', '!', '@']));
-    if is_route {
+    let route = path.mailbox().filter(|mailbox| mailbox.local().contains(['%', '!', '@']));
+    // Unless it is the whole name of a mailbox.
+    if route.is_some_and(|mailbox| !policy.recipients.names(mailbox)) {
         return Err(relay_denied(path).into());
     }
     Ok(format!("to {} ({}:{})", domain.backend, policy.source, domain.line))

@@ -86,6 +86,13 @@ impl RecipientSet {
         line.map_or(Found::Invalid, |line| Found::Valid { source: &known.source, line })
     }
 
+    /// Whether an import has this very recipient.
+    #[must_use]
+    pub fn names(&self, recipient: &Mailbox) -> bool {
+        let known = recipient.domain().and_then(|domain| self.domains.get(domain));
+        known.is_some_and(|known| known.locals.find(&recipient.local().to_lowercase()).is_some())
+    }
+
     /// Whether any import has the domain.
     #[must_use]
     pub fn knows(&self, domain: &Domain) -> bool {

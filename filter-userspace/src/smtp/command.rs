@@ -134,7 +134,16 @@ impl Command {
         if is_chunk(line) {
             return std::str::from_utf8(line).ok().and_then(bdat).ok_or(BadCommand::Chunk);
         }
-        let text = std::str::from_utf8(line).map_err(|_| BadCommand::NotAscii)?;
+        let Ok(text) = std::str::from_utf8(line) else {
+            // Only of addresses can be said that SMTPUTF8 would help.
+            let name = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+            let is = |verb: &&Verb| name.eq_ignore_ascii_case(verb.0.as_bytes());
+            return Err(match VERBS.iter().find(is) {
+                Some(("MAIL" | "RCPT", _)) => BadCommand::NotAscii,
+                Some((name, _)) => BadCommand::Syntax(name),
+                None => BadCommand::Unknown,
+            });
+        };
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         let row = VERBS.iter().find(|(name, _)| verb.eq_ignore_ascii_case(name));
         let (_, read) = row.ok_or(BadCommand::Unknown)?;
@@ -278,11 +287,12 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (path, parameters) = match tail.strip_prefix('<') {
         Some(tail) => {
             let end = path_end(tail, |byte| byte == b'>')?;
-            (&tail[..end], &tail[end + 1..])
+            // Some write spaces around it, or a domain as in a zone file.
+            (plain(&tail[..end]), &tail[end + 1..])
         }
         None => {
             let end = path_end(tail, |byte| b" \t".contains(&byte)).unwrap_or(tail.len());
-            let word = &tail[..end];
+            let word = plain(&tail[..end]);
             let is_postmaster = word.eq_ignore_ascii_case("postmaster") && keyword == "TO:";
             let is_address = Mailbox::parse(without_route(word)?).is_some();
             (Some(word).filter(|_| is_postmaster || is_address)?, &tail[end..])
@@ -290,6 +300,15 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     };
     let separated = parameters.is_empty() || parameters.starts_with(SPACE);
     separated.then_some((path, parameters))
+}
+
+/// A path without white space around it, and without the dot of the root behind its domain.
+fn plain(path: &str) -> &str {
+    let path = Some(path.trim_matches(SPACE)).filter(|path| !path.is_empty()).unwrap_or(path);
+    match path.strip_suffix('.') {
+        Some(name) if name.contains('@') && !name.ends_with('.') => name,
+        _ => path,
+    }
 }
 
 fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {

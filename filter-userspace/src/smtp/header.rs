@@ -9,13 +9,21 @@ use time::format_description::well_known::Rfc2822;
 
 use super::address::{ForwardPath, Host};
 
-/// The octets of a header that are looked at for the record.
-const KEPT: usize = 64 * 1024;
+/// The fields that are kept for the record, in lower case. No other field is parsed: what a
+/// client sends costs no more than it is worth.
+const FIELDS: [&[u8]; 3] = [b"message-id", b"from", b"subject"];
+
+/// The octets that are kept of each. Decoding one may take the square of its length (encoded
+/// words that do not end), and is done by the threads that move bytes.
+const KEPT: usize = 2048;
+
+/// The longest name of a field that is looked at.
+const LONGEST_NAME: usize = 16;
 
 /// The longest text that is kept of a field, in characters.
 const FIELD: usize = 512;
 
-const RECEIVED: &[u8] = b"received:";
+const RECEIVED: &[u8] = b"received";
 
 /// What the record keeps of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,54 +39,86 @@ pub struct MessageFacts {
 /// Watches a header as it streams by.
 #[derive(Debug, Default)]
 pub struct HeaderScan {
-    kept: Vec<u8>,
+    /// The first of each field that is kept, with its name, and folded as it came.
+    kept: [Vec<u8>; FIELDS.len()],
     ended: bool,
     /// The octets since the last line end.
     column: usize,
-    /// How many of them are the start of `Received:`; none when they are not.
-    matched: Option<usize>,
+    line: Line,
     hops: u32,
+}
+
+/// The line that comes.
+#[derive(Debug, Default)]
+enum Line {
+    /// The name of a field, as far as it has come, in lower case.
+    Name(Vec<u8>),
+    /// A field that is kept.
+    Kept(usize),
+    /// Any other, or one that has come before.
+    #[default]
+    Other,
 }
 
 impl HeaderScan {
     /// At the start of a message.
     #[must_use]
     pub fn new() -> Self {
-        Self { matched: Some(0), ..Self::default() }
+        Self::default()
     }
 
     /// Looks at a piece of the message.
     pub fn look(&mut self, piece: &[u8]) {
-        if self.ended {
-            return;
-        }
-        for (index, byte) in piece.iter().enumerate() {
-            if *byte == b'\n' {
-                // Lines end with CRLF, so an empty one has its CR only.
-                if self.column == 1 {
-                    self.ended = true;
-                    self.keep(&piece[..=index]);
-                    return;
-                }
-                self.column = 0;
-                self.matched = Some(0);
-                continue;
+        for byte in piece {
+            if self.ended {
+                return;
             }
-            self.column += 1;
-            self.matched = match self.matched {
-                Some(at) if RECEIVED.get(at) == Some(&byte.to_ascii_lowercase()) => Some(at + 1),
-                _ => None,
-            };
-            if self.matched == Some(RECEIVED.len()) {
-                self.hops += 1;
-            }
+            self.next(*byte);
         }
-        self.keep(piece);
     }
 
-    fn keep(&mut self, piece: &[u8]) {
-        let room = KEPT - self.kept.len().min(KEPT);
-        self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
+    fn next(&mut self, byte: u8) {
+        if self.column == 0 && !b" \t".contains(&byte) {
+            self.line = Line::Name(Vec::with_capacity(LONGEST_NAME));
+        }
+        self.column += 1;
+        match &mut self.line {
+            Line::Name(name) if byte == b':' => {
+                let name = std::mem::take(name);
+                self.line = self.field(name.trim_ascii_end());
+            }
+            Line::Name(name) if name.len() < LONGEST_NAME => name.push(byte.to_ascii_lowercase()),
+            Line::Name(_) => self.line = Line::Other,
+            Line::Kept(index) => {
+                if let Some(kept) = self.kept.get_mut(*index)
+                    && kept.len() < KEPT
+                {
+                    kept.push(byte);
+                }
+            }
+            Line::Other => {}
+        }
+        if byte == b'\n' {
+            // Lines end with CRLF, so an empty one has its CR only.
+            self.ended = self.column == 2;
+            self.column = 0;
+        }
+    }
+
+    /// A field begins.
+    fn field(&mut self, name: &[u8]) -> Line {
+        if name == RECEIVED {
+            self.hops += 1;
+        }
+        let Some(index) = FIELDS.iter().position(|known| *known == name) else {
+            return Line::Other;
+        };
+        let Some(kept) = self.kept.get_mut(index).filter(|kept| kept.is_empty()) else {
+            return Line::Other;
+        };
+        kept.extend_from_slice(name);
+        kept.push(b':');
+        Line::Kept(index)
     }
 
     /// The Received lines so far.
@@ -90,8 +130,12 @@ impl HeaderScan {
     /// What the record keeps.
     #[must_use]
     pub fn facts(&self) -> MessageFacts {
-        let parsed = MessageParser::new().parse_headers(self.kept.as_slice());
-        let Some(message) = parsed else { return MessageFacts::default() };
+        let header = self.kept.iter().filter(|field| !field.is_empty());
+        let lines = header.map(|field| [field.trim_ascii_end(), b"\r\n"].concat());
+        let header = lines.collect::<Vec<_>>().concat();
+        let Some(message) = MessageParser::new().parse_headers(header.as_slice()) else {
+            return MessageFacts::default();
+        };
         let from = message.from().and_then(|from| from.first()).and_then(|from| from.address());
         MessageFacts {
             message_id: message.message_id().map(clean),
@@ -196,8 +240,36 @@ mod tests {
     #[test]
     fn a_long_header_is_bounded() {
         let scan = scan(&format!("Subject: {}\r\n\r\n", "x".repeat(1_000_000)), 4096);
-        assert!(scan.kept.len() <= KEPT);
+        assert!(scan.kept.iter().all(|field| field.len() <= KEPT));
         assert!(scan.facts().subject.unwrap_or_default().len() <= FIELD);
+    }
+
+    /// Source: 64 KB of encoded words that do not end took 0.7 s of a thread that moves bytes.
+    #[test]
+    fn only_a_part_of_three_fields_is_decoded() {
+        let words = "=?aa?q?x".repeat(8180);
+        for name in ["Subject", "From", "Comments", "List-Id", "Content-Type", "Message-ID"] {
+            let scan = scan(&format!("{name}: {words}\r\nSubject : b\r\n\r\n"), 4096);
+            assert!(scan.kept.iter().map(Vec::len).sum::<usize>() <= 3 * KEPT);
+            assert!(name == "Subject" || scan.facts().subject.as_deref() == Some("b"), "{name}");
+        }
+        // Fields that come twice: the first counts.
+        let scan = scan("Subject: a\r\n\tb\r\nX: y\r\nSubject: c\r\n\r\n", 1);
+        assert_eq!(scan.facts().subject.as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn charsets_of_the_east_are_read() {
+        for (word, text) in [
+            ("=?gb2312?B?xOO6ww==?=", "你好"),
+            ("=?big5?B?p0Gmbg==?=", "你好"),
+            ("=?shift_jis?B?k/qWew==?=", "日本"),
+            ("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "日本"),
+            ("=?euc-kr?B?x9GxuQ==?=", "한국"),
+        ] {
+            let scan = scan(&format!("Subject: {word}\r\n\r\n"), 7);
+            assert_eq!(scan.facts().subject.as_deref(), Some(text), "{word}");
+        }
     }
 
     #[test]

@@ -131,6 +131,16 @@ reasons! {
     BadChunk "bad_chunk" Protocol 501 5 . 5 . 4 "the syntax is BDAT octets [LAST], and without it nobody knows where the chunk ends";
     /// A line that CRLF does not end.
     BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
+    /// A command of mail whose syntax is wrong.
+    BadSyntax "bad_syntax" Protocol 501 5 . 5 . 4 "the syntax is wrong";
+    /// A sender that is no address.
+    BadSender "bad_sender" Protocol 501 5 . 1 . 7 "invalid sender address";
+    /// A recipient that is no address.
+    BadRecipient "bad_recipient" Protocol 501 5 . 1 . 3 "invalid recipient address";
+    /// A parameter of MAIL or RCPT that nobody offered.
+    BadParameter "bad_parameter" Protocol 555 5 . 5 . 4 "a parameter is not offered here";
+    /// An address beyond ASCII without SMTPUTF8.
+    NotAscii "not_ascii" Protocol 553 5 . 6 . 7 "not ASCII, and no SMTPUTF8";
     /// More errors than a client may make.
     TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
     /// More recipients than a session may have refused, or abort.
@@ -211,6 +221,8 @@ reasons! {
     TooSlow "too_slow" Data 421 4 . 4 . 2 "the message comes too slowly";
     /// There is no memory for one more message.
     NoRoom "no_room" Data 451 4 . 3 . 1 "there is no room for one more message now, try again later";
+    /// The client's network has its share of the mail system's connections.
+    TooManyAtOnce "too_many_at_once" Backend 451 4 . 3 . 2 "has many messages under way at once, try again later";
     /// The mail system cannot be reached.
     BackendDown "backend_down" Backend 451 4 . 4 . 1 "the mail system cannot be reached, try again later";
     /// The connection to the mail system broke.
@@ -335,6 +347,7 @@ impl Refusal {
         match self.reason {
             Reason::RateLimit
             | Reason::NoRoom
+            | Reason::TooManyAtOnce
             | Reason::BackendDown
             | Reason::BackendLost
             | Reason::BackendUnfit => true,

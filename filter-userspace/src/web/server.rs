@@ -31,10 +31,10 @@ use crate::io::ports::CannotListen;
 use crate::io::smtp::network;
 
 /// Connections at once from other hosts: of all, and of one client network.
-const OUTSIDE: Bounds = Bounds { total: 192, each: 32 };
+const OUTSIDE: Bounds = Bounds { total: 192, each: 32, greedy: usize::MAX };
 
 /// Connections at once from this host, which others cannot take.
-const HERE: Bounds = Bounds { total: 64, each: 48 };
+const HERE: Bounds = Bounds { total: 64, each: 48, greedy: usize::MAX };
 
 /// How long a client may take for TLS, for the header of a request, and for its body.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 mod talk;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +37,27 @@ pub(super) struct Pool {
     capabilities: Mutex<Option<Capabilities>>,
     /// Where servers were reached lately, the latest last.
     addresses: Mutex<Vec<IpAddr>>,
+    /// How many connections serve clients of each wide network.
+    links: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// The connections of a client's network to a backend: one of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    network: IpAddr,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut links = self.pool.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = links.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                links.remove(&self.network);
+            }
+        }
+    }
 }
 
 /// The addresses of a backend that are known at once.
@@ -75,6 +97,7 @@ impl Pool {
             tls: tls::towards(&config)?,
             servers: config.servers.iter().map(server).collect(),
             capabilities: Mutex::default(),
+            links: Mutex::default(),
             addresses: Mutex::default(),
             config,
         })
@@ -95,6 +118,19 @@ impl Pool {
         }
         let extra = addresses.len().saturating_sub(ADDRESSES);
         addresses.drain(..extra);
+    }
+
+    /// One more connection for a client of a wide network, if it has fewer than `most`: a mail
+    /// system has few places, and whoever names a recipient and falls silent holds one.
+    pub(super) fn lease(self: &Arc<Self>, network: IpAddr, most: usize) -> Option<Lease> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = links.entry(network).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(links);
+        Some(Lease { pool: self.clone(), network })
     }
 
     /// What the servers offer, as far as one has answered.

@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::edge::{Edge, now};
+use super::backend::Lease;
+use super::edge::{Edge, now, wide};
 use super::generation::Generation;
 use super::handshakes::{Peer, handshake};
 use super::introduction::ClientFacts;
@@ -21,17 +22,25 @@ use super::judge::{Judge, Learning};
 use super::room::Room;
 use super::stream::Stream;
 use crate::dns::HostNames;
+use crate::io::places::Place;
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::{
-    Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings,
+    Action, BackendName, Client, Linger, OpenFailure, Opened, Question, Session, Settings,
 };
 
 /// What is read at once.
 const READ: usize = 32 * 1024;
 
-/// How long a client that still sends may take to read the last reply.
+/// How long a client that still sends may take to read the last reply, and between two
+/// pieces of a message that nobody wants.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long the rest of a message may come whose refusal is written already.
+const LINGER_OF_MESSAGE: Duration = Duration::from_secs(120);
+
+/// The bytes that may still come when a session is over that had no message.
+const LAST_COMMANDS: u64 = 512 * 1024;
 
 /// A connection that was accepted.
 pub(super) struct Accepted {
@@ -48,6 +57,8 @@ pub(super) struct Accepted {
     pub(super) settings: Arc<Settings>,
     /// Why it is refused at once.
     pub(super) refusal: Option<Refusal>,
+    /// The place that it holds; none where it is refused.
+    pub(super) place: Option<Place<IpAddr>>,
     /// Whether it is given time to read why.
     pub(super) patient: bool,
 }
@@ -68,6 +79,8 @@ struct Connection {
     opening: Option<Opening>,
     /// The memory that is kept for a message, while there is a backend.
     room: Option<Room>,
+    /// The client's share of its connections, likewise.
+    lease: Option<Lease>,
     /// A question whose answer waits for the network.
     learning: Option<(Question, Learning)>,
     start_tls: bool,
@@ -90,6 +103,7 @@ pub(super) async fn serve(accepted: Accepted) {
         settings,
         refusal,
         patient,
+        place,
     } = accepted;
     let mut stream = Stream::Plain(stream);
     if implicit && !patient {
@@ -97,7 +111,10 @@ pub(super) async fn serve(accepted: Accepted) {
     }
     if implicit {
         let peer = Peer { address: client.address, direction, implicit };
-        let shaken = Box::pin(handshake(stream, &edge, &generation, peer)).await;
+        let shaken = tokio::select! {
+            shaken = Box::pin(handshake(stream, &edge, &generation, peer)) => shaken,
+            () = taken(place.as_ref()) => return,
+        };
         let Some((encrypted, tls)) = shaken else { return };
         stream = encrypted;
         client.tls = Some(tls);
@@ -123,6 +140,7 @@ pub(super) async fn serve(accepted: Accepted) {
         backend_is_deaf: false,
         opening: None,
         room: None,
+        lease: None,
         learning: None,
         start_tls: false,
         timer,
@@ -134,8 +152,15 @@ pub(super) async fn serve(accepted: Accepted) {
     }
     let mut ending = edge.ending();
     let mut told = false;
+    let mut works = false;
     loop {
         connection.act();
+        if let Some(place) = &place
+            && works != connection.session.is_working()
+        {
+            works = !works;
+            place.activity.set_working(works);
+        }
         if connection.start_tls && connection.session.to_client().is_empty() {
             if !connection.start_tls().await {
                 return;
@@ -147,14 +172,29 @@ pub(super) async fn serve(accepted: Accepted) {
         }
         tokio::select! {
             biased;
-            () = poll_fn(|cx| connection.poll(cx)) => {}
+            () = poll_fn(|cx| connection.poll(cx)) => {
+                if let Some(place) = &place {
+                    place.activity.moved();
+                }
+            }
+            () = taken(place.as_ref()) => connection.session.make_way(now()),
             _ = ending.wait_for(|ended| *ended), if !told => {
                 told = true;
                 connection.session.shut_down(now());
             }
         }
+        // Others have their turn, however much the client sends.
+        tokio::task::yield_now().await;
     }
     connection.finish().await;
+}
+
+/// Returns when another connection has taken the place.
+async fn taken(place: Option<&Place<IpAddr>>) {
+    match place {
+        Some(place) => place.taken().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Connection {
@@ -167,6 +207,7 @@ impl Connection {
                 Action::CloseBackend { politely } => {
                     self.opening = None;
                     self.room = None;
+                    self.lease = None;
                     if let Some(stream) = self.backend.take()
                         && politely
                     {
@@ -202,6 +243,13 @@ impl Connection {
         let Some(pool) = generation.pool(backend).cloned() else {
             return self.session.opened(Err(OpenFailure::Down), now());
         };
+        // The former one is gone, whatever becomes of this.
+        self.lease = None;
+        let most = self.judge.most_links();
+        self.lease = pool.lease(wide(self.address.ip()), most);
+        if self.lease.is_none() {
+            return self.session.opened(Err(OpenFailure::TooMany), now());
+        }
         // A message may take all that a session may have; so none begins for which
         // there is no room.
         self.room = self.judge.edge().room();
@@ -406,20 +454,22 @@ impl Connection {
         self.act();
         let Some(client) = &mut self.client else { return };
         _ = timeout(LINGER, client.shutdown()).await;
-        if !self.session.lingers() {
-            return;
-        }
-        // Closing with bytes unread would reset the connection, and the reply with it.
+        let most = self.judge.generation().settings.message_size.saturating_mul(2);
+        let (mut left, whole) = match self.session.lingers() {
+            Linger::Nothing => return,
+            Linger::Reply => (LAST_COMMANDS, LINGER),
+            // A client that sends for minutes reads only then why its message is refused.
+            Linger::Message => (most.max(LAST_COMMANDS), LINGER_OF_MESSAGE),
+        };
         let drain = async {
             let mut buffer = vec![0; 4096];
-            let mut left = 16 * READ;
-            while let Ok(count @ 1..) = client.read(&mut buffer).await {
-                left = left.saturating_sub(count);
-                if left == 0 {
-                    return;
+            while left > 0 {
+                match timeout(LINGER, client.read(&mut buffer)).await {
+                    Ok(Ok(count @ 1..)) => left = left.saturating_sub(count as u64),
+                    _ => return,
                 }
             }
         };
-        _ = timeout(LINGER, drain).await;
+        _ = timeout(whole, drain).await;
     }
 }

@@ -352,6 +352,15 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// What counts as one when places are short: an IPv4 address, or an IPv6 /48, which is what
+/// one customer of a provider is given (RFC 6177 section 2).
+pub(super) fn wide(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),
+    }
+}
+
 /// Whether one of the networks has the address.
 pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();

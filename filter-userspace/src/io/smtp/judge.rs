@@ -29,6 +29,9 @@ use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
 /// How long what DNS lists say of a client holds, in a connection that goes on.
 const VERDICT: Duration = Duration::from_secs(300);
 
+/// How many connections to one backend a client's network may have at once, at least.
+const LINKS: usize = 16;
+
 /// How long after the connection began its names are waited for.
 const NAMED: Duration = Duration::from_secs(3);
 
@@ -86,6 +89,18 @@ impl Judge {
             spf: None,
             place: None,
             offended: false,
+        }
+    }
+
+    /// How many connections to one backend the client's network may have at once: a third of
+    /// what it may open here. Nobody counts those of a customer, or of a host that is known to
+    /// be ours.
+    pub(super) fn most_links(&self) -> usize {
+        let is_ours = self.direction == Direction::Outgoing
+            || self.edge.protected().forbids(self.client).is_some();
+        match is_ours {
+            true => usize::MAX,
+            false => (self.generation.smtp.limits.connections_per_address / 3).max(LINKS),
         }
     }
 

@@ -10,12 +10,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::connection::{self, Accepted};
-use super::edge::{Edge, is_in, network, now};
+use super::edge::{Edge, is_in, network, now, wide};
 use super::generation::Generation;
 use super::inherited::Inherited;
 use super::proxy::{self, Opening};
 use crate::config::smtp::{Listen, Smtp};
 use crate::io::descriptors;
+use crate::io::places::{self, Bounds};
 use crate::io::ports::CannotListen;
 use crate::policy::relay::Direction;
 use crate::policy::tls::Mode;
@@ -25,6 +26,14 @@ use crate::smtp::session::{Client, Settings};
 /// Connections beside the permitted ones that are told 421 and given time to read it.
 /// Those beyond are told and closed at once.
 const TOLD: usize = 64;
+
+/// How long a session has been idle, at least, that gives way to another when all places are
+/// held: as long as Postfix waits for a command under stress.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A wide network that holds more than this part of all places gives way whatever its sessions
+/// do.
+const GREEDY: usize = 8;
 
 /// How long accepting rests after it failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -96,11 +105,10 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
 impl Listeners {
     /// Serves all of them, until the edge ends.
     pub fn serve(self, edge: &Arc<Edge>) {
-        let places = places(edge.generation().smtp.limits.connections);
-        let places = Places {
-            served: Arc::new(Semaphore::new(places)),
-            told: Arc::new(Semaphore::new(TOLD)),
-        };
+        let total = permitted(edge.generation().smtp.limits.connections);
+        let greedy = (total / GREEDY).max(1);
+        let served = places::Places::new(Bounds { total, each: total, greedy });
+        let places = Places { served, told: Arc::new(Semaphore::new(TOLD)) };
         for (listener, kind) in self.0 {
             tokio::spawn(accept(listener, kind, edge.clone(), places.clone()));
         }
@@ -110,15 +118,16 @@ impl Listeners {
 /// How many connections there may be.
 #[derive(Clone)]
 struct Places {
-    /// Those that are served.
-    served: Arc<Semaphore>,
+    /// Those that are served, by their wide networks. When all are held, the one of the
+    /// largest holder that has been idle for the longest gives way.
+    served: Arc<places::Places<IpAddr>>,
     /// Those that are refused, and given time to read it. What is refused holds no place
     /// of what is served: else one address could take all by what it is refused.
     told: Arc<Semaphore>,
 }
 
 /// As many connections as are configured, and as file descriptors permit.
-fn places(wanted: usize) -> usize {
+fn permitted(wanted: usize) -> usize {
     let budget = descriptors::budget();
     let possible = budget.sessions.saturating_sub(TOLD / 2).max(1);
     if possible < wanted {
@@ -208,7 +217,7 @@ async fn begin(
 ) {
     let generation = edge.generation();
     let Ok(local) = stream.local_addr() else { return };
-    let mut place = places.served.clone().try_acquire_owned().ok();
+    let mut place = places.served.try_enter(wide(address.ip()), IDLE);
     let mut told = None;
     if place.is_none() {
         told = places.told.clone().try_acquire_owned().ok();
@@ -217,7 +226,12 @@ async fn begin(
     // Without time for it, whoever stands before the client is told.
     if patient && is_in(&generation.smtp.listen.proxy_networks, address.ip()) {
         match proxy::read(&mut stream).await {
-            Ok(Opening::Header(Some(source))) => address = source,
+            Ok(Opening::Header(Some(source))) => {
+                address = source;
+                if let Some(place) = &place {
+                    place.belong_to(wide(address.ip()));
+                }
+            }
             Ok(Opening::Header(None)) => {}
             Ok(Opening::Nothing) => return edge.balancers.checked(address),
             Err(error) => return edge.balancers.failed(address, &error),
@@ -251,10 +265,11 @@ async fn begin(
         settings,
         refusal,
         patient,
+        place,
     };
     connection::serve(accepted).await;
     drop(counted);
-    drop((place, told));
+    drop(told);
 }
 
 fn client(

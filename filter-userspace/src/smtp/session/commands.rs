@@ -6,7 +6,7 @@ use super::{Asked, Session, State};
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::command::{BadCommand, Command, MailParameters, RcptParameters};
 use crate::smtp::line::BadLine;
-use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::refusal::{Own, Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
 /// Commands that carry no mail, between two messages; those beyond are errors.
@@ -16,9 +16,27 @@ const IDLE_COMMANDS: u32 = 100;
 /// is an extension.
 const GREETING: usize = 500;
 
+/// How many letters of a line are shown that cannot be used.
+const SHOWN: usize = 100;
+
 const OK: Enhanced = Enhanced(2, 0, 0);
 const BAD_SEQUENCE: Enhanced = Enhanced(5, 5, 1);
 const BAD_SYNTAX: Enhanced = Enhanced(5, 5, 4);
+
+/// Whether a command is one that mail or a host's name comes with.
+fn is_of_mail(line: &[u8]) -> bool {
+    let verbs: [&[u8]; 4] = [b"MAIL", b"RCPT", b"EHLO", b"HELO"];
+    line.get(..4).is_some_and(|verb| verbs.iter().any(|one| verb.eq_ignore_ascii_case(one)))
+}
+
+/// What a client wrote, as it can stand in a reply: a part of it, and no more than the line
+/// has room for.
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let short: String = text.chars().take(SHOWN).collect();
+    let more = if short.len() < text.len() { "..." } else { "" };
+    format!("\"{}{more}\":", short.replace(|letter: char| !(' '..='~').contains(&letter), "?"))
+}
 
 impl Session {
     pub(super) fn command(&mut self, line: &[u8], now: Now) {
@@ -29,7 +47,7 @@ impl Session {
                 if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL")) {
                     self.counts.excuse_mail(self.settings.recipients);
                 }
-                return self.bad_command(bad, now);
+                return self.bad_command(bad, line, now);
             }
         };
         let carries_mail = match &command {
@@ -89,9 +107,22 @@ impl Session {
         }
     }
 
+    /// A command of mail that is refused for its own sake: an error that has a reference and
+    /// is recorded, since somebody may ask why.
+    fn refuse_command(&mut self, refusal: Refusal, now: Now) {
+        if self.count_error(now) {
+            return;
+        }
+        let reference = self.reference();
+        let reply = self.for_client(&refusal.reply(&reference));
+        self.send(&reply);
+        self.record_refused(None, refusal, reply, reference, now);
+    }
+
     /// Whether that was one too many, and the session is over.
     fn count_error(&mut self, now: Now) -> bool {
-        let too_many = self.counts.error(self.settings.errors);
+        let accepted = self.transaction.as_ref().map_or(0, |open| open.accepted.len());
+        let too_many = self.counts.error(self.settings.errors, accepted);
         if too_many {
             self.end_with(Refusal::new(Reason::TooManyErrors, ""), now);
         }
@@ -101,7 +132,7 @@ impl Session {
     pub(super) fn bad_line(&mut self, bad: BadLine, now: Now) {
         self.ready(now);
         match bad {
-            BadLine::TooLong { chunk: true } => self.bad_command(BadCommand::Chunk, now),
+            BadLine::TooLong { chunk: true } => self.bad_command(BadCommand::Chunk, b"", now),
             BadLine::TooLong { chunk: false } => {
                 self.error(500, Enhanced(5, 5, 2), "the line is too long", now);
             }
@@ -112,27 +143,32 @@ impl Session {
         }
     }
 
-    fn bad_command(&mut self, bad: BadCommand, now: Now) {
+    fn bad_command(&mut self, bad: BadCommand, line: &[u8], now: Now) {
         if bad != BadCommand::Unknown {
             // What follows in its group is out of order.
             self.counts.excuse();
         }
         match bad {
             BadCommand::Unknown => self.error(500, BAD_SEQUENCE, "no such command", now),
+            BadCommand::Syntax(syntax) if is_of_mail(line) => {
+                let own = Own { text: Some(format!("the syntax is {syntax}")), ..Own::default() };
+                let refusal = Refusal::new(Reason::BadSyntax, shown(line));
+                self.refuse_command(Refusal { own: Some(Box::new(own)), ..refusal }, now);
+            }
             BadCommand::Syntax(syntax) => {
                 self.error(501, BAD_SYNTAX, &format!("the syntax is {syntax}"), now);
             }
             BadCommand::Sender => {
-                self.error(501, Enhanced(5, 1, 7), "invalid sender address", now);
+                self.refuse_command(Refusal::new(Reason::BadSender, shown(line)), now);
             }
             BadCommand::Recipient => {
-                self.error(501, Enhanced(5, 1, 3), "invalid recipient address", now);
+                self.refuse_command(Refusal::new(Reason::BadRecipient, shown(line)), now);
             }
             BadCommand::Parameter => {
-                self.error(555, BAD_SYNTAX, "a parameter is not offered here", now);
+                self.refuse_command(Refusal::new(Reason::BadParameter, shown(line)), now);
             }
             BadCommand::NotAscii => {
-                self.error(553, Enhanced(5, 6, 7), "not ASCII, and no SMTPUTF8", now);
+                self.refuse_command(Refusal::new(Reason::NotAscii, shown(line)), now);
             }
             // What follows may be a chunk, whose bytes must not be read as commands.
             BadCommand::Chunk => self.end_with(Refusal::new(Reason::BadChunk, ""), now),
@@ -200,7 +236,7 @@ impl Session {
 
     /// Ends the transaction that is open, whatever has come of it.
     pub(super) fn reset(&mut self, now: Now) {
-        self.record_unfinished(now);
+        self.record_unfinished(None, now);
         // A message in chunks cannot be taken back but by closing.
         if self.transaction.take().is_some_and(|transaction| transaction.message.is_some()) {
             self.drop_link();
@@ -235,11 +271,12 @@ impl Session {
         }
         let international = path.mailbox().is_some_and(Mailbox::is_international);
         if international && !transaction.parameters.smtputf8 {
-            return self.bad_command(BadCommand::NotAscii, now);
+            let refusal = Refusal::new(Reason::NotAscii, shown(path.to_string().as_bytes()));
+            return self.refuse_command(refusal, now);
         }
         self.counts.busy();
         let rcpt = Rcpt { path, parameters, headers: Vec::new() };
-        if self.counts.is_spent() {
+        if self.counts.is_spent(transaction.accepted.len()) {
             let refusal = Refusal::new(Reason::TooManyRefusals, "");
             return self.refuse_recipient(&rcpt, refusal, now);
         }

@@ -12,6 +12,10 @@ use crate::smtp::refusal::{Reason, Refusal, Stage};
 /// between two messages: nobody who sends mail has so many.
 pub(super) const REFUSED: u32 = 1000;
 
+/// The same while others of the message are accepted: to end the session would lose those
+/// too, and the next attempt would go the same way (RFC 5321 section 4.5.3.1.10).
+const REFUSED_BESIDE: u32 = 100_000;
+
 /// The most recipients that are not to be relayed, unless more are accepted.
 const RELAYED: u32 = 20;
 
@@ -43,10 +47,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts an error, and says whether it was one too many.
-    pub(super) const fn error(&mut self, most: u32) -> bool {
+    /// Counts an error, and says whether it was one too many: a long list of recipients may
+    /// have some that are no addresses.
+    pub(super) fn error(&mut self, most: u32, accepted: usize) -> bool {
         self.errors = self.errors.saturating_add(1);
-        self.errors > most
+        self.errors > most && self.errors > u32::try_from(accepted).unwrap_or(u32::MAX)
     }
 
     /// Counts a command that carries no mail, and says whether it was one too many.
@@ -89,9 +94,9 @@ impl Counts {
         self.refused = self.refused.saturating_add(recipients);
     }
 
-    /// Whether nothing more is to be refused.
-    pub(super) const fn is_spent(&self) -> bool {
-        self.refused > REFUSED
+    /// Whether nothing more is to be refused, of a message with so many accepted recipients.
+    pub(super) const fn is_spent(&self, accepted: usize) -> bool {
+        self.refused > if accepted == 0 { REFUSED } else { REFUSED_BESIDE }
     }
 
     /// Counts a recipient that was refused; why the session ends, where that is enough.
@@ -111,7 +116,7 @@ impl Counts {
             is_first = open.invalid == 0;
             open.invalid += u32::from(refusal.is_unknown_recipient());
         }
-        if self.is_spent() {
+        if self.is_spent(usize::try_from(accepted).unwrap_or(usize::MAX)) {
             return Some(Reason::TooManyRefusals);
         }
         self.deferred += u32::from(refusal.is_deferral());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::facts::{Action, BackendName, Now, OpenFailure, Opened, Permit};
 use super::link::Link;
 use super::message::Message;
-use super::{Session, State};
+use super::{Linger, Session, State};
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::command::{Body, MailParameters, RcptParameters, Ret};
 use crate::smtp::refusal::{Reason, Refusal};
@@ -45,6 +45,8 @@ pub(super) struct Transaction {
     begun: bool,
     /// Whether the connection broke that recipients were accepted on.
     pub(super) lost: bool,
+    /// The backend and server of the last connection that served it.
+    pub(super) served: Option<(String, String)>,
 }
 
 impl Transaction {
@@ -63,6 +65,7 @@ impl Transaction {
             mail_refused: None,
             begun: false,
             lost: false,
+            served: None,
         }
     }
 
@@ -120,10 +123,11 @@ impl Session {
         let reply = self.for_client(&refusal.reply(&reference));
         self.send(&reply);
         let closes = reply.code == 421;
+        let told = closes.then(|| (reply.clone(), reference.clone()));
         self.record_refused(Some(rcpt.path.clone()), refusal, reply, reference, now);
         if closes {
-            self.linger = true;
-            self.close(now);
+            self.linger = Linger::Reply;
+            self.close_told(told, now);
         } else {
             self.ready(now);
         }
@@ -178,6 +182,9 @@ impl Session {
                         let refusal = match result {
                             Err(OpenFailure::Refused(reply)) => Refusal::passed(reply),
                             Err(OpenFailure::NoRoom) => Refusal::new(Reason::NoRoom, ""),
+                            Err(OpenFailure::TooMany) => {
+                                Refusal::new(Reason::TooManyAtOnce, self.client.address)
+                            }
                             Err(OpenFailure::Unfit) => Refusal::new(Reason::BackendUnfit, subject),
                             _ => Refusal::new(Reason::BackendDown, subject),
                         };
@@ -245,7 +252,7 @@ impl Session {
     pub(super) fn envelope_reply(&mut self, mut envelope: Envelope, reply: Reply, now: Now) {
         if reply.code == 421 {
             self.drop_link();
-            return self.envelope_lost(envelope, now);
+            return self.envelope_refused(envelope, reply, now);
         }
         match envelope.unanswered.pop_front() {
             Some(Step::Rset) if !reply.is_positive() => {
@@ -303,6 +310,16 @@ impl Session {
     /// The connection broke before the recipient had an answer. One that had
     /// served before may have been closed for its age: then a new one is opened.
     pub(super) fn envelope_lost(&mut self, envelope: Envelope, now: Now) {
+        let refusal = Refusal::new(Reason::BackendLost, format_args!("<{}>", envelope.rcpt.path));
+        self.envelope_broken(envelope, refusal, now);
+    }
+
+    /// The same with a last word of the backend's, which the client is told.
+    fn envelope_refused(&mut self, envelope: Envelope, reply: Reply, now: Now) {
+        self.envelope_broken(envelope, Refusal::passed(reply), now);
+    }
+
+    fn envelope_broken(&mut self, envelope: Envelope, refusal: Refusal, now: Now) {
         self.drop_link();
         let Some(transaction) = &mut self.transaction else { return };
         transaction.lose();
@@ -311,7 +328,6 @@ impl Session {
             return self.open(envelope.rcpt, backend);
         }
         self.ready(now);
-        let refusal = Refusal::new(Reason::BackendLost, format_args!("<{}>", envelope.rcpt.path));
         self.refuse_recipient(&envelope.rcpt, refusal, now);
     }
 }

@@ -163,6 +163,8 @@ pub enum OpenFailure {
     Down,
     /// There is no memory for one more message.
     NoRoom,
+    /// The client's network has as many connections to it as one may have.
+    TooMany,
     /// A server answers, and is not as configured.
     Unfit,
     /// A server that was told who the client is refuses it, with this reply.

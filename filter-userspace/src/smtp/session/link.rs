@@ -237,6 +237,9 @@ impl Session {
     /// final dot.
     pub(super) fn drop_link(&mut self) {
         if let Some(link) = self.link.take() {
+            if let Some(open) = &mut self.transaction {
+                open.served = Some((link.backend.to_string(), link.address.clone()));
+            }
             let politely = matches!(self.state, State::Ready | State::Closed)
                 && link.out.is_empty()
                 && link.replies.is_empty()

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::ending::Ending;
 use super::facts::{Now, Settings};
 use super::pace::Pace;
-use super::{Session, State};
+use super::{Linger, Session, State};
 use crate::smtp::data::{BadData, BareNewlines, Decoder, Stuffer};
 use crate::smtp::header::{HeaderScan, Received};
 use crate::smtp::refusal::{Reason, Refusal};
@@ -184,7 +184,7 @@ impl Session {
         let waiting = u64::try_from(self.input.rest().len()).unwrap_or(u64::MAX);
         if count > waiting.max(self.settings.message_size) {
             self.send(&reply);
-            self.linger = true;
+            self.linger = Linger::Message;
             return self.close(now);
         }
         let pace = Pace::new(&self.settings.times, now.monotonic);
@@ -347,7 +347,7 @@ impl Session {
             let reply = self.finish_refused(refusal, Some(&ending), now);
             self.send(&reply);
             if closes || reply.code == 421 {
-                self.linger = true;
+                self.linger = Linger::Message;
                 return self.close(now);
             }
             return self.ready(now);

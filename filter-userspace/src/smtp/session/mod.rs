@@ -85,6 +85,18 @@ enum Asked {
     Rcpt(envelope::Rcpt),
 }
 
+/// What a client may still send when its session is over. To close with bytes unread would
+/// reset the connection, and the last reply with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Nothing: it was told the end, or is gone.
+    Nothing,
+    /// A few commands.
+    Reply,
+    /// The rest of a message.
+    Message,
+}
+
 /// A session with a client.
 #[derive(Debug)]
 pub struct Session {
@@ -108,8 +120,8 @@ pub struct Session {
     /// When the client last took bytes, while there are some for it.
     client_took: Instant,
     ending: bool,
-    /// Whether the client still sends after our end.
-    linger: bool,
+    /// What the client may still send after our end.
+    linger: Linger,
 }
 
 impl Session {
@@ -133,7 +145,7 @@ impl Session {
             deadline: now.monotonic + pause,
             client_took: now.monotonic,
             ending: false,
-            linger: false,
+            linger: Linger::Nothing,
         };
         if pause.is_zero() {
             session.greet(now);
@@ -298,6 +310,39 @@ impl Session {
         }
     }
 
+    /// Whether something else is waited for than the client.
+    #[must_use]
+    pub const fn is_working(&self) -> bool {
+        matches!(
+            self.state,
+            State::Asked(_)
+                | State::Opening(_)
+                | State::Envelope(_)
+                | State::Begin(_)
+                | State::Ending(_)
+        )
+    }
+
+    /// Others need the place: the session ends, unless a message is with the backend, whose
+    /// reply is the last.
+    pub fn make_way(&mut self, now: Now) {
+        self.start_waiting(now);
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Ending(ending) => {
+                self.ending = true;
+                self.state = State::Ending(ending);
+            }
+            State::Message(message) => {
+                self.message_broken(*message, Reason::TooManyConnections, now);
+                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
+            }
+            state => {
+                self.state = state;
+                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
+            }
+        }
+    }
+
     /// The daemon is to end: so does this session, when no message is under way.
     pub fn shut_down(&mut self, now: Now) {
         self.start_waiting(now);
@@ -357,10 +402,9 @@ impl Session {
         matches!(self.state, State::Closed)
     }
 
-    /// Whether the client should get time to read the last reply before the
-    /// connection goes, since it still sends.
+    /// What the client may still send, and is to be read so that it can read the last reply.
     #[must_use]
-    pub const fn lingers(&self) -> bool {
+    pub const fn lingers(&self) -> Linger {
         self.linger
     }
 
@@ -419,14 +463,19 @@ impl Session {
         let reference = self.reference();
         let reply = self.for_client(&refusal.reply(&reference));
         self.send(&reply);
-        self.record_refused(None, refusal, reply, reference, now);
-        self.linger = true;
-        self.close(now);
+        self.record_refused(None, refusal, reply.clone(), reference.clone(), now);
+        self.linger = Linger::Reply;
+        self.close_told(Some((reply, reference)), now);
     }
 
     /// The end: nothing more is read.
     fn close(&mut self, now: Now) {
-        self.record_unfinished(now);
+        self.close_told(None, now);
+    }
+
+    /// The end, with the last reply and its reference.
+    fn close_told(&mut self, told: Option<(Reply, String)>, now: Now) {
+        self.record_unfinished(told.as_ref(), now);
         self.state = State::Closed;
         self.transaction = None;
         self.input.discard();

@@ -85,7 +85,9 @@ impl Session {
             backend: self
                 .link
                 .as_ref()
-                .map(|link| (link.backend.to_string(), link.address.clone())),
+                .map(|link| (link.backend.to_string(), link.address.clone()))
+                // One that broke is named too.
+                .or_else(|| transaction.and_then(|open| open.served.clone())),
         };
         self.actions.push_back(Action::Record(Box::new(attempt)));
     }
@@ -97,8 +99,9 @@ impl Session {
         self.record(Some(recipient), outcome, None, reference, None, now);
     }
 
-    /// What a transaction that ends without a message leaves to be recorded.
-    pub(super) fn record_unfinished(&mut self, now: Now) {
+    /// What a transaction that ends without a message leaves to be recorded. Where a reply of
+    /// ours ended it, `told` is that reply with its reference.
+    pub(super) fn record_unfinished(&mut self, told: Option<&(Reply, String)>, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
         let unrecorded = transaction.unrecorded.take();
         let accepted = std::mem::take(&mut transaction.accepted);
@@ -107,9 +110,12 @@ impl Session {
             self.record_refused(None, refusal, reply, reference, now);
         }
         for recipient in accepted {
-            let reference = self.reference();
+            let (reply, reference) = match told {
+                Some((reply, reference)) => (Some(reply.clone()), reference.clone()),
+                None => (None, self.reference()),
+            };
             let outcome = Outcome::Refused(Refusal::new(Reason::NoMessage, ""));
-            self.record(Some(recipient), outcome, None, reference, None, now);
+            self.record(Some(recipient), outcome, reply, reference, None, now);
         }
     }
 }

@@ -452,9 +452,19 @@ fn a_connection_that_went_stale_is_opened_again() {
     assert_eq!(outside.heard(), "250 2.1.0 <a@b> sender accepted\r\n250 2.1.5 c\r\n");
     // A second break is told.
     outside.say("RCPT TO:<e@d>\r\n");
-    outside.happen(Event::Backend("421 bye\r\n"));
+    outside.happen(Event::BackendEnd);
     assert!(outside.heard().starts_with("451 4.4.2 <e@d> "));
     assert_eq!(outside.backends.len(), 2);
+}
+
+/// What the backend says of its own end is the client's to know (RFC 5321 section 3.8).
+#[test]
+fn the_last_word_of_a_backend_is_passed_on() {
+    let mut outside = greeted();
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n421 4.7.0 too many of you\r\n"));
+    assert!(outside.heard().ends_with("451 4.7.0 too many of you\r\n"));
+    assert_eq!(outside.records, [(Some(Reason::BackendRefused), Some("c@d".to_owned()))]);
 }
 
 #[test]
@@ -491,8 +501,10 @@ fn a_reply_is_not_believed_while_tls_holds_the_end_back() {
     }
 }
 
+/// A message with thousands of recipients makes progress with every attempt (RFC 5321 section
+/// 4.5.3.1.10): those that were accepted are not lost for those that must come again.
 #[test]
-fn a_session_ends_after_a_thousand_refused_recipients() {
+fn a_session_ends_after_a_thousand_refused_recipients_unless_some_are_accepted() {
     let mut outside = greeted();
     outside.say("MAIL FROM:<a@b>\r\n");
     for replies in ["250 ok\r\n250 ok\r\n", "250 ok\r\n", "250 ok\r\n"] {
@@ -500,11 +512,26 @@ fn a_session_ends_after_a_thousand_refused_recipients() {
         outside.happen(Event::Backend(replies));
     }
     outside.heard();
-    for _ in 0..1000 {
+    for _ in 0..5000 {
         outside.say("RCPT TO:<e@d>\r\n");
         assert!(outside.heard().starts_with("452 "));
     }
+    outside.say("DATA\r\n");
+    outside.happen(Event::Backend("354 go on\r\n"));
+    outside.say("x\r\n.\r\n");
+    outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
+    assert!(outside.heard().ends_with("250 2.0.0 queued\r\n"));
+    // Without a message, the same is too much.
+    outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    outside.happen(Event::Backend("250 ok\r\n450 later\r\n"));
+    outside.heard();
+    for _ in 0..999 {
+        outside.say("RCPT TO:<e@d>\r\n");
+        outside.happen(Event::Backend("450 later\r\n"));
+        assert!(outside.heard().starts_with("450 "));
+    }
     outside.say("RCPT TO:<e@d>\r\n");
+    outside.happen(Event::Backend("450 later\r\n"));
     assert!(outside.heard().starts_with("421 4.7.0 "));
     assert!(outside.session.is_closed());
 }
