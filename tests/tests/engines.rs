@@ -64,7 +64,7 @@ impl Engines {
 fn the_verifier_is_far_from_its_limit() {
     let verified = open().verified_instructions().expect("a loaded program");
     let verified = verified.expect("kernel 5.16 or newer");
-    assert!((1000..200_000).contains(&verified), "{verified} instructions");
+    assert!((1000..250_000).contains(&verified), "{verified} instructions");
 }
 
 /// Without CAP_PERFMON the kernel takes another program, which knows tries only.
