@@ -20,7 +20,7 @@ const OF_SESSION: usize = 2;
 pub struct Budget {
     /// Descriptors in all.
     pub all: usize,
-    /// Questions to name servers.
+    /// Questions to name servers, without those that have [`reserved`] places.
     pub questions: usize,
     /// Sessions.
     pub sessions: usize,
@@ -39,9 +39,23 @@ pub fn budget() -> Budget {
 }
 
 fn share(all: usize) -> Budget {
-    let questions = (all / 8 / OF_QUESTION).clamp(1, QUESTIONS);
-    let rest = all.saturating_sub(FIXED + questions * OF_QUESTION);
+    // With the reserved ones, all questions have an eighth.
+    let questions = (all / 8 / OF_QUESTION * 2 / 3).clamp(1, QUESTIONS);
+    let rest = all.saturating_sub(FIXED + of_all(questions) * OF_QUESTION);
     Budget { all, questions, sessions: (rest / OF_SESSION).max(1) }
+}
+
+/// The questions beside so many others that are kept for customers' mail, and as many again
+/// for the names of clients.
+#[must_use]
+pub const fn reserved(questions: usize) -> usize {
+    questions.div_ceil(4)
+}
+
+/// So many questions, with those that have reserved places.
+#[must_use]
+pub const fn of_all(questions: usize) -> usize {
+    questions + 2 * reserved(questions)
 }
 
 #[cfg(test)]
@@ -52,7 +66,10 @@ mod tests {
     fn the_parts_fit_into_the_whole() {
         for all in [400, 1024, 4096, 20_000, 65_536, 524_288, 1 << 30] {
             let Budget { questions, sessions, .. } = share(all);
-            assert!(questions * OF_QUESTION + sessions * OF_SESSION + FIXED <= all, "{all}");
+            assert!(
+                of_all(questions) * OF_QUESTION + sessions * OF_SESSION + FIXED <= all,
+                "{all}"
+            );
             assert!(sessions * OF_SESSION > all / 3 - FIXED / 2, "{all}: {sessions}");
         }
         assert_eq!(share(0), Budget { all: 0, questions: 1, sessions: 1 });

@@ -61,7 +61,7 @@ pub struct Resolver {
     asked: RwLock<Asked>,
     in_flight: Mutex<Table>,
     caches: Mutex<Caches>,
-    /// Questions that are under way at once; more are not asked.
+    /// Questions of lists and senders that are under way at once; more are not asked.
     most: usize,
 }
 
@@ -95,7 +95,7 @@ impl Asked {
 
 /// What is remembered.
 struct Caches {
-    /// Of names that senders choose.
+    /// Of names that senders and customers choose, and of those of clients.
     senders: Cache,
     /// Of DNS lists, and of names that the configuration has.
     others: Cache,
@@ -120,7 +120,7 @@ impl Caches {
 
     fn add(&mut self, query: &Query, answer: &Answer, purpose: Purpose) {
         let cache = match purpose {
-            Purpose::Sender(_) => &mut self.senders,
+            Purpose::Sender(_) | Purpose::Customer(_) | Purpose::Names(_) => &mut self.senders,
             Purpose::Own | Purpose::Lists(_) => &mut self.others,
         };
         cache.add(query, answer, purpose.owner(), Instant::now());
@@ -352,7 +352,7 @@ fn options(config: &Dns, most: usize) -> ResolverOpts {
     options.negative_min_ttl = Some(NEGATIVE);
     options.negative_max_ttl = Some(LONGEST);
     options.positive_max_ttl = Some(LONGEST);
-    options.max_active_requests = most;
+    options.max_active_requests = descriptors::of_all(most);
     options.ndots = 0;
     options
 }

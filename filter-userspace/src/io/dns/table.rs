@@ -2,7 +2,8 @@
 //!
 //! Senders choose whom their questions go to, and how slowly they are answered. So theirs
 //! take half of the places at most, and a client network's a small part of these: DNS
-//! lists are asked all the same.
+//! lists are asked all the same. What customers' mail and the names of clients need has
+//! places of its own beside them, which no stranger's sender can take.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use tokio::sync::watch;
 
 use crate::dns::{Lookup, Query};
+use crate::io::descriptors;
 use crate::io::smtp::network;
 
 /// Who waits for an answer.
@@ -28,6 +30,10 @@ pub enum Purpose {
     Lists(IpAddr),
     /// This client or its sender named what is asked about.
     Sender(IpAddr),
+    /// This customer's host named a recipient, whose domain is asked about.
+    Customer(IpAddr),
+    /// This client's own names are asked for.
+    Names(IpAddr),
 }
 
 impl Purpose {
@@ -37,6 +43,8 @@ impl Purpose {
             Self::Own => Self::Own,
             Self::Lists(client) => Self::Lists(network(client)),
             Self::Sender(client) => Self::Sender(network(client)),
+            Self::Customer(client) => Self::Customer(network(client)),
+            Self::Names(client) => Self::Names(network(client)),
         }
     }
 
@@ -44,7 +52,22 @@ impl Purpose {
     pub(super) const fn owner(self) -> IpAddr {
         match self {
             Self::Own => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-            Self::Lists(client) | Self::Sender(client) => client,
+            Self::Lists(client)
+            | Self::Sender(client)
+            | Self::Customer(client)
+            | Self::Names(client) => client,
+        }
+    }
+
+    /// The most places of a client network, where lists and senders have `most` together.
+    fn of_client(self, most: usize) -> usize {
+        let reserved = descriptors::reserved(most);
+        match self {
+            Self::Own => usize::MAX,
+            Self::Lists(_) | Self::Sender(_) => (most / 16).max(LEAST).min(most.div_ceil(4)),
+            // Customers are known, and one of them may be most of the mail.
+            Self::Customer(_) => reserved.div_ceil(2),
+            Self::Names(_) => (reserved / 16).max(LEAST).min(reserved.div_ceil(2)),
         }
     }
 }
@@ -57,6 +80,8 @@ pub(super) struct Table {
     counts: HashMap<Purpose, usize>,
     lists: usize,
     senders: usize,
+    customers: usize,
+    names: usize,
 }
 
 impl Table {
@@ -65,7 +90,8 @@ impl Table {
         self.waiting.get(query).map(|(waiting, _)| waiting.clone())
     }
 
-    /// Takes a place of `most` for a question.
+    /// Takes a place for a question: one of the `most` of lists and senders, or of the
+    /// [`descriptors::reserved`] ones of customers or of names.
     ///
     /// # Errors
     ///
@@ -79,24 +105,24 @@ impl Table {
     ) -> Result<(), &'static str> {
         let purpose = purpose.folded();
         let own = self.counts.get(&purpose).copied().unwrap_or(0);
-        let of_client = (most / 16).max(LEAST).min(most.div_ceil(4));
+        let reserved = descriptors::reserved(most);
         let under_way = self.lists + self.senders;
         let has_place = match purpose {
             Purpose::Own => true,
             Purpose::Lists(_) => under_way < most,
             Purpose::Sender(_) => under_way < most && self.senders < most.div_ceil(2),
+            Purpose::Customer(_) => self.customers < reserved,
+            Purpose::Names(_) => self.names < reserved,
         };
         if !has_place {
             return Err("too many questions are under way");
         }
-        if purpose != Purpose::Own && own >= of_client {
+        if own >= purpose.of_client(most) {
             return Err("too many questions of this client are under way");
         }
         *self.counts.entry(purpose).or_insert(0) += 1;
-        match purpose {
-            Purpose::Own => {}
-            Purpose::Lists(_) => self.lists += 1,
-            Purpose::Sender(_) => self.senders += 1,
+        if let Some(all) = self.all_of(purpose) {
+            *all += 1;
         }
         self.waiting.insert(query.clone(), (waiting, purpose));
         Ok(())
@@ -105,16 +131,25 @@ impl Table {
     /// Gives the place back.
     pub(super) fn end(&mut self, query: &Query) {
         let Some((_, purpose)) = self.waiting.remove(query) else { return };
-        match purpose {
-            Purpose::Own => {}
-            Purpose::Lists(_) => self.lists = self.lists.saturating_sub(1),
-            Purpose::Sender(_) => self.senders = self.senders.saturating_sub(1),
+        if let Some(all) = self.all_of(purpose) {
+            *all = all.saturating_sub(1);
         }
         if let Some(count) = self.counts.get_mut(&purpose) {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.counts.remove(&purpose);
             }
+        }
+    }
+
+    /// How many questions of this kind are under way; the configuration's are not counted.
+    const fn all_of(&mut self, purpose: Purpose) -> Option<&mut usize> {
+        match purpose {
+            Purpose::Own => None,
+            Purpose::Lists(_) => Some(&mut self.lists),
+            Purpose::Sender(_) => Some(&mut self.senders),
+            Purpose::Customer(_) => Some(&mut self.customers),
+            Purpose::Names(_) => Some(&mut self.names),
         }
     }
 }
@@ -158,6 +193,46 @@ mod tests {
         let of_64 = |number: usize| -> IpAddr { format!("2001:db8::{number:x}").parse().unwrap() };
         let one = (0..500).filter(|number| ask(&mut table, Purpose::Lists(of_64(*number))).is_ok());
         assert_eq!(one.count(), 64);
+    }
+
+    /// What strangers' senders name takes nothing of what customers' mail and the names of
+    /// clients need, and no client network takes the share of all others.
+    #[test]
+    fn customers_and_names_have_places_that_nobody_else_takes() {
+        let (_sender, waiting) = watch::channel(None);
+        let client = |number: usize| -> IpAddr {
+            let [.., high, low] = number.to_be_bytes();
+            [198, 18, high, low].into()
+        };
+        for most in [1, 2, 37, 64, 1024, 4096] {
+            let mut table = Table::default();
+            let mut asked = 0;
+            let mut granted = |table: &mut Table, purpose: fn(IpAddr) -> Purpose, clients| {
+                let mut granted = 0;
+                for number in (0..clients).flat_map(|client| [client; 1024]) {
+                    asked += 1;
+                    let begun =
+                        table.begin(&query(asked), waiting.clone(), purpose(client(number)), most);
+                    granted += usize::from(begun.is_ok());
+                }
+                granted
+            };
+            assert_eq!(granted(&mut table, Purpose::Sender, 100), most.div_ceil(2), "{most}");
+            let reserved = descriptors::reserved(most);
+            let lists = granted(&mut table, Purpose::Lists, 100);
+            assert_eq!(lists, most - most.div_ceil(2), "{most}");
+            let one = granted(&mut table, Purpose::Customer, 1);
+            assert!((1..=reserved.div_ceil(2)).contains(&one), "{most}: {one}");
+            assert_eq!(one + granted(&mut table, Purpose::Customer, 100), reserved, "{most}");
+            let one = granted(&mut table, Purpose::Names, 1);
+            assert!((1..=reserved.div_ceil(2)).contains(&one), "{most}: {one}");
+            assert_eq!(one + granted(&mut table, Purpose::Names, 100), reserved, "{most}");
+            assert!(table.begin(&query(0), waiting.clone(), Purpose::Own, most).is_ok());
+            for number in 0..=asked {
+                table.end(&query(number));
+            }
+            assert!(table.counts.is_empty() && table.customers == 0 && table.names == 0);
+        }
     }
 
     #[test]

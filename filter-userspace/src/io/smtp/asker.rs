@@ -93,7 +93,7 @@ impl Asker {
     /// The names of a client by reverse DNS; of several, the first that is confirmed.
     pub async fn names(&self, client: IpAddr) -> HostNames {
         let client = client.to_canonical();
-        let purpose = Purpose::Sender(client);
+        let purpose = Purpose::Names(client);
         let query = Query::new(&reverse_name(client), RecordType::Ptr);
         let Ok(answer) = self.resolver().ask(&query, purpose).await else {
             return HostNames::UNKNOWN;
@@ -123,7 +123,7 @@ impl Asker {
         HostNames { confirmed, reverse: HostName::Known(first) }
     }
 
-    /// Whether mail for a recipient's domain has a place to go: a mail exchange, or
+    /// Whether mail of a customer's host for a recipient's domain has a place to go: a mail exchange, or
     /// without one an address (RFC 5321 section 5.1).
     pub async fn place(&self, client: IpAddr, recipient: &ForwardPath) -> Place {
         let Some(domain) = recipient.mailbox().and_then(|mailbox| mailbox.domain()) else {
@@ -131,7 +131,7 @@ impl Asker {
         };
         let ask = |kind| {
             let query = Query::new(domain.as_str(), kind);
-            async move { self.resolver().ask(&query, Purpose::Sender(client)).await }
+            async move { self.resolver().ask(&query, Purpose::Customer(client)).await }
         };
         let answer = match ask(RecordType::Mx).await {
             Ok(answer) => answer,

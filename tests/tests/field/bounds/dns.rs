@@ -182,7 +182,7 @@ fn senders_with_slow_name_servers_do_not_switch_dns_lists_off() {
     let relay = DnsRelay::start(&host.namespace, 53, &[("", 5301)]);
     relay.fault("slow.test", true, None, Fault::Drop);
     let _sink = Sink::start(&host.namespace, 2600, &[]);
-    // So many descriptors permit 37 questions at once.
+    // So many descriptors permit 24 questions at once.
     let limited = ["prlimit", "--nofile=600:600", "--"];
     let text = std::fs::read_to_string(host.home.path("mxdp.toml")).expect("read");
     let approved = "[approved]\naddresses = [\"198.18.1.0/24\", \"198.18.2.0/24\"]\n";
@@ -214,6 +214,57 @@ fn senders_with_slow_name_servers_do_not_switch_dns_lists_off() {
             let mut listed = open(&host, client(number)).expect("a session");
             let told = told(&mut listed, "a@none.test");
             assert!(told.starts_with("550 5.7.1 "), "{number}: {told}");
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+}
+
+/// What customers' mail needs has places that strangers cannot take: senders with slow name
+/// servers keep nobody's outgoing mail away.
+#[test]
+fn senders_with_slow_name_servers_do_not_stop_outgoing_mail() {
+    let host = host(
+        "[relay]\nlisten = [\"127.0.0.1:587\"]\nbackend = \"main\"\n[[customer]]\n\
+         name = \"acme\"\nnetworks = [\"127.0.1.0/24\"]\ndomains = [\"acme.test\"]\n",
+    );
+    let mut zone = String::new();
+    for number in 0..10 {
+        _ = writeln!(zone, "r{number}.test. MX 10 mx.r{number}.test.");
+    }
+    let _nsd = Nsd::start(&host.namespace, 5301, &zone);
+    let relay = DnsRelay::start(&host.namespace, 53, &[("", 5301)]);
+    relay.fault("slow.test", true, None, Fault::Drop);
+    let _sink = Sink::start(&host.namespace, 2600, &[]);
+    // So many descriptors permit 24 questions of senders and lists at once.
+    let limited = ["prlimit", "--nofile=600:600", "--"];
+    let _daemon = host.home.start_under(&limited, &host.namespace);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..80 {
+            let (host, ended) = (&host, &ended);
+            scope.spawn(move || {
+                let mut session = open(host, client(number * 2)).expect("a session");
+                for round in 0.. {
+                    if ended.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if ask(&mut session, &format!("a@{number}-{round}.slow.test")).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        wait_for("questions", || relay.questions().len() > 40);
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 587));
+        let customer = Ipv4Addr::new(127, 0, 1, 1).into();
+        for number in 0..10 {
+            let mut customer =
+                Dialogue::open(&host.namespace, customer, target).expect("a connection");
+            assert!(customer.line().expect("a line").starts_with("220 "));
+            customer.told("EHLO host.test");
+            assert!(customer.told("MAIL FROM:<x@acme.test>").starts_with("250 "));
+            let told = customer.told(&format!("RCPT TO:<bob@r{number}.test>"));
+            assert!(told.starts_with("250 "), "{number}: {told}");
         }
         ended.store(true, Ordering::Relaxed);
     });
