@@ -111,8 +111,8 @@ pub(super) enum Verb {
         /// Accept this file or folder however few entries it has left
         ///
         /// For one that was shortened on purpose. ldap:NAME accepts the answer of a
-        /// directory. May be given several times; what was accepted stays so across
-        /// restarts.
+        /// directory, spf:DOMAIN the record of a domain of approved.spf. May be given
+        /// several times; what was accepted stays so across restarts.
         #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::AnyPath)]
         accept: Vec<PathBuf>,
     },

@@ -223,8 +223,9 @@ fn reload(socket: &Path, accept: &[PathBuf], output: &mut Output) -> Result<Exit
 
 /// A source by the name that the daemon knows it by: the whole path of a file.
 fn source_name(path: &Path) -> String {
-    let is_directory = path.to_str().is_some_and(|name| name.starts_with("ldap:"));
-    let whole = if is_directory { None } else { std::path::absolute(path).ok() };
+    let is_no_file =
+        path.to_str().is_some_and(|name| name.starts_with("ldap:") || name.starts_with("spf:"));
+    let whole = if is_no_file { None } else { std::path::absolute(path).ok() };
     whole.as_deref().unwrap_or(path).display().to_string()
 }
 

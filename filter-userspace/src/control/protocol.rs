@@ -31,8 +31,8 @@ pub enum Request {
     Status,
     /// Reads configuration and lists again: [`Reloaded`].
     Reload {
-        /// Lists, databases, files of recipients or senders, and directories (`ldap:NAME`)
-        /// that are accepted however little they have left.
+        /// Lists, databases, files of recipients or senders, directories (`ldap:NAME`) and
+        /// domains of `approved.spf` (`spf:DOMAIN`) that are accepted however little they have left.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         accept: Vec<String>,
     },

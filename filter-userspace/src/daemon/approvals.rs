@@ -1,6 +1,7 @@
 //! Domains whose hosts are approved by their SPF records: looked up when the TTL is
 //! over, and kept in files of the state folder, which are read like any other list.
-//! So name servers that are away change nothing, not even across a restart.
+//! So name servers that are away change nothing, not even across a restart, and neither
+//! does a record that has suddenly lost most of its networks.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,11 +13,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::core::{Message, Origin};
+use super::gather::{self, SPF};
 use crate::config::{Config, Dns, SpfDomain};
 use crate::io::dns::Resolver;
-use crate::io::files;
+use crate::io::last_good::Copies;
 use crate::io::spf::Evaluator;
 use crate::io::workers::Workers;
+use crate::io::{clock, files};
 
 /// The time for all answers about a domain.
 const BUDGET: Duration = Duration::from_secs(20);
@@ -34,6 +37,7 @@ pub(super) struct Wanted {
     domains: Vec<SpfDomain>,
     dns: Dns,
     state: PathBuf,
+    file_bytes: u64,
 }
 
 impl Wanted {
@@ -42,6 +46,7 @@ impl Wanted {
             domains: config.approved_spf.clone(),
             dns: config.dns.clone(),
             state: config.state.folder.clone(),
+            file_bytes: config.limits.file_bytes,
         }
     }
 }
@@ -51,6 +56,35 @@ impl Wanted {
 pub(super) fn file(state: &Path, domain: &SpfDomain) -> PathBuf {
     // A domain is letters, digits, hyphens and dots.
     state.join(format!("approved-spf-{}.txt", domain.domain))
+}
+
+/// Under which name networks of a domain are kept that have lost too much, until they are
+/// accepted.
+#[must_use]
+pub(super) fn held(domain: &SpfDomain) -> String {
+    format!("held {SPF}{}", domain.domain)
+}
+
+/// Accepts the networks of a domain that were held back. The name is `spf:` and the domain.
+///
+/// # Errors
+///
+/// In words: there is no such domain, or nothing of it is held back.
+pub(super) fn accept(config: &Config, wanted: &str) -> Result<(), String> {
+    let refused = |why: String| format!("--accept {wanted}: {why}");
+    let is_wanted = |domain: &&SpfDomain| format!("{SPF}{}", domain.domain) == wanted;
+    let Some(domain) = config.approved_spf.iter().find(is_wanted) else {
+        return Err(refused("approved.spf has no such domain".to_owned()));
+    };
+    let copies = Copies::new(&config.state.folder, config.limits.file_bytes);
+    let Some((_, bytes)) = copies.read(&held(domain)).map_err(refused)? else {
+        return Err(refused("no record of it is held back".to_owned()));
+    };
+    let path = file(&config.state.folder, domain);
+    files::replace(&path, &bytes)
+        .map_err(|error| refused(format!("{}: {error}", path.display())))?;
+    copies.remove(&held(domain));
+    Ok(())
 }
 
 /// Follows the domains that are wanted, until the daemon ends.
@@ -75,7 +109,7 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
             let Some(resolver) = &resolver else { break };
             resolver.follow_system();
             let evaluator = Evaluator { resolver: resolver.clone(), workers: workers.clone() };
-            let wait = look_up(&evaluator, domain, &now.state, &messages).await;
+            let wait = look_up(&evaluator, domain, &now, &messages).await;
             *when = Instant::now() + wait;
         }
         // Without a resolver, or anything to do, a look now and then.
@@ -92,12 +126,13 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
 async fn look_up(
     evaluator: &Evaluator,
     domain: &SpfDomain,
-    state: &Path,
+    wanted: &Wanted,
     messages: &mpsc::Sender<Message>,
 ) -> Duration {
     let name = domain.domain.to_string();
     let found = evaluator.networks(domain.domain.as_str(), BUDGET).await;
-    let path = file(state, domain);
+    let path = file(&wanted.state, domain);
+    let copies = Copies::new(&wanted.state, wanted.file_bytes);
     let (failure, wait) = match found {
         Ok(found) => {
             let mut text = String::new();
@@ -108,8 +143,12 @@ async fn look_up(
             for note in &found.notes {
                 _ = writeln!(text, "# {note}");
             }
-            let failure = write(&path, &text, messages).await.err();
-            (failure, found.ttl.clamp(SHORTEST, LONGEST))
+            let kept = keep(&path, &text, domain, &copies);
+            if kept == Ok(true) {
+                let why = "the SPF record of an approved domain changed";
+                _ = messages.send(Message::Reload(why)).await;
+            }
+            (kept.err(), found.ttl.clamp(SHORTEST, LONGEST))
         }
         Err(error) => (Some(error), RETRY),
     };
@@ -121,13 +160,71 @@ async fn look_up(
     wait
 }
 
-/// Writes a file where that is news, and asks for a reload then.
-async fn write(path: &Path, text: &str, messages: &mpsc::Sender<Message>) -> Result<(), String> {
-    if fs::read_to_string(path).is_ok_and(|before| before == text) {
-        return Ok(());
+/// Keeps the networks of a domain, unless too much of the last ones is gone; whether they are
+/// news.
+fn keep(path: &Path, text: &str, domain: &SpfDomain, copies: &Copies) -> Result<bool, String> {
+    // A file that cannot be read is as none.
+    let before = fs::read_to_string(path).ok();
+    if before.as_deref() == Some(text) {
+        copies.remove(&held(domain));
+        return Ok(false);
+    }
+    let counts = |text: &str| {
+        gather::counts(
+            text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count(),
+        )
+    };
+    let lost = before.and_then(|before| gather::lost(&counts(text), &counts(&before)));
+    if let Some(lost) = lost {
+        let now = clock::unix_seconds();
+        copies.write(&held(domain), text.as_bytes(), now, counts(text), Vec::new())?;
+        let name = &domain.domain;
+        return Err(format!("{lost}; if that is meant: mxdp reload --accept {SPF}{name}"));
     }
     files::replace(path, text.as_bytes())
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    _ = messages.send(Message::Reload("the SPF record of an approved domain changed")).await;
-    Ok(())
+    copies.remove(&held(domain));
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_record_that_has_lost_most_is_held_until_it_is_accepted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "[filter]\ninterfaces = [\"lo\"]\n[state]\nfolder = \"{}\"\n\
+             [approved]\nspf = [\"a.example\"]\n",
+            folder.path().display()
+        );
+        let config = config::parse(&text, Path::new("mxdp.toml")).expect("a configuration");
+        let domain = &config.approved_spf[0];
+        let (state, bytes) = (&config.state.folder, config.limits.file_bytes);
+        let (path, copies) = (file(state, domain), Copies::new(state, bytes));
+        let keep = |text: &str| keep(&path, text, domain, &copies);
+        let written = || fs::read_to_string(&path).expect("written");
+        let one = "198.18.0.0/24 a.example\n";
+        assert_eq!(
+            accept(&config, "spf:a.example"),
+            Err("--accept spf:a.example: no record of it is held back".to_owned())
+        );
+        assert_eq!(keep(one), Ok(true));
+        assert_eq!(keep(one), Ok(false));
+        let empty = "# a note\n";
+        let lost = "has 0 entries, and had 1; if that is meant: mxdp reload --accept spf:a.example";
+        assert_eq!(keep(empty), Err(lost.to_owned()));
+        assert_eq!(written(), one);
+        // What came back is held no more.
+        assert_eq!(keep(one), Ok(false));
+        assert!(accept(&config, "spf:a.example").is_err());
+        assert_eq!(keep(empty), Err(lost.to_owned()));
+        assert_eq!(accept(&config, "spf:a.example"), Ok(()));
+        assert_eq!(written(), empty);
+        assert_eq!(keep(empty), Ok(false));
+        assert_eq!(keep(one), Ok(true));
+        assert!(accept(&config, "spf:b.example").is_err_and(|why| why.ends_with("no such domain")));
+    }
 }

@@ -9,10 +9,10 @@ use anyhow::Result;
 use filter_common::Class;
 use filter_common::abi::Settings;
 
-use super::changes::Remembered;
-use super::gather::{DIRECTORY, Fault, Gathering, Tolerance};
+use super::changes::{Contents, Remembered};
+use super::gather::{DIRECTORY, Fault, Gathering, SPF, Tolerance};
 pub use super::load::load;
-use super::{directories, mail};
+use super::{approvals, directories, mail, restart};
 use crate::config::flat::{self, Keys};
 use crate::config::{self, Config, Engine};
 use crate::control::protocol::ListStatus;
@@ -46,6 +46,8 @@ pub struct Loaded {
     pub faults: Vec<Fault>,
     /// The sources that something was read of.
     pub sources: BTreeSet<String>,
+    /// What is used of sources that are no lists of addresses.
+    pub contents: Contents,
 }
 
 impl Lists {
@@ -66,7 +68,8 @@ impl Lists {
 
 /// A generation that is ready to be put in force.
 pub struct Built {
-    /// The configuration that it was built from.
+    /// The configuration that it was built from: what only a restart can change is as it was
+    /// at the start.
     pub config: Config,
     /// Its lists.
     pub lists: Arc<Lists>,
@@ -92,6 +95,8 @@ pub struct Built {
     pub remembered: Remembered,
     /// What is another than in the one in force, a line each.
     pub changes: Vec<String>,
+    /// The answers that were held back and are accepted.
+    pub accepted: Vec<String>,
 }
 
 /// Files, and what each was at a moment.
@@ -107,6 +112,10 @@ pub struct InForce {
     pub sources: BTreeSet<String>,
     /// What is remembered of it.
     pub remembered: Arc<Remembered>,
+    /// The configuration that the daemon was started with.
+    pub started_with: Config,
+    /// The configuration that is in force.
+    pub config: Config,
 }
 
 /// Reads the configuration and its lists and fills tables in the kernel, unless the
@@ -124,12 +133,27 @@ pub fn build(
 ) -> Result<Built, Vec<String>> {
     let start = Instant::now();
     let configuration = watch::stamp(path);
-    let (directories, files): (Vec<_>, Vec<_>) =
-        accept.iter().cloned().partition(|name| name.starts_with(DIRECTORY));
+    let (accepted, files): (Vec<_>, Vec<_>) = accept
+        .iter()
+        .cloned()
+        .partition(|name| name.starts_with(DIRECTORY) || name.starts_with(SPF));
     let nothing = BTreeSet::new();
-    let Read { config, loaded, keys } = read(path, |config| {
-        let refused: Vec<_> =
-            directories.iter().filter_map(|name| directories::accept(config, name).err()).collect();
+    let mut awaited = Vec::new();
+    // Everything is built by what is in force until a restart: another state folder, say, has
+    // none of the answers and copies that this daemon goes by.
+    let keep = |config: Config| match in_force {
+        None => config,
+        Some(old) => {
+            awaited = restart::needs_restart(&old.started_with, &config);
+            restart::keep_until_restart(&old.started_with, &old.config, config)
+        }
+    };
+    let Read { config, loaded, keys } = read(path, keep, |config| {
+        let accept = |name: &String| match name.starts_with(SPF) {
+            true => approvals::accept(config, name).err(),
+            false => directories::accept(config, name).err(),
+        };
+        let refused: Vec<_> = accepted.iter().filter_map(accept).collect();
         if !refused.is_empty() {
             return Err(refused);
         }
@@ -146,7 +170,7 @@ pub fn build(
     }
     let web = config.web.as_ref().map(|web| web::Rules::load(web, &path.display().to_string()));
     let web = web.transpose().map_err(|error| vec![error])?;
-    let Loaded { lists, policy, mut warnings, faults, sources } = loaded;
+    let Loaded { lists, policy, mut warnings, faults, sources, contents } = loaded;
     let lists = Arc::new(lists);
     warnings.splice(0..0, config.warnings());
     let (engine, table) = (config.filter.engine, &lists.table);
@@ -158,7 +182,8 @@ pub fn build(
             table.len()
         ));
     }
-    let remembered = Remembered::of(keys, &config, &see(files_of(path, &config)));
+    warnings.extend(awaited);
+    let remembered = Remembered::of(keys, &config, contents, &see(files_of(path, &config)));
     let changes = in_force
         .map_or_else(Vec::new, |old| old.remembered.differences(&remembered, &old.lists, &lists));
     let is_in_force =
@@ -179,6 +204,7 @@ pub fn build(
         seen,
         remembered,
         changes,
+        accepted,
     })
 }
 
@@ -226,8 +252,8 @@ pub struct Read {
     pub keys: Keys,
 }
 
-/// Reads a configuration, and every file that it names; `gathering` says what becomes of a
-/// file that is bad.
+/// Reads a configuration, and every file that it names; `keep` puts back what is to stay as it
+/// was, `gathering` says what becomes of a file that is bad.
 ///
 /// # Errors
 ///
@@ -235,6 +261,7 @@ pub struct Read {
 /// in a file.
 pub fn read<'a>(
     path: &Path,
+    keep: impl FnOnce(Config) -> Config,
     gathering: impl FnOnce(&Config) -> Result<Gathering<'a>, Vec<String>>,
 ) -> Result<Read, Vec<String>> {
     let bytes = files::read(path, CONFIG_BYTES).map_err(|error| vec![error])?;
@@ -242,6 +269,7 @@ pub fn read<'a>(
     let mut errors: Vec<_> = wrong.iter().map(ToString::to_string).collect();
     let Some(config) = config else { return Err(errors) };
     if errors.is_empty() {
+        let config = keep(config);
         match load(&config, gathering(&config)?) {
             Ok(loaded) => {
                 let keys = flat::keys(&String::from_utf8_lossy(&bytes));
@@ -249,11 +277,12 @@ pub fn read<'a>(
             }
             Err(of_files) => errors.extend(of_files),
         }
+        errors.extend(mail::certificate_errors(&config));
     } else {
         let of_files = load(&config, Gathering::new(Tolerance::Strict)).err();
         errors.extend(of_files.unwrap_or_default());
+        errors.extend(mail::certificate_errors(&config));
     }
-    errors.extend(mail::certificate_errors(&config));
     // A file that is named twice is read twice.
     let mut said = BTreeSet::new();
     errors.retain(|error| said.insert(error.clone()));
@@ -266,7 +295,7 @@ pub fn read<'a>(
 ///
 /// All of them at once.
 pub fn read_strictly(path: &Path) -> Result<Read, Vec<String>> {
-    read(path, |_| Ok(Gathering::new(Tolerance::Strict)))
+    read(path, |config| config, |_| Ok(Gathering::new(Tolerance::Strict)))
 }
 
 fn list_status(file: &LoadedFile) -> ListStatus {
@@ -319,4 +348,42 @@ fn files_of(path: &Path, config: &Config) -> Vec<PathBuf> {
         paths.extend(smtp.zone_keys.iter().map(|key| key.file.clone()));
     }
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What only a restart can change changes nothing of what is built: another state folder
+    /// has no networks of `approved.spf`, no answers of directories and no good copies.
+    #[test]
+    fn another_state_folder_is_used_after_a_restart_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("mxdp.toml");
+        let write = |state: &str| {
+            let text = format!(
+                "[filter]\ninterfaces = [\"lo\"]\n[state]\nfolder = \"{}/{state}\"\n\
+                 [approved]\nspf = [\"a.example\"]\n",
+                folder.path().display()
+            );
+            std::fs::write(&path, text).expect("written");
+        };
+        write("old");
+        let started = read_config(&path).expect("a configuration");
+        std::fs::create_dir(&started.state.folder).expect("a folder");
+        let networks = approvals::file(&started.state.folder, &started.approved_spf[0]);
+        std::fs::write(networks, "198.51.100.0/24 a.example\n").expect("written");
+        write("new");
+        let mut awaited = Vec::new();
+        let keep = |config: Config| {
+            awaited = restart::needs_restart(&started, &config);
+            restart::keep_until_restart(&started, &started, config)
+        };
+        let strict = |_: &Config| Ok(Gathering::new(Tolerance::Strict));
+        let Read { config, loaded, .. } = read(&path, keep, strict).expect("read");
+        assert_eq!(config.state, started.state);
+        assert_eq!(loaded.lists.set.files().len(), 1);
+        assert_eq!(awaited.len(), 1);
+        assert!(awaited[0].starts_with("state.folder was changed"), "{awaited:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::gather::{Gathering, Source, counts};
+use super::gather::{Gathering, Source, Told, counts};
 use crate::config::Config;
 use crate::config::smtp::{DomainEntry, Smtp};
 use crate::io::files;
@@ -41,6 +41,7 @@ pub(super) fn senders(config: &Config, smtp: &Smtp, gathering: &mut Gathering<'_
                 place: format!(" (senders in {name})"),
                 may_shrink: false,
                 without: "nothing of it is used",
+                told: Told::Lines,
             };
             let file = path.display().to_string();
             let taken = gathering.take(
@@ -116,6 +117,7 @@ fn read_files<'a>(
                 place: place.clone(),
                 may_shrink: false,
                 without: BACKEND_DECIDES,
+                told: Told::Lines,
             };
             let name = path.display().to_string();
             let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: *left };
@@ -174,10 +176,11 @@ fn read_directories(
             let options = ImportOptions { on_bad_line: OnBadLine::Skip, max_entries: *left };
             let import = recipients::from_kept(&bytes, &key, options)
                 .map_err(|error| format!("the last answer of {name}: {error}"))?;
-            Ok(Some((header, import)))
+            Ok(Some((header, bytes, import)))
         });
         match read {
-            Ok(Some((header, import))) => {
+            Ok(Some((header, bytes, import))) => {
+                gathering.contents.add_lines(key.clone(), key, &bytes);
                 gathering.warnings.extend(header.remarks);
                 *left = left.saturating_sub(import.len());
                 let names_it = |one: &DomainEntry| one.directory.as_ref() == Some(name);

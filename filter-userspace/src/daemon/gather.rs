@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::changes::Contents;
 use crate::io::last_good::{Copies, Counts, Header};
 use crate::io::runtime_file;
 use crate::record::when;
@@ -95,6 +96,19 @@ pub struct Source<'a> {
     pub may_shrink: bool,
     /// What follows where nothing of it is known.
     pub without: &'static str,
+    /// How the record of changes knows what it says.
+    pub told: Told,
+}
+
+/// How the record of changes knows what a source says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By what is compiled of it.
+    Compiled,
+    /// By its lines.
+    Lines,
+    /// As a whole.
+    Whole,
 }
 
 impl Source<'_> {
@@ -116,6 +130,8 @@ pub struct Gathering<'a> {
     pub faults: Vec<Fault>,
     /// The sources that something was read of.
     pub sources: BTreeSet<String>,
+    /// What is used of sources that are no lists of addresses.
+    pub contents: Contents,
     /// The sources that are named, whatever came of them.
     named: BTreeSet<String>,
     /// The files that may be accepted, and whether they were asked to be.
@@ -132,6 +148,7 @@ impl<'a> Gathering<'a> {
             warnings: Vec::new(),
             faults: Vec::new(),
             sources: BTreeSet::new(),
+            contents: Contents::default(),
             named: BTreeSet::new(),
             files: BTreeSet::new(),
         }
@@ -182,6 +199,7 @@ impl<'a> Gathering<'a> {
                 match self.compare(source, &before, &counts) {
                     None => {
                         self.keep_copy(&key, before, &bytes, counts);
+                        self.uses(source, &bytes);
                         self.sources.insert(key);
                         return Some(parsed);
                     }
@@ -195,6 +213,16 @@ impl<'a> Gathering<'a> {
             self.sources.insert(key);
         }
         taken
+    }
+
+    /// Notes which content of a source is used, be it what it says now or its last good one.
+    fn uses(&mut self, source: &Source<'_>, bytes: &[u8]) {
+        let name = source.path.display().to_string();
+        match source.told {
+            Told::Compiled => {}
+            Told::Lines => self.contents.add_lines(source.key(), name, bytes),
+            Told::Whole => self.contents.add_whole(source.key(), name, bytes),
+        }
     }
 
     /// What is known of the copy of a source.
@@ -260,7 +288,7 @@ impl<'a> Gathering<'a> {
         let kept = match copies.read(key) {
             Ok(None) => Err("there is no last good content".to_owned()),
             Ok(Some((header, bytes))) => {
-                parse(&bytes).map(|(parsed, _)| (header, parsed)).map_err(|error| {
+                parse(&bytes).map(|(parsed, _)| (header, bytes, parsed)).map_err(|error| {
                     format!("its last good content cannot be used: {}", first_lines(&error))
                 })
             }
@@ -268,7 +296,8 @@ impl<'a> Gathering<'a> {
         };
         tracing::warn!("{problem}");
         match kept {
-            Ok((header, parsed)) => {
+            Ok((header, bytes, parsed)) => {
+                self.uses(source, &bytes);
                 let entries = header.counts.total;
                 self.faults.push(Fault {
                     text: format!(
@@ -314,6 +343,9 @@ impl<'a> Gathering<'a> {
 
 /// What stands before the name of a directory that is to be accepted.
 pub const DIRECTORY: &str = "ldap:";
+
+/// What stands before the name of a domain of `approved.spf` that is to be accepted.
+pub const SPF: &str = "spf:";
 
 /// The first line of a text, and how many there are more.
 fn first_lines(text: &str) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 use filter_common::Class;
 
 use super::build::{Lists, Loaded};
-use super::gather::{Gathering, Source, counts};
+use super::gather::{Gathering, Source, Told, counts};
 use super::{approvals, mail, protection};
 use crate::config::{Config, CountrySource, InlineEntry, ListSource};
 use crate::io::dns::{NO_SERVER, system};
@@ -37,6 +37,7 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
     }
     for domain in &config.approved_spf {
         let path = approvals::file(&config.state.folder, domain);
+        gathering.keep(approvals::held(domain));
         // Before the first answer there is none.
         if !path.exists() {
             continue;
@@ -71,7 +72,7 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
     let protected = protection::on_this_host(config);
     gathering.warnings.extend(lists::hazards(&loaded, &protected));
     gathering.finish();
-    let Gathering { errors, mut warnings, faults, sources, .. } = gathering;
+    let Gathering { errors, mut warnings, faults, sources, contents, .. } = gathering;
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -85,7 +86,7 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
     }
     warnings.extend(mail::certificate_warnings(config));
     warnings.extend(policy.iter().flat_map(|policy| policy.tls.unmeetable()));
-    Ok(Loaded { lists: Lists { set, table }, policy, warnings, faults, sources })
+    Ok(Loaded { lists: Lists { set, table }, policy, warnings, faults, sources, contents })
 }
 
 fn load_file(
@@ -111,6 +112,7 @@ fn load_file(
         place: format!(" ({section}.files at {}:{})", config.path.display(), list.line),
         may_shrink: list.may_shrink,
         without,
+        told: Told::Compiled,
     };
     let name = list.path.display().to_string();
     let options = ParseOptions {
@@ -184,6 +186,7 @@ fn load_countries(config: &Config, gathering: &mut Gathering<'_>) -> Option<Coun
         place: format!(" (countries.{key} in {})", config.path.display()),
         may_shrink: false,
         without: "no address has a country",
+        told: Told::Whole,
     };
     let name = path.display().to_string();
     let found = match from {

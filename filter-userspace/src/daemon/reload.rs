@@ -6,8 +6,9 @@ use std::{mem, panic, thread};
 use anyhow::{Result, anyhow};
 
 use super::build::{self, Built, InForce};
-use super::core::{Daemon, Message};
-use super::{mail, misconfigured, restart};
+use super::core::{Daemon, Message, Origin};
+use super::gather::{DIRECTORY, SPF};
+use super::{mail, misconfigured};
 use crate::config::Config;
 use crate::control::protocol::{FailedReload, Reloaded};
 use crate::control::server::Incoming;
@@ -50,6 +51,8 @@ impl Daemon {
             layouts: self.layouts,
             sources: self.list_sources.clone(),
             remembered: self.remembered.clone(),
+            started_with: self.started_with.clone(),
+            config: self.config.clone(),
         };
         let accept = mem::take(&mut self.accept);
         let messages = self.messages.clone();
@@ -105,10 +108,8 @@ impl Daemon {
     /// Puts a generation in force, or leaves everything as it was.
     fn put_in_force(&mut self, built: Built) -> Result<(Vec<String>, Vec<String>)> {
         let Built { config, lists, policy, web, tables, layouts, elapsed, seen, .. } = built;
-        let (mut warnings, faults, list_sources) = (built.warnings, built.faults, built.sources);
+        let (warnings, faults, list_sources) = (built.warnings, built.faults, built.sources);
         let (remembered, changes) = (built.remembered, built.changes);
-        warnings.extend(restart::needs_restart(&self.started_with, &config));
-        let config = restart::keep_until_restart(&self.started_with, &self.config, config);
         let mail = self.next_mail(&config, policy)?;
         // First what may fail for reasons of the network; it changes no policy. Interfaces
         // that are no longer named are let go of when the policy stands.
@@ -139,6 +140,7 @@ impl Daemon {
         self.faults = faults;
         self.list_sources = list_sources;
         self.remembered = Arc::new(remembered);
+        self.accepted(&built.accepted);
         if let (Some(edge), Some(mail)) = (&self.edge, mail) {
             edge.publish(mail);
         }
@@ -157,6 +159,18 @@ impl Daemon {
         self.announce();
         self.warnings.clone_from(&warnings);
         Ok((warnings, changes))
+    }
+
+    /// What was held back and is accepted needs nobody any more.
+    fn accepted(&mut self, names: &[String]) {
+        for name in names {
+            let directory = name.strip_prefix(DIRECTORY);
+            let origin = directory.map(|name| Origin::Directory(name.to_owned()));
+            let domain = name.strip_prefix(SPF).map(|name| Origin::Spf(name.to_owned()));
+            if let Some(origin) = origin.or(domain) {
+                self.failing.remove(&origin);
+            }
+        }
     }
 
     /// Records what a reload changed, or why it changed nothing; what was asked for has a

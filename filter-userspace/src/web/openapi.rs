@@ -159,7 +159,12 @@ const ENDPOINTS: [Endpoint; 18] = [
         "post",
         "/reload",
         "Reads configuration and lists again",
-        &[("accept", Text, false, "A file, or `ldap:NAME`, accepted however little it has left")],
+        &[(
+            "accept",
+            Text,
+            false,
+            "A file, `ldap:NAME` or `spf:DOMAIN`, accepted however little it has left",
+        )],
     ),
     of("get", "/../../healthz", "Whether mxdp runs; needs no token", NONE),
     of("get", "/../../readyz", "Whether the filter and a backend are up; needs no token", NONE),
