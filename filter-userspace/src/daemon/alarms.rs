@@ -88,6 +88,12 @@ impl Daemon {
         if let Some(error) = record.audit_error {
             alarms.push(format!("the audit trail cannot be written: {error}"));
         }
+        alarms.extend(record.audit_damaged.iter().map(|what| {
+            format!(
+                "audit trail: {what}, so `mxdp audit` is partial: restore the file, or remove \
+                 these lines or the file, which ends this alarm"
+            )
+        }));
         if record.audit_lost > 0 {
             alarms.push("changes are missing from the audit trail: they found no room".to_owned());
         }

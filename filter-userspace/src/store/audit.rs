@@ -5,6 +5,8 @@
 //! The queue in front is of its own too, so that changes are written while the mail log
 //! cannot be, or is flooded. A line that cannot be read costs itself and no other.
 
+mod damage;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use damage::Damages;
 
 use super::StoreError;
 use crate::io::files;
@@ -35,6 +39,9 @@ const FILE: u64 = 8 << 20;
 /// The bytes at the end of a file among which its last line begins.
 const TAIL: u64 = 256 << 10;
 
+/// How often all files are looked at.
+const LOOK: Duration = Duration::from_hours(1);
+
 /// How long it waits after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -55,6 +62,8 @@ struct Shared {
     ending: AtomicBool,
     lost: AtomicU64,
     error: Mutex<Option<String>>,
+    /// Files of which something cannot be read.
+    damages: Damages,
 }
 
 enum Job {
@@ -113,20 +122,10 @@ impl Audit {
             Err(error) => return Err(StoreError::of(&self.folder, error)),
         };
         for (_, path) in files.iter().rev() {
-            match read(path) {
-                Ok((changes, unreadable)) => {
-                    if unreadable > 0 {
-                        let lines = if unreadable == 1 { "line" } else { "lines" };
-                        let name = path.display();
-                        found.skipped.push(format!("{name}: {unreadable} damaged {lines} skipped"));
-                    }
-                    let missing = limit.saturating_sub(found.changes.len());
-                    found.changes.extend(changes.into_iter().rev().take(missing));
-                }
-                // It was removed for its age meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => found.skipped.push(format!("{}: {error}", path.display())),
-            }
+            let (changes, damage) = self.shared.damages.look(path);
+            found.skipped.extend(damage);
+            let missing = limit.saturating_sub(found.changes.len());
+            found.changes.extend(changes.into_iter().rev().take(missing));
             if found.changes.len() >= limit {
                 break;
             }
@@ -138,6 +137,11 @@ impl Audit {
     pub(super) fn health(&self) -> (Option<String>, u64) {
         let error = self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (error, self.shared.lost.load(Ordering::Relaxed))
+    }
+
+    /// What of the trail cannot be read, until it is mended or gone: a sentence each.
+    pub(super) fn damaged(&self) -> Vec<String> {
+        self.shared.damages.all()
     }
 
     /// Waits until what came before is written.
@@ -199,7 +203,12 @@ impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
         let mut text = Vec::new();
         let mut waiting = Vec::new();
+        let mut looked: Option<Instant> = None;
         loop {
+            if looked.is_none_or(|at| at.elapsed() >= LOOK) {
+                self.shared.damages.look_at_all(&self.folder);
+                looked = Some(Instant::now());
+            }
             let ended = !gather(jobs, &mut text, &mut waiting);
             while !text.is_empty() {
                 let written = self.write(&text);
@@ -301,7 +310,7 @@ impl Writer {
 
 /// Waits for changes and gathers those that are there; says whether more can come.
 fn gather(jobs: &Receiver<Job>, text: &mut Vec<u8>, waiting: &mut Vec<SyncSender<()>>) -> bool {
-    let mut patience = Duration::from_secs(3_600);
+    let mut patience = LOOK;
     loop {
         match jobs.recv_timeout(patience) {
             Ok(Job::Change(change)) => text.extend_from_slice(&line(&change)),
@@ -477,6 +486,34 @@ mod tests {
         assert_eq!(whats(&found), ["block 192.0.2.2", "block 192.0.2.1", "block 192.0.2.0"]);
         assert_eq!(found.skipped.len(), 1, "{:?}", found.skipped);
         assert!(found.skipped[0].ends_with("1 damaged line skipped"), "{:?}", found.skipped);
+    }
+
+    #[test]
+    fn damage_is_known_until_it_is_mended_or_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = trail(folder.path(), 1 << 20);
+        audit.add(change(0));
+        assert!(audit.flush(PATIENCE));
+        drop(audit);
+        let file = list(&folder.path().join(FOLDER)).unwrap()[0].1.clone();
+        let good = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{good}no JSON\nnor this\n")).unwrap();
+        // A start looks at all files, whether or not somebody asks for changes.
+        let audit = trail(folder.path(), 1 << 20);
+        audit.add(change(1));
+        assert!(audit.flush(PATIENCE));
+        let damaged = audit.damaged();
+        assert_eq!(damaged.len(), 1, "{damaged:?}");
+        let name = file.display().to_string();
+        assert!(damaged[0].starts_with(&name) && damaged[0].ends_with("2 damaged lines skipped"));
+        fs::write(&file, &good).unwrap();
+        assert_eq!(audit.damaged(), [""; 0]);
+        // What is damaged meanwhile is known once somebody has looked.
+        fs::write(&file, format!("no JSON\n{good}")).unwrap();
+        assert_eq!(audit.newest(1).unwrap().skipped, audit.damaged());
+        assert_eq!(audit.damaged().len(), 1);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(audit.damaged(), [""; 0]);
     }
 
     #[test]

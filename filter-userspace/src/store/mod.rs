@@ -133,6 +133,8 @@ pub struct Health {
     pub unreadable: Vec<String>,
     /// Why no change can be written to the audit trail; none when they can.
     pub audit_error: Option<String>,
+    /// What of the audit trail cannot be read, a sentence each.
+    pub audit_damaged: Vec<String>,
     /// Changes that found no room in the audit trail.
     pub audit_lost: u64,
 }

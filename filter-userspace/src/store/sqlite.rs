@@ -147,6 +147,7 @@ impl Store for SqliteStore {
             bytes: self.shared.bytes.load(Ordering::Relaxed),
             unreadable: files.iter().filter_map(RecordFile::missing).collect(),
             audit_error,
+            audit_damaged: self.audit.damaged(),
             audit_lost,
         }
     }

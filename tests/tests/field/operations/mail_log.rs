@@ -53,6 +53,26 @@ fn refused(home: &Home) -> Vec<Value> {
     home.json_lines(&["traffic", "blocked", "--all"])
 }
 
+/// Kind: what is damaged is said to whoever asks, and to nobody who does not.
+#[test]
+fn a_damaged_file_of_the_audit_trail_is_an_alarm_until_it_is_mended() {
+    let host = host();
+    let _daemon = host.start();
+    _ = host.home.json(&["block", "add", "192.0.2.1"]);
+    wait_for("a change", || audit(&host.home).len() == 1);
+    let file = files_below(&host.home.path("state/record/audit")).remove(0);
+    let good = fs::read(&file).expect("read");
+    fs::write(&file, [&b"no JSON\n"[..], &good].concat()).expect("written");
+    _ = audit(&host.home);
+    let alarms = || host.home.json(&["status"])["alarms"].to_string();
+    wait_for("an alarm", || {
+        alarms().contains("1 damaged line skipped, so `mxdp audit` is partial")
+    });
+    assert!(alarms().contains(&file.display().to_string()), "{}", alarms());
+    fs::write(&file, good).expect("written");
+    wait_for("its end", || !alarms().contains("audit trail"));
+}
+
 /// Kind: what strangers make grow shares its room with what operators need. The audit trail
 /// is in files of its own, which stay when those of the mail log go.
 #[test]
