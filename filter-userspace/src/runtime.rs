@@ -1,8 +1,7 @@
 //! Runtime entries: addresses that operators approve or block while the daemon
 //! runs, beside the list files.
 //!
-//! A pure value: the time comes in as an argument, and the file that keeps the
-//! entries across restarts is [`crate::io::runtime_file`].
+//! A pure value, to which the time is an argument; [`crate::io::runtime_file`] keeps it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -48,8 +47,10 @@ pub struct Addition {
     pub prefix: IpNet,
     /// A note for people: one line of at most [`NOTE_LIMIT`] characters.
     pub note: Option<String>,
-    /// Seconds from now until it lapses, 1 to [`LONGEST_S`]; none is for good.
+    /// Seconds from now until it lapses, 1 to [`LONGEST_S`]; none keeps the end that is there.
     pub expires_in_s: Option<u64>,
+    /// Makes the entry one for good, whatever end it had.
+    pub permanent: bool,
     /// Permits a block of a prefix shorter than /8 (IPv6 /16), or of a protected network.
     pub force: bool,
 }
@@ -96,6 +97,9 @@ pub enum RuntimeError {
     /// The entry would have lapsed at once, or never.
     #[error("an entry may stand for 1 second to {days} days, not {0} seconds", days = LONGEST_S / 86_400)]
     Expiry(u64),
+    /// The entry would have an end, and none.
+    #[error("an entry is permanent or has a time: `permanent` and `expires_in_s` are not both")]
+    TimeOfPermanent,
     /// A block of so much that it must be forced.
     #[error(
         "{0} is a block of more than a /8 of IPv4 or a /16 of IPv6; if that is meant, use \
@@ -147,7 +151,7 @@ impl RuntimeEntries {
     /// Nothing is changed if the addition breaks one of its bounds or the lists
     /// are full.
     pub fn add(&mut self, addition: Addition, now: u64) -> Result<Added, RuntimeError> {
-        let Addition { list, prefix, note, expires_in_s, force } = addition;
+        let Addition { list, prefix, note, expires_in_s, permanent, force } = addition;
         let prefix = normalise(prefix);
         if list == RuntimeList::Blocked && is_too_short(prefix) && !force {
             return Err(RuntimeError::TooShort(prefix));
@@ -155,7 +159,13 @@ impl RuntimeEntries {
         let note = note.filter(|note| !note.is_empty());
         note.as_deref().map_or(Ok(()), check_note)?;
         let expires_at = match expires_in_s {
-            None => None,
+            Some(_) if permanent => return Err(RuntimeError::TimeOfPermanent),
+            None if permanent => None,
+            // Who gives a note only does not ask that the entry never end.
+            None => {
+                let known = self.by_prefix.get(&(list, prefix));
+                known.and_then(|entry| entry.expires_at).filter(|end| *end > now)
+            }
             Some(seconds @ 1..=LONGEST_S) => Some(now.saturating_add(seconds)),
             Some(seconds) => return Err(RuntimeError::Expiry(seconds)),
         };
@@ -451,6 +461,7 @@ mod tests {
             prefix: net(prefix),
             note: None,
             expires_in_s: None,
+            permanent: false,
             force: false,
         }
     }
@@ -561,6 +572,28 @@ mod tests {
             let addition = Addition { expires_in_s: Some(seconds), ..block("192.0.2.9/32") };
             assert_eq!(entries.add(addition, 1000), Err(RuntimeError::Expiry(seconds)));
         }
+    }
+
+    #[test]
+    fn an_addition_without_a_time_leaves_the_end_as_it_is() {
+        let mut entries = RuntimeEntries::default();
+        let timed = Addition { expires_in_s: Some(60), ..block("192.0.2.0/24") };
+        entries.add(timed.clone(), 1000).unwrap();
+        let noted = Addition { note: Some("b".into()), ..block("192.0.2.0/24") };
+        let entry = entries.add(noted, 1010).unwrap().entry;
+        assert_eq!((entry.note.as_deref(), entry.expires_at), (Some("b"), Some(1060)));
+        // Of the other list, of another network, or of one that has lapsed, there is no end.
+        let approval = Addition { list: RuntimeList::Approved, ..block("192.0.2.0/24") };
+        assert_eq!(entries.add(approval, 1010).unwrap().entry.expires_at, None);
+        assert_eq!(entries.add(block("192.0.2.0/25"), 1010).unwrap().entry.expires_at, None);
+        assert_eq!(entries.add(block("192.0.2.0/24"), 1060).unwrap().entry.expires_at, None);
+        // Nor where it is asked for.
+        entries.add(timed.clone(), 2000).unwrap();
+        let permanent = Addition { permanent: true, ..block("192.0.2.0/24") };
+        assert_eq!(entries.add(permanent, 2001).unwrap().entry.expires_at, None);
+        assert_eq!(entries.add(block("192.0.2.0/24"), 2002).unwrap().entry.expires_at, None);
+        let both = Addition { permanent: true, ..timed };
+        assert_eq!(entries.add(both, 2003), Err(RuntimeError::TimeOfPermanent));
     }
 
     #[test]

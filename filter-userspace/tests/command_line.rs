@@ -73,8 +73,8 @@ fn answer(incoming: Incoming, entries: &mut RuntimeEntries) {
         Request::Lookup { addresses } => {
             incoming.answer(Ok(addresses.into_iter().map(live).collect::<Vec<_>>()));
         }
-        Request::RuntimeAdd { list, prefix, note, expires_in_s, force } => {
-            let addition = Addition { list, prefix, note, expires_in_s, force };
+        Request::RuntimeAdd { list, prefix, note, expires_in_s, permanent, force } => {
+            let addition = Addition { list, prefix, note, expires_in_s, permanent, force };
             let added = entries.add(addition, 1_795_407_247).map(|added| added.entry);
             incoming.answer(added.map_err(Failure::from));
         }

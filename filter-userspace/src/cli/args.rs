@@ -18,7 +18,7 @@ pub(super) use self::traffic::{Search, TopArguments, TrafficVerb};
 pub(super) use self::values::Address;
 use self::values::{parse_address, parse_prefix};
 use super::error::CliError;
-use super::time::parse_duration;
+use super::time::{Lasts, parse_duration, parse_end};
 
 /// Filters SYNs to a mail host by approved and blocked addresses and countries
 ///
@@ -293,7 +293,8 @@ pub(super) enum TokenRights {
 pub(super) enum ApproveVerb {
     /// Approve a network
     ///
-    /// Replaces the runtime approval of the same network, if there is one.
+    /// Replaces the runtime approval of the same network, if there is one. Blocked
+    /// entries inside the network have no effect then, which is a warning.
     Add(Addition),
 
     /// Take back a runtime approval
@@ -347,9 +348,12 @@ pub(super) struct Addition {
     #[arg(long, value_name = "TEXT")]
     pub(super) note: Option<String>,
 
-    /// For how long, such as 90s, 10m, 2h30m or 7d; for good without it
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
-    pub(super) seconds: Option<u64>,
+    /// For how long, such as 90s, 10m, 2h30m or 7d; `never` to lapse
+    ///
+    /// Without it, a network that is listed already keeps its end, and another is listed
+    /// for good.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_end)]
+    pub(super) lasts: Option<Lasts>,
 }
 
 /// A network that is listed.

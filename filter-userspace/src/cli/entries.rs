@@ -10,7 +10,7 @@ use super::args::Addition;
 use super::error::{CliError, Exit};
 use super::output::Output;
 use super::table::{Align, Table};
-use super::time::{human, now, utc};
+use super::time::{Lasts, human, now, utc};
 use crate::control::client::call;
 use crate::control::protocol::{LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry};
 use crate::smtp::refusal::Reason;
@@ -27,13 +27,23 @@ pub(super) fn add(
         list,
         prefix: addition.prefix,
         note: addition.note.clone(),
-        expires_in_s: addition.seconds,
+        expires_in_s: match addition.lasts {
+            Some(Lasts::Seconds(seconds)) => Some(seconds),
+            Some(Lasts::Forever) | None => None,
+        },
+        permanent: addition.lasts == Some(Lasts::Forever),
         force,
     };
     let entry: RuntimeEntry = call(socket, &request)?;
-    let warning = (list == RuntimeList::Blocked)
-        .then(|| approved_first(socket, entry.prefix.network(), entry.prefix))
-        .flatten();
+    let warning = match list {
+        RuntimeList::Blocked => approved_first(socket, entry.prefix.network(), entry.prefix),
+        // The approval stands, so an answer that cannot be had is no error.
+        RuntimeList::Approved => {
+            call::<Option<String>>(socket, &Request::Shadowed { prefix: entry.prefix })
+                .ok()
+                .flatten()
+        }
+    };
     if output.json {
         output.object(&WithWarning { entry: &entry, warning })?;
     } else {

@@ -22,6 +22,20 @@ pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
     }
 }
 
+/// For how long an entry is to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// For so many seconds.
+    Seconds(u64),
+    /// For good.
+    Forever,
+}
+
+/// A duration, or `never` for an entry that does not lapse.
+pub(super) fn parse_end(text: &str) -> Result<Lasts, String> {
+    if text == "never" { Ok(Lasts::Forever) } else { parse_duration(text).map(Lasts::Seconds) }
+}
+
 /// Seconds as a plain number, or a duration.
 pub(super) fn parse_interval(text: &str) -> Result<u64, String> {
     let seconds = text.parse().or_else(|_| parse_duration(text))?;

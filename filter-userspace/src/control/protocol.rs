@@ -32,7 +32,8 @@ pub enum Request {
     /// Reads configuration and lists again: [`Reloaded`].
     Reload {
         /// Lists, databases, files of recipients or senders, directories (`ldap:NAME`) and
-        /// domains of `approved.spf` (`spf:DOMAIN`) that are accepted however little they have left.
+        /// domains of `approved.spf` (`spf:DOMAIN`) that are accepted however little they have
+        /// left.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         accept: Vec<String>,
     },
@@ -49,8 +50,12 @@ pub enum Request {
         prefix: IpNet,
         /// A note for people, at most 200 characters.
         note: Option<String>,
-        /// Seconds from now until the entry lapses; none is for good.
+        /// Seconds from now until the entry lapses. Without it the end of the entry that is
+        /// there stays; a new one is for good.
         expires_in_s: Option<u64>,
+        /// Makes the entry one for good, whatever end it had.
+        #[serde(default)]
+        permanent: bool,
         /// Permits a block of a prefix shorter than /8 (IPv6 /16), or one that holds this
         /// host, loopback, a backend, a balancer, a customer or the console's client.
         force: bool,
@@ -66,6 +71,12 @@ pub enum Request {
     RuntimeList {
         /// The list.
         list: RuntimeList,
+    },
+    /// What approving a network makes of the blocked entries in it: a [`String`] to warn of,
+    /// or none.
+    Shadowed {
+        /// The network that is approved.
+        prefix: IpNet,
     },
     /// A part of the runtime entries of a list: [`Windowed`] [`RuntimeEntry`]s.
     RuntimePart {
@@ -145,9 +156,11 @@ impl Request {
             Self::Reload { accept } => {
                 format!("reload, accepting {} as it is", accept.join(", "))
             }
-            Self::RuntimeAdd { list, prefix, note, expires_in_s, .. } => {
+            Self::RuntimeAdd { list, prefix, note, expires_in_s, permanent, .. } => {
                 let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
-                format!("{} {prefix}{}{note}", verb(list), seconds(expires_in_s))
+                let time =
+                    if *permanent { " permanently".to_owned() } else { seconds(expires_in_s) };
+                format!("{} {prefix}{time}{note}", verb(list))
             }
             Self::RuntimeRemove { list, prefix } => {
                 format!("no longer {} {prefix}", verb(list))
@@ -164,6 +177,7 @@ impl Request {
             Self::Detach => "detach".to_owned(),
             Self::Status
             | Self::Lookup { .. }
+            | Self::Shadowed { .. }
             | Self::Explain(_)
             | Self::RuntimeList { .. }
             | Self::RuntimePart { .. }

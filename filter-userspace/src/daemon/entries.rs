@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use anyhow::{Result, anyhow};
+use filter_common::Class;
 use filter_common::abi::Managed;
 use ipnet::IpNet;
 
@@ -15,7 +16,11 @@ use super::refused;
 use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList, Window};
 use crate::control::server::Incoming;
 use crate::io::{clock, runtime_file, runtime_journal};
+use crate::lists::{LoadedFile, normalise};
 use crate::runtime::{Added, Addition, RuntimeEntries, Step};
+
+/// The blocked entries that are named of those that an approval makes void.
+const NAMED: usize = 3;
 
 /// The steps of a journal, at least, before the entries are written as a whole.
 const STEPS: usize = 1000;
@@ -81,6 +86,39 @@ pub(super) fn restore(folder: &Path) -> (RuntimeEntries, Vec<Loss>) {
     (entries, losses)
 }
 
+/// What an operator is told of an approval that makes blocked entries void, with the place of
+/// both; nothing where there are none in it.
+fn shadow(
+    approved: IpNet,
+    files: &[LoadedFile],
+    managed: impl Iterator<Item = IpNet>,
+) -> Option<String> {
+    let listed = files
+        .iter()
+        .filter(|file| file.class == Class::BlockedIp)
+        .flat_map(|file| file.list.entries().map(move |(net, line)| (net, Some((file, line)))));
+    let mut void =
+        managed.map(|net| (net, None)).chain(listed).filter(|(net, _)| approved.contains(net)).map(
+            |(net, place)| match place {
+                Some((file, line)) => format!("{net} ({}:{line})", file.name),
+                None => format!("{net} (runtime)"),
+            },
+        );
+    let named: Vec<_> = void.by_ref().take(NAMED).collect();
+    if named.is_empty() {
+        return None;
+    }
+    let more = match void.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "blocking {}{more} has no effect: {approved} (runtime) approves all of it, and approved \
+         wins",
+        named.join(", ")
+    ))
+}
+
 impl Daemon {
     pub(super) fn entries(&self) -> RwLockReadGuard<'_, RuntimeEntries> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)
@@ -124,6 +162,22 @@ impl Daemon {
             );
             drop(entries);
             asked.answer(Ok(part));
+        });
+    }
+
+    /// Answers what approving a network makes of the blocked entries in it, beside this
+    /// thread, since lists are long.
+    pub(super) fn shadowed(&self, prefix: IpNet, asked: Incoming) {
+        let (lists, entries) = (self.lists.clone(), self.entries.clone());
+        let now = self.timeline.now();
+        self.asynchronous.spawn_blocking(move || {
+            let approved = normalise(prefix);
+            let entries = entries.read().unwrap_or_else(PoisonError::into_inner);
+            let managed = entries.list(RuntimeList::Blocked);
+            let managed = managed.filter(|entry| entry.is_in_force(now)).map(|entry| entry.prefix);
+            let warning = shadow(approved, lists.set.files(), managed);
+            drop(entries);
+            asked.answer(Ok(warning));
         });
     }
 
@@ -238,5 +292,41 @@ impl Daemon {
                 .map_err(|e| e.to_string());
             self.unlapsed = saved.err();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lists::ParsedList;
+
+    #[test]
+    fn an_approval_names_the_blocked_entries_that_it_makes_void() {
+        let net = |text: &str| text.parse::<IpNet>().expect("a network");
+        let file = |class, nets: &[(&str, u32)]| {
+            let nets: Vec<_> = nets.iter().map(|(text, line)| (net(text), *line)).collect();
+            let list = ParsedList::from_entries(nets.iter().map(|(net, line)| (*net, *line, "")));
+            LoadedFile { name: "/lists/own".to_owned(), class, list }
+        };
+        let files = [
+            file(Class::BlockedIp, &[("192.0.2.7/32", 3), ("198.51.0.0/16", 4)]),
+            // What is no operator's own block is what an approval is for.
+            file(Class::KnownSpamSource, &[("192.0.2.9/32", 1)]),
+        ];
+        let of = |approved: &str, managed: &[&str]| {
+            shadow(net(approved), &files, managed.iter().map(|text| net(text)))
+        };
+        assert_eq!(
+            of("192.0.2.0/24", &["192.0.2.128/25", "203.0.113.1/32"]).as_deref(),
+            Some(
+                "blocking 192.0.2.128/25 (runtime), 192.0.2.7/32 (/lists/own:3) has no effect: \
+                 192.0.2.0/24 (runtime) approves all of it, and approved wins"
+            )
+        );
+        // An exception to a wider block is what approvals are for.
+        assert_eq!(of("198.51.100.0/24", &["198.51.0.0/16"]), None);
+        let many = ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.3/32", "192.0.2.4/32"];
+        let said = of("192.0.2.0/24", &many).expect("a warning");
+        assert!(said.contains("192.0.2.3/32 (runtime) and 2 more has no effect"), "{said}");
     }
 }

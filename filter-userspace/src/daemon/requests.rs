@@ -40,13 +40,13 @@ impl Daemon {
             }
             Request::Reload { accept } => self.reload_for(asked, accept),
             Request::Lookup { addresses } => asked.answer(self.look_up(&addresses)),
-            Request::RuntimeAdd { list, prefix, note, expires_in_s, force } => {
+            Request::RuntimeAdd { list, prefix, note, expires_in_s, permanent, force } => {
                 if list == RuntimeList::Blocked
                     && let Err(failure) = self.object(prefix, force, &asked.peer)
                 {
                     return asked.answer::<RuntimeEntry>(Err(failure));
                 }
-                let addition = Addition { list, prefix, note, expires_in_s, force };
+                let addition = Addition { list, prefix, note, expires_in_s, permanent, force };
                 let entry = self.add_entry(addition);
                 asked.answer(entry.map(|entry| self.shown(entry)));
             }
@@ -55,6 +55,7 @@ impl Daemon {
                 asked.answer(entry.map(|entry| self.shown(entry)));
             }
             Request::RuntimeList { list } => self.list_entries(list, asked),
+            Request::Shadowed { prefix } => self.shadowed(prefix, asked),
             Request::RuntimePart { list, window } => self.list_part(list, window, asked),
             Request::TemporaryPart { window } => self.list_temporary(asked, Some(window)),
             Request::TemporaryAdd { address, seconds, force } => {

@@ -146,6 +146,7 @@ mod tests {
             prefix: prefix.parse().unwrap(),
             note: Some("noted".to_owned()),
             expires_in_s: Some(60),
+            permanent: false,
             force: false,
         };
         entries.add(addition, 1_700_000_000).unwrap();

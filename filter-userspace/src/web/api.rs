@@ -294,6 +294,8 @@ struct Addition {
     #[serde(default)]
     expires_in_s: Option<u64>,
     #[serde(default)]
+    permanent: bool,
+    #[serde(default)]
     force: bool,
 }
 
@@ -304,11 +306,10 @@ async fn add_entry(
     List(list): List,
     JsonBody(addition): JsonBody<Addition>,
 ) -> Answer {
-    let Addition { prefix: Network(prefix), note, expires_in_s, force } = addition;
-    let request = Request::RuntimeAdd { list, prefix, note, expires_in_s, force };
+    let Addition { prefix: Network(prefix), note, expires_in_s, permanent, force } = addition;
+    let request = Request::RuntimeAdd { list, prefix, note, expires_in_s, permanent, force };
     let mut entry: Value = site.ask(request, caller.peer()).await?;
-    if list == RuntimeList::Blocked
-        && let Some(warning) = approved_first(&site, &caller, prefix.network(), prefix).await
+    if let Some(warning) = conflict(&site, &caller, list, prefix).await
         && let Some(entry) = entry.as_object_mut()
     {
         entry.insert("warning".to_owned(), warning.into());
@@ -316,8 +317,24 @@ async fn add_entry(
     Ok(Json(entry))
 }
 
+/// What to know of an entry that contradicts others: a block that an approval makes void, or an
+/// approval that makes blocks void.
+pub(super) async fn conflict(
+    site: &Site,
+    caller: &Caller,
+    list: RuntimeList,
+    prefix: IpNet,
+) -> Option<String> {
+    match list {
+        RuntimeList::Blocked => approved_first(site, caller, prefix.network(), prefix).await,
+        RuntimeList::Approved => {
+            site.ask(Request::Shadowed { prefix }, caller.peer()).await.ok().flatten()
+        }
+    }
+}
+
 /// What lets an address of what is blocked in all the same.
-pub(super) async fn approved_first(
+async fn approved_first(
     site: &Site,
     caller: &Caller,
     address: IpAddr,

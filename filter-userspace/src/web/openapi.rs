@@ -186,6 +186,7 @@ fn addition() -> Value {
             "prefix": Network.json(),
             "note": {"type": ["string", "null"], "maxLength": NOTE_LIMIT},
             "expires_in_s": {"type": ["integer", "null"], "minimum": 1, "maximum": LONGEST_S},
+            "permanent": {"type": "boolean"},
             "force": {"type": "boolean"},
         },
     })

@@ -62,6 +62,12 @@ impl Parts {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The value of a part that is there, and may be empty.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().filter(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).max_by_key(|value| !value.is_empty())
+    }
+
     pub(super) fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let wrong = || {
@@ -159,16 +165,22 @@ fn expected(name: &str) -> &'static str {
 /// No part of a query string where none means anything.
 pub(super) struct NoQuery;
 
-impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut HttpParts, _: &S) -> Result<Self, ApiError> {
-        match Parts::of(parts.uri.query())?.0.first() {
+impl NoQuery {
+    pub(super) fn of(query: Option<&str>) -> Result<Self, ApiError> {
+        match Parts::of(query)?.0.first() {
             None => Ok(Self),
             Some((name, _)) => {
                 Err(ApiError::bad_request(format!("there is no `{name}` here: nothing is asked")))
             }
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut HttpParts, _: &S) -> Result<Self, ApiError> {
+        Self::of(parts.uri.query())
     }
 }
 

@@ -212,6 +212,7 @@ fn failures_reach_the_client_with_their_kind() {
         prefix: "192.0.2.0/24".parse().unwrap(),
         note: Some("x".repeat(1 << 20)),
         expires_in_s: None,
+        permanent: false,
         force: false,
     };
     assert!(failure(long).message.contains("a request has at most"));
@@ -336,6 +337,7 @@ fn the_log_gets_one_bounded_line_a_request() {
         prefix: "192.0.2.0/24".parse().unwrap(),
         note: Some("x\n2026-01-01 INFO forged \u{1b}[2J".repeat(1000)),
         expires_in_s: None,
+        permanent: false,
         force: false,
     };
     let line = describe(&request);

@@ -23,7 +23,7 @@ use crate::record::when;
 use crate::runtime::LONGEST_S;
 use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::{Parts, approved_first};
+use crate::web::api::{Parts, conflict};
 use crate::web::chart::grouped;
 use crate::web::error::{ApiError, status};
 
@@ -64,8 +64,10 @@ enum Lasts {
     Permanently,
     /// For so many seconds.
     Seconds(u64),
-    /// As long as the entry that is there.
+    /// As long as the entry that is there, which must be there.
     AsNow,
+    /// Nothing is said: as long as an entry that is there, and else permanently.
+    Unsaid,
 }
 
 /// What may be done: its name, the button, and what is so then.
@@ -117,7 +119,7 @@ impl Act {
             given,
             back: if is_here { back.to_owned() } else { "/lists".to_owned() },
             note: parts.get("note").map(str::to_owned),
-            lasts: lasts(parts.get("for"))?,
+            lasts: lasts(parts.given("for"))?,
             force: parts.parse("force")?.unwrap_or(false),
         })
     }
@@ -155,6 +157,15 @@ impl Act {
         Ok(entries.into_iter().find(|entry| entry.prefix == net))
     }
 
+    /// What to know of an entry that contradicts others.
+    async fn conflict(&self, site: &Site, caller: &Caller) -> Option<String> {
+        if self.adds() {
+            conflict(site, caller, self.list(), normalise(self.net)).await
+        } else {
+            None
+        }
+    }
+
     async fn request(&self, site: &Site, caller: &Caller) -> Result<Request, Failure> {
         let (list, prefix) = (self.list(), self.net);
         Ok(match self.what {
@@ -164,8 +175,9 @@ impl Act {
                 list,
                 prefix,
                 note: self.note.clone(),
+                permanent: self.lasts == Lasts::Permanently,
                 expires_in_s: match self.lasts {
-                    Lasts::Permanently => None,
+                    Lasts::Permanently | Lasts::Unsaid => None,
                     Lasts::Seconds(seconds) => Some(seconds),
                     Lasts::AsNow => self.remaining(site, caller).await?,
                 },
@@ -190,9 +202,9 @@ impl Act {
     }
 }
 
-/// What `for` says: nothing and 0 are permanently.
+/// What `for` says: 0 is permanently. Nothing behind `for=` is no time.
 fn lasts(text: Option<&str>) -> Result<Lasts, ApiError> {
-    let Some(text) = text.map(str::trim) else { return Ok(Lasts::Permanently) };
+    let Some(text) = text.map(str::trim) else { return Ok(Lasts::Unsaid) };
     if text == AS_NOW {
         return Ok(Lasts::AsNow);
     }
@@ -241,13 +253,12 @@ async fn form(
     let entry = if act.adds() { act.entry(site, caller).await? } else { None };
     let now = clock::unix_seconds();
     let note = act.note.clone().or_else(|| entry.as_ref()?.note.clone());
-    let warning = match act.what {
-        "block" => approved_first(site, caller, act.net.network(), normalise(act.net)).await,
-        _ => None,
-    };
+    let warning = act.conflict(site, caller).await;
+    let is_permanent = entry.as_ref().is_some_and(|entry| entry.expires_at.is_none());
     let chosen = match (act.lasts, &entry) {
-        (Lasts::Permanently, Some(_)) | (Lasts::AsNow, _) => AS_NOW.to_owned(),
-        (Lasts::Permanently, None) => "0".to_owned(),
+        (Lasts::Unsaid, Some(_)) | (Lasts::AsNow, _) => AS_NOW.to_owned(),
+        (Lasts::Permanently, _) if is_permanent => AS_NOW.to_owned(),
+        (Lasts::Permanently | Lasts::Unsaid, _) => "0".to_owned(),
         (Lasts::Seconds(seconds), _) => seconds.to_string(),
     };
     let is_offered = |seconds: u64| TIMES.iter().any(|(known, _)| *known == seconds);
@@ -282,7 +293,7 @@ async fn form(
                             }
                         }
                         @for (seconds, name) in TIMES {
-                            @if seconds > 0 || entry.as_ref().is_none_or(|entry| entry.expires_at.is_some()) {
+                            @if seconds > 0 || !is_permanent {
                                 option value=(seconds) selected[chosen == seconds.to_string()] { (name) }
                             }
                         }
@@ -364,10 +375,7 @@ pub(super) async fn done(
             }
         }
     };
-    let warning = match act.what {
-        "block" => approved_first(&site, &caller, act.net.network(), normalise(act.net)).await,
-        _ => None,
-    };
+    let warning = act.conflict(&site, &caller).await;
     let body = html! {
         h1 { "Done" }
         p role="status" { (is) }

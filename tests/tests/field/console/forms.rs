@@ -46,6 +46,65 @@ fn an_edited_note_leaves_the_time_of_an_entry_as_it_is() {
     assert_eq!(permanent.expect("the entry")["expires_at"], Value::Null);
 }
 
+/// Kind: an addition that says nothing of time makes a timed entry one for good.
+/// Source: `mxdp block add X --for 1h`, and then a note alone.
+#[test]
+fn an_addition_without_a_time_leaves_the_end_as_it_is() {
+    let (host, _sink) = host("");
+    let _daemon = host.start();
+    let http = Http::new(&host.namespace, SITE, None);
+    let timed = json!({ "prefix": "203.0.113.7", "expires_in_s": 7200, "note": "a" });
+    let end = http.post("/api/v1/entries/blocked", &timed).json()["expires_at"].as_u64();
+    let end = end.expect("a time");
+    let is_kept = |note: &str| {
+        let entry = blocked(&http).remove(0);
+        assert_eq!(entry["note"], note);
+        let kept = entry["expires_at"].as_u64().expect("still a time");
+        assert!(kept.abs_diff(end) <= 60, "{kept} instead of {end}");
+    };
+    _ = http.post("/api/v1/entries/blocked", &json!({ "prefix": "203.0.113.7", "note": "b" }));
+    is_kept("b");
+    assert_eq!(form(&http, "what=block&net=203.0.113.7&note=c").status, 303);
+    is_kept("c");
+    let said = host.home.run(&["block", "add", "203.0.113.7", "--note", "d"]);
+    assert!(said.status.success(), "{said:?}");
+    is_kept("d");
+    // To be for good is asked for.
+    for way in ["API", "form", "command"] {
+        _ = http.post("/api/v1/entries/blocked", &timed);
+        match way {
+            "API" => {
+                let permanent = json!({ "prefix": "203.0.113.7", "permanent": true });
+                _ = http.post("/api/v1/entries/blocked", &permanent);
+            }
+            "form" => _ = form(&http, "what=block&net=203.0.113.7&for=0"),
+            _ => _ = host.home.run(&["block", "add", "203.0.113.7", "--for", "never"]),
+        }
+        assert_eq!(blocked(&http).remove(0)["expires_at"], Value::Null, "{way}");
+    }
+}
+
+/// Kind: the warning of an entry that has no effect is of one list only: an approval makes
+/// blocks void as much as a block may be void.
+#[test]
+fn an_approval_says_which_blocks_it_makes_void() {
+    let (host, _sink) = host("");
+    let _daemon = host.start();
+    let http = Http::new(&host.namespace, SITE, None);
+    _ = http.post("/api/v1/entries/blocked", &json!({ "prefix": "203.0.113.7" }));
+    let warning = "blocking 203.0.113.7/32 (runtime) has no effect: 203.0.113.0/24 (runtime) \
+                   approves all of it";
+    let page = http.get("/act?what=approve&net=203.0.113.0%2F24");
+    assert!(page.body.contains(warning), "{}", page.body);
+    let said = http.post("/api/v1/entries/approved", &json!({ "prefix": "203.0.113.0/24" })).json();
+    assert!(said["warning"].as_str().is_some_and(|said| said.starts_with(warning)), "{said}");
+    let said = host.home.run(&["approve", "add", "203.0.113.0/24"]);
+    let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+    assert!(said.contains(warning), "{said}");
+    let said = host.home.run(&["approve", "add", "203.0.113.9"]);
+    assert!(!String::from_utf8_lossy(&said.stderr).contains("no effect"), "{said:?}");
+}
+
 /// Kind: a value that cannot be read counts as if it were not there.
 /// Source: `POST /act` with `for=1h` blocked permanently.
 #[test]
@@ -66,6 +125,8 @@ fn a_value_that_cannot_be_meant_is_400_and_changes_nothing() {
         "what=block&net=203.0.113.7&force=maybe",
         "what=block&net=203.0.113.7&lasts=3600",
         "what=block&net=203.0.113.7&for=3600&for=7200",
+        "what=block&net=203.0.113.7&for=",
+        "what=block&net=203.0.113.7&for=%20",
     ] {
         let answer = form(&http, wrong);
         assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
@@ -86,6 +147,7 @@ fn a_value_that_cannot_be_meant_is_400_and_changes_nothing() {
         "/api/v1/explain?ip=192.0.2.1&from=a@b.example&rcpt=bob@example.org&tls=1.1",
         "/api/v1/explain?ip=192.0.2.1&from=a@b.example&rcpt=bob@example.org&relay=yes",
         "/api/v1/explain?ip=192.0.2.1&from=a+b@c.example&rcpt=bob@example.org",
+        "/api/v1/explain?ip=192.0.2.1&from=&rcpt=bob@example.org&helo=a+b",
         "/api/v1/changes?limit=0",
         "/api/v1/status?verbose=1",
         "/api/v1/entries/blocked?prefix=192.0.2.0/24",
@@ -100,6 +162,10 @@ fn a_value_that_cannot_be_meant_is_400_and_changes_nothing() {
         "/accepted?limit=0",
         "/?since=yesterday",
         "/?until=1h",
+        "/lists?foo=1",
+        "/lists?after=x",
+        "/changes?limit=abc",
+        "/record/1?after=2",
     ] {
         let answer = http.get(wrong);
         assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);
@@ -110,6 +176,7 @@ fn a_value_that_cannot_be_meant_is_400_and_changes_nothing() {
         json!({ "prefix": "203.0.113.9", "expires_in_s": 1.5 }),
         json!({ "prefix": "203.0.113.9", "for": "1h" }),
         json!({ "prefix": "203.0.113.300" }),
+        json!({ "prefix": "203.0.113.9", "expires_in_s": 60, "permanent": true }),
     ] {
         let answer = http.post("/api/v1/entries/blocked", &wrong);
         assert_eq!(answer.status, 400, "{wrong}: {}", answer.body);

@@ -188,6 +188,7 @@ fn one_more_entry_costs_no_more_than_itself() {
             prefix: format!("198.51.100.{number}/32").parse().expect("a prefix"),
             note: None,
             expires_in_s: None,
+            permanent: false,
             force: false,
         };
         let start = Instant::now();
