@@ -49,6 +49,11 @@ impl Envelope {
     ///
     /// In words, when sender or recipient is no address.
     pub fn parse(said: &ExplainedEnvelope) -> Result<Self, String> {
+        let helo = said.helo.as_deref().unwrap_or_default();
+        if helo.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
+            let name = helo.escape_debug();
+            return Err(format!("invalid HELO name: {name}{}", url_hint(helo)));
+        }
         Ok(Self {
             said: said.clone(),
             sender: sender(&said.from)?,
@@ -157,10 +162,12 @@ fn recipient(text: &str) -> Result<ForwardPath, String> {
 }
 
 fn not_an_address(which: &str, text: &str) -> String {
-    let text = text.escape_debug();
-    let hint =
-        if text.clone().any(|letter| letter == ' ') { "; in a URL, write + as %2B" } else { "" };
-    format!("invalid {which} address: {text}{hint}")
+    format!("invalid {which} address: {}{}", text.escape_debug(), url_hint(text))
+}
+
+/// What a space may have been.
+fn url_hint(text: &str) -> &'static str {
+    if text.contains(' ') { "; in a URL, write + as %2B" } else { "" }
 }
 
 fn unbracketed(text: &str) -> &str {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::Config;
+use super::meaning::{LOOP, NO_SMTP};
 use super::smtp::{BackendTls, Smtp};
 use crate::policy::reputation::Kind;
 
@@ -55,6 +56,9 @@ const PUBLIC_RESOLVERS: [&str; 22] = [
 /// customer's key in the name.
 const REFUSE_PUBLIC: [&str; 4] = ["spamhaus.org", "uribl.com", "surbl.org", "dnswl.org"];
 
+/// The recipients of a message that must be taken (RFC 5321 section 4.5.3.1.8).
+const RECIPIENTS: usize = 100;
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doubts {
@@ -88,7 +92,8 @@ impl Config {
         self.doubt_lists(&mut found);
         if let Some(smtp) = &self.smtp {
             self.doubt_listeners(smtp, &mut found);
-            doubt_backends(smtp, around, &mut found);
+            let console = self.web.as_ref().map_or(&[][..], |web| &web.listen);
+            doubt_backends(smtp, console, around, &mut found);
             doubt_directories(smtp, &mut found);
             doubt_networks(smtp, &mut found);
             doubt_zones(smtp, around, &mut found);
@@ -146,6 +151,16 @@ impl Config {
             }
         }
         let limits = &smtp.limits;
+        if limits.recipients < RECIPIENTS {
+            found.warn(
+                "smtp.recipients",
+                format!(
+                    "{} is less than the {RECIPIENTS} recipients of a message that senders may \
+                     rely on (RFC 5321 section 4.5.3.1.8): mail to more is delayed",
+                    limits.recipients
+                ),
+            );
+        }
         if limits.connections_per_address > limits.connections {
             found.warn(
                 "smtp.connections_per_address",
@@ -175,12 +190,13 @@ impl Found {
     }
 }
 
-fn doubt_backends(smtp: &Smtp, around: &Surroundings, found: &mut Found) {
+fn doubt_backends(smtp: &Smtp, console: &[SocketAddr], around: &Surroundings, found: &mut Found) {
     let listen = &smtp.listen;
     let relay = smtp.relay.as_ref();
     let mut listeners: Vec<SocketAddr> = listen.smtp.iter().chain(&listen.smtps).copied().collect();
     listeners
         .extend(relay.into_iter().flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls)));
+    listeners.extend(console);
     for backend in &smtp.backends {
         let name = &backend.name;
         let is_used = smtp.domains.iter().any(|domain| domain.backend == *name)
@@ -206,11 +222,12 @@ fn doubt_backends(smtp: &Smtp, around: &Surroundings, found: &mut Found) {
                     && !address.ip().is_loopback()
             });
             if let Some(own) = own {
+                let what = if console.contains(own) { NO_SMTP } else { LOOP };
                 found.error(
                     "backend.servers",
                     format!(
-                        "`{server}` is mxdp itself ({own} is on every address of this host): mail \
-                         would go round in a loop; name the address that the mail system listens on"
+                        "`{server}` is mxdp itself ({own} is on every address of this host): \
+                         {what}; name the address that the mail system listens on"
                     ),
                 );
             }
@@ -386,6 +403,7 @@ mod tests {
             (with("[approved]\naddresses = [\"0.0.0.0/0\"]\n"), "approves every address"),
             (with("[syn_rate]\ncapacity = 2048\n"), "syn_rate.capacity: has no effect"),
             (with("[smtp]\nconnections = 5\n"), "smtp.connections_per_address: has no effect"),
+            (with("[smtp]\nrecipients = 99\n"), "smtp.recipients: 99 is less than the 100"),
             (with("[reputation.standard]\ntext = \"go away\"\n"), "no effect without zones"),
         ] {
             let found = warnings(&text);
@@ -409,6 +427,14 @@ mod tests {
         let found = doubts(&zones, &around);
         assert_eq!(found.errors.len(), 1);
         assert!(found.errors[0].contains("`192.0.2.1:25` is mxdp itself"), "{found:?}");
+        let console = format!(
+            "{zones}[web]\nlisten = [\"0.0.0.0:8025\"]\nplain = true\n\
+             [[web.tokens]]\nname = \"a\"\nsha256 = \"{}\"\n",
+            "a".repeat(64)
+        )
+        .replace("192.0.2.1:25", "192.0.2.1:8025");
+        let wrong = doubts(&console, &around).errors;
+        assert!(wrong.len() == 1 && wrong[0].contains("the console takes no mail"), "{wrong:?}");
         for expected in [
             "there is no interface `eth0`",
             "/p has mode 0666",

@@ -50,23 +50,26 @@ pub(super) fn cannot_work(root: &Section<'_>) {
     let hostname = root.section("listen").string("hostname").map(|name| name.value);
     for backend in root.sections("backend") {
         for server in backend.strings("servers") {
-            // Not the console: it does not speak SMTP, and cannot loop.
-            let mut smtp = listeners.iter().filter(|listener| {
-                !(listener.key == "listen" && listener.section.name("") == "web.")
-            });
-            if let Some(own) = smtp.find(|own| is_at(own.address, server.value, hostname)) {
+            let own = listeners.iter().find(|own| is_at(own.address, server.value, hostname));
+            if let Some(own) = own {
+                let place = own.section.name(own.key);
+                // The console cannot loop, and takes no mail either.
+                let what = if place == "web.listen" { NO_SMTP } else { LOOP };
                 let message = format!(
-                    "`{}` is mxdp itself ({} of {}): mail would go round in a loop; name the \
-                     address that the mail system listens on",
+                    "`{}` is mxdp itself ({} of {place}): {what}; name the address that the mail \
+                     system listens on",
                     clean(server.value),
                     own.address,
-                    own.section.name(own.key)
                 );
                 backend.error(&server.span, "servers", message);
             }
         }
     }
 }
+
+/// What becomes of mail for a backend that is mxdp itself.
+pub(super) const LOOP: &str = "mail would go round in a loop";
+pub(super) const NO_SMTP: &str = "the console takes no mail";
 
 /// Whether two sockets cannot both be listened on.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {

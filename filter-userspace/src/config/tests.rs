@@ -622,6 +622,13 @@ fn a_port_is_listened_on_once_and_no_backend_is_mxdp_itself() {
             "backend.servers: `127.0.0.1:25` is mxdp itself (0.0.0.0:25 of listen.smtp)",
         ),
         (good, "localhost:25", "", "`localhost:25` is mxdp itself"),
+        (
+            good,
+            "127.0.0.1:8025",
+            "[web]\n",
+            "`127.0.0.1:8025` is mxdp itself (127.0.0.1:8025 of web.listen): the console takes no \
+             mail",
+        ),
         (good, "[::1]:25", "", "`[::1]:25` is mxdp itself ([::]:25 of listen.smtp)"),
         (good, "127.0.0.1:465", "", "is mxdp itself (0.0.0.0:465 of listen.smtps)"),
         ("smtp = [\"192.0.2.7:25\"]", "192.0.2.7:25", "", "is mxdp itself"),

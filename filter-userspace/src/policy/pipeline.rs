@@ -271,7 +271,7 @@ impl Policy {
 
 fn tls(policy: &Policy, facts: &Facts<'_>) -> MailOutcome {
     let domain = facts.sender.mailbox().and_then(|mailbox| mailbox.domain());
-    policy.tls.of(facts.client, domain).check(facts.tls)?;
+    policy.tls.check(facts.client, domain, facts.tls)?;
     Ok(facts.tls.map_or_else(|| "no TLS, and none is needed".to_owned(), |tls| tls.text.clone()))
 }
 

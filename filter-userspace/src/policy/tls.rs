@@ -71,21 +71,25 @@ impl TlsPolicy {
         found.map_or(&self.default, |(_, requirement)| requirement)
     }
 
-    /// What a client must do for a sender of `domain`: of its network's row and the
-    /// domain's, the stricter counts. Whose domain a sender has is the client's to say, so
-    /// it must not help to say another.
-    #[must_use]
-    pub fn of(&self, client: IpAddr, domain: Option<&Domain>) -> &Requirement {
+    /// Whether what a client uses is enough for a sender of `domain`. Its network's row and
+    /// the domain's must both be met, so of each property the stricter one counts. Whose
+    /// domain a sender has is the client's to say, so it must not help to say another.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, and by which row.
+    pub fn check(
+        &self,
+        client: IpAddr,
+        domain: Option<&Domain>,
+        tls: Option<&Tls>,
+    ) -> Result<(), Refusal> {
         let found = domain.and_then(|domain| domains::nearest(&self.exact, &self.below, domain));
         let network = self.networks.iter().find(|(network, _)| network.contains(&client));
-        match (found, network) {
-            (Some(domain), Some((_, network))) if network.strictness() > domain.strictness() => {
-                network
-            }
-            (Some(domain), _) => domain,
-            (None, Some((_, network))) => network,
-            (None, None) => &self.default,
-        }
+        let network = network.map(|(_, requirement)| requirement);
+        let default = (found.is_none() && network.is_none()).then_some(&self.default);
+        let rows = [found, network, default];
+        rows.into_iter().flatten().try_for_each(|row| row.check(tls))
     }
 
     /// What nobody can meet: TLS that is mandatory by the sender's domain, for clients
@@ -115,18 +119,12 @@ impl TlsPolicy {
 }
 
 impl Requirement {
-    /// How much is needed: TLS before a version before a certificate.
-    const fn strictness(&self) -> (bool, bool, u8) {
-        let is_needed = matches!(self.mode, Mode::Mandatory);
-        (is_needed, is_needed && self.certificate, if is_needed { self.minimum } else { 0 })
-    }
-
     /// Whether what is in use is enough.
     ///
     /// # Errors
     ///
     /// When it is not, and why.
-    pub fn check(&self, tls: Option<&Tls>) -> Result<(), Refusal> {
+    fn check(&self, tls: Option<&Tls>) -> Result<(), Refusal> {
         let refuse = |reason| Err(Refusal::by(reason, "", self.rule.clone()));
         match (self.mode, tls) {
             (Mode::None | Mode::Opportunistic, _) => Ok(()),
@@ -151,22 +149,61 @@ mod tests {
         policy.add_domain(&Domain::parse("bank.example").unwrap(), false, mode(Mode::Mandatory));
         policy.add_network("192.0.2.0/24".parse().unwrap(), mode(Mode::None));
         policy.add_network("192.0.2.1/32".parse().unwrap(), mode(Mode::Mandatory));
-        let of = |client: &str, domain: &str| {
-            policy.of(client.parse().unwrap(), Domain::parse(domain).as_ref()).mode
+        let needed = |policy: &TlsPolicy, client: &str, domain: &str| {
+            let domain = Domain::parse(domain);
+            policy.check(client.parse().unwrap(), domain.as_ref(), None).is_err()
         };
-        assert_eq!(of("192.0.2.9", "bank.example"), Mode::Mandatory);
-        assert_eq!(of("192.0.2.9", "x.bank.example"), Mode::None);
-        assert_eq!(of("192.0.2.1", ""), Mode::Mandatory);
+        assert!(needed(&policy, "192.0.2.9", "bank.example"));
+        assert!(!needed(&policy, "192.0.2.9", "x.bank.example"));
+        assert!(needed(&policy, "192.0.2.1", ""));
         // Whoever forges a sender does not pick the weaker row.
         policy.add_domain(&Domain::parse("plain.example").unwrap(), false, mode(Mode::None));
-        let of = |client: &str, domain: &str| {
-            policy.of(client.parse().unwrap(), Domain::parse(domain).as_ref()).mode
-        };
-        assert_eq!(of("192.0.2.1", "plain.example"), Mode::Mandatory);
-        assert_eq!(of("192.0.2.9", "plain.example"), Mode::None);
+        assert!(needed(&policy, "192.0.2.1", "plain.example"));
+        assert!(!needed(&policy, "192.0.2.9", "plain.example"));
         let warned = policy.unmeetable();
         assert_eq!(warned.len(), 1, "{warned:?}");
-        assert_eq!(of("198.51.100.1", "other.example"), Mode::Opportunistic);
+        assert!(!needed(&policy, "198.51.100.1", "other.example"));
+    }
+
+    /// Of a network's row and a domain's, each property counts that is stricter.
+    #[test]
+    fn both_rows_must_be_met() {
+        let row =
+            |mode, minimum, certificate| Requirement { mode, minimum, certificate, rule: None };
+        let tls = |version, certificate: bool| Tls {
+            version,
+            text: String::new(),
+            certificate: certificate.then(|| "CN=a".to_owned()),
+        };
+        let domain = Domain::parse("bank.example").unwrap();
+        let need = Mode::Mandatory;
+        let rows = [
+            (row(need, 13, false), row(need, 12, true)),
+            (row(need, 12, true), row(need, 13, false)),
+            (row(need, 13, true), row(need, 12, false)),
+            (row(need, 13, true), row(Mode::None, 12, false)),
+        ];
+        for (of_network, of_domain) in rows {
+            let mut policy = TlsPolicy::new(Requirement::default());
+            policy.add_network("192.0.2.0/24".parse().unwrap(), of_network);
+            policy.add_domain(&domain, false, of_domain);
+            let reason = |tls: Option<Tls>| {
+                let checked =
+                    policy.check("192.0.2.1".parse().unwrap(), Some(&domain), tls.as_ref());
+                checked.map_err(|refusal| refusal.reason)
+            };
+            assert_eq!(reason(None), Err(Reason::TlsRequired));
+            assert_eq!(reason(Some(tls(12, true))), Err(Reason::TlsTooOld));
+            assert_eq!(reason(Some(tls(13, false))), Err(Reason::NoCertificate));
+            assert_eq!(reason(Some(tls(13, true))), Ok(()));
+        }
+        // What a row says of TLS that it does not need is not needed.
+        let mut policy = TlsPolicy::new(Requirement::default());
+        policy.add_network("192.0.2.0/24".parse().unwrap(), row(Mode::Opportunistic, 13, true));
+        policy.add_domain(&domain, false, row(need, 12, false));
+        let checked =
+            policy.check("192.0.2.1".parse().unwrap(), Some(&domain), Some(&tls(12, false)));
+        assert!(checked.is_ok());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::web::Site;
 use crate::web::access::Caller;
 use crate::web::chart::grouped;
 use crate::web::error::ApiError;
-use crate::web::parts::Parts;
+use crate::web::parts::{NoQuery, Parts};
 
 /// The entries of a part of a list that are shown at once.
 const SHOWN: usize = 50;
@@ -37,6 +37,7 @@ pub(super) async fn page(
     let parts = parts.map_err(|error| PageError::of(Place::Lists, error))?;
     let window = |after| part_of(&parts, after);
     let bad = |error| PageError::of(Place::Lists, error);
+    parts.only(&[SEARCH, AFTER[0], AFTER[1], AFTER[2]]).map_err(bad)?;
     let status: Status = site.ask(Request::Status, caller.peer()).await.map_err(&wrong)?;
     let mut entries: Vec<(RuntimeList, Windowed<RuntimeEntry>)> = Vec::new();
     for (list, after) in [(RuntimeList::Approved, AFTER[0]), (RuntimeList::Blocked, AFTER[1])] {
@@ -222,7 +223,9 @@ fn temporary(part: &Windowed<TemporaryEntry>, parts: &Parts) -> Markup {
 pub(super) async fn changes(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
 ) -> Shown {
+    NoQuery::of(query.as_deref()).map_err(|error| PageError::of(Place::Changes, error))?;
     let asked = site.ask(Request::Changes { limit: 200 }, caller.peer()).await;
     let Changes { changes, skipped } = asked.map_err(PageError::at(Place::Changes))?;
     let body = html! {

@@ -17,7 +17,7 @@ use crate::web::Site;
 use crate::web::access::Caller;
 use crate::web::chart::grouped;
 use crate::web::error::status;
-use crate::web::parts::Parts;
+use crate::web::parts::{NoQuery, Parts};
 
 /// The filters of the form: the part of the query, its label, and an example.
 const FILTERS: [(&str, &str, &str); 12] = [
@@ -194,8 +194,10 @@ fn address(address: Option<&str>) -> Markup {
 pub(super) async fn record(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
     id: Result<Path<u64>, PathRejection>,
 ) -> Shown {
+    NoQuery::of(query.as_deref()).map_err(|error| PageError::of(Place::None, error))?;
     let missing = || PageError {
         place: Place::None,
         failure: Failure {
