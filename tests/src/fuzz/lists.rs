@@ -113,6 +113,11 @@ fn span(nets: &[IpNet]) -> (IpAddr, IpAddr) {
     (nets[0].network(), nets[nets.len() - 1].broadcast())
 }
 
+/// What stands between the first and the last address of a range.
+const SIGNS: [&str; 9] =
+    ["-", "->", "..", "...", "\u{2010}", "\u{2013}", "\u{2014}", "\u{2026}", "\u{2212}"];
+const WORDS: [&str; 5] = ["to", "through", "thru", "until", "till"];
+
 /// The addresses of a line that was accepted, from the first to the last, read word by word
 /// with what the standard library and `ipnet` have.
 fn naive(line: &str) -> Option<(IpAddr, IpAddr)> {
@@ -123,6 +128,10 @@ fn naive(line: &str) -> Option<(IpAddr, IpAddr)> {
     let address = |text: &str| text.parse::<IpAddr>().ok();
     let range = |first: &str, last: &str| {
         Some((address(first)?.to_canonical(), address(last)?.to_canonical()))
+    };
+    let joined = |word: &str| {
+        let mut lasts = SIGNS.iter().filter_map(|sign| word.strip_prefix(sign));
+        lasts.find(|last| address(last).is_some()).map(str::to_owned)
     };
     let masked =
         |first: &str, mask: &str| of(IpNet::with_netmask(address(first)?, address(mask)?).ok()?);
@@ -140,15 +149,12 @@ fn naive(line: &str) -> Option<(IpAddr, IpAddr)> {
             range(first, last)
         }
         [first, word, last, ..]
-            if (is(word, "-") || is(word, "–") || is(word, "to")) && address(last).is_some() =>
+            if (SIGNS.contains(word) || WORDS.iter().any(|known| is(word, known)))
+                && address(last).is_some() =>
         {
             range(first, last)
         }
-        [first, last, ..]
-            if last.strip_prefix(['-', '–']).is_some_and(|last| address(last).is_some()) =>
-        {
-            range(first, last.strip_prefix(['-', '–'])?)
-        }
+        [first, last, ..] if joined(last).is_some() => range(first, &joined(last)?),
         [first, word, mask, ..] if is(word, "mask") || is(word, "netmask") => masked(first, mask),
         [first, length, ..]
             if length.strip_prefix('/').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) =>

@@ -144,7 +144,7 @@ fn half_a_last_line_is_not_another_recipient() {
         ("r.csv", "name,mail\nBob,bob@example.org\nAnn", "r.csv:3: "),
         ("r.ldif", "dn: a\nmail: bob@example.org\n\ndn: b\nmail: ann@example.o", "r.ldif:5: "),
     ] {
-        let host = self::host(name, "");
+        let host = host(name, "");
         host.home.write(name, text);
         is_bad(&host, line);
         is_bad(&host, "may have been cut");
