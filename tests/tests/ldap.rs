@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mxdp::io::ldap::{Query, addresses};
+use mxdp::io::ldap::{Query, Value, addresses};
 use mxdp::lists::OnBadLine;
 use mxdp::policy::recipients::{Found, ImportOptions, RecipientSet, from_kept, to_kept};
 use mxdp::smtp::address::Mailbox;
@@ -152,7 +152,8 @@ fn free() -> SocketAddr {
 fn search(query: &Query) -> Result<Vec<String>, String> {
     let runtime = Runtime::new().expect("a runtime");
     let found = runtime.block_on(addresses(query));
-    found.map(|values| values.into_iter().map(|value| value.text).collect()).map_err(|error| {
+    let text = |value: Value| String::from_utf8_lossy(&value.bytes).into_owned();
+    found.map(|values| values.into_iter().map(text).collect()).map_err(|error| {
         let text = format!("{error:#}");
         assert!(text.starts_with(&format!("LDAP server {}: ", query.url)), "{text}");
         let all = format!("{text} {error:?} {query:?}");
