@@ -5,6 +5,7 @@
 //! is the one that a session would give.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::control::protocol::{Answer, ExplainedEnvelope, ExplainedStage, Explanation};
 use crate::io::smtp::Standing;
@@ -228,7 +229,7 @@ fn not_reached(finding: &Finding) -> ExplainedStage {
 pub struct NoMemory;
 
 impl Memory for NoMemory {
-    fn is_suspended(&self, _: IpAddr) -> bool {
+    fn is_suspended(&self, _: IpAddr, _: &Arc<str>) -> bool {
         false
     }
 
@@ -240,7 +241,7 @@ impl Memory for NoMemory {
         false
     }
 
-    fn take_rate(&mut self, _: IpAddr, _: &ForwardPath) -> bool {
+    fn take_rate(&mut self, _: IpAddr, _: Option<&Arc<str>>, _: &ForwardPath) -> bool {
         true
     }
 }

@@ -15,7 +15,16 @@ use nix::sys::signal::Signal;
 
 const ZONE: &str = "a.test. MX 10 mx.a.test.\nmx.a.test. A 192.0.2.1\nb.test. A 192.0.2.2\n";
 
+const CUSTOMERS: &str = "[[customer]]\nname = \"acme\"\nnetworks = [\"127.0.1.0/24\"]\n\
+    domains = [\"acme.test\", \"*.acme.test\"]\n\
+    [[customer]]\nname = \"neighbour\"\nnetworks = [\"127.0.2.0/24\"]\n\
+    domains = [\"neighbour.test\"]\n";
+
 fn host(limits: &str) -> (Host, Nsd, Sink) {
+    host_of("127.0.0.1:587", limits, CUSTOMERS)
+}
+
+fn host_of(listen: &str, limits: &str, customers: &str) -> (Host, Nsd, Sink) {
     let host = Host::new();
     let nsd = Nsd::start(&host.namespace, 53, ZONE);
     let sink = Sink::start(&host.namespace, 2600, &[]);
@@ -23,11 +32,7 @@ fn host(limits: &str) -> (Host, Nsd, Sink) {
         "",
         &format!(
             "[dns]\nservers = [\"127.0.0.1:53\"]\n\
-             [relay]\nlisten = [\"127.0.0.1:587\"]\nbackend = \"out\"\n{limits}\n\
-             [[customer]]\nname = \"acme\"\nnetworks = [\"127.0.1.0/24\"]\n\
-             domains = [\"acme.test\", \"*.acme.test\"]\n\
-             [[customer]]\nname = \"neighbour\"\nnetworks = [\"127.0.2.0/24\"]\n\
-             domains = [\"neighbour.test\"]\n\
+             [relay]\nlisten = [\"{listen}\"]\nbackend = \"out\"\n{limits}\n{customers}\
              [[domain]]\nnames = [\"ours.test\"]\nbackend = \"out\"\n{}",
             backend("out", 2600, "")
         ),
@@ -37,7 +42,8 @@ fn host(limits: &str) -> (Host, Nsd, Sink) {
 
 fn open(host: &Host, source: &str) -> Dialogue {
     let source: IpAddr = source.parse().expect("an address");
-    let target = "127.0.0.1:587".parse().expect("an address");
+    let target = if source.is_ipv4() { "127.0.0.1:587" } else { "[2001:db8:c::1]:587" };
+    let target = target.parse().expect("an address");
     let mut dialogue = Dialogue::open(&host.namespace, source, target).expect("a connection");
     assert!(dialogue.line().expect("a line").starts_with("220 "));
     dialogue.told("EHLO host.test");
@@ -154,4 +160,50 @@ fn a_suspension_ends_by_itself() {
         let explained: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(explained["decided_by"], decided, "{explained}");
     }
+}
+
+/// Several customers may be in one IPv6 /64: none answers for what another does.
+#[test]
+fn customers_in_one_network_do_not_suspend_each_other() {
+    let (host, _nsd, _sink) = host_of(
+        "[2001:db8:c::1]:587",
+        "sender_domains = 10\nsuspension = 60",
+        "[[customer]]\nname = \"acme\"\nnetworks = [\"2001:db8:c::a/128\"]\n\
+         domains = [\"*.acme.test\"]\n\
+         [[customer]]\nname = \"bravo\"\nnetworks = [\"2001:db8:c::b/128\"]\n\
+         domains = [\"*.bravo.test\"]\n",
+    );
+    for address in ["2001:db8:c::1", "2001:db8:c::a", "2001:db8:c::b"] {
+        host.namespace.ip(&format!("address add {address}/128 dev lo nodad"));
+    }
+    let daemon = host.start();
+    let is_suspended = |source: &str, name: &str| {
+        let told = send(&host, source, &format!("x@one.{name}.test"), "bob@a.test");
+        assert!(told.starts_with("250 ") || told.contains("is suspended"), "{told}");
+        !told.starts_with("250 ")
+    };
+    let (acme, bravo) = ("2001:db8:c::a", "2001:db8:c::b");
+    let misbehave = |source: &str, name: &str| {
+        for number in 0..12 {
+            send(&host, source, &format!("x@d{number}.{name}.test"), "bob@a.test");
+        }
+    };
+    misbehave(acme, "acme");
+    assert!(is_suspended(acme, "acme") && !is_suspended(bravo, "bravo"));
+    let list = host.home.json(&["relay", "list"]);
+    assert_eq!((list.as_array().map(Vec::len), &list[0]["customer"]), (Some(1), &"acme".into()));
+    // Both are suspended where both have earned it, also after a restart, and each is let
+    // back by itself.
+    misbehave(bravo, "bravo");
+    assert!(is_suspended(bravo, "bravo"));
+    thread::sleep(Duration::from_millis(1200));
+    daemon.end(Signal::SIGKILL);
+    let _daemon = host.start();
+    assert!(is_suspended(acme, "acme") && is_suspended(bravo, "bravo"));
+    let resumed = host.home.json(&["relay", "resume", acme, "--customer", "bravo"]);
+    assert_eq!(
+        (resumed.as_array().map(Vec::len), &resumed[0]["customer"]),
+        (Some(1), &"bravo".into())
+    );
+    assert!(is_suspended(acme, "acme") && !is_suspended(bravo, "bravo"));
 }

@@ -26,7 +26,7 @@ impl Daemon {
     pub(super) fn suspended(&self) -> Vec<SuspendedHost> {
         let suspended = self.edge.iter().flat_map(|edge| edge.suspended());
         let mut hosts: Vec<_> = suspended.map(|suspension| described(&suspension)).collect();
-        hosts.sort_by_key(|host| host.address);
+        hosts.sort_by(|a, b| (a.address, &a.customer).cmp(&(b.address, &b.customer)));
         hosts
     }
 
@@ -73,21 +73,23 @@ impl Daemon {
             .iter()
             .map(|one| {
                 let until = unix + one.until.saturating_duration_since(now).as_secs();
-                (one.host, one.suspicion.name(), until, one.customer.clone())
+                (one.host, one.customer.clone(), one.suspicion.name(), until)
             })
             .collect();
         lines.sort();
         let hosts = |text: &str| {
-            text.lines()
-                .filter_map(|line| line.split(' ').next().map(str::to_owned))
-                .collect::<Vec<_>>()
+            let of = |line: &str| {
+                let mut words = line.splitn(4, ' ');
+                Some((words.next()?.to_owned(), words.nth(2)?.to_owned()))
+            };
+            text.lines().filter_map(of).collect::<Vec<_>>()
         };
         let mut text = String::new();
-        for (host, reason, until, customer) in lines {
+        for (host, customer, reason, until) in lines {
             // Writing to a text does not fail.
             _ = writeln!(text, "{host} {reason} {until} {customer}");
         }
-        // Ends are rounded anew each time: hosts are what counts.
+        // Ends are rounded anew each time: hosts and whose they are is what counts.
         if hosts(&text) == hosts(&self.suspended_saved) {
             return;
         }

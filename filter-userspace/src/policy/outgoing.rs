@@ -28,12 +28,13 @@ fn customer(
 }
 
 fn suspended(
-    _: &Policy,
+    policy: &Policy,
     facts: &Facts<'_>,
     _: &ForwardPath,
     memory: &mut dyn Memory,
 ) -> RcptOutcome {
-    if memory.is_suspended(facts.client) {
+    let customer = policy.customer(facts);
+    if customer.is_some_and(|one| memory.is_suspended(facts.client, &one.name)) {
         return Err(Refusal::new(Reason::RelaySuspended, facts.client).into());
     }
     Ok("the host is not suspended".to_owned())

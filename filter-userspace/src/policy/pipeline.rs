@@ -6,6 +6,7 @@
 //! stages before it, which cost little and change nothing.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::domains::{DomainPolicy, Domains};
 use super::outgoing;
@@ -124,10 +125,16 @@ pub trait Memory {
     /// Whether recipients of a client are deferred, since it named mostly invalid ones;
     /// those of the null sender are counted apart.
     fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool;
-    /// Whether a host that may send out is suspended.
-    fn is_suspended(&self, client: IpAddr) -> bool;
-    /// Whether one more recipient is within the rates; if so, it is counted.
-    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool;
+    /// Whether a customer's host is suspended.
+    fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool;
+    /// Whether one more recipient is within the rates; if so, it is counted. Customers at
+    /// one address have a rate each.
+    fn take_rate(
+        &mut self,
+        client: IpAddr,
+        customer: Option<&Arc<str>>,
+        recipient: &ForwardPath,
+    ) -> bool;
 }
 
 /// What a stage found.
@@ -409,12 +416,17 @@ fn spf(policy: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memor
 }
 
 pub(super) fn rate(
-    _: &Policy,
+    policy: &Policy,
     facts: &Facts<'_>,
     path: &ForwardPath,
     memory: &mut dyn Memory,
 ) -> RcptOutcome {
-    if memory.take_rate(facts.client, path) {
+    // What comes in is counted by its address alone, whoever it is.
+    let customer = match facts.direction {
+        Direction::Inbound => None,
+        Direction::Outgoing => policy.customer(facts).map(|customer| &customer.name),
+    };
+    if memory.take_rate(facts.client, customer, path) {
         Ok("within the limits".to_owned())
     } else {
         Err(Refusal::new(Reason::RateLimit, facts.client).into())
@@ -438,11 +450,11 @@ mod tests {
             false
         }
 
-        fn is_suspended(&self, _: IpAddr) -> bool {
+        fn is_suspended(&self, _: IpAddr, _: &Arc<str>) -> bool {
             false
         }
 
-        fn take_rate(&mut self, _: IpAddr, _: &ForwardPath) -> bool {
+        fn take_rate(&mut self, _: IpAddr, _: Option<&Arc<str>>, _: &ForwardPath) -> bool {
             true
         }
     }

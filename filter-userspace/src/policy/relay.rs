@@ -191,11 +191,16 @@ pub struct Suspension {
     pub until: Instant,
 }
 
+/// A customer, and a host of theirs (IPv6: its /64). Several customers may send from one
+/// address, or one /64: by certificates, or by networks that are longer. None of them is to
+/// answer for what another does.
+type Known = (Arc<str>, IpAddr);
+
 /// What hosts of customers did.
 #[derive(Debug)]
 pub struct Watch {
-    hosts: LruCache<IpAddr, Host>,
-    suspended: LruCache<IpAddr, Suspension>,
+    hosts: LruCache<Known, Host>,
+    suspended: LruCache<Known, Suspension>,
     hasher: RandomState,
 }
 
@@ -231,11 +236,12 @@ impl Watch {
         valid: bool,
         now: Instant,
     ) -> Option<&Suspension> {
-        if self.is_suspended(host, now) {
+        if self.is_suspended(host, customer, now) {
             return None;
         }
+        let key = (customer.clone(), host);
         let domain = sender.map(|domain| self.hasher.hash_one(domain));
-        let known = self.host(limits, host, now);
+        let known = self.host(limits, key.clone(), now);
         known.recipients += 1;
         known.invalid += u32::from(!valid);
         let most = usize::try_from(limits.sender_domains).unwrap_or(usize::MAX);
@@ -254,15 +260,15 @@ impl Watch {
         } else {
             return None;
         };
-        self.hosts.pop(&host);
+        self.hosts.pop(&key);
         let until = now + limits.suspension;
         let suspension = Suspension { host, customer: customer.clone(), suspicion, until };
-        self.suspended.put(host, suspension);
-        self.suspended.peek(&host)
+        self.suspended.put(key.clone(), suspension);
+        self.suspended.peek(&key)
     }
 
-    /// What is known of a host in the window.
-    fn host(&mut self, limits: &RelayLimits, host: IpAddr, now: Instant) -> &mut Host {
+    /// What is known of a customer's host in the window.
+    fn host(&mut self, limits: &RelayLimits, host: Known, now: Instant) -> &mut Host {
         let new =
             || Host { since: now, recipients: 0, invalid: 0, deferred: 0, domains: HashSet::new() };
         let known = self.hosts.get_or_insert_mut(host, new);
@@ -273,15 +279,22 @@ impl Watch {
     }
 
     /// Counts a recipient that is to come again: it may be valid.
-    pub fn defer(&mut self, limits: &RelayLimits, host: IpAddr, now: Instant) {
-        let known = self.host(limits, host, now);
+    pub fn defer(
+        &mut self,
+        limits: &RelayLimits,
+        (host, customer): (IpAddr, &Arc<str>),
+        now: Instant,
+    ) {
+        let known = self.host(limits, (customer.clone(), host), now);
         known.deferred = known.deferred.saturating_add(1);
     }
 
-    /// Whether a host is suspended.
+    /// Whether a customer's host is suspended.
     #[must_use]
-    pub fn is_suspended(&self, host: IpAddr, now: Instant) -> bool {
-        self.suspended.peek(&host).is_some_and(|suspension| suspension.until > now)
+    pub fn is_suspended(&self, host: IpAddr, customer: &Arc<str>, now: Instant) -> bool {
+        self.suspended
+            .peek(&(customer.clone(), host))
+            .is_some_and(|suspension| suspension.until > now)
     }
 
     /// The hosts that are suspended.
@@ -293,7 +306,7 @@ impl Watch {
 
     /// Suspends a host that was before.
     pub fn restore(&mut self, suspension: Suspension) {
-        self.suspended.put(suspension.host, suspension);
+        self.suspended.put((suspension.customer.clone(), suspension.host), suspension);
     }
 
     /// Lets hosts send again, and gives them.
@@ -305,7 +318,7 @@ impl Watch {
         let mut meant = self.suspended(now);
         meant.retain(is_meant);
         for suspension in &meant {
-            self.suspended.pop(&suspension.host);
+            self.suspended.pop(&(suspension.customer.clone(), suspension.host));
         }
         meant
     }
@@ -395,8 +408,8 @@ mod tests {
         let (mut watch, now) = (Watch::default(), Instant::now());
         let (host, name) = (IpAddr::from([192, 0, 2, 1]), Arc::from("c"));
         for _ in 0..40 {
-            watch.defer(&LIMITS, host, now);
-            watch.defer(&LIMITS, host, now);
+            watch.defer(&LIMITS, (host, &name), now);
+            watch.defer(&LIMITS, (host, &name), now);
             assert_eq!(watch.count(&LIMITS, (host, &name), None, false, now), None);
         }
     }
@@ -410,10 +423,34 @@ mod tests {
             watch.count(&LIMITS, (bad, &name), None, false, now);
             watch.count(&LIMITS, (good, &name), None, true, now);
         }
-        assert!(watch.is_suspended(bad, now) && !watch.is_suspended(good, now));
+        let is_suspended = |watch: &Watch, host, now| watch.is_suspended(host, &name, now);
+        assert!(is_suspended(&watch, bad, now) && !is_suspended(&watch, good, now));
         assert_eq!(watch.suspended(now).len(), 1);
-        assert!(!watch.is_suspended(bad, now + LIMITS.suspension));
+        assert!(!is_suspended(&watch, bad, now + LIMITS.suspension));
         assert_eq!(watch.resume(|one| *one.customer == *"c", now).len(), 1);
-        assert!(!watch.is_suspended(bad, now));
+        assert!(!is_suspended(&watch, bad, now));
+    }
+
+    #[test]
+    fn a_customer_does_not_answer_for_another_at_the_same_address() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let host = IpAddr::from([192, 0, 2, 1]);
+        let (bad, good): (Arc<str>, Arc<str>) = ("acme".into(), "bravo".into());
+        for _ in 0..20 {
+            watch.count(&LIMITS, (host, &bad), None, false, now);
+            watch.defer(&LIMITS, (host, &good), now);
+            watch.count(&LIMITS, (host, &good), None, true, now);
+        }
+        assert!(watch.is_suspended(host, &bad, now) && !watch.is_suspended(host, &good, now));
+        // Both can be, are both listed and restored, and one can be let back.
+        for _ in 0..90 {
+            watch.count(&LIMITS, (host, &good), None, true, now);
+        }
+        let both = watch.suspended(now);
+        assert_eq!(both.len(), 2);
+        let mut watch = Watch::default();
+        both.into_iter().for_each(|one| watch.restore(one));
+        assert_eq!(watch.resume(|one| one.customer == good, now).len(), 1);
+        assert!(watch.is_suspended(host, &bad, now) && !watch.is_suspended(host, &good, now));
     }
 }

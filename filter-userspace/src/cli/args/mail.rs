@@ -90,8 +90,8 @@ pub(in super::super) enum RelayVerb {
         #[arg(required_unless_present_any = ["customer", "all"])]
         address: Option<IpAddr>,
 
-        /// All hosts of a customer
-        #[arg(long, value_name = "NAME", conflicts_with = "address")]
+        /// All hosts of a customer; with a host, that one alone, of this customer alone
+        #[arg(long, value_name = "NAME")]
         customer: Option<String>,
 
         /// All hosts

@@ -61,7 +61,8 @@ pub struct Block {
 pub(super) struct Counts {
     /// Connections of each address.
     pub(super) connections: HashMap<IpAddr, usize>,
-    pub(super) per_address: Rate<IpAddr>,
+    /// By the client network, and for what goes out by its customer.
+    pub(super) per_address: Rate<(IpAddr, Option<Arc<str>>)>,
     pub(super) per_recipient: Rate<u128>,
     pub(super) invalid: Remembered<u128>,
     pub(super) offenders: Offenders,
@@ -317,9 +318,10 @@ impl Edge {
     }
 
     /// Counts a recipient of a customer's host that is to come again.
-    pub(super) fn defer_host(&self, generation: &Generation, client: IpAddr) {
+    pub(super) fn defer_host(&self, generation: &Generation, client: IpAddr, customer: &Arc<str>) {
         let Some(relay) = &generation.smtp.relay else { return };
-        self.counts().watch.defer(&relay.limits, network(client), Instant::now());
+        let host = (network(client), customer);
+        self.counts().watch.defer(&relay.limits, host, Instant::now());
     }
 
     /// The hosts that may not send out for a time.

@@ -371,7 +371,7 @@ impl Judge {
                 Reason::ForgedSender | Reason::SenderNotRegistered => true,
                 _ if refusal.is_unknown_recipient() => false,
                 _ if refusal.is_deferral() || refusal.reason == Reason::DomainUnknownNow => {
-                    self.edge.defer_host(&self.generation, self.client);
+                    self.edge.defer_host(&self.generation, self.client, &customer);
                     return Some(customer);
                 }
                 _ => return Some(customer),

@@ -1,6 +1,7 @@
 //! What the stages remember across sessions, as they see it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::edge::{Edge, network};
@@ -11,8 +12,8 @@ use crate::smtp::address::ForwardPath;
 pub(super) struct Shared<'a>(pub(super) &'a Edge);
 
 impl Memory for Shared<'_> {
-    fn is_suspended(&self, client: IpAddr) -> bool {
-        self.0.counts().watch.is_suspended(network(client), Instant::now())
+    fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool {
+        self.0.counts().watch.is_suspended(network(client), customer, Instant::now())
     }
 
     fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool {
@@ -23,8 +24,14 @@ impl Memory for Shared<'_> {
         self.0.is_deferred(client, bounces)
     }
 
-    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
-        let (client, recipient) = (network(client), self.0.recipient_key(recipient));
+    fn take_rate(
+        &mut self,
+        client: IpAddr,
+        customer: Option<&Arc<str>>,
+        recipient: &ForwardPath,
+    ) -> bool {
+        let client = (network(client), customer.cloned());
+        let recipient = self.0.recipient_key(recipient);
         let mut counts = self.0.counts();
         let now = Instant::now();
         // Neither is charged for what the other refuses.
@@ -39,8 +46,8 @@ impl Memory for Shared<'_> {
 pub struct Peek<'a>(pub &'a Edge);
 
 impl Memory for Peek<'_> {
-    fn is_suspended(&self, client: IpAddr) -> bool {
-        Shared(self.0).is_suspended(client)
+    fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool {
+        Shared(self.0).is_suspended(client, customer)
     }
 
     fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool {
@@ -51,11 +58,16 @@ impl Memory for Peek<'_> {
         Shared(self.0).is_deferred(client, bounces)
     }
 
-    fn take_rate(&mut self, client: IpAddr, recipient: &ForwardPath) -> bool {
+    fn take_rate(
+        &mut self,
+        client: IpAddr,
+        customer: Option<&Arc<str>>,
+        recipient: &ForwardPath,
+    ) -> bool {
         let recipient = self.0.recipient_key(recipient);
         let counts = self.0.counts();
         let now = Instant::now();
-        counts.per_address.has_room(&network(client), now)
+        counts.per_address.has_room(&(network(client), customer.cloned()), now)
             && counts.per_recipient.has_room(&recipient, now)
     }
 }
