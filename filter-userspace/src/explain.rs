@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::control::protocol::{Answer, ExplainedEnvelope, ExplainedStage, Explanation};
 use crate::io::smtp::Standing;
+use crate::policy::evidence::Witness;
 use crate::policy::pipeline::{self, Checked, Facts, Finding, Memory, Need, Policy};
 use crate::policy::relay::{Direction, Place};
 use crate::policy::reputation::Verdict;
@@ -237,7 +238,7 @@ impl Memory for NoMemory {
         false
     }
 
-    fn is_deferred(&self, _: IpAddr, _: bool) -> bool {
+    fn is_deferred(&self, _: IpAddr, _: bool, _: &Witness) -> bool {
         false
     }
 

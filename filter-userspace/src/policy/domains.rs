@@ -38,12 +38,15 @@ pub struct Domains {
     exact: HashMap<Box<str>, DomainPolicy>,
     below: HashMap<Box<str>, DomainPolicy>,
     first: Option<DomainPolicy>,
+    /// Whether they have several backends.
+    is_shared: bool,
 }
 
 impl Domains {
     /// Adds a domain, or with `below` all that end with it.
     pub fn add(&mut self, domain: &Domain, below: bool, policy: DomainPolicy) {
-        self.first.get_or_insert_with(|| policy.clone());
+        let first = self.first.get_or_insert_with(|| policy.clone());
+        self.is_shared |= first.backend != policy.backend;
         let map = if below { &mut self.below } else { &mut self.exact };
         map.insert(domain.as_str().into(), policy);
     }
@@ -52,6 +55,12 @@ impl Domains {
     #[must_use]
     pub fn find(&self, domain: &Domain) -> Option<&DomainPolicy> {
         nearest(&self.exact, &self.below, domain)
+    }
+
+    /// Whether they have several backends, whose owners may be strangers to each other.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// The policy of the first domain: whom a bare `<Postmaster>` reaches.
@@ -106,5 +115,9 @@ mod tests {
         assert_eq!(line("x.y.b.example.org"), Some(3));
         assert_eq!(line("notexample.org"), None);
         assert_eq!(domains.first().map(|policy| policy.line), Some(1));
+        assert!(!domains.is_shared());
+        let other = DomainPolicy { backend: "other".into(), ..policy(4) };
+        domains.add(&domain("example.com"), false, other);
+        assert!(domains.is_shared());
     }
 }

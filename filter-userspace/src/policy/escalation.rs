@@ -7,7 +7,8 @@
 //!
 //! Guessing recipients is judged by the share of those that do not exist, since ordinary
 //! senders have some of them too. A message that the backend has accepted resets what was
-//! counted.
+//! counted. Who says so counts too ([`super::evidence`]): for what one backend of several
+//! says, recipients of its own domains are deferred, and nothing more.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::evidence::{Evidence, Witness};
 use super::offences::{Offence, Sign};
 
 /// Addresses that are remembered, of each kind; the longest unused is forgotten
@@ -87,7 +89,7 @@ impl Escalation {
 }
 
 /// What is done about a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Its address is blocked in the kernel.
     Block(Offence, Duration),
@@ -98,21 +100,19 @@ pub enum Measure {
         bounces: bool,
         /// For how long.
         time: Duration,
+        /// Whose domains' recipients are: those of one backend, or all.
+        of: Witness,
     },
 }
 
 /// The recipients of a client in a window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Tally {
     since: Instant,
     /// Those that have a message, or are to come again.
     valid: u32,
-    /// Those that do not exist.
-    invalid: u32,
-    /// Those of them since the last message was delivered.
-    run: u32,
-    /// Those that do not exist, of bounces.
-    bounces: u32,
+    /// Those that do not exist, by who says so.
+    evidence: Evidence,
 }
 
 /// The offences of all addresses.
@@ -123,8 +123,9 @@ pub struct Offenders {
     tallies: LruCache<IpAddr, Tally>,
     /// When each last delivered a message.
     delivered: LruCache<IpAddr, Instant>,
-    /// Until when recipients are deferred; `true` stands for those of bounces.
-    deferred: LruCache<(IpAddr, bool), Instant>,
+    /// Until when recipients are deferred; `true` stands for those of bounces, and a backend
+    /// for those of its domains.
+    deferred: LruCache<(IpAddr, bool, Witness), Instant>,
     /// The last block of each: how long it was, and when it ends.
     blocks: LruCache<IpAddr, (Duration, Instant)>,
 }
@@ -143,12 +144,13 @@ impl Default for Offenders {
 
 impl Offenders {
     /// Takes note of what an attempt says of a client; what is to be done about it, if
-    /// that was one too many.
+    /// that was one too many. Where it says that a recipient does not exist, `witness` is who
+    /// knows that.
     pub fn note(
         &mut self,
         rules: &Escalation,
         address: IpAddr,
-        sign: Sign,
+        (sign, witness): (Sign, &Witness),
         now: Instant,
     ) -> Option<Measure> {
         match sign {
@@ -164,14 +166,14 @@ impl Offenders {
                 tally.valid = tally.valid.saturating_add(1);
                 None
             }
-            Sign::Guess => self.guess(rules, address, now),
-            Sign::Backscatter => self.bounce(rules, address, now),
+            Sign::Guess => self.guess(rules, address, witness, now),
+            Sign::Backscatter => self.bounce(rules, address, witness, now),
             Sign::Offence(offence) => self.add(rules, address, offence, now),
         }
     }
 
     fn tally(&mut self, window: Duration, address: IpAddr, now: Instant) -> &mut Tally {
-        let new = || Tally { since: now, valid: 0, invalid: 0, run: 0, bounces: 0 };
+        let new = || Tally { since: now, valid: 0, evidence: Evidence::default() };
         let tally = self.tallies.get_or_insert_mut(address, new);
         if now.duration_since(tally.since) > window {
             *tally = new();
@@ -188,42 +190,71 @@ impl Offenders {
         self.delivered.put(address, now);
         let tally = self.tally(rules.dictionary.window, address, now);
         tally.valid = tally.valid.saturating_add(1);
-        tally.run = 0;
+        tally.evidence.deliver();
     }
 
-    fn guess(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Option<Measure> {
+    fn guess(
+        &mut self,
+        rules: &Escalation,
+        address: IpAddr,
+        witness: &Witness,
+        now: Instant,
+    ) -> Option<Measure> {
         let Threshold { count: limit, window } = rules.dictionary;
-        if limit == 0 || self.is_blocked(address, now) || self.is_deferred(address, false, now) {
+        let is_blocked = self.is_blocked(address, now);
+        if limit == 0 || is_blocked || self.is_deferred(address, false, witness, now) {
             return None;
         }
         let tally = self.tally(window, address, now);
-        tally.invalid = tally.invalid.saturating_add(1);
-        tally.run = tally.run.saturating_add(1);
-        let (valid, invalid) = (u64::from(tally.valid), u64::from(tally.invalid));
-        let mostly = invalid * 100 >= (valid + invalid) * u64::from(rules.dictionary_share);
-        let many = tally.run >= limit || tally.invalid >= limit.saturating_mul(PERSISTENT);
-        if !(mostly && many) {
+        let one = tally.evidence.of(witness);
+        one.invalid = one.invalid.saturating_add(1);
+        one.run = one.run.saturating_add(1);
+        let alone = (one.invalid, one.run);
+        let valid = u64::from(tally.valid);
+        let is_guessing = |(invalid, run): (u32, u32)| {
+            let share = (valid + u64::from(invalid)) * u64::from(rules.dictionary_share);
+            let mostly = u64::from(invalid) * 100 >= share;
+            mostly && (run >= limit || invalid >= limit.saturating_mul(PERSISTENT))
+        };
+        if is_guessing(tally.evidence.believed()) {
+            self.tallies.pop(&address);
+            if self.delivers(rules, address, now) {
+                return Some(self.defer(rules, address, false, &Witness::Own, now));
+            }
+            return Some(Measure::Block(Offence::Dictionary, self.block(rules, address, now)));
+        }
+        if *witness == Witness::Own || !is_guessing(alone) {
             return None;
         }
-        self.tallies.pop(&address);
-        if self.delivers(rules, address, now) {
-            return Some(self.defer(rules, address, false, now));
-        }
-        Some(Measure::Block(Offence::Dictionary, self.block(rules, address, now)))
+        tally.evidence.of(witness).settle();
+        Some(self.defer(rules, address, false, witness, now))
     }
 
-    fn bounce(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Option<Measure> {
+    fn bounce(
+        &mut self,
+        rules: &Escalation,
+        address: IpAddr,
+        witness: &Witness,
+        now: Instant,
+    ) -> Option<Measure> {
         let Threshold { count: limit, window } = rules.dictionary;
-        if limit == 0 || self.is_deferred(address, true, now) {
+        if limit == 0 || self.is_deferred(address, true, witness, now) {
             return None;
         }
-        let tally = self.tally(window, address, now);
-        tally.bounces = tally.bounces.saturating_add(1);
-        if tally.bounces < limit.saturating_mul(BOUNCES) {
+        let most = limit.saturating_mul(BOUNCES);
+        let evidence = &mut self.tally(window, address, now).evidence;
+        let one = evidence.of(witness);
+        one.bounces = one.bounces.saturating_add(1);
+        let alone = one.bounces;
+        if evidence.believed_bounces() >= most {
+            evidence.settle_bounces();
+            return Some(self.defer(rules, address, true, &Witness::Own, now));
+        }
+        if *witness == Witness::Own || alone < most {
             return None;
         }
-        tally.bounces = 0;
-        Some(self.defer(rules, address, true, now))
+        evidence.of(witness).bounces = 0;
+        Some(self.defer(rules, address, true, witness, now))
     }
 
     /// Counts an offence that is not a matter of recipients.
@@ -268,10 +299,21 @@ impl Offenders {
         self.blocks.peek(&address).is_some_and(|(_, end)| now < *end)
     }
 
-    /// Whether recipients of a client are answered 4xx.
+    /// Whether recipients of a client are answered 4xx, where `witness` is who would know
+    /// them.
     #[must_use]
-    pub fn is_deferred(&self, address: IpAddr, bounces: bool, now: Instant) -> bool {
-        self.deferred.peek(&(address, bounces)).is_some_and(|until| now < *until)
+    pub fn is_deferred(
+        &self,
+        address: IpAddr,
+        bounces: bool,
+        witness: &Witness,
+        now: Instant,
+    ) -> bool {
+        let is_deferred = |of: &Witness| {
+            let until = self.deferred.peek(&(address, bounces, of.clone()));
+            until.is_some_and(|until| now < *until)
+        };
+        is_deferred(&Witness::Own) || is_deferred(witness)
     }
 
     /// Never longer than the first block: who delivers mail is not to lose it.
@@ -280,11 +322,12 @@ impl Offenders {
         rules: &Escalation,
         address: IpAddr,
         bounces: bool,
+        of: &Witness,
         now: Instant,
     ) -> Measure {
         let time = rules.first.min(rules.longest);
-        self.deferred.put((address, bounces), now + time);
-        Measure::Defer { bounces, time }
+        self.deferred.put((address, bounces, of.clone()), now + time);
+        Measure::Defer { bounces, time, of: of.clone() }
     }
 
     /// How long a block that begins now lasts.
@@ -315,7 +358,8 @@ impl Offenders {
         ended.collect()
     }
 
-    /// An operator begins anew with an address: no block, no deferral, and nothing counted.
+    /// An operator begins anew with an address: no block, no deferral for
+    /// anybody's domains, and nothing counted.
     /// Gives what was left of its deferral.
     pub fn pardon(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
         self.forgive(address);
@@ -323,10 +367,9 @@ impl Offenders {
         for offence in Offence::ALL {
             self.counts.pop(&(address, offence));
         }
-        let until = [false, true].into_iter().filter_map(|bounces| {
-            let until = self.deferred.pop(&(address, bounces))?;
-            until.checked_duration_since(now)
-        });
+        let of = self.deferred.iter().map(|(key, _)| key).filter(|(of, ..)| *of == address);
+        let of: Vec<_> = of.cloned().collect();
+        let until = of.iter().filter_map(|key| self.deferred.pop(key)?.checked_duration_since(now));
         until.max()
     }
 
@@ -364,7 +407,7 @@ mod tests {
         offence: Offence,
         now: Instant,
     ) -> Option<Duration> {
-        match offenders.note(&RULES, address(last), Sign::Offence(offence), now) {
+        match offenders.note(&RULES, address(last), (Sign::Offence(offence), &Witness::Own), now) {
             Some(Measure::Block(named, time)) => {
                 assert_eq!(named, offence);
                 Some(time)
@@ -425,12 +468,23 @@ mod tests {
 
     /// What comes of so many signs, one after the other.
     fn note(offenders: &mut Offenders, sign: Sign, times: u32, now: Instant) -> Vec<Measure> {
-        let signs = (0..times).filter_map(|_| offenders.note(&RULES, address(1), sign, now));
-        signs.collect()
+        by(offenders, &Witness::Own, sign, times, now)
+    }
+
+    /// The same, where somebody else says so.
+    fn by(
+        offenders: &mut Offenders,
+        witness: &Witness,
+        sign: Sign,
+        times: u32,
+        now: Instant,
+    ) -> Vec<Measure> {
+        let note = |_| offenders.note(&RULES, address(1), (sign, witness), now);
+        (0..times).filter_map(note).collect()
     }
 
     const BLOCK: Measure = Measure::Block(Offence::Dictionary, RULES.first);
-    const DEFER: Measure = Measure::Defer { bounces: false, time: RULES.first };
+    const DEFER: Measure = Measure::Defer { bounces: false, time: RULES.first, of: Witness::Own };
 
     #[test]
     fn guesses_of_a_stranger_are_a_block() {
@@ -473,12 +527,12 @@ mod tests {
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         note(&mut offenders, Sign::Delivered, 1, now);
         assert_eq!(note(&mut offenders, Sign::Guess, 100, now), [DEFER]);
-        assert!(offenders.is_deferred(address(1), false, now));
-        assert!(!offenders.is_deferred(address(1), true, now));
-        assert!(!offenders.is_deferred(address(2), false, now));
+        assert!(offenders.is_deferred(address(1), false, &Witness::Own, now));
+        assert!(!offenders.is_deferred(address(1), true, &Witness::Own, now));
+        assert!(!offenders.is_deferred(address(2), false, &Witness::Own, now));
         // It ends, and does not double; the mail of an hour ago still speaks for it.
         let later = now + RULES.first;
-        assert!(!offenders.is_deferred(address(1), false, later));
+        assert!(!offenders.is_deferred(address(1), false, &Witness::Own, later));
         assert_eq!(note(&mut offenders, Sign::Guess, 100, later), [DEFER]);
         // A day is over.
         let late = now + RULES.memory + Duration::from_secs(1);
@@ -509,9 +563,65 @@ mod tests {
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         assert_eq!(note(&mut offenders, Sign::Backscatter, 99, now), []);
         let deferred = note(&mut offenders, Sign::Backscatter, 1000, now);
-        assert_eq!(deferred, [Measure::Defer { bounces: true, time: RULES.first }]);
-        assert!(!offenders.is_deferred(address(1), false, now), "its mail is not");
+        assert_eq!(
+            deferred,
+            [Measure::Defer { bounces: true, time: RULES.first, of: Witness::Own }]
+        );
+        assert!(!offenders.is_deferred(address(1), false, &Witness::Own, now), "its mail is not");
         assert_eq!(note(&mut offenders, Sign::Guess, 9, now), [], "they are not guesses");
+    }
+
+    /// A backend of several that says of every recipient that it does not exist.
+    #[test]
+    fn one_backend_of_several_holds_up_its_own_mail_alone() {
+        let [liar, honest] = ["liar", "honest"].map(|name| Witness::Backend(name.into()));
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        let deferred =
+            |of: &Witness| Measure::Defer { bounces: false, time: RULES.first, of: of.clone() };
+        for round in 0..3 {
+            // A stranger's mail, and then that of who has delivered some elsewhere.
+            assert_eq!(by(&mut offenders, &liar, Sign::Guess, 9, now), [], "{round}");
+            assert_eq!(by(&mut offenders, &liar, Sign::Guess, 90, now), [deferred(&liar)]);
+            assert!(offenders.is_deferred(address(1), false, &liar, now));
+            for other in [&honest, &Witness::Own] {
+                assert!(!offenders.is_deferred(address(1), false, other, now));
+            }
+            // A few that others do not know either make no guesser of it.
+            assert_eq!(by(&mut offenders, &honest, Sign::Guess, 1, now), []);
+            // An operator lifts it.
+            assert_eq!(offenders.pardon(address(1), now), Some(RULES.first));
+            assert!(!offenders.is_deferred(address(1), false, &liar, now));
+            assert_eq!(by(&mut offenders, &honest, Sign::Delivered, 1, now), []);
+        }
+        // What it says of bounces is not everybody's matter either.
+        let bounces = by(&mut offenders, &liar, Sign::Backscatter, 1000, now);
+        assert_eq!(
+            bounces,
+            [Measure::Defer { bounces: true, time: RULES.first, of: liar.clone() }]
+        );
+        assert!(!offenders.is_deferred(address(1), true, &honest, now));
+    }
+
+    #[test]
+    fn what_two_backends_say_or_a_list_bears_out_is_believed() {
+        let [one, other] = ["one", "other"].map(|name| Witness::Backend(name.into()));
+        for delivered in [0, 1] {
+            let (mut offenders, now) = (Offenders::default(), Instant::now());
+            note(&mut offenders, Sign::Delivered, delivered, now);
+            let is_known = if delivered > 0 { DEFER } else { BLOCK };
+            assert_eq!(by(&mut offenders, &one, Sign::Guess, 5, now), []);
+            assert_eq!(by(&mut offenders, &other, Sign::Guess, 5, now), [is_known]);
+        }
+        // Also where the first has deferred it before.
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        assert_eq!(by(&mut offenders, &one, Sign::Guess, 10, now).len(), 1);
+        assert_eq!(by(&mut offenders, &other, Sign::Guess, 4, now), []);
+        assert_eq!(by(&mut offenders, &other, Sign::Guess, 1, now), [BLOCK]);
+        // And lists are believed whatever backends say.
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        assert_eq!(by(&mut offenders, &one, Sign::Guess, 4, now), []);
+        assert_eq!(note(&mut offenders, Sign::Guess, 5, now), []);
+        assert_eq!(note(&mut offenders, Sign::Guess, 1, now), [BLOCK]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod domains;
 pub mod escalation;
+pub mod evidence;
 mod lines;
 pub mod offences;
 mod outgoing;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::domains::{DomainPolicy, Domains};
+use super::evidence::Witness;
 use super::outgoing;
 use super::recipient_stage::recipient;
 use super::recipients::RecipientSet;
@@ -123,8 +124,9 @@ pub trait Memory {
     /// is no such recipient.
     fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool;
     /// Whether recipients of a client are deferred, since it named mostly invalid ones;
-    /// those of the null sender are counted apart.
-    fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool;
+    /// those of the null sender are counted apart, and so are those that the backend of their
+    /// domain alone says do not exist.
+    fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool;
     /// Whether a customer's host is suspended.
     fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool;
     /// Whether one more recipient is within the rates; if so, it is counted. Customers at
@@ -446,7 +448,7 @@ mod tests {
             false
         }
 
-        fn is_deferred(&self, _: IpAddr, _: bool) -> bool {
+        fn is_deferred(&self, _: IpAddr, _: bool, _: &Witness) -> bool {
             false
         }
 

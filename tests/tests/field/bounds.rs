@@ -5,4 +5,5 @@ mod dns;
 mod mail_log;
 mod offers;
 mod ordinary_day;
+mod tenants;
 mod waits;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::edge::{Block, Edge, network};
 use super::generation::Generation;
 use crate::policy::escalation::Measure;
+use crate::policy::evidence::Witness;
 use crate::policy::offences::Sign;
 use crate::smtp::address::{ForwardPath, ReversePath};
 
@@ -55,13 +56,20 @@ impl Edge {
         u128::from(high) << 64 | u128::from(low)
     }
 
-    /// Whether recipients of a client are deferred.
-    pub(super) fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool {
-        self.counts().offenders.is_deferred(network(client), bounces, Instant::now())
+    /// Whether recipients of a client are deferred, in domains of a backend.
+    pub(super) fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool {
+        let now = Instant::now();
+        self.counts().offenders.is_deferred(network(client), bounces, backend, now)
     }
 
     /// Takes note of what an attempt says of a client, and does what is to be done.
-    pub(super) fn note(&self, address: IpAddr, generation: &Generation, sign: Sign) {
+    pub(super) fn note(
+        &self,
+        address: IpAddr,
+        generation: &Generation,
+        sign: Sign,
+        witness: &Witness,
+    ) {
         if sign == Sign::Nothing {
             return;
         }
@@ -79,12 +87,23 @@ impl Edge {
             return;
         }
         let rules = &generation.smtp.escalation;
-        let measure = self.counts().offenders.note(rules, network(address), sign, Instant::now());
+        let (client, said) = (network(address), (sign, witness));
+        let measure = self.counts().offenders.note(rules, client, said, Instant::now());
         match measure {
             None => {}
-            Some(Measure::Defer { bounces, time }) => {
+            Some(Measure::Defer { bounces, time, of }) => {
                 let seconds = time.as_secs();
-                tracing::warn!(%address, bounces, seconds, "names mostly invalid recipients: deferred");
+                let backend = match &of {
+                    Witness::Own => "every",
+                    Witness::Backend(name) => name,
+                };
+                tracing::warn!(
+                    %address,
+                    bounces,
+                    backend,
+                    seconds,
+                    "names mostly invalid recipients: deferred"
+                );
             }
             Some(Measure::Block(offence, time)) => self.ask_for(Block { address, time, offence }),
         }

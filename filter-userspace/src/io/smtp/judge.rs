@@ -16,6 +16,7 @@ use super::memory::Shared;
 use super::zones::FRESH;
 use crate::dns::{HostNames, unasked};
 use crate::io::spf::Trace;
+use crate::policy::evidence::Witness;
 use crate::policy::offences::{Offence, Sign};
 use crate::policy::pipeline::{self, Checked, Connection, Facts, Need, Stop};
 use crate::policy::relay::{Direction, Place};
@@ -306,7 +307,7 @@ impl Judge {
             Direction::Inbound => self.count(&attempt, sign),
             // Of who sends out, customers are watched; strangers have no business here.
             Direction::Outgoing if sign == Sign::Offence(Offence::Relay) => {
-                self.edge.note(self.client, &self.generation, sign);
+                self.edge.note(self.client, &self.generation, sign, &Witness::Own);
             }
             Direction::Outgoing => {}
         }
@@ -349,7 +350,11 @@ impl Judge {
         {
             return;
         }
-        self.edge.note(self.client, &self.generation, sign);
+        // Only of recipients that do not exist it matters who says so.
+        let is_of_recipients = matches!(sign, Sign::Guess | Sign::Backscatter);
+        let recipient = attempt.recipient.as_ref().filter(|_| is_of_recipients);
+        let witness = recipient.map(|path| self.generation.policy.witness(path));
+        self.edge.note(self.client, &self.generation, sign, &witness.unwrap_or_default());
     }
 
     /// Counts what a customer's host does; gives whose host it is.

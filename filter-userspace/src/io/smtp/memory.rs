@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::edge::{Edge, network};
+use crate::policy::evidence::Witness;
 use crate::policy::pipeline::{Facts, Memory};
 use crate::smtp::address::ForwardPath;
 
@@ -20,8 +21,8 @@ impl Memory for Shared<'_> {
         self.0.is_known_invalid(facts.client, facts.sender, recipient)
     }
 
-    fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool {
-        self.0.is_deferred(client, bounces)
+    fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool {
+        self.0.is_deferred(client, bounces, backend)
     }
 
     fn take_rate(
@@ -54,8 +55,8 @@ impl Memory for Peek<'_> {
         Shared(self.0).is_known_invalid(facts, recipient)
     }
 
-    fn is_deferred(&self, client: IpAddr, bounces: bool) -> bool {
-        Shared(self.0).is_deferred(client, bounces)
+    fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool {
+        Shared(self.0).is_deferred(client, bounces, backend)
     }
 
     fn take_rate(
