@@ -3,11 +3,15 @@
 //!
 //! A client decides how many entries there are and how long they are, so the bound is one
 //! of bytes, for each client network (an address, or its /64). A few entries of each kind
-//! always stand by themselves. What was delivered folds too, but much later: its sender
+//! stand by themselves even so. What was delivered folds too, but much later: its sender
 //! may ask where it is, and the backend has it.
+//!
+//! Whoever has an IPv6 /48 has 65,536 networks, and who has many addresses has as many. So
+//! what is refused to strangers has a bound for each /48 too, and one for all of them
+//! together. Beyond those no entry stands by itself.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -17,16 +21,22 @@ use super::{Record, Status};
 /// The bytes of entries a minute that a client network may have of its own.
 const REFUSED: usize = 64 * 1024;
 
-/// The same, of messages that were delivered.
+/// The same that all networks of an IPv6 /48 have together.
+const SITE: usize = 4 * REFUSED;
+
+/// The same that all strangers have together.
+const STRANGERS: usize = 32 * REFUSED;
+
+/// The same for a client network, of messages that were delivered.
 const DELIVERED: usize = 32 * 1024 * 1024;
 
-/// The entries of a kind that stand by themselves whatever the others take.
+/// The entries of a kind that stand by themselves whatever others of the network take.
 const FEW: u32 = 10;
 
 /// The sessions of a client network whose folded entries are told apart within a minute.
 const SESSIONS: usize = 4;
 
-/// The client networks that are watched; the longest unused is forgotten first.
+/// The client networks that are watched, and the /48; the longest unused is forgotten first.
 const CLIENTS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// The folded entries that may wait to be taken.
@@ -44,6 +54,7 @@ struct Kind {
     stage: String,
     reason: String,
     session: Option<String>,
+    customer: Option<String>,
 }
 
 /// What a client network had in the minute.
@@ -58,16 +69,81 @@ struct Client {
     sessions: Vec<String>,
 }
 
+/// The bytes that several client networks had in the minute.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    minute: u64,
+    had: usize,
+}
+
+impl Budget {
+    /// Whether there is room for so many more.
+    fn has_room(&mut self, minute: u64, bytes: usize, most: usize) -> bool {
+        if is_over(self.minute, minute) {
+            *self = Self { minute, had: 0 };
+        }
+        self.had + bytes <= most
+    }
+}
+
+/// Whether a minute is over. Sessions that end together come in any order, so the minute
+/// before does not begin anew; a clock that was set back does.
+const fn is_over(known: u64, minute: u64) -> bool {
+    minute > known || known > minute + 1
+}
+
+/// Entries that are one with a count.
+#[derive(Debug, Default)]
+pub struct Sums(HashMap<Kind, Record>);
+
+impl Sums {
+    /// Adds an entry to those that are alike; gives it back where there is no room.
+    pub fn add(&mut self, record: Record) -> Option<Record> {
+        let kind = Kind {
+            network: record.ip,
+            direction: record.direction.clone(),
+            status: record.status,
+            stage: record.stage.clone(),
+            reason: record.reason.clone(),
+            session: record.session.clone(),
+            customer: record.customer.clone(),
+        };
+        if let Some(waiting) = self.0.get_mut(&kind) {
+            waiting.count = waiting.count.saturating_add(record.count);
+            waiting.time = record.time;
+        } else if self.0.len() < WAITING {
+            self.0.insert(kind, record);
+        } else {
+            return Some(record);
+        }
+        None
+    }
+
+    /// All of them; it begins anew.
+    pub fn take(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+}
+
 /// Which entries stand by themselves, and those that are folded.
 #[derive(Debug)]
 pub struct Folding {
-    clients: LruCache<IpAddr, Client>,
-    waiting: HashMap<Kind, Record>,
+    /// By network and customer: customers at one address have a share each.
+    clients: LruCache<(IpAddr, Option<String>), Client>,
+    /// By /48.
+    sites: LruCache<IpAddr, Budget>,
+    strangers: Budget,
+    waiting: Sums,
 }
 
 impl Default for Folding {
     fn default() -> Self {
-        Self { clients: LruCache::new(CLIENTS), waiting: HashMap::new() }
+        Self {
+            clients: LruCache::new(CLIENTS),
+            sites: LruCache::new(CLIENTS),
+            strangers: Budget::default(),
+            waiting: Sums::default(),
+        }
     }
 }
 
@@ -75,8 +151,14 @@ impl Folding {
     /// The entry, if it stands by itself; else it is counted, and comes by [`Self::take`].
     pub fn add(&mut self, network: IpAddr, record: Record) -> Option<Record> {
         let minute = record.time / 60_000;
-        let client = self.clients.get_or_insert_mut(network, Client::default);
-        if client.minute != minute {
+        let size = bytes(&record);
+        let is_strangers = record.status != Status::Delivered && record.customer.is_none();
+        if is_strangers && let Some(widest) = self.exhausted(network, minute, size) {
+            return self.fold(widest, Record { session: None, ..record });
+        }
+        let key = (network, record.customer.clone());
+        let client = self.clients.get_or_insert_mut(key, Client::default);
+        if is_over(client.minute, minute) {
             *client = Client { minute, ..Client::default() };
         }
         let known = client.reasons.iter().position(|(reason, _)| *reason == record.reason);
@@ -89,9 +171,11 @@ impl Folding {
             Status::Delivered => (&mut client.delivered, DELIVERED),
             _ => (&mut client.refused, REFUSED),
         };
-        let with = *had + bytes(&record);
-        if with <= most || client.reasons[known].1 <= FEW {
-            *had = with;
+        if *had + size <= most || client.reasons[known].1 <= FEW {
+            *had += size;
+            if is_strangers {
+                self.charge(network, size);
+            }
             return Some(record);
         }
         let session = record.session.clone().filter(|session| {
@@ -102,41 +186,58 @@ impl Folding {
             }
             is_known
         });
-        self.fold(network, record, session)
+        self.fold(network, Record { session, ..record })
     }
 
-    fn fold(&mut self, network: IpAddr, record: Record, session: Option<String>) -> Option<Record> {
-        let folded = Record {
+    /// What a stranger's entry is folded under, where a bound beyond that of its own network
+    /// is reached: its /48, or everybody (`::` or `0.0.0.0`).
+    fn exhausted(&mut self, network: IpAddr, minute: u64, size: usize) -> Option<IpAddr> {
+        if let Some(site) = site(network) {
+            let budget = self.sites.get_or_insert_mut(site, Budget::default);
+            if !budget.has_room(minute, size, SITE) {
+                return Some(site);
+            }
+        }
+        let everybody = match network {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        (!self.strangers.has_room(minute, size, STRANGERS)).then_some(everybody)
+    }
+
+    /// Counts an entry that stands by itself.
+    fn charge(&mut self, network: IpAddr, size: usize) {
+        self.strangers.had += size;
+        if let Some(budget) = site(network).and_then(|site| self.sites.get_mut(&site)) {
+            budget.had += size;
+        }
+    }
+
+    fn fold(&mut self, network: IpAddr, record: Record) -> Option<Record> {
+        self.waiting.add(Record {
             direction: record.direction,
-            country: record.country,
+            country: record.country.filter(|_| !network.is_unspecified()),
             customer: record.customer,
-            session: session.clone(),
+            session: record.session,
             count: record.count,
             folds: true,
             ..Record::new(record.time, network, record.status, &record.stage, &record.reason)
-        };
-        let kind = Kind {
-            network,
-            direction: folded.direction.clone(),
-            status: folded.status,
-            stage: folded.stage.clone(),
-            reason: folded.reason.clone(),
-            session,
-        };
-        if let Some(waiting) = self.waiting.get_mut(&kind) {
-            waiting.count = waiting.count.saturating_add(folded.count);
-            waiting.time = folded.time;
-        } else if self.waiting.len() < WAITING {
-            self.waiting.insert(kind, folded);
-        } else {
-            return Some(folded);
-        }
-        None
+        })
     }
 
     /// What was folded since the last time.
     pub fn take(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.waiting).into_values().collect()
+        self.waiting.take()
+    }
+}
+
+/// The /48 of an IPv6 network.
+fn site(network: IpAddr) -> Option<IpAddr> {
+    match network {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => {
+            Some(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into())
+        }
     }
 }
 
@@ -168,7 +269,7 @@ fn bytes(record: &Record) -> usize {
 mod tests {
     use super::*;
 
-    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn record(time: u64, reason: &str, session: &str, length: usize) -> Record {
         Record {
@@ -223,6 +324,78 @@ mod tests {
         let folded = folding.take();
         assert_eq!(folded.len(), SESSIONS + 1);
         assert_eq!(folded.iter().filter(|one| one.session.is_none()).count(), 1);
+    }
+
+    /// The network of a number in a /48 of another.
+    fn network(site: u16, number: u16) -> IpAddr {
+        Ipv6Addr::new(0x2001, 0xdb8, site, number, 0, 0, 0, 0).into()
+    }
+
+    #[test]
+    fn the_networks_of_one_48_have_a_bound_together() {
+        let mut folding = Folding::default();
+        let of = |time| record(time, "relay_denied", "S", 100);
+        let size = bytes(&of(0));
+        // A new /64 for each session, more than are watched.
+        let add = |folding: &mut Folding, time| {
+            (0..40_000).filter(|n| folding.add(network(1, *n), of(time)).is_some()).count()
+        };
+        let kept = add(&mut folding, 0);
+        assert!(kept * size <= SITE && (kept + 1) * size > SITE, "{kept}");
+        let folded = folding.take();
+        assert_eq!((folded.len(), folded[0].ip), (1, network(1, 0)));
+        assert_eq!(folded[0].count, 40_000 - kept as u64, "none is lost");
+        assert_eq!((&folded[0].session, folded[0].folds), (&None, true));
+        // Another /48 has its own, and so has the next minute.
+        assert!(folding.add(network(2, 1), of(0)).is_some());
+        assert_eq!(add(&mut folding, 60_000), kept);
+        // What ended a moment before the minute did does not begin it anew.
+        assert_eq!(add(&mut folding, 59_999), 0);
+        // A clock that is set back does.
+        let mut folding = Folding::default();
+        add(&mut folding, 600_000);
+        assert_eq!(add(&mut folding, 0), kept);
+    }
+
+    #[test]
+    fn all_strangers_have_a_bound_together_and_others_do_not_share_it() {
+        let mut folding = Folding::default();
+        let of = |reason| record(0, reason, "S", 100);
+        let size = bytes(&of("relay_denied"));
+        let mut kept = 0;
+        for site in 0..1_000 {
+            for n in 0..20 {
+                let stands = folding.add(network(site, n), of("relay_denied")).is_some();
+                kept += usize::from(stands);
+            }
+            let v4 = Ipv4Addr::from_bits(u32::from(site)).into();
+            kept += usize::from(folding.add(v4, of("relay_denied")).is_some());
+        }
+        assert!(kept * size <= STRANGERS && (kept + 1) * size > STRANGERS, "{kept}");
+        // Not even a few more, of another reason.
+        assert!(folding.add(CLIENT, of("no_message")).is_none());
+        let mut folded = folding.take();
+        folded.sort_by_key(|one| (one.reason.clone(), one.ip));
+        let told: Vec<_> = folded.iter().map(|one| (&*one.reason, one.ip.to_string())).collect();
+        let (v4, v6) = ("0.0.0.0".to_owned(), "::".to_owned());
+        assert_eq!(told, [("no_message", v4.clone()), ("relay_denied", v4), ("relay_denied", v6)]);
+        let count: u64 = folded.iter().map(|one| one.count).sum();
+        assert_eq!(count, 21_001 - kept as u64, "none is lost");
+        // Deliveries and customers do not draw on it.
+        let delivered = Record { status: Status::Delivered, ..of("accepted") };
+        assert!(folding.add(CLIENT, delivered).is_some());
+        let customers = |name: &str| Record { customer: Some(name.to_owned()), ..of("no_message") };
+        assert!(folding.add(CLIENT, customers("acme")).is_some());
+    }
+
+    #[test]
+    fn customers_at_one_address_have_a_share_each() {
+        let mut folding = Folding::default();
+        let of =
+            |name: &str| Record { customer: Some(name.to_owned()), ..record(0, "x", "S", 100) };
+        assert!(kept(&mut folding, 10_000, |_| of("acme")) < 1_000);
+        assert!(kept(&mut folding, 100, |_| of("bravo")) == 100);
+        assert!(folding.take().iter().all(|one| one.customer.as_deref() == Some("acme")));
     }
 
     #[test]

@@ -61,9 +61,9 @@ struct Folded {
     records: HashMap<Alike, u64>,
 }
 
-/// What records have in common that are counted by one: client, direction, status, reason
-/// and session.
-type Alike = (IpAddr, String, Status, String, Option<String>);
+/// What records have in common that are counted by one: client, direction, status, reason,
+/// session and customer.
+type Alike = (IpAddr, String, Status, String, Option<String>, Option<String>);
 
 impl Writer {
     pub(super) fn new(options: Options, shared: Arc<Shared>) -> Self {
@@ -299,8 +299,8 @@ fn is_counted(record: &Record) -> bool {
 }
 
 fn alike(record: &Record) -> Alike {
-    let Record { ip, direction, status, reason, session, .. } = record;
-    (*ip, direction.clone(), *status, reason.clone(), session.clone())
+    let Record { ip, direction, status, reason, session, customer, .. } = record;
+    (*ip, direction.clone(), *status, reason.clone(), session.clone(), customer.clone())
 }
 
 /// Waits for entries and gathers those that follow soon; says whether more can come.

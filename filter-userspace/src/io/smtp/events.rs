@@ -14,7 +14,7 @@ use super::handshakes::Failed;
 use crate::io::clock;
 use crate::io::weighed::{self, Receiver, Sender};
 use crate::policy::relay::Direction;
-use crate::record::folding::Folding;
+use crate::record::folding::{Folding, Sums};
 use crate::record::{Record, Status};
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 use crate::smtp::reply::Reply;
@@ -27,6 +27,9 @@ const QUEUE_BYTES: u64 = 8 << 20;
 
 /// How often what was folded is recorded: as durable as anything else.
 const FOLDED: Duration = Duration::from_millis(500);
+
+/// How often what was folded is logged: a line of each kind, however much of it there is.
+const LOGGED: Duration = Duration::from_secs(60);
 
 /// Who keeps records; never waits.
 pub type Sink = Arc<dyn Fn(Record) + Send + Sync>;
@@ -98,6 +101,10 @@ impl Events {
         drop(folding);
         let Some(record) = kept else { return };
         (self.recording.sink)(record.clone());
+        // What found no room to wait in is recorded by itself, but is not worth a line.
+        if record.folds {
+            return;
+        }
         let weight = record.weight();
         if !self.log.try_send(record, weight) {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
@@ -203,16 +210,23 @@ fn cut(mut text: String, longest: usize) -> String {
 
 /// Logs records as they come, and records and logs now and then what was folded.
 fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
-    let mut last = Instant::now();
+    let (mut last, mut logged) = (Instant::now(), Instant::now());
+    let mut lines = Sums::default();
     loop {
         let came = records.recv_timeout(FOLDED.saturating_sub(last.elapsed()));
-        if last.elapsed() >= FOLDED || matches!(came, Err(RecvTimeoutError::Disconnected)) {
+        let is_last = matches!(came, Err(RecvTimeoutError::Disconnected));
+        if last.elapsed() >= FOLDED || is_last {
             last = Instant::now();
             let folded = folding.lock().unwrap_or_else(PoisonError::into_inner).take();
             for record in folded {
-                log(&record);
+                // Where there is no room for a sum, the record has it alone.
+                _ = lines.add(record.clone());
                 sink(record);
             }
+        }
+        if logged.elapsed() >= LOGGED || is_last {
+            logged = Instant::now();
+            lines.take().iter().for_each(log);
         }
         match came {
             Ok((record, _)) => log(&record),

@@ -2,7 +2,7 @@
 
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::dialogue::Dialogue;
-use mxdp_tests::edge::{Edge, MailSystem, reply};
+use mxdp_tests::edge::{Edge, MailSystem, TARGET, reply, send};
 use serde_json::Value;
 
 /// Names so many recipients in a transaction, and takes it back; how many were answered
@@ -24,6 +24,30 @@ fn abort(dialogue: &mut Dialogue, recipients: usize) -> Result<usize, usize> {
     }
     _ = reply(dialogue);
     Ok(recipients)
+}
+
+/// A session of a client that a balancer names, which wants to relay so often and is refused.
+fn relay(edge: &Edge, client: &str, recipients: usize) {
+    let source = "10.77.0.2".parse().expect("an address");
+    let target = TARGET.parse().expect("an address and port");
+    let mut dialogue = Dialogue::open(&edge.pair.client, source, target).expect("a connection");
+    let mut group = format!("PROXY TCP6 {client} 2001:db8::1 4000 25\r\n");
+    dialogue.send(group.as_bytes());
+    assert!(reply(&mut dialogue).starts_with("220 "));
+    group = "EHLO client.example\r\n".to_owned();
+    dialogue.send(group.as_bytes());
+    assert!(reply(&mut dialogue).starts_with("250 "));
+    group = "MAIL FROM:<a@spammer.example>\r\n".to_owned();
+    for number in 0..recipients {
+        group.push_str(&format!("RCPT TO:<r{number}@elsewhere.example>\r\n"));
+    }
+    group.push_str("QUIT\r\n");
+    dialogue.send(group.as_bytes());
+    assert!(reply(&mut dialogue).starts_with("250 "));
+    for _ in 0..recipients {
+        let told = reply(&mut dialogue);
+        assert!(told.starts_with("554 5.7.1 "), "{told}");
+    }
 }
 
 fn count(entries: &[Value]) -> u64 {
@@ -75,4 +99,42 @@ fn aborted_transactions_end_a_session_and_fold_in_the_mail_log() {
     assert_eq!(folded["reason"], "no_message");
     assert_eq!((&folded["sender"], &folded["recipient"]), (&Value::Null, &Value::Null));
     assert!(mine(&entries, "10.77.1.2").iter().all(|entry| entry["count"] == 1));
+}
+
+/// Who has an IPv6 /48 has 65,536 networks. What a new one for each session writes into the
+/// mail log and into the log is bounded for all of them together, and evicts nobody's mail.
+#[test]
+fn a_new_network_for_each_session_does_not_fill_the_logs() {
+    const SESSIONS: usize = 300;
+    const EACH: usize = 15;
+    let edge = Edge::new("proxy_networks = [\"10.77.0.2/32\"]");
+    let _backend = MailSystem::start(&edge.pair.edge, 2600, |_, _| None);
+    let _daemon = edge.start();
+    for session in 1..=SESSIONS {
+        relay(&edge, &format!("2001:db8:c:{session:x}::1"), EACH);
+    }
+    // Somebody else's entries stand by themselves all the while.
+    relay(&edge, "2001:db8:d::1", 3);
+    let told = send(&mut edge.open("10.77.1.2"), "a@b.example", &["real@example.org"]);
+    assert!(told.end.starts_with("250 "), "{told:?}");
+    let mine = |entries: &[Value], start: &str| -> Vec<Value> {
+        let is_mine = |entry: &&Value| entry["ip"].as_str().is_some_and(|ip| ip.starts_with(start));
+        entries.iter().filter(is_mine).cloned().collect()
+    };
+    let mut entries = Vec::new();
+    wait_for("every entry", || {
+        entries = edge.entries("blocked");
+        count(&mine(&entries, "2001:db8:c:")) == (SESSIONS * EACH) as u64
+            && mine(&entries, "2001:db8:d:").len() == 3
+    });
+    let flood = mine(&entries, "2001:db8:c:");
+    // The test may last from one minute to the next.
+    assert!(flood.len() < 2_500, "{} entries of {}", flood.len(), SESSIONS * EACH);
+    let folded = flood.iter().find(|entry| entry["ip"] == "2001:db8:c::");
+    let folded = folded.expect("an entry of the /48");
+    assert_eq!(folded["reason"], "relay_denied");
+    assert!(folded["count"].as_u64() > Some(100), "{folded}");
+    let lines = edge.home.log().matches("relay_denied").count();
+    assert!(lines < 2_500, "{lines} lines of {}", SESSIONS * EACH);
+    assert_eq!(count(&edge.entries("accepted")), 1);
 }
