@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::clients::Clients;
 use super::evidence::{Evidence, Witness};
 use super::offences::{Offence, Sign};
 
@@ -25,6 +26,9 @@ const KEYS: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
 
 /// Clients whose recipients are counted, and those that delivered mail.
 const CLIENTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// Those of them that one IPv6 /48 may have.
+const SHARE: usize = 1_024;
 
 /// Clients that are deferred.
 const DEFERRED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -120,9 +124,9 @@ struct Tally {
 pub struct Offenders {
     /// Since when, and how many.
     counts: LruCache<(IpAddr, Offence), (Instant, u32)>,
-    tallies: LruCache<IpAddr, Tally>,
+    tallies: Clients<Tally>,
     /// When each last delivered a message.
-    delivered: LruCache<IpAddr, Instant>,
+    delivered: Clients<Instant>,
     /// Until when recipients are deferred; `true` stands for those of bounces, and a backend
     /// for those of its domains.
     deferred: LruCache<(IpAddr, bool, Witness), Instant>,
@@ -134,8 +138,8 @@ impl Default for Offenders {
     fn default() -> Self {
         Self {
             counts: LruCache::new(KEYS),
-            tallies: LruCache::new(CLIENTS),
-            delivered: LruCache::new(CLIENTS),
+            tallies: Clients::new(CLIENTS, SHARE),
+            delivered: Clients::new(CLIENTS, SHARE),
             deferred: LruCache::new(DEFERRED),
             blocks: LruCache::new(KEYS),
         }
@@ -174,7 +178,7 @@ impl Offenders {
 
     fn tally(&mut self, window: Duration, address: IpAddr, now: Instant) -> &mut Tally {
         let new = || Tally { since: now, valid: 0, evidence: Evidence::default() };
-        let tally = self.tallies.get_or_insert_mut(address, new);
+        let tally = self.tallies.get_or_insert(address, new);
         if now.duration_since(tally.since) > window {
             *tally = new();
         }
@@ -217,7 +221,7 @@ impl Offenders {
             mostly && (run >= limit || invalid >= limit.saturating_mul(PERSISTENT))
         };
         if is_guessing(tally.evidence.believed()) {
-            self.tallies.pop(&address);
+            self.tallies.pop(address);
             if self.delivers(rules, address, now) {
                 return Some(self.defer(rules, address, false, &Witness::Own, now));
             }
@@ -291,7 +295,7 @@ impl Offenders {
 
     /// Whether a client has lately delivered mail.
     fn delivers(&self, rules: &Escalation, address: IpAddr, now: Instant) -> bool {
-        let last = self.delivered.peek(&address);
+        let last = self.delivered.peek(address);
         last.is_some_and(|last| now.saturating_duration_since(*last) <= rules.memory)
     }
 
@@ -363,7 +367,7 @@ impl Offenders {
     /// Gives what was left of its deferral.
     pub fn pardon(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
         self.forgive(address);
-        self.tallies.pop(&address);
+        self.tallies.pop(address);
         for offence in Offence::ALL {
             self.counts.pop(&(address, offence));
         }
@@ -633,6 +637,19 @@ mod tests {
                 assert_eq!(note(&mut offenders, Sign::Delivered, 1, now), []);
             }
         }
+    }
+
+    /// A message, or a guess, from each network of a /48 makes nobody else a stranger.
+    #[test]
+    fn who_has_many_networks_has_nobody_forgotten() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        assert_eq!(note(&mut offenders, Sign::Delivered, 1, now), []);
+        for number in 0..=u16::MAX {
+            let network = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0).into();
+            offenders.note(&RULES, network, (Sign::Delivered, &Witness::Own), now);
+            offenders.note(&RULES, network, (Sign::Guess, &Witness::Own), now);
+        }
+        assert_eq!(note(&mut offenders, Sign::Guess, 10, now), [DEFER]);
     }
 
     #[test]

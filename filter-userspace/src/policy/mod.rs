@@ -6,6 +6,7 @@
 //! and [`escalation`] count; [`pipeline`] asks them in order. Comes in: facts of a session and the time. Goes out: a permit or a
 //! refusal. May import `smtp` for addresses and refusals.
 
+mod clients;
 pub mod domains;
 pub mod escalation;
 pub mod evidence;

@@ -1,0 +1,142 @@
+//! What is remembered of clients, in bounded memory that no owner of many addresses has for
+//! itself.
+//!
+//! A client is an IPv4 address or an IPv6 /64. Whoever has an IPv6 /48 has 65,536 of them,
+//! as many as are remembered; so a /48 has a share, and what is beyond it takes the place of
+//! its own oldest.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+/// What is remembered of each client; the longest unused is forgotten first.
+#[derive(Debug)]
+pub(super) struct Clients<V> {
+    known: LruCache<IpAddr, V>,
+    /// The clients of each /48 that are remembered, the oldest first.
+    sites: HashMap<u64, VecDeque<IpAddr>>,
+    share: usize,
+}
+
+impl<V> Clients<V> {
+    /// Of so many clients, of which each /48 may have a share.
+    pub(super) fn new(most: NonZeroUsize, share: usize) -> Self {
+        Self { known: LruCache::new(most), sites: HashMap::new(), share }
+    }
+
+    /// What is known of a client; it is used thereby.
+    pub(super) fn get_or_insert(&mut self, client: IpAddr, new: impl FnOnce() -> V) -> &mut V {
+        if !self.known.contains(&client) {
+            self.make_room(client);
+        }
+        self.known.get_or_insert_mut(client, new)
+    }
+
+    /// Sets what is known of a client.
+    pub(super) fn put(&mut self, client: IpAddr, value: V) {
+        if !self.known.contains(&client) {
+            self.make_room(client);
+        }
+        self.known.put(client, value);
+    }
+
+    /// What is known of a client; that does not count as use.
+    pub(super) fn peek(&self, client: IpAddr) -> Option<&V> {
+        self.known.peek(&client)
+    }
+
+    /// Forgets a client.
+    pub(super) fn pop(&mut self, client: IpAddr) {
+        if self.known.pop(&client).is_some() {
+            self.leave(client);
+        }
+    }
+
+    /// Makes room for a client that is not known yet, and counts it.
+    fn make_room(&mut self, client: IpAddr) {
+        let full = site(client).and_then(|site| {
+            let clients = self.sites.get(&site)?;
+            clients.front().copied().filter(|_| clients.len() >= self.share)
+        });
+        if let Some(oldest) = full {
+            self.pop(oldest);
+        } else if self.known.len() == self.known.cap().get()
+            && let Some((oldest, _)) = self.known.pop_lru()
+        {
+            self.leave(oldest);
+        }
+        if let Some(site) = site(client) {
+            self.sites.entry(site).or_default().push_back(client);
+        }
+    }
+
+    /// A client is known no more.
+    fn leave(&mut self, client: IpAddr) {
+        let Some(site) = site(client) else { return };
+        let Some(clients) = self.sites.get_mut(&site) else { return };
+        clients.retain(|known| *known != client);
+        if clients.is_empty() {
+            self.sites.remove(&site);
+        }
+    }
+}
+
+/// The /48 of an IPv6 address.
+fn site(client: IpAddr) -> Option<u64> {
+    match client {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(high(address) >> 16),
+    }
+}
+
+/// The /64 of an address.
+const fn high(address: Ipv6Addr) -> u64 {
+    let [a, b, c, d, ..] = address.segments();
+    (a as u64) << 48 | (b as u64) << 32 | (c as u64) << 16 | d as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
+
+    fn v6(site: u16, number: u16) -> IpAddr {
+        Ipv6Addr::new(0x2001, 0xdb8, site, number, 0, 0, 0, 0).into()
+    }
+
+    #[test]
+    fn a_48_has_its_share_and_no_more() {
+        let mut clients = Clients::new(MOST, 10);
+        let v4 = |last| IpAddr::from([192, 0, 2, last]);
+        for number in 0..40 {
+            clients.put(v4(number), 0);
+            clients.put(v6(u16::from(number) + 10, 0), 0);
+        }
+        for number in 0..1_000 {
+            *clients.get_or_insert(v6(1, number), || 0) += 1;
+            clients.put(v6(2, number), 0);
+        }
+        for number in 0..40 {
+            assert!(clients.peek(v4(number)).is_some(), "{number}");
+            assert!(clients.peek(v6(u16::from(number) + 10, 0)).is_some(), "{number}");
+        }
+        assert_eq!(clients.known.len(), 100);
+        let kept = |clients: &Clients<i32>| {
+            (0..1_000).filter(|number| clients.peek(v6(1, *number)).is_some()).count()
+        };
+        assert_eq!(kept(&clients), 10);
+        assert_eq!(clients.peek(v6(1, 999)), Some(&1), "the newest are kept");
+        // Where there are too many /48, the longest unused is forgotten.
+        for site in 100..400 {
+            clients.put(v6(site, 0), 0);
+        }
+        assert_eq!((clients.known.len(), kept(&clients)), (100, 0));
+        let listed: usize = clients.sites.values().map(VecDeque::len).sum();
+        assert_eq!((listed, clients.sites.len()), (100, 100), "none is counted that is forgotten");
+        clients.pop(v6(399, 0));
+        assert_eq!((clients.sites.len(), clients.peek(v6(399, 0))), (99, None));
+    }
+}
