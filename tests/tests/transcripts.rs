@@ -425,7 +425,8 @@ fn every_dialogue_goes_as_written() {
 }
 
 /// Reasons that no client can bring about here, each with the test that does.
-const ELSEWHERE: [(Reason, &str); 2] = [
+const ELSEWHERE: [(Reason, &str); 3] = [
+    (Reason::TooManyAtOnce, "field/bounds/shares.rs: needs many connections"),
     (Reason::NoRoom, "exhaustion.rs: needs a control group"),
     (Reason::TlsHandshake, "field/tls.rs: nobody is left to be told"),
 ];

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::changes::Contents;
 use crate::io::last_good::{Copies, Counts, Header};
-use crate::io::runtime_file;
 use crate::record::when;
 
 /// Parts with fewer entries than this count as lost only when all of them are gone.
@@ -335,8 +334,7 @@ impl<'a> Gathering<'a> {
             }
         }
         if self.errors.is_empty() {
-            let managed = runtime_file::COPY.to_owned();
-            copies.retain(&self.named.iter().cloned().chain([managed]).collect());
+            copies.retain(&self.named);
         }
     }
 }

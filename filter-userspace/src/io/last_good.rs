@@ -80,7 +80,13 @@ impl Copies {
     /// The copies in a state folder, of sources of at most `limit` bytes.
     #[must_use]
     pub fn new(state: &Path, limit: u64) -> Self {
-        Self { folder: state.join(FOLDER), limit }
+        Self::at(state.join(FOLDER), limit)
+    }
+
+    /// The copies in a folder of their own.
+    #[must_use]
+    pub const fn at(folder: PathBuf, limit: u64) -> Self {
+        Self { folder, limit }
     }
 
     /// What is known of the copy of a source, whose bytes are checked. None where there

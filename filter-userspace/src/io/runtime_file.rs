@@ -15,8 +15,11 @@ use crate::runtime::RuntimeEntries;
 /// The name of the file in the state folder.
 pub const FILE_NAME: &str = "runtime.json";
 
-/// The source of its copy, which no list has: a path is absolute.
-pub const COPY: &str = "managed entries";
+/// The folder of its copy in the state folder.
+const COPY_FOLDER: &str = "runtime-copy";
+
+/// What the copy is of.
+const COPY: &str = "managed entries";
 
 /// The most bytes that are read: more than the most entries can take.
 const SIZE_LIMIT: u64 = 256 << 20;
@@ -117,7 +120,7 @@ pub fn copy(folder: &Path) -> Result<Option<(RuntimeEntries, u64)>, String> {
 }
 
 fn copies(folder: &Path) -> Copies {
-    Copies::new(folder, SIZE_LIMIT)
+    Copies::at(folder.join(COPY_FOLDER), SIZE_LIMIT)
 }
 
 /// Removes what was kept in `folder`, and the folder if nothing else is in it:
@@ -125,6 +128,7 @@ fn copies(folder: &Path) -> Copies {
 pub fn remove(folder: &Path) {
     // What is not there needs no removal, and what others put there stays.
     let _ = fs::remove_file(folder.join(FILE_NAME));
+    let _ = fs::remove_dir_all(folder.join(COPY_FOLDER));
     let _ = fs::remove_dir(folder);
 }
 

@@ -5,5 +5,6 @@ mod dns;
 mod mail_log;
 mod offers;
 mod ordinary_day;
+mod shares;
 mod tenants;
 mod waits;

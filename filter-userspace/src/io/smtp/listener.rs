@@ -34,6 +34,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A wide network that holds more than this part of all places gives way whatever its sessions
 /// do.
 const GREEDY: usize = 8;
+const LEAST_GREEDY: usize = 16;
 
 /// How long accepting rests after it failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -106,7 +107,7 @@ impl Listeners {
     /// Serves all of them, until the edge ends.
     pub fn serve(self, edge: &Arc<Edge>) {
         let total = permitted(edge.generation().smtp.limits.connections);
-        let greedy = (total / GREEDY).max(1);
+        let greedy = (total / GREEDY).max(LEAST_GREEDY);
         let served = places::Places::new(Bounds { total, each: total, greedy });
         let places = Places { served, told: Arc::new(Semaphore::new(TOLD)) };
         for (listener, kind) in self.0 {
