@@ -89,6 +89,7 @@ fn query(url: &str) -> Query {
         starttls: false,
         ca: None,
         max_entries: 10_000,
+        max_bytes: 1 << 20,
     }
 }
 

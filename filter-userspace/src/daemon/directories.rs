@@ -155,7 +155,7 @@ async fn follow_one(
 
 /// Asks once; whether the answer was another than before.
 async fn refresh(directory: &Directory, copies: &Copies, max_entries: usize) -> Result<bool> {
-    let query = query(directory, max_entries, TIME)?;
+    let query = query(directory, max_entries, copies.limit(), TIME)?;
     let values = ldap::addresses(&query).await?;
     let answer = Answer::of(&directory.name, &values);
     // An answer without a single address would refuse everybody.
@@ -255,7 +255,12 @@ fn keep(name: &str, answer: &Answer, copies: &Copies) -> Result<bool> {
 /// # Errors
 ///
 /// When the file cannot be read.
-pub fn query(directory: &Directory, max_entries: usize, timeout: Duration) -> Result<Query> {
+pub fn query(
+    directory: &Directory,
+    max_entries: usize,
+    max_bytes: u64,
+    timeout: Duration,
+) -> Result<Query> {
     Ok(Query {
         url: directory.url.clone(),
         bind_dn: directory.bind_dn.clone(),
@@ -268,6 +273,7 @@ pub fn query(directory: &Directory, max_entries: usize, timeout: Duration) -> Re
         starttls: directory.starttls,
         ca: directory.ca.clone(),
         max_entries,
+        max_bytes,
     })
 }
 

@@ -72,7 +72,7 @@ impl Header {
 #[derive(Clone, Debug)]
 pub struct Copies {
     folder: PathBuf,
-    /// The most bytes of one, and half of the most of all.
+    /// The most bytes of each.
     limit: u64,
 }
 
@@ -87,6 +87,12 @@ impl Copies {
     #[must_use]
     pub const fn at(folder: PathBuf, limit: u64) -> Self {
         Self { folder, limit }
+    }
+
+    /// The most bytes of one.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// What is known of the copy of a source, whose bytes are checked. None where there
@@ -143,13 +149,12 @@ impl Copies {
         remarks: Vec<String>,
     ) -> Result<(), String> {
         let path = self.path(source);
-        let others = self.bytes_without(&path);
         let length = bytes.len() as u64;
-        if others.saturating_add(length) > self.limit.saturating_mul(2) {
+        // Each by itself: what belongs to one supplier or tenant never takes another's room.
+        if length > self.limit {
             return Err(format!(
-                "{}: the copies would have more than {} bytes, twice limits.file_bytes",
-                self.folder.display(),
-                self.limit.saturating_mul(2)
+                "{source}: has {length} bytes, and {} at most are kept (limits.file_bytes)",
+                self.limit
             ));
         }
         let header = Header {
@@ -225,10 +230,6 @@ impl Copies {
     fn files(&self) -> impl Iterator<Item = (PathBuf, u64)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
-    }
-
-    fn bytes_without(&self, path: &Path) -> u64 {
-        self.files().filter(|(other, _)| other != path).map(|(_, bytes)| bytes).sum()
     }
 
     fn failed(&self, source: &str, error: &io::Error) -> String {
@@ -316,7 +317,8 @@ mod tests {
         };
         write("a", 100).expect("kept");
         write("b", 100).expect("kept");
-        assert!(write("c", 200).is_err_and(|error| error.contains("twice limits.file_bytes")));
+        assert!(write("c", 301).is_err_and(|error| error.contains("c: has 301 bytes, and 300")));
+        write("d", 300).expect("kept, however much others have");
         // What it replaces does not count.
         write("b", 90).expect("kept");
         let next = copies.path("e").with_extension(NEXT);

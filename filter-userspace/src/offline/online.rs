@@ -46,8 +46,9 @@ pub(super) async fn ask(config: &Config) -> Result<Vec<Asked>, String> {
         }));
         for directory in &smtp.directories {
             let (directory, most) = (directory.clone(), config.limits.prefixes);
+            let bytes = config.limits.file_bytes;
             spawn(Box::pin(async move {
-                let query = directories::query(&directory, most, DIRECTORY);
+                let query = directories::query(&directory, most, bytes, DIRECTORY);
                 let answer = match query {
                     Ok(query) => ldap::addresses(&query).await,
                     Err(error) => Err(error),

@@ -7,14 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::backend::Lease;
 use super::edge::{Edge, now, wide};
+use super::farewell;
 use super::generation::Generation;
 use super::handshakes::{Peer, handshake};
 use super::introduction::ClientFacts;
@@ -26,21 +26,11 @@ use crate::io::places::Place;
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::{
-    Action, BackendName, Client, Linger, OpenFailure, Opened, Question, Session, Settings,
+    Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings,
 };
 
 /// What is read at once.
 const READ: usize = 32 * 1024;
-
-/// How long a client that still sends may take to read the last reply, and between two
-/// pieces of a message that nobody wants.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How long the rest of a message may come whose refusal is written already.
-const LINGER_OF_MESSAGE: Duration = Duration::from_secs(120);
-
-/// The bytes that may still come when a session is over that had no message.
-const LAST_COMMANDS: u64 = 512 * 1024;
 
 /// A connection that was accepted.
 pub(super) struct Accepted {
@@ -453,23 +443,8 @@ impl Connection {
     async fn finish(&mut self) {
         self.act();
         let Some(client) = &mut self.client else { return };
-        _ = timeout(LINGER, client.shutdown()).await;
-        let most = self.judge.generation().settings.message_size.saturating_mul(2);
-        let (mut left, whole) = match self.session.lingers() {
-            Linger::Nothing => return,
-            Linger::Reply => (LAST_COMMANDS, LINGER),
-            // A client that sends for minutes reads only then why its message is refused.
-            Linger::Message => (most.max(LAST_COMMANDS), LINGER_OF_MESSAGE),
-        };
-        let drain = async {
-            let mut buffer = vec![0; 4096];
-            while left > 0 {
-                match timeout(LINGER, client.read(&mut buffer)).await {
-                    Ok(Ok(count @ 1..)) => left = left.saturating_sub(count as u64),
-                    _ => return,
-                }
-            }
-        };
-        _ = timeout(whole, drain).await;
+        _ = timeout(farewell::LINGER, client.shutdown()).await;
+        let most = self.judge.generation().settings.message_size;
+        farewell::read_rest(client, self.session.lingers(), most).await;
     }
 }

@@ -12,6 +12,7 @@ mod conduct;
 mod connection;
 mod edge;
 mod events;
+mod farewell;
 mod generation;
 mod handshakes;
 mod health;

@@ -127,7 +127,7 @@ impl Session {
         self.record_refused(Some(rcpt.path.clone()), refusal, reply, reference, now);
         if closes {
             self.linger = Linger::Reply;
-            self.close_told(told, now);
+            self.close_told(told.as_ref(), now);
         } else {
             self.ready(now);
         }

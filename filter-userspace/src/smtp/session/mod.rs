@@ -11,8 +11,9 @@
 //! backend's connection is closed without the final dot.
 //!
 //! [`commands`] is the dialogue, [`envelope`] what becomes of recipients,
-//! [`message`] what becomes of a message, [`link`] the backend's side.
+//! [`message`] what becomes of a message, [`link`] the backend's side, [`closing`] the end.
 
+mod closing;
 mod commands;
 mod counts;
 mod ending;
@@ -38,6 +39,7 @@ use envelope::{Envelope, Transaction};
 use link::Link;
 use message::{Message, Skip};
 
+pub use closing::Linger;
 pub use facts::{
     Action, Answer, BackendName, BackendTimes, Capabilities, Client, Extensions, Now, Offers,
     OpenFailure, Opened, Permit, Question, Settings, Times, Tls,
@@ -83,18 +85,6 @@ enum State {
 enum Asked {
     Mail(Box<Transaction>),
     Rcpt(envelope::Rcpt),
-}
-
-/// What a client may still send when its session is over. To close with bytes unread would
-/// reset the connection, and the last reply with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linger {
-    /// Nothing: it was told the end, or is gone.
-    Nothing,
-    /// A few commands.
-    Reply,
-    /// The rest of a message.
-    Message,
 }
 
 /// A session with a client.
@@ -310,46 +300,6 @@ impl Session {
         }
     }
 
-    /// Whether something else is waited for than the client.
-    #[must_use]
-    pub const fn is_working(&self) -> bool {
-        matches!(
-            self.state,
-            State::Asked(_)
-                | State::Opening(_)
-                | State::Envelope(_)
-                | State::Begin(_)
-                | State::Ending(_)
-        )
-    }
-
-    /// Others need the place: the session ends, unless a message is with the backend, whose
-    /// reply is the last.
-    pub fn make_way(&mut self, now: Now) {
-        self.start_waiting(now);
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Ending(ending) => {
-                self.ending = true;
-                self.state = State::Ending(ending);
-            }
-            State::Message(message) => {
-                self.message_broken(*message, Reason::TooManyConnections, now);
-                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
-            }
-            state => {
-                self.state = state;
-                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
-            }
-        }
-    }
-
-    /// The daemon is to end: so does this session, when no message is under way.
-    pub fn shut_down(&mut self, now: Now) {
-        self.start_waiting(now);
-        self.ending = true;
-        self.run(now);
-    }
-
     /// The client's name by reverse DNS is confirmed.
     pub fn client_named(&mut self, name: &str) {
         self.client.name = Some(name.to_owned());
@@ -402,12 +352,6 @@ impl Session {
         matches!(self.state, State::Closed)
     }
 
-    /// What the client may still send, and is to be read so that it can read the last reply.
-    #[must_use]
-    pub const fn lingers(&self) -> Linger {
-        self.linger
-    }
-
     /// The client, as the session knows it.
     #[must_use]
     pub const fn client(&self) -> &Client {
@@ -456,29 +400,5 @@ impl Session {
 
     fn say(&mut self, code: u16, enhanced: Enhanced, text: &str) {
         self.reply(&Reply::new(code, Some(enhanced), text));
-    }
-
-    /// The last reply, with its record.
-    fn end_with(&mut self, refusal: Refusal, now: Now) {
-        let reference = self.reference();
-        let reply = self.for_client(&refusal.reply(&reference));
-        self.send(&reply);
-        self.record_refused(None, refusal, reply.clone(), reference.clone(), now);
-        self.linger = Linger::Reply;
-        self.close_told(Some((reply, reference)), now);
-    }
-
-    /// The end: nothing more is read.
-    fn close(&mut self, now: Now) {
-        self.close_told(None, now);
-    }
-
-    /// The end, with the last reply and its reference.
-    fn close_told(&mut self, told: Option<(Reply, String)>, now: Now) {
-        self.record_unfinished(told.as_ref(), now);
-        self.state = State::Closed;
-        self.transaction = None;
-        self.input.discard();
-        self.drop_link();
     }
 }

@@ -1,0 +1,90 @@
+//! The end of a session, and who brings it about.
+
+use super::facts::Now;
+use super::{Session, State};
+use crate::smtp::refusal::{Reason, Refusal};
+use crate::smtp::reply::Reply;
+
+/// What a client may still send when its session is over. To close with bytes unread would
+/// reset the connection, and the last reply with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Nothing: it was told the end, or is gone.
+    Nothing,
+    /// A few commands.
+    Reply,
+    /// The rest of a message.
+    Message,
+}
+
+impl Session {
+    /// What the client may still send, and is to be read so that it can read the last reply.
+    #[must_use]
+    pub const fn lingers(&self) -> Linger {
+        self.linger
+    }
+
+    /// Whether something else is waited for than the client.
+    #[must_use]
+    pub const fn is_working(&self) -> bool {
+        matches!(
+            self.state,
+            State::Asked(_)
+                | State::Opening(_)
+                | State::Envelope(_)
+                | State::Begin(_)
+                | State::Ending(_)
+        )
+    }
+
+    /// Others need the place: the session ends, unless a message is with the backend, whose
+    /// reply is the last.
+    pub fn make_way(&mut self, now: Now) {
+        self.start_waiting(now);
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Ending(ending) => {
+                self.ending = true;
+                self.state = State::Ending(ending);
+            }
+            State::Message(message) => {
+                self.message_broken(*message, Reason::TooManyConnections, now);
+                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
+            }
+            state => {
+                self.state = state;
+                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
+            }
+        }
+    }
+
+    /// The daemon is to end: so does this session, when no message is under way.
+    pub fn shut_down(&mut self, now: Now) {
+        self.start_waiting(now);
+        self.ending = true;
+        self.run(now);
+    }
+
+    /// The last reply, with its record.
+    pub(super) fn end_with(&mut self, refusal: Refusal, now: Now) {
+        let reference = self.reference();
+        let reply = self.for_client(&refusal.reply(&reference));
+        self.send(&reply);
+        self.record_refused(None, refusal, reply.clone(), reference.clone(), now);
+        self.linger = Linger::Reply;
+        self.close_told(Some(&(reply, reference)), now);
+    }
+
+    /// The end: nothing more is read.
+    pub(super) fn close(&mut self, now: Now) {
+        self.close_told(None, now);
+    }
+
+    /// The end, with the last reply and its reference.
+    pub(super) fn close_told(&mut self, told: Option<&(Reply, String)>, now: Now) {
+        self.record_unfinished(told, now);
+        self.state = State::Closed;
+        self.transaction = None;
+        self.input.discard();
+        self.drop_link();
+    }
+}
