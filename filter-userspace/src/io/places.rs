@@ -238,6 +238,14 @@ impl<K: Eq + Hash + Clone> Place<K> {
     }
 }
 
+/// Returns when another connection has taken a place; never where there is none.
+pub async fn taken<K: Eq + Hash + Clone>(place: Option<&Place<K>>) {
+    match place {
+        Some(place) => place.taken().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl<K: Eq + Hash + Clone> Drop for Place<K> {
     fn drop(&mut self) {
         self.places.held().remove(self.number);

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::backend::Lease;
 use super::edge::{Edge, now, wide};
@@ -22,7 +22,7 @@ use super::judge::{Judge, Learning};
 use super::room::Room;
 use super::stream::Stream;
 use crate::dns::HostNames;
-use crate::io::places::Place;
+use crate::io::places::{Place, taken};
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
 use crate::smtp::session::{
@@ -152,7 +152,11 @@ pub(super) async fn serve(accepted: Accepted) {
             place.activity.set_working(works);
         }
         if connection.start_tls && connection.session.to_client().is_empty() {
-            if !connection.start_tls().await {
+            let has_begun = tokio::select! {
+                has_begun = connection.start_tls() => has_begun,
+                () = taken(place.as_ref()) => false,
+            };
+            if !has_begun {
                 return;
             }
             continue;
@@ -176,14 +180,10 @@ pub(super) async fn serve(accepted: Accepted) {
         // Others have their turn, however much the client sends.
         tokio::task::yield_now().await;
     }
-    connection.finish().await;
-}
-
-/// Returns when another connection has taken the place.
-async fn taken(place: Option<&Place<IpAddr>>) {
-    match place {
-        Some(place) => place.taken().await,
-        None => std::future::pending().await,
+    tokio::select! {
+        () = connection.finish() => {}
+        // It is not read to its end for the price of a descriptor that others need.
+        () = taken(place.as_ref()) => {}
     }
 }
 
@@ -443,8 +443,7 @@ impl Connection {
     async fn finish(&mut self) {
         self.act();
         let Some(client) = &mut self.client else { return };
-        _ = timeout(farewell::LINGER, client.shutdown()).await;
         let most = self.judge.generation().settings.message_size;
-        farewell::read_rest(client, self.session.lingers(), most).await;
+        farewell::part(client, self.session.lingers(), most).await;
     }
 }

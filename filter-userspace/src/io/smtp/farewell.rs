@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::smtp::session::Linger;
 
 /// How long a client that still sends may take to read the last reply, and between two
 /// pieces of a message that nobody wants.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How long the rest of a message may come whose refusal is written already.
 const LINGER_OF_MESSAGE: Duration = Duration::from_secs(120);
@@ -18,9 +18,14 @@ const LINGER_OF_MESSAGE: Duration = Duration::from_secs(120);
 /// The bytes that may still come when a session is over that had no message.
 const LAST_COMMANDS: u64 = 512 * 1024;
 
-/// Reads what the client may still send, and throws it away; `most` is the size of the
-/// largest message.
-pub(super) async fn read_rest(client: &mut (impl AsyncRead + Unpin), linger: Linger, most: u64) {
+/// Closes our side; reads what the client may still send, and throws it away. `most` is the
+/// size of the largest message.
+pub(super) async fn part(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    linger: Linger,
+    most: u64,
+) {
+    _ = timeout(LINGER, client.shutdown()).await;
     let (mut left, whole) = match linger {
         Linger::Nothing => return,
         Linger::Reply => (LAST_COMMANDS, LINGER),
