@@ -68,6 +68,12 @@ impl Lists {
         let file = LoadedFile { name: "list".to_owned(), class: Class::BlockedIp, list };
         let policy = CountryPolicy { unknown: UnknownCountry::Block, ..CountryPolicy::default() };
         let mut table = compile(&ListSet::new(vec![file], None, policy)).table;
+        // Private and reserved addresses never have a country, so they are of no unknown one;
+        // here they are to be dropped as all others are.
+        let v4 = table.v4.iter_mut().map(|(_, classes)| classes);
+        for classes in v4.chain(table.v6.iter_mut().map(|(_, classes)| classes)) {
+            *classes = classes.with(Class::BlockedCountry);
+        }
         let listed = if family == Family::V6 {
             table.v4.clear();
             let listed = table.v6.iter().filter(|(_, classes)| classes.contains(Class::BlockedIp));
