@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+/// For how long it is believed that nobody gives way.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How many places there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -40,6 +43,8 @@ struct Held<K> {
     places: HashMap<u64, Kept<K>>,
     /// How many each owner holds.
     counts: HashMap<K, usize>,
+    /// Until when it is known that nobody gives way: who asks again is not worth another look.
+    nobody_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -78,11 +83,16 @@ impl Activity {
 
     /// For how long no byte has moved, nor a request been answered.
     fn still(&self) -> Duration {
+        self.still_at(Instant::now())
+    }
+
+    /// The same at a moment: to read the clock for each of thousands takes its time.
+    fn still_at(&self, now: Instant) -> Duration {
         if self.works.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
         let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(moved)
+        now.saturating_duration_since(self.born).saturating_sub(moved)
     }
 
     /// Returns when the connection has stood still for as long as it may.
@@ -111,7 +121,8 @@ impl<K: Eq + Hash + Clone> Places<K> {
     /// Places that nobody holds.
     #[must_use]
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        let held = Held { next: 0, places: HashMap::new(), counts: HashMap::new() };
+        let held =
+            Held { next: 0, places: HashMap::new(), counts: HashMap::new(), nobody_until: None };
         Arc::new(Self { bounds, held: Mutex::new(held) })
     }
 
@@ -131,17 +142,31 @@ impl<K: Eq + Hash + Clone> Places<K> {
 
     /// Gives a place; where another connection would have to end for it that has not stood
     /// still for a while, there is none, unless it is one of an owner that has far more than
-    /// its share.
+    /// its share. Where the owner of the most has none that stands still, anybody's does.
     pub fn try_enter(self: &Arc<Self>, owner: K, a_while: Duration) -> Option<Place<K>> {
         let mut held = self.held();
-        match held.who_gives_way(self.bounds, &owner) {
-            Some((number, still)) if still < a_while && !held.is_greedy(number, self.bounds) => {
-                return None;
+        if held.nobody_until.is_some_and(|until| Instant::now() < until) && self.is_full(&held) {
+            return None;
+        }
+        let gives_way = held.who_gives_way(self.bounds, &owner);
+        if let Some((number, still)) = gives_way {
+            let mut number = Some(number);
+            if still < a_while && !number.is_some_and(|one| held.is_greedy(one, self.bounds)) {
+                let is_own = held.count(&owner) >= self.bounds.each;
+                let anybody = held.stillest(|_| !is_own);
+                number = anybody.filter(|(_, still)| *still >= a_while).map(|(one, _)| one);
             }
-            Some((number, _)) => held.end(number),
-            None => {}
+            let Some(number) = number else {
+                held.nobody_until = Some(Instant::now() + LOOK);
+                return None;
+            };
+            held.end(number);
         }
         Some(self.give(held, owner))
+    }
+
+    fn is_full(&self, held: &Held<K>) -> bool {
+        held.places.len() >= self.bounds.total
     }
 
     fn give(self: &Arc<Self>, mut held: MutexGuard<'_, Held<K>>, owner: K) -> Place<K> {
@@ -190,13 +215,18 @@ impl<K: Eq + Hash + Clone> Held<K> {
             return None;
         }
         let most = self.counts.values().max()?;
-        self.stillest(|kept| self.count(&kept.owner) == *most)
+        let largest: Vec<_> = self.counts.iter().filter(|(_, count)| *count == most).collect();
+        match largest.as_slice() {
+            [(owner, _)] => self.stillest(|kept| kept.owner == **owner),
+            _ => self.stillest(|kept| self.count(&kept.owner) == *most),
+        }
     }
 
     /// Of those that came at the same time, the oldest.
     fn stillest(&self, is_one: impl Fn(&Kept<K>) -> bool) -> Option<(u64, Duration)> {
+        let now = Instant::now();
         let some = self.places.iter().filter(|(_, kept)| is_one(kept));
-        let still = some.map(|(number, kept)| (*number, kept.activity.still()));
+        let still = some.map(|(number, kept)| (*number, kept.activity.still_at(now)));
         still.max_by_key(|(number, still)| (*still, std::cmp::Reverse(*number)))
     }
 
@@ -353,6 +383,21 @@ mod tests {
         std::thread::sleep(a_while);
         let three = places.try_enter("own", a_while);
         assert!(three.is_some() && is_taken(&one) && !is_taken(&two));
+    }
+
+    /// A busy owner of many is no shield for idle connections of others.
+    #[test]
+    fn anybody_gives_way_where_the_largest_is_busy() {
+        let places = Places::new(Bounds { total: 8, each: 8, greedy: 8 });
+        let a_while = Duration::from_millis(50);
+        let busy: Vec<_> = (0..4).map(|_| places.enter("busy")).collect();
+        busy.iter().for_each(|place| place.activity.set_working(true));
+        let idle: Vec<_> = ["a", "b", "c", "d"].map(|owner| places.enter(owner)).into();
+        assert!(places.try_enter("new", a_while).is_none());
+        std::thread::sleep(LOOK + a_while);
+        assert!(places.try_enter("new", a_while).is_some());
+        assert!(!busy.iter().any(is_taken));
+        assert_eq!(idle.iter().filter(|place| is_taken(place)).count(), 1);
     }
 
     /// Source: 9,000 connections from one IPv6 /57 held every place of SMTP.

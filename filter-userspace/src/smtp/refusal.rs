@@ -222,7 +222,7 @@ reasons! {
     /// There is no memory for one more message.
     NoRoom "no_room" Data 451 4 . 3 . 1 "there is no room for one more message now, try again later";
     /// The client's network has its share of the mail system's connections.
-    TooManyAtOnce "too_many_at_once" Backend 451 4 . 3 . 2 "has many messages under way at once, try again later";
+    TooManyAtOnce "too_many_at_once" Backend 451 4 . 3 . 2 "has many connections to the mail system at once, try again later";
     /// The mail system cannot be reached.
     BackendDown "backend_down" Backend 451 4 . 4 . 1 "the mail system cannot be reached, try again later";
     /// The connection to the mail system broke.

@@ -37,7 +37,7 @@ pub(super) struct Pool {
     capabilities: Mutex<Option<Capabilities>>,
     /// Where servers were reached lately, the latest last.
     addresses: Mutex<Vec<IpAddr>>,
-    /// How many connections serve clients of each wide network.
+    /// How many connections serve clients of each network.
     links: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -120,7 +120,7 @@ impl Pool {
         addresses.drain(..extra);
     }
 
-    /// One more connection for a client of a wide network, if it has fewer than `most`: a mail
+    /// One more connection for a client of a network, if it has fewer than `most`: a mail
     /// system has few places, and whoever names a recipient and falls silent holds one.
     pub(super) fn lease(self: &Arc<Self>, network: IpAddr, most: usize) -> Option<Lease> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::backend::Lease;
-use super::edge::{Edge, now, wide};
+use super::edge::{Edge, network, now};
 use super::farewell;
 use super::generation::Generation;
 use super::handshakes::{Peer, handshake};
@@ -166,12 +166,13 @@ pub(super) async fn serve(accepted: Accepted) {
         }
         tokio::select! {
             biased;
+            // First, or a client that always has bytes to move would never see it.
+            () = taken(place.as_ref()) => connection.session.make_way(now()),
             () = poll_fn(|cx| connection.poll(cx)) => {
                 if let Some(place) = &place {
                     place.activity.moved();
                 }
             }
-            () = taken(place.as_ref()) => connection.session.make_way(now()),
             _ = ending.wait_for(|ended| *ended), if !told => {
                 told = true;
                 connection.session.shut_down(now());
@@ -236,7 +237,7 @@ impl Connection {
         // The former one is gone, whatever becomes of this.
         self.lease = None;
         let most = self.judge.most_links();
-        self.lease = pool.lease(wide(self.address.ip()), most);
+        self.lease = pool.lease(network(self.address.ip()), most);
         if self.lease.is_none() {
             return self.session.opened(Err(OpenFailure::TooMany), now());
         }
@@ -244,6 +245,7 @@ impl Connection {
         // there is no room.
         self.room = self.judge.edge().room();
         if self.room.is_none() {
+            self.lease = None;
             return self.session.opened(Err(OpenFailure::NoRoom), now());
         }
         self.opening = Some(Box::pin(async move {
@@ -302,6 +304,7 @@ impl Connection {
         self.opening = None;
         if result.is_err() {
             self.room = None;
+            self.lease = None;
         }
         let result = result.map(|(stream, opened)| {
             self.backend = Some(stream);

@@ -8,12 +8,13 @@ use tokio::time::timeout;
 
 use crate::smtp::session::Linger;
 
-/// How long a client that still sends may take to read the last reply, and between two
-/// pieces of a message that nobody wants.
+/// How long a client that still sends may take to read the last reply.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long the rest of a message may come whose refusal is written already.
-const LINGER_OF_MESSAGE: Duration = Duration::from_secs(120);
+/// How long the rest of a message may come whose refusal is written already, and how long it
+/// may pause. It ends at once where its place is needed.
+const LINGER_OF_MESSAGE: Duration = Duration::from_secs(600);
+const PAUSE_OF_MESSAGE: Duration = Duration::from_secs(30);
 
 /// The bytes that may still come when a session is over that had no message.
 const LAST_COMMANDS: u64 = 512 * 1024;
@@ -26,16 +27,19 @@ pub(super) async fn part(
     most: u64,
 ) {
     _ = timeout(LINGER, client.shutdown()).await;
-    let (mut left, whole) = match linger {
+    let (mut left, whole, pause) = match linger {
         Linger::Nothing => return,
-        Linger::Reply => (LAST_COMMANDS, LINGER),
+        Linger::Reply => (LAST_COMMANDS, LINGER, LINGER),
         // A client that sends for minutes reads only then why its message is refused.
-        Linger::Message => (most.saturating_mul(2).max(LAST_COMMANDS), LINGER_OF_MESSAGE),
+        Linger::Message => {
+            let most = most.saturating_mul(2).max(LAST_COMMANDS);
+            (most, LINGER_OF_MESSAGE, PAUSE_OF_MESSAGE)
+        }
     };
     let read = async {
         let mut buffer = vec![0; 4096];
         while left > 0 {
-            match timeout(LINGER, client.read(&mut buffer)).await {
+            match timeout(pause, client.read(&mut buffer)).await {
                 Ok(Ok(count @ 1..)) => left = left.saturating_sub(count as u64),
                 _ => return,
             }

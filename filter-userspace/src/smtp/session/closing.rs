@@ -24,7 +24,8 @@ impl Session {
         self.linger
     }
 
-    /// Whether something else is waited for than the client.
+    /// Whether something else is waited for than the next command: a message that has begun
+    /// has time-outs of its own (RFC 5321 section 4.5.3.2).
     #[must_use]
     pub const fn is_working(&self) -> bool {
         matches!(
@@ -33,6 +34,7 @@ impl Session {
                 | State::Opening(_)
                 | State::Envelope(_)
                 | State::Begin(_)
+                | State::Message(_)
                 | State::Ending(_)
         )
     }
@@ -47,14 +49,16 @@ impl Session {
                 self.state = State::Ending(ending);
             }
             State::Message(message) => {
-                self.message_broken(*message, Reason::TooManyConnections, now);
-                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
+                let refusal = Refusal::new(Reason::TooManyConnections, "");
+                self.message_ended(*message, Some(refusal), true, now);
             }
             state => {
                 self.state = state;
                 self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
             }
         }
+        // The descriptor is needed too: nothing more is read.
+        self.linger = Linger::Nothing;
     }
 
     /// The daemon is to end: so does this session, when no message is under way.

@@ -331,7 +331,7 @@ impl Session {
     }
 
     /// The message has come whole, or as far as it is wanted.
-    fn message_ended(
+    pub(super) fn message_ended(
         &mut self,
         message: Message,
         refusal: Option<Refusal>,
@@ -347,7 +347,8 @@ impl Session {
             let reply = self.finish_refused(refusal, Some(&ending), now);
             self.send(&reply);
             if closes || reply.code == 421 {
-                self.linger = Linger::Message;
+                // Who is too slow, or has to make way, is not read for longer.
+                self.linger = if reply.code == 421 { Linger::Reply } else { Linger::Message };
                 return self.close(now);
             }
             return self.ready(now);
