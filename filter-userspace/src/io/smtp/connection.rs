@@ -67,10 +67,9 @@ struct Connection {
     /// Whether it takes no more bytes.
     backend_is_deaf: bool,
     opening: Option<Opening>,
-    /// The memory that is kept for a message, while there is a backend.
-    room: Option<Room>,
-    /// The client's share of its connections, likewise.
-    lease: Option<Lease>,
+    /// While there is a backend: the memory that is kept for a message, and one of the
+    /// connections to it that the client's network may have.
+    room: Option<(Room, Lease)>,
     /// A question whose answer waits for the network.
     learning: Option<(Question, Learning)>,
     start_tls: bool,
@@ -130,7 +129,6 @@ pub(super) async fn serve(accepted: Accepted) {
         backend_is_deaf: false,
         opening: None,
         room: None,
-        lease: None,
         learning: None,
         start_tls: false,
         timer,
@@ -198,7 +196,6 @@ impl Connection {
                 Action::CloseBackend { politely } => {
                     self.opening = None;
                     self.room = None;
-                    self.lease = None;
                     if let Some(stream) = self.backend.take()
                         && politely
                     {
@@ -234,20 +231,17 @@ impl Connection {
         let Some(pool) = generation.pool(backend).cloned() else {
             return self.session.opened(Err(OpenFailure::Down), now());
         };
-        // The former one is gone, whatever becomes of this.
-        self.lease = None;
-        let most = self.judge.most_links();
-        self.lease = pool.lease(network(self.address.ip()), most);
-        if self.lease.is_none() {
+        // The former ones are gone, whatever becomes of this.
+        self.room = None;
+        let Some(lease) = pool.lease(network(self.address.ip()), self.judge.most_links()) else {
             return self.session.opened(Err(OpenFailure::TooMany), now());
-        }
+        };
         // A message may take all that a session may have; so none begins for which
         // there is no room.
-        self.room = self.judge.edge().room();
-        if self.room.is_none() {
-            self.lease = None;
+        let Some(room) = self.judge.edge().room() else {
             return self.session.opened(Err(OpenFailure::NoRoom), now());
-        }
+        };
+        self.room = Some((room, lease));
         self.opening = Some(Box::pin(async move {
             let names = match pool.wants_names() {
                 true => names.await,
@@ -304,7 +298,6 @@ impl Connection {
         self.opening = None;
         if result.is_err() {
             self.room = None;
-            self.lease = None;
         }
         let result = result.map(|(stream, opened)| {
             self.backend = Some(stream);
