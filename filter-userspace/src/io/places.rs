@@ -378,7 +378,7 @@ mod tests {
         let a_while = Duration::from_millis(50);
         let one = places.enter("own");
         let two = places.enter("own");
-        assert!(places.try_enter("own", a_while).is_none());
+        assert!(places.try_enter("own", Duration::from_secs(60)).is_none());
         two.activity.set_working(true);
         std::thread::sleep(a_while);
         let three = places.try_enter("own", a_while);
@@ -393,7 +393,7 @@ mod tests {
         let busy: Vec<_> = (0..4).map(|_| places.enter("busy")).collect();
         busy.iter().for_each(|place| place.activity.set_working(true));
         let idle: Vec<_> = ["a", "b", "c", "d"].map(|owner| places.enter(owner)).into();
-        assert!(places.try_enter("new", a_while).is_none());
+        assert!(places.try_enter("new", Duration::from_secs(60)).is_none());
         std::thread::sleep(LOOK + a_while);
         assert!(places.try_enter("new", a_while).is_some());
         assert!(!busy.iter().any(is_taken));
