@@ -164,10 +164,10 @@ pub(super) fn temporary_remove(
     } else {
         let time = human(entry.remaining_s);
         let what = match entry.reason == Reason::Guessing.name() {
-            true => "is no longer deferred",
-            false => "is no longer blocked for a time",
+            true => "deferral of mail from",
+            false => "temporary block on",
         };
-        output.line(&format!("{} {what} ({time} left)", entry.prefix))?;
+        output.line(&format!("Lifted the {what} {} ({time} was left)", entry.prefix))?;
     }
     Ok(Exit::Done)
 }

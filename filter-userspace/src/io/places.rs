@@ -44,7 +44,8 @@ struct Held<K> {
     /// How many each owner holds.
     counts: HashMap<K, usize>,
     /// Until when it is known that nobody gives way: who asks again is not worth another look.
-    nobody_until: Option<Instant>,
+    /// Where an owner is greedy, only to that owner.
+    nobody: Option<(Instant, Option<K>)>,
 }
 
 #[derive(Debug)]
@@ -121,8 +122,7 @@ impl<K: Eq + Hash + Clone> Places<K> {
     /// Places that nobody holds.
     #[must_use]
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        let held =
-            Held { next: 0, places: HashMap::new(), counts: HashMap::new(), nobody_until: None };
+        let held = Held { next: 0, places: HashMap::new(), counts: HashMap::new(), nobody: None };
         Arc::new(Self { bounds, held: Mutex::new(held) })
     }
 
@@ -145,28 +145,28 @@ impl<K: Eq + Hash + Clone> Places<K> {
     /// its share. Where the owner of the most has none that stands still, anybody's does.
     pub fn try_enter(self: &Arc<Self>, owner: K, a_while: Duration) -> Option<Place<K>> {
         let mut held = self.held();
-        if held.nobody_until.is_some_and(|until| Instant::now() < until) && self.is_full(&held) {
+        if held.places.len() >= self.bounds.total && held.is_known_to_wait(&owner) {
             return None;
         }
         let gives_way = held.who_gives_way(self.bounds, &owner);
         if let Some((number, still)) = gives_way {
             let mut number = Some(number);
-            if still < a_while && !number.is_some_and(|one| held.is_greedy(one, self.bounds)) {
+            let greedy = number.and_then(|one| held.greedy(one, self.bounds)).cloned();
+            // To end its own for one more of its own helps nobody: all clients of a balancer
+            // without PROXY are one owner.
+            let is_of_another = greedy.as_ref().is_some_and(|greedy| *greedy != owner);
+            if still < a_while && !is_of_another {
                 let is_own = held.count(&owner) >= self.bounds.each;
                 let anybody = held.stillest(|_| !is_own);
                 number = anybody.filter(|(_, still)| *still >= a_while).map(|(one, _)| one);
             }
             let Some(number) = number else {
-                held.nobody_until = Some(Instant::now() + LOOK);
+                held.nobody = Some((Instant::now() + LOOK, greedy));
                 return None;
             };
             held.end(number);
         }
         Some(self.give(held, owner))
-    }
-
-    fn is_full(&self, held: &Held<K>) -> bool {
-        held.places.len() >= self.bounds.total
     }
 
     fn give(self: &Arc<Self>, mut held: MutexGuard<'_, Held<K>>, owner: K) -> Place<K> {
@@ -198,11 +198,18 @@ impl<K: Eq + Hash + Clone> Held<K> {
         self.counts.get(owner).copied().unwrap_or(0)
     }
 
-    /// Whether the owner of a place holds so many of them that its connections give way
+    /// Whether it is known that nobody gives way to an owner.
+    fn is_known_to_wait(&self, owner: &K) -> bool {
+        self.nobody.as_ref().is_some_and(|(until, greedy)| {
+            Instant::now() < *until && greedy.as_ref().is_none_or(|greedy| greedy == owner)
+        })
+    }
+
+    /// The owner of a place, if it holds so many that its connections give way to others
     /// whatever they do.
-    fn is_greedy(&self, number: u64, bounds: Bounds) -> bool {
-        let kept = self.places.get(&number);
-        kept.is_some_and(|kept| self.count(&kept.owner) > bounds.greedy)
+    fn greedy(&self, number: u64, bounds: Bounds) -> Option<&K> {
+        let owner = &self.places.get(&number)?.owner;
+        (self.count(owner) > bounds.greedy).then_some(owner)
     }
 
     /// The connection that has to end for one more of an owner, and for how long it has
@@ -409,7 +416,9 @@ mod tests {
         let balancer = places.enter("balancer");
         balancer.belong_to("client");
         many.iter().for_each(|place| place.activity.set_working(true));
-        let others: Vec<_> = (0..20).map(|_| places.try_enter("other", a_while)).collect();
+        // Not for its own, which does not keep others from being served.
+        assert!(places.try_enter("many", a_while).is_none());
+        let others: Vec<_> = (0..8).map(|_| places.try_enter("other", a_while)).collect();
         assert!(others.iter().all(Option::is_some));
         assert!(!is_taken(&balancer));
         assert_eq!(places.len(), 32);

@@ -133,9 +133,9 @@ reasons! {
     BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
     /// A command of mail whose syntax is wrong.
     BadSyntax "bad_syntax" Protocol 501 5 . 5 . 4 "the syntax is wrong";
-    /// A sender that is no address.
+    /// An invalid sender address.
     BadSender "bad_sender" Protocol 501 5 . 1 . 7 "invalid sender address";
-    /// A recipient that is no address.
+    /// An invalid recipient address.
     BadRecipient "bad_recipient" Protocol 501 5 . 1 . 3 "invalid recipient address";
     /// A parameter of MAIL or RCPT that nobody offered.
     BadParameter "bad_parameter" Protocol 555 5 . 5 . 4 "a parameter is not offered here";

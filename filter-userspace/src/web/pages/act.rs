@@ -202,7 +202,8 @@ impl Act {
     }
 }
 
-/// What `for` says: 0 is permanently. Nothing behind `for=` is no time.
+/// How long the entry lasts, as the field `for` says it: 0 means permanently, and an empty value is
+/// an error.
 fn lasts(text: Option<&str>) -> Result<Lasts, ApiError> {
     let Some(text) = text.map(str::trim) else { return Ok(Lasts::Unsaid) };
     if text == AS_NOW {
