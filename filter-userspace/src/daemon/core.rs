@@ -353,12 +353,12 @@ impl Daemon {
             let runtime = self.entries().classify(source);
             let enforcement = |class| self.config.enforcement.of(class);
             let (answer, _) = answer::answer(source, &[&runtime, &files], enforcement);
-            self.store.add(Entry::Record(Box::new(syns::record(now, &answer, reason, count))));
+            _ = self.store.add(Entry::Record(Box::new(syns::record(now, &answer, reason, count))));
         }
         let Ok(counters) = self.filter.counters() else { return };
         let frames = self.counted.take(counters);
         if !frames.is_empty() {
-            self.store.add(Entry::Frames(now, frames));
+            _ = self.store.add(Entry::Frames(now, frames));
         }
     }
 

@@ -120,7 +120,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let store: Arc<dyn Store> = Arc::new(SqliteStore::start(record_options(config)));
     let audit = {
         let store = store.clone();
-        move |change| store.add(Entry::Change(change))
+        move |change| _ = store.add(Entry::Change(change))
     };
     let console = built.web.clone().map(Publisher::new);
     let outside = Outside {

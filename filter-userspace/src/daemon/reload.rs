@@ -191,7 +191,7 @@ impl Daemon {
             }
             Err(errors) => (format!("reload ({why})"), format!("refused: {}", errors.join("\n"))),
         };
-        self.store.add(Entry::Change(Change {
+        _ = self.store.add(Entry::Change(Change {
             time: clock::unix_ms(),
             who: "mxdp".to_owned(),
             what: bounded(&what),

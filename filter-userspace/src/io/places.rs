@@ -59,7 +59,7 @@ struct Kept<K> {
 #[derive(Debug)]
 pub struct Activity {
     born: Instant,
-    /// When a byte last moved, in milliseconds since then.
+    /// When it last came further, in milliseconds since then.
     moved: AtomicU64,
     /// Whether a request of its is being answered.
     works: AtomicBool,
@@ -70,7 +70,7 @@ impl Activity {
         Self { born: Instant::now(), moved: AtomicU64::new(0), works: AtomicBool::new(false) }
     }
 
-    /// Says that bytes moved.
+    /// Says that the connection came further.
     pub fn moved(&self) {
         let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
@@ -82,7 +82,7 @@ impl Activity {
         self.works.store(works, Ordering::Relaxed);
     }
 
-    /// For how long no byte has moved, nor a request been answered.
+    /// For how long it has come no further, nor a request been answered.
     fn still(&self) -> Duration {
         self.still_at(Instant::now())
     }

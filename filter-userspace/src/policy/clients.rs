@@ -83,6 +83,28 @@ impl<V> Clients<V> {
     }
 }
 
+/// The recipients of each client that are accepted, and whose message is still under way: what
+/// was named beside them is weighed against them too. As many clients as have sessions.
+#[derive(Debug, Default)]
+pub(super) struct Open(HashMap<IpAddr, u32>);
+
+impl Open {
+    /// Of a session of the client there were so many, and are so many now.
+    pub(super) fn change(&mut self, client: IpAddr, before: usize, now: usize) {
+        let [before, now] = [before, now].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let count = self.0.entry(client).or_default();
+        *count = count.saturating_sub(before).saturating_add(now);
+        if *count == 0 {
+            self.0.remove(&client);
+        }
+    }
+
+    /// How many a client has.
+    pub(super) fn of(&self, client: IpAddr) -> u32 {
+        self.0.get(&client).copied().unwrap_or(0)
+    }
+}
+
 /// The /48 of an IPv6 address.
 fn site(client: IpAddr) -> Option<u64> {
     match client {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::clients::Clients;
+use super::clients::{Clients, Open};
 use super::evidence::{Evidence, Witness};
 use super::offences::{Offence, Sign};
 
@@ -113,7 +113,7 @@ pub enum Measure {
 #[derive(Clone, Debug)]
 struct Tally {
     since: Instant,
-    /// Those that have a message, or are to come again.
+    /// Those that have a message, or had one that was refused, or are to come again.
     valid: u32,
     /// Those that do not exist, by who says so.
     evidence: Evidence,
@@ -132,6 +132,7 @@ pub struct Offenders {
     deferred: LruCache<(IpAddr, bool, Witness), Instant>,
     /// The last block of each: how long it was, and when it ends.
     blocks: LruCache<IpAddr, (Duration, Instant)>,
+    open: Open,
 }
 
 impl Default for Offenders {
@@ -142,6 +143,7 @@ impl Default for Offenders {
             delivered: Clients::new(CLIENTS, SHARE),
             deferred: LruCache::new(DEFERRED),
             blocks: LruCache::new(KEYS),
+            open: Open::default(),
         }
     }
 }
@@ -163,7 +165,7 @@ impl Offenders {
                 self.deliver(rules, address, now);
                 None
             }
-            Sign::Deferred => {
+            Sign::Valid => {
                 // Where all are, as before a mail system that greylists, those that do not
                 // exist are still few of them.
                 let tally = self.tally(rules.dictionary.window, address, now);
@@ -174,6 +176,12 @@ impl Offenders {
             Sign::Backscatter => self.bounce(rules, address, witness, now),
             Sign::Offence(offence) => self.add(rules, address, offence, now),
         }
+    }
+
+    /// Takes note of how many recipients of a session are accepted, whose message is under way:
+    /// there were `before`.
+    pub fn note_open(&mut self, address: IpAddr, before: usize, open: usize) {
+        self.open.change(address, before, open);
     }
 
     fn tally(&mut self, window: Duration, address: IpAddr, now: Instant) -> &mut Tally {
@@ -209,12 +217,13 @@ impl Offenders {
         if limit == 0 || is_blocked || self.is_deferred(address, false, witness, now) {
             return None;
         }
+        let open = self.open.of(address);
         let tally = self.tally(window, address, now);
         let one = tally.evidence.of(witness);
         one.invalid = one.invalid.saturating_add(1);
         one.run = one.run.saturating_add(1);
         let alone = (one.invalid, one.run);
-        let valid = u64::from(tally.valid);
+        let valid = u64::from(tally.valid) + u64::from(open);
         let is_guessing = |(invalid, run): (u32, u32)| {
             let share = (valid + u64::from(invalid)) * u64::from(rules.dictionary_share);
             let mostly = u64::from(invalid) * 100 >= share;
@@ -487,6 +496,20 @@ mod tests {
         (0..times).filter_map(note).collect()
     }
 
+    #[test]
+    fn recipients_of_a_message_under_way_are_weighed() {
+        let (mut offenders, now) = (Offenders::default(), Instant::now());
+        let limit = RULES.dictionary.count;
+        offenders.note_open(address(1), 0, 1000);
+        assert_eq!(note(&mut offenders, Sign::Guess, limit * 2, now), []);
+        // Another session's count as well, and no longer than its message is under way.
+        offenders.note_open(address(1), 0, 10);
+        offenders.note_open(address(1), 1000, 0);
+        offenders.note_open(address(1), 10, 0);
+        assert_eq!(note(&mut offenders, Sign::Guess, 1, now), [BLOCK]);
+        assert_eq!(offenders.open.of(address(1)), 0);
+    }
+
     const BLOCK: Measure = Measure::Block(Offence::Dictionary, RULES.first);
     const DEFER: Measure = Measure::Defer { bounces: false, time: RULES.first, of: Witness::Own };
 
@@ -521,7 +544,7 @@ mod tests {
     fn recipients_that_are_to_come_again_are_not_guesses() {
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         for _ in 0..100 {
-            assert_eq!(note(&mut offenders, Sign::Deferred, 19, now), []);
+            assert_eq!(note(&mut offenders, Sign::Valid, 19, now), []);
             assert_eq!(note(&mut offenders, Sign::Guess, 1, now), []);
         }
     }

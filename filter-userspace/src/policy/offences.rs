@@ -71,8 +71,8 @@ impl Offence {
 pub enum Sign {
     /// Nothing.
     Nothing,
-    /// It named a recipient that may exist: it is to come again.
-    Deferred,
+    /// It named a recipient that may exist: it is to come again, or its message was refused.
+    Valid,
     /// The backend has a message for this recipient.
     Delivered,
     /// It named a recipient that does not exist.
@@ -93,7 +93,7 @@ impl Sign {
             return if bounces { Self::Backscatter } else { Self::Guess };
         }
         if refusal.is_deferral() {
-            return Self::Deferred;
+            return Self::Valid;
         }
         match refusal.reason {
             Reason::NotACustomer => Self::Offence(Offence::Relay),
@@ -103,6 +103,7 @@ impl Sign {
             // What is wrong within a message may be its author's doing.
             Reason::Pipelining | Reason::BareNewline => Self::Offence(Offence::Abuse),
             reason if reason.stage() == Stage::Reputation => Self::Offence(Offence::Reputation),
+            _ if attempt.message.is_some() => Self::Valid,
             _ => Self::Nothing,
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use lru::LruCache;
 
+use super::clients::Open;
 use crate::smtp::address::Domain;
 use crate::smtp::session::BackendName;
 
@@ -202,6 +203,7 @@ pub struct Watch {
     hosts: LruCache<Known, Host>,
     suspended: LruCache<Known, Suspension>,
     hasher: RandomState,
+    open: Open,
 }
 
 #[derive(Debug)]
@@ -221,6 +223,7 @@ impl Default for Watch {
             hosts: LruCache::new(HOSTS),
             suspended: LruCache::new(HOSTS),
             hasher: RandomState::new(),
+            open: Open::default(),
         }
     }
 }
@@ -239,7 +242,7 @@ impl Watch {
         if self.is_suspended(host, customer, now) {
             return None;
         }
-        let key = (customer.clone(), host);
+        let (key, open) = ((customer.clone(), host), self.open.of(host));
         let domain = sender.map(|domain| self.hasher.hash_one(domain));
         let known = self.host(limits, key.clone(), now);
         known.recipients += 1;
@@ -249,7 +252,7 @@ impl Watch {
             known.domains.insert(domain);
         }
         let Host { recipients, invalid, deferred, .. } = *known;
-        let named = u64::from(recipients) + u64::from(deferred);
+        let named = [recipients, deferred, open].map(u64::from).iter().sum::<u64>();
         let share = u64::from(invalid) * 100 > named * u64::from(limits.invalid_percent);
         let suspicion = if limits.recipients > 0 && recipients > limits.recipients {
             Suspicion::Recipients
@@ -265,6 +268,12 @@ impl Watch {
         let suspension = Suspension { host, customer: customer.clone(), suspicion, until };
         self.suspended.put(key.clone(), suspension);
         self.suspended.peek(&key)
+    }
+
+    /// Takes note of how many recipients of a session are accepted, whose message is under way:
+    /// there were `before`.
+    pub fn note_open(&mut self, host: IpAddr, before: usize, open: usize) {
+        self.open.change(host, before, open);
     }
 
     /// What is known of a customer's host in the window.
@@ -412,6 +421,19 @@ mod tests {
             watch.defer(&LIMITS, (host, &name), now);
             assert_eq!(watch.count(&LIMITS, (host, &name), None, false, now), None);
         }
+    }
+
+    #[test]
+    fn recipients_of_a_message_under_way_are_named_too() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (host, name) = (IpAddr::from([192, 0, 2, 1]), Arc::from("c"));
+        for number in 1..=40 {
+            watch.note_open(host, number - 1, number);
+            assert_eq!(watch.count(&LIMITS, (host, &name), None, false, now), None);
+        }
+        // It was taken back: they are as many as none.
+        watch.note_open(host, 40, 0);
+        assert!(watch.count(&LIMITS, (host, &name), None, false, now).is_some());
     }
 
     #[test]

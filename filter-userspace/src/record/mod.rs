@@ -128,6 +128,20 @@ impl Record {
         (self.status != Status::Dropped && self.count > 1).then_some(self.count)
     }
 
+    /// Whether it is one of many that a record counts.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.status == Status::Dropped || self.folds
+    }
+
+    /// Whose share of the room for entries it takes: that of an IPv4 address or an IPv6 /48,
+    /// which is what one customer of a provider is given (RFC 6177 section 2). Entries that
+    /// are counted are few, and take nobody's.
+    #[must_use]
+    pub fn owner(&self) -> Option<IpAddr> {
+        (!self.is_counted()).then(|| folding::site(self.ip).unwrap_or(self.ip))
+    }
+
     /// About how many bytes it takes in memory.
     #[must_use]
     pub fn weight(&self) -> u64 {

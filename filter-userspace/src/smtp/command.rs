@@ -191,19 +191,41 @@ fn number(text: &str) -> Option<u64> {
 fn mail(rest: &str) -> Result<Command, BadCommand> {
     let (path, parameters) =
         path(rest, "FROM:").ok_or(BadCommand::Syntax("MAIL FROM:<address> [parameters]"))?;
-    let sender = match without_route(path) {
-        Some("") => ReversePath::Null,
-        Some(mailbox) => {
-            Mailbox::parse(mailbox).map(ReversePath::Mailbox).ok_or(BadCommand::Sender)?
-        }
-        None => return Err(BadCommand::Sender),
-    };
+    let sender = sender(path).ok_or(BadCommand::Sender)?;
     let parameters = mail_parameters(parameters)?;
     let international = sender.mailbox().is_some_and(Mailbox::is_international);
     if international && !parameters.smtputf8 {
         return Err(BadCommand::NotAscii);
     }
     Ok(Command::Mail(sender, parameters))
+}
+
+fn sender(path: &str) -> Option<ReversePath> {
+    match without_route(path)? {
+        "" => Some(ReversePath::Null),
+        mailbox => Mailbox::parse(mailbox).map(ReversePath::Mailbox),
+    }
+}
+
+/// The path of RCPT, without angle brackets.
+pub(super) fn recipient(path: &str) -> Option<ForwardPath> {
+    match without_route(path)? {
+        name if name.eq_ignore_ascii_case("postmaster") => Some(ForwardPath::Postmaster),
+        mailbox => Mailbox::parse(mailbox).map(ForwardPath::Mailbox),
+    }
+}
+
+/// Whom a line of MAIL or RCPT names, where that can be read though the line is refused.
+#[must_use]
+pub fn named(line: &[u8]) -> (Option<ReversePath>, Option<ForwardPath>) {
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    let (verb, rest) = text.split_once(' ').unwrap_or_default();
+    let path = |keyword| path(rest.trim_matches(SPACE), keyword).map(|(path, _)| path);
+    match verb.to_ascii_uppercase().as_str() {
+        "MAIL" => (path("FROM:").and_then(sender), None),
+        "RCPT" => (None, path("TO:").and_then(recipient)),
+        _ => (None, None),
+    }
 }
 
 fn mail_parameters(text: &str) -> Result<MailParameters, BadCommand> {
@@ -246,13 +268,7 @@ fn mail_parameters(text: &str) -> Result<MailParameters, BadCommand> {
 fn rcpt(rest: &str) -> Result<Command, BadCommand> {
     let (path, parameters) =
         path(rest, "TO:").ok_or(BadCommand::Syntax("RCPT TO:<address> [parameters]"))?;
-    let recipient = match without_route(path) {
-        Some(name) if name.eq_ignore_ascii_case("postmaster") => ForwardPath::Postmaster,
-        Some(mailbox) => {
-            Mailbox::parse(mailbox).map(ForwardPath::Mailbox).ok_or(BadCommand::Recipient)?
-        }
-        None => return Err(BadCommand::Recipient),
-    };
+    let recipient = recipient(path).ok_or(BadCommand::Recipient)?;
     Ok(Command::Rcpt(recipient, rcpt_parameters(parameters)?))
 }
 

@@ -170,7 +170,10 @@ impl Decoder {
                     sink(b"\r\n");
                     return Ok(at + 1);
                 }
-                _ => return Err(BadData::Nul),
+                _ => {
+                    sink(&bytes[..at]);
+                    return Err(BadData::Nul);
+                }
             }
         }
         sink(bytes);

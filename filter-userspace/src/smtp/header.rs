@@ -36,8 +36,23 @@ pub struct MessageFacts {
     pub subject: Option<String>,
 }
 
+impl MessageFacts {
+    /// The same, each cut to so many bytes.
+    #[must_use]
+    pub fn cut(&self, longest: usize) -> Self {
+        let cut = |text: &Option<String>| {
+            text.as_ref().map(|text| text[..text.floor_char_boundary(longest)].to_owned())
+        };
+        Self {
+            message_id: cut(&self.message_id),
+            from: cut(&self.from),
+            subject: cut(&self.subject),
+        }
+    }
+}
+
 /// Watches a header as it streams by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HeaderScan {
     /// The last of each field that is kept, with its name, and folded as it came.
     kept: [Vec<u8>; FIELDS.len()],
@@ -46,6 +61,7 @@ pub struct HeaderScan {
     column: usize,
     line: Line,
     hops: u32,
+    is_ascii: bool,
 }
 
 /// The line that comes.
@@ -64,7 +80,14 @@ impl HeaderScan {
     /// At the start of a message.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            kept: Default::default(),
+            ended: false,
+            column: 0,
+            line: Line::default(),
+            hops: 0,
+            is_ascii: true,
+        }
     }
 
     /// Looks at a piece of the message.
@@ -82,6 +105,7 @@ impl HeaderScan {
             self.line = Line::Name(Vec::with_capacity(LONGEST_NAME));
         }
         self.column += 1;
+        self.is_ascii &= byte.is_ascii();
         match &mut self.line {
             Line::Name(name) if byte == b':' => {
                 let name = std::mem::take(name);
@@ -124,6 +148,12 @@ impl HeaderScan {
     #[must_use]
     pub const fn hops(&self) -> u32 {
         self.hops
+    }
+
+    /// Whether the header is ASCII so far.
+    #[must_use]
+    pub const fn is_ascii(&self) -> bool {
+        self.is_ascii
     }
 
     /// What the record keeps.

@@ -33,8 +33,9 @@ pub fn remove(folder: &Path) {
 
 /// Where records go and are found. An engine for many edges would be another one.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Takes an entry, now or never: what there is no room for is counted.
-    fn add(&self, entry: Entry);
+    /// Takes an entry, now or never: what there is no room for is counted. A record for which
+    /// its client's network has no share of the room comes back, to be folded.
+    fn add(&self, entry: Entry) -> Option<Record>;
 
     /// The newest records of a query; blocks while files are read.
     ///

@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use super::{Entry, Health, LATELY, Options, Store, StoreError, schema};
 use crate::io::weighed::{self, Sender};
-use crate::record::{Changes, Page, Query, Summary};
+use crate::record::{Changes, Page, Query, Record, Summary};
 
 /// The readers that are kept between searches.
 const READERS: usize = 4;
@@ -105,14 +105,24 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn add(&self, entry: Entry) {
+    fn add(&self, entry: Entry) -> Option<Record> {
         if let Entry::Change(change) = entry {
-            return self.audit.add(change);
+            self.audit.add(change);
+            return None;
         }
-        let Some(queue) = &self.queue else { return };
+        let queue = self.queue.as_ref()?;
         let weight = entry.weight();
-        if !queue.try_send(Job::Entry(entry), weight) {
-            self.shared.lose(1, (self.steady)());
+        let owner = match &entry {
+            Entry::Record(record) => record.owner(),
+            _ => None,
+        };
+        match queue.try_send(Job::Entry(entry), weight, owner) {
+            Err(Job::Entry(Entry::Record(record))) if owner.is_some() => Some(*record),
+            Err(_) => {
+                self.shared.lose(1, (self.steady)());
+                None
+            }
+            Ok(()) => None,
         }
     }
 
@@ -161,7 +171,7 @@ impl Store for SqliteStore {
         let patience = patience.saturating_sub(start.elapsed());
         let (sender, done) = sync_channel(1);
         // Behind a full queue there is nothing to wait for.
-        queue.try_send(Job::Flush(sender), 0) && done.recv_timeout(patience).is_ok()
+        queue.try_send(Job::Flush(sender), 0, None).is_ok() && done.recv_timeout(patience).is_ok()
     }
 }
 

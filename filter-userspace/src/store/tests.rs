@@ -60,8 +60,9 @@ fn record_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn add(store: &SqliteStore, record: &Record) {
-    store.add(Entry::Record(Box::new(record.clone())));
+/// Whether there was room for it.
+fn add(store: &SqliteStore, record: &Record) -> bool {
+    store.add(Entry::Record(Box::new(record.clone()))).is_none()
 }
 
 fn settle(store: &SqliteStore) {
@@ -120,7 +121,7 @@ fn a_search_finds_what_going_through_all_records_finds() {
     let times = |n: u64| now - 100_000 + n / 2 - if n >= 200 { 5_000 } else { 0 };
     let records: Vec<_> = (0..400).map(|n| record(n, times(n))).collect();
     for part in records.chunks(50) {
-        part.iter().for_each(|record| add(&store, record));
+        part.iter().for_each(|record| assert!(add(&store, record)));
         settle(&store);
     }
     assert!(fs::read_dir(folder.path()).unwrap().count() > 5);
@@ -452,18 +453,29 @@ fn a_folder_that_cannot_be_written_is_an_alarm_until_it_can() {
     assert!(wait_for(true).error.is_some_and(|error| error.contains("record")));
     // The writer may still gather when the first of them come, and then waits with those.
     let mut sent = 1;
-    while store.health().lost == 0 {
+    while add(&store, &record(sent, clock::unix_ms())) {
         assert!(sent < 10_000, "the queue has room for any number");
-        add(&store, &record(sent, clock::unix_ms()));
         sent += 1;
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(!store.flush(Duration::from_millis(100)));
-    let lost = store.health().lost;
+    // What comes back is not lost yet; what counts others is, where there is no room at all.
+    assert_eq!(store.health().lost, 0);
+    let counted = Record { status: Status::Dropped, ..record(0, clock::unix_ms()) };
+    let mut kept = 0;
+    while store.health().lost == 0 {
+        assert!(kept < 10_000, "the queue has room for any number");
+        assert!(add(&store, &counted));
+        kept += 1;
+    }
+    kept -= 1;
     fs::remove_file(&folder).unwrap();
     wait_for(false);
     settle(&store);
-    assert_eq!(all(&store, &Query::default()).0.len() as u64, sent - lost);
+    let records = all(&store, &Query::default()).0;
+    let (counts, alone): (Vec<_>, Vec<_>) =
+        records.iter().partition(|stored| stored.record.status == Status::Dropped);
+    assert_eq!(alone.len() as u64, sent);
+    assert_eq!(counts.iter().map(|stored| stored.record.count).sum::<u64>(), kept * counted.count);
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 

@@ -275,7 +275,7 @@ impl Writer {
 impl Folded {
     /// The record that counts such SYNs or attempts already.
     fn of(&mut self, record: &Record) -> Option<u64> {
-        if !is_counted(record) {
+        if !record.is_counted() {
             return None;
         }
         let minute = record.time / 60_000;
@@ -287,15 +287,10 @@ impl Folded {
     }
 
     fn add(&mut self, record: &Record, id: u64) {
-        if is_counted(record) && self.records.len() < FOLDED {
+        if record.is_counted() && self.records.len() < FOLDED {
             self.records.insert(alike(record), id);
         }
     }
-}
-
-/// Whether it is one of many that a record counts.
-fn is_counted(record: &Record) -> bool {
-    record.status == Status::Dropped || record.folds
 }
 
 fn alike(record: &Record) -> Alike {

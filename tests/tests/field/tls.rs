@@ -1,7 +1,8 @@
 //! TLS on either side: certificates, keys, handshakes that fail.
 //!
-//! `tls/` has what the tests' own authority cannot make: a certificate of RSA (`rsa`) and one
-//! of X.509 version 1 (`v1`), with keys that protect nothing.
+//! `tls/` has what the tests' own authority cannot make: a certificate of RSA (`rsa`), one of
+//! 1,024 bits (`weak`), one of the curve P-521, and one of X.509 version 1 (`v1`), with keys
+//! that protect nothing.
 
 mod files;
 
@@ -18,6 +19,7 @@ use mxdp_tests::dialogue::Dialogue;
 use mxdp_tests::http::Http;
 use mxdp_tests::mail::{Host, backend, domain};
 use mxdp_tests::netns::connect;
+use mxdp_tests::peers::clients::{said, swaks};
 use mxdp_tests::peers::postfix::{Options, Postfix};
 use mxdp_tests::peers::relays::Sink;
 use mxdp_tests::tls::{Authority, trusting_everybody};
@@ -29,6 +31,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, SignatureAlgorithm, StreamOwned};
 
 const RSA: [&str; 2] = [include_str!("tls/rsa.pem"), include_str!("tls/rsa.key")];
+const WEAK: [&str; 2] = [include_str!("tls/weak.pem"), include_str!("tls/weak.key")];
+const P521: [&str; 2] = [include_str!("tls/p521.pem"), include_str!("tls/p521.key")];
 const V1: [&str; 2] = [include_str!("tls/v1.pem"), include_str!("tls/v1.key")];
 
 fn write(host: &Host, name: &str, text: &str) -> PathBuf {
@@ -275,6 +279,59 @@ fn a_certificate_of_version_1_counts_as_none() {
     let message = String::from_utf8_lossy(&messages[0]).into_owned();
     assert!(message.contains("(using TLSv1.3 with cipher"), "{message}");
     assert!(!alarms(&host).contains("without TLS"));
+}
+
+/// A certificate whose signatures cannot be verified counts as none, and its client's mail
+/// comes: what guards nothing refuses nobody (the kind of rustls#860).
+#[test]
+fn a_certificate_whose_key_cannot_be_proven_counts_as_none() {
+    let host = Host::new();
+    let made = issue("mx.example.org", 300);
+    let (chain, key) = pair(&host, "own", [&made[0], &made[1]]);
+    let pairs = [("weak", WEAK), ("p521", P521)];
+    let ca = Authority::new().certificate(&host.home.path(""));
+    let postfix = Postfix::start(
+        &host.namespace,
+        &Options {
+            port: 2600,
+            domains: &["example.org"],
+            recipients: &["bob@example.org"],
+            ..Options::default()
+        },
+    );
+    let tls = format!("[tls]\nclient_ca = \"{}\"\n{}", ca.display(), table(&chain, &key));
+    let rest = domain("example.org", "main", "") + &backend("main", 2600, "");
+    host.configure("smtps = [\"127.0.0.1:465\"]", &format!("{rest}{tls}"));
+    let _daemon = host.start();
+    let mut count = 0;
+    for (name, texts) in pairs {
+        let (chain, key) = pair(&host, name, texts);
+        for version in ["tlsv1_2", "tlsv1_3"] {
+            let arguments = [
+                "--server",
+                "127.0.0.1",
+                "--from",
+                "a@b.example",
+                "--to",
+                "bob@example.org",
+                "--tls",
+                "--tls-cipher",
+                "DEFAULT@SECLEVEL=0",
+                "--tls-protocol",
+                version,
+                "--tls-cert",
+                chain.to_str().expect("a path"),
+                "--tls-key",
+                key.to_str().expect("a path"),
+            ];
+            let output = swaks(&host.namespace, &arguments);
+            assert!(output.status.success(), "{name}, {version}: {}", said(&output));
+            count += 1;
+        }
+    }
+    _ = postfix.wait_for(count);
+    let entries = || host.home.json_lines(&["traffic", "accepted", "--all"]);
+    wait_for("the entries", || entries().len() == count);
 }
 
 /// What is given up where it may be given up is said (rustls#860, RFC 7435).

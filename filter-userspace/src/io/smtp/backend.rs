@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use self::talk::{Failed, Talk, connect, down};
-use super::introduction::{ClientFacts, xclient};
+use super::introduction::ClientFacts;
 use super::proxy;
 use super::stream::Stream;
 use super::tls;
@@ -70,6 +70,8 @@ struct Server {
     error: Mutex<String>,
     /// Why messages go to it without TLS, though it offers it.
     plain: Mutex<Option<String>>,
+    /// Whether it was said that it does not take a client's address.
+    unaddressed: AtomicBool,
 }
 
 /// The state of a server, for people.
@@ -92,6 +94,7 @@ impl Pool {
             down: AtomicBool::new(false),
             error: Mutex::default(),
             plain: Mutex::default(),
+            unaddressed: AtomicBool::new(false),
         };
         Ok(Self {
             tls: tls::towards(&config)?,
@@ -249,7 +252,7 @@ impl Pool {
         client: Option<&ClientFacts>,
     ) -> Result<(Stream, Capabilities), Failed> {
         let with_tls = self.tls.is_some();
-        let result = self.dialogue(&server.name, hostname, client, with_tls).await;
+        let result = self.dialogue(server, hostname, client, with_tls).await;
         let Err(Failed::Tls(error)) = &result else {
             if result.is_ok() {
                 self.note_plain(server, None);
@@ -260,7 +263,7 @@ impl Pool {
             return result;
         }
         self.note_plain(server, Some(error));
-        self.dialogue(&server.name, hostname, client, false).await
+        self.dialogue(server, hostname, client, false).await
     }
 
     /// Takes note of whether mail goes without TLS though it is offered, and says so when
@@ -278,14 +281,27 @@ impl Pool {
         *plain = why.map(str::to_owned);
     }
 
+    /// Says once that a server does not take a client's address, and what to do.
+    fn note_unaddressed(&self, server: &Server, address: IpAddr) {
+        if !server.unaddressed.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                backend = &*self.config.name,
+                server = server.name,
+                "does not accept the client address {} by XCLIENT: such clients are unknown to \
+                 it (for Postfix, set inet_protocols = all)",
+                address.to_canonical(),
+            );
+        }
+    }
+
     async fn dialogue(
         &self,
-        server: &str,
+        server: &Server,
         hostname: &str,
         client: Option<&ClientFacts>,
         with_tls: bool,
     ) -> Result<(Stream, Capabilities), Failed> {
-        let stream = connect(server, self.config.connect_timeout).await?;
+        let stream = connect(&server.name, self.config.connect_timeout).await?;
         if let Stream::Plain(plain) = &stream {
             self.note_addresses(plain.peer_addr().map(|address| address.ip()));
         }
@@ -304,7 +320,7 @@ impl Pool {
         let mut offers = talk.ehlo(helo).await?;
         if with_tls {
             if has(&offers, "STARTTLS") {
-                talk = self.start_tls(talk, server).await?;
+                talk = self.start_tls(talk, &server.name).await?;
                 // That the handshake failed may be said only now (RFC 8446 section 4.4.2.4).
                 offers = match talk.ehlo(helo).await {
                     Err(failed @ (Failed::Down(_) | Failed::Doubtful(_))) => {
@@ -323,8 +339,9 @@ impl Pool {
             }
             if let Some(client) = client {
                 let named = keyword(&offers, "XCLIENT").unwrap_or_default();
-                for line in xclient(client, named) {
-                    talk.xclient(&line).await?;
+                let withheld = talk.introduce(client, named).await?;
+                if withheld.contains(&"ADDR") {
+                    self.note_unaddressed(server, client.address.ip());
                 }
                 // The client is the other side's peer now, and says its own name.
                 let helo = if client.helo.is_empty() { hostname } else { &client.helo };

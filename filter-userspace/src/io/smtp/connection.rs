@@ -141,6 +141,7 @@ pub(super) async fn serve(accepted: Accepted) {
     let mut ending = edge.ending();
     let mut told = false;
     let mut works = false;
+    let mut due = connection.session.deadline();
     loop {
         connection.act();
         if let Some(place) = &place
@@ -167,7 +168,9 @@ pub(super) async fn serve(accepted: Accepted) {
             // First, or a client that always has bytes to move would never see it.
             () = taken(place.as_ref()) => connection.session.make_way(now()),
             () = poll_fn(|cx| connection.poll(cx)) => {
-                if let Some(place) = &place {
+                // A byte of a command now and then is no progress: what is due stays due.
+                let next = connection.session.deadline();
+                if std::mem::replace(&mut due, next) != next && let Some(place) = &place {
                     place.activity.moved();
                 }
             }
@@ -206,6 +209,7 @@ impl Connection {
                 Action::Record(attempt) => self.judge.record(*attempt, &self.session),
             }
         }
+        self.judge.note_open(self.session.accepted());
     }
 
     fn answer(&mut self, question: Question) {
@@ -238,7 +242,7 @@ impl Connection {
         };
         // A message may take all that a session may have; so none begins for which
         // there is no room.
-        let Some(room) = self.judge.edge().room() else {
+        let Some(room) = self.judge.edge().room(self.address.ip()) else {
             return self.session.opened(Err(OpenFailure::NoRoom), now());
         };
         self.room = Some((room, lease));

@@ -28,7 +28,7 @@ use crate::policy::escalation::Offenders;
 use crate::policy::offences::Offence;
 use crate::policy::pipeline::Connection;
 use crate::policy::rates::{Rate, Remembered};
-use crate::policy::relay::{Suspension, Watch};
+use crate::policy::relay::{Direction, Suspension, Watch};
 use crate::smtp::session::Now;
 
 /// How often memory is looked at.
@@ -82,7 +82,7 @@ pub struct Edge {
     pub(super) handshakes: Handshakes,
     pub(super) zones: Arc<Zones>,
     pub(super) memory: Arc<Memory>,
-    workers: Arc<Workers>,
+    pub(super) workers: Arc<Workers>,
     pub(super) balancers: Balancers,
     /// Why no connection can be accepted for now.
     pub(super) deaf: Mutex<Option<String>>,
@@ -257,9 +257,9 @@ impl Edge {
         self.memory.is_short()
     }
 
-    /// Room in memory for a message.
-    pub(super) fn room(&self) -> Option<Room> {
-        self.memory.room()
+    /// Room in memory for a message of a client.
+    pub(super) fn room(&self, client: IpAddr) -> Option<Room> {
+        self.memory.room(wide(client))
     }
 
     /// That no connection can be accepted for now, and why; or that they can.
@@ -292,6 +292,21 @@ impl Edge {
             char::from(DIGITS[digit])
         };
         (0..13).rev().map(digit).collect()
+    }
+
+    /// Takes note of how many recipients of a session are accepted, whose message is under way:
+    /// there were `before`.
+    pub(super) fn note_open(
+        &self,
+        client: IpAddr,
+        direction: Direction,
+        (before, open): (usize, usize),
+    ) {
+        let (client, mut counts) = (network(client), self.counts());
+        match direction {
+            Direction::Inbound => counts.offenders.note_open(client, before, open),
+            Direction::Outgoing => counts.watch.note_open(client, before, open),
+        }
     }
 
     /// Counts a recipient that a customer's host named.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,9 @@ const FOLDED: Duration = Duration::from_millis(500);
 /// How often what was folded is logged: a line of each kind, however much of it there is.
 const LOGGED: Duration = Duration::from_secs(60);
 
-/// Who keeps records; never waits.
-pub type Sink = Arc<dyn Fn(Record) + Send + Sync>;
+/// Who keeps records; never waits. A record comes back for which its client's network has no
+/// share of the room.
+pub type Sink = Arc<dyn Fn(Record) -> Option<Record> + Send + Sync>;
 
 /// Where records go.
 pub struct Recording {
@@ -96,17 +97,36 @@ impl Events {
         if !self.recording.subject {
             record.subject = None;
         }
-        let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = folding.add(network, record);
-        drop(folding);
-        let Some(record) = kept else { return };
-        (self.recording.sink)(record.clone());
-        // What found no room to wait in is recorded by itself, but is not worth a line.
+        self.add_record(network, record);
+    }
+
+    /// Has an entry of a client network recorded and logged, or counted in another.
+    fn add_record(&self, network: IpAddr, record: Record) {
+        let kept = self.folding().add(network, record);
+        if let Some(record) = kept {
+            self.keep(network, record);
+        }
+    }
+
+    fn folding(&self) -> MutexGuard<'_, Folding> {
+        self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has an entry recorded and logged that stands by itself.
+    fn keep(&self, network: IpAddr, record: Record) {
+        if let Some(record) = (self.recording.sink)(record.clone()) {
+            // Its network has its share of what waits to be written.
+            if let Some(folded) = self.folding().fold(network, Record { session: None, ..record }) {
+                _ = (self.recording.sink)(folded);
+            }
+            return;
+        }
+        // What found no room to be counted in is recorded by itself, but is not worth a line.
         if record.folds {
             return;
         }
-        let weight = record.weight();
-        if !self.log.try_send(record, weight) {
+        let (weight, owner) = (record.weight(), record.owner());
+        if self.log.try_send(record, weight, owner).is_err() {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -123,11 +143,7 @@ impl Events {
             count: failed.count,
             ..Record::new(clock::unix_ms(), client, status, stage, reason.name())
         };
-        let weight = record.weight();
-        (self.recording.sink)(record.clone());
-        if !self.log.try_send(record, weight) {
-            self.unlogged.fetch_add(1, Ordering::Relaxed);
-        }
+        self.add_record(network(client), record);
     }
 
     /// Records that are not in the log.
@@ -221,7 +237,8 @@ fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
             for record in folded {
                 // Where there is no room for a sum, the record has it alone.
                 _ = lines.add(record.clone());
-                sink(record);
+                // It is counted: none comes back.
+                _ = sink(record);
             }
         }
         if logged.elapsed() >= LOGGED || is_last {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::edge::{Edge, network};
+use super::edge::{Edge, network, wide};
 use super::generation::Generation;
 use super::stream::Stream;
+use super::tls::ServerTls;
 use crate::policy::relay::Direction;
 use crate::smtp::session::Tls;
 
@@ -23,8 +24,11 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long failures are folded.
 const FOLDED: Duration = Duration::from_secs(60);
 
-/// The most networks and causes that are folded at once; those beyond are counted alone.
+/// The most networks and causes that are told apart at once; those beyond are one.
 const FOLDS: usize = 4096;
+
+/// The same of an IPv6 /48, which has 65,536 networks.
+const OF_SITE: usize = 64;
 
 /// A client whose connection begins with TLS, or goes on with it.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +72,14 @@ pub(super) async fn handshake(
             return None;
         }
     };
-    let described = tls.describe(stream.get_ref().1);
+    let certificate = match tls.chain(stream.get_ref().1) {
+        Some(chain) => {
+            let tls = tls.clone();
+            edge.workers.run(network(peer.address), move || tls.verify(&chain)).await.flatten()
+        }
+        None => None,
+    };
+    let described = ServerTls::describe(stream.get_ref().1, certificate);
     Some((Stream::Tls(Box::new(stream.into())), described))
 }
 
@@ -177,10 +188,42 @@ struct Fold {
     more: Option<Failed>,
 }
 
+/// Those of the last minute.
+#[derive(Default)]
+struct Folds {
+    folds: HashMap<Key, Fold>,
+    /// How many each /48 has, or each address of IPv4.
+    sites: HashMap<IpAddr, usize>,
+}
+
+impl Folds {
+    /// Under what one is folded: its network, or where there are too many of those, its /48, or
+    /// everybody (`::` or `0.0.0.0`).
+    fn key(&self, client: IpAddr, direction: Direction, cause: Cause) -> Key {
+        let site = wide(client);
+        let is_room = self.folds.len() < FOLDS;
+        let everybody: IpAddr = match site {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let has_room = self.sites.get(&site).is_none_or(|count| *count < OF_SITE);
+        let known = |key: &Key| self.folds.contains_key(key);
+        let own = (network(client), direction, cause);
+        let of_site = (site, direction, cause);
+        if known(&own) || (is_room && has_room) {
+            own
+        } else if known(&of_site) || is_room {
+            of_site
+        } else {
+            (everybody, direction, cause)
+        }
+    }
+}
+
 /// Handshakes that failed.
 pub(super) struct Handshakes {
     counts: [AtomicU64; Cause::ALL.len()],
-    folds: Mutex<HashMap<Key, Fold>>,
+    folds: Mutex<Folds>,
 }
 
 impl Default for Handshakes {
@@ -190,7 +233,7 @@ impl Default for Handshakes {
 }
 
 impl Handshakes {
-    fn folds(&self) -> MutexGuard<'_, HashMap<Key, Fold>> {
+    fn folds(&self) -> MutexGuard<'_, Folds> {
         self.folds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -206,25 +249,26 @@ impl Handshakes {
     pub(super) fn add(&self, peer: Peer, cause: Cause, why: &str) -> Option<Failed> {
         self.count(cause);
         let Peer { address: client, direction, .. } = peer;
-        let one = Failed { client, direction, cause, why: why.to_owned(), count: 1 };
         let mut folds = self.folds();
-        let key = (network(client), direction, cause);
-        if let Some(fold) = folds.get_mut(&key) {
+        let key = folds.key(client, direction, cause);
+        // An entry of many names them all, or else its client.
+        let client = if key.0 == network(client) { client } else { key.0 };
+        let one = Failed { client, direction, cause, why: why.to_owned(), count: 1 };
+        if let Some(fold) = folds.folds.get_mut(&key) {
             let before = fold.more.take().map_or(0, |more| more.count);
             fold.more = Some(Failed { count: before + 1, ..one });
             return None;
         }
-        if folds.len() >= FOLDS {
-            return None;
-        }
-        folds.insert(key, Fold { since: Instant::now(), more: None });
+        *folds.sites.entry(wide(key.0)).or_default() += 1;
+        folds.folds.insert(key, Fold { since: Instant::now(), more: None });
         Some(one)
     }
 
     /// What was folded for long enough, to be recorded now; all of it at the end.
     pub(super) fn due(&self, now: Instant, all: bool) -> Vec<Failed> {
         let mut due = Vec::new();
-        self.folds().retain(|_, fold| {
+        let Folds { folds, sites } = &mut *self.folds();
+        folds.retain(|_, fold| {
             if !all && now.saturating_duration_since(fold.since) < FOLDED {
                 return true;
             }
@@ -235,6 +279,10 @@ impl Handshakes {
             due.extend(more);
             goes_on
         });
+        sites.clear();
+        for (network, ..) in folds.keys() {
+            *sites.entry(wide(*network)).or_default() += 1;
+        }
         due
     }
 
@@ -272,7 +320,7 @@ mod tests {
         assert!(handshakes.add(one, Cause::Closed, "x").is_none());
         assert_eq!(handshakes.due(now + FOLDED, true)[0].count, 1);
         assert_eq!(handshakes.due(now + 3 * FOLDED, true).len(), 0);
-        assert!(handshakes.folds().is_empty());
+        assert!(handshakes.folds().folds.is_empty() && handshakes.folds().sites.is_empty());
         let totals: u64 = handshakes.totals().iter().map(|(_, count)| count).sum();
         assert_eq!(totals, 14);
     }
@@ -280,12 +328,30 @@ mod tests {
     #[test]
     fn strangers_make_no_more_of_them_than_there_is_room_for() {
         let handshakes = Handshakes::default();
-        let recorded = (0..10_000_u32).filter(|number| {
-            handshakes
-                .add(peer(std::net::Ipv4Addr::from(*number << 4)), Cause::Other, "x")
-                .is_some()
+        let recorded = (1..=10_000_u32).filter(|number| {
+            handshakes.add(peer(Ipv4Addr::from(*number << 4)), Cause::Other, "x").is_some()
         });
-        assert_eq!(recorded.count(), FOLDS);
+        // One counts all that are beyond.
+        assert_eq!(recorded.count(), FOLDS + 1);
         assert_eq!(handshakes.totals().last(), Some(&("other", 10_000)));
+        let due = handshakes.due(Instant::now(), true);
+        let beyond = due.iter().find(|failed| failed.client.is_unspecified()).expect("one");
+        assert_eq!(beyond.count, 10_000 - FOLDS as u64 - 1);
+    }
+
+    #[test]
+    fn the_networks_of_a_48_keep_nobody_out() {
+        let handshakes = Handshakes::default();
+        let add = |site: u128, number: u128| {
+            let address = Ipv6Addr::from_bits((0x2001_0db8 << 96) | (site << 80) | (number << 64));
+            handshakes.add(peer(address), Cause::Invalid, "x").map(|failed| failed.client)
+        };
+        let recorded = (1..=5000).filter_map(|number| add(1, number)).count();
+        assert_eq!(recorded, OF_SITE + 1);
+        assert!(add(2, 1).is_some());
+        let due = handshakes.due(Instant::now(), true);
+        let site: IpAddr = "2001:db8:1::".parse().unwrap();
+        let beyond = due.iter().find(|failed| failed.client == site).expect("one of the /48");
+        assert_eq!(beyond.count, 5000 - OF_SITE as u64 - 1);
     }
 }

@@ -21,8 +21,9 @@ const COMMAND: usize = 510;
 
 /// Postfix's XCLIENT: the attributes that the server has `named`, as xtext. What does not fit
 /// into one command goes into a command before it; name and address come last and together,
-/// since a server asks by them who may say XCLIENT.
-pub(super) fn xclient(client: &ClientFacts, named: &str) -> Vec<String> {
+/// since a server asks by them who may say XCLIENT. Attributes that are `withheld` are said to
+/// be unknown.
+pub(super) fn xclient(client: &ClientFacts, named: &str, withheld: &[&str]) -> Vec<String> {
     let address = match client.address.ip().to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("IPV6:{address}"),
@@ -37,6 +38,7 @@ pub(super) fn xclient(client: &ClientFacts, named: &str) -> Vec<String> {
     let helo = Some(xtext(&client.helo)).filter(|helo| !helo.is_empty() && helo.len() < 400);
     let attribute = |name: &str, value: String| {
         let is_named = named.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(name));
+        let value = if withheld.contains(&name) { unknown() } else { value };
         if is_named { format!(" {name}={value}") } else { String::new() }
     };
     let last = attribute("NAME", name(&client.names.confirmed)) + &attribute("ADDR", address);
@@ -55,6 +57,23 @@ pub(super) fn xclient(client: &ClientFacts, named: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The attributes that say something of the client which a server may find wrong.
+const ATTRIBUTES: [&str; 5] = ["HELO", "PORT", "REVERSE_NAME", "NAME", "ADDR"];
+
+/// Withholds what a server finds wrong in an XCLIENT command: the attribute that its reply
+/// names first, or all of them where it names none. False where nothing is left to withhold.
+pub(super) fn withhold(withheld: &mut Vec<&'static str>, reply: &str) -> bool {
+    let before = withheld.len();
+    let mut words = reply.split(|letter: char| !letter.is_ascii_alphabetic() && letter != '_');
+    let left = ATTRIBUTES.into_iter().filter(|name| !withheld.contains(name));
+    let left: Vec<&str> = left.collect();
+    match words.find_map(|word| left.iter().find(|name| **name == word)) {
+        Some(name) => withheld.push(name),
+        None => withheld.extend(left),
+    }
+    withheld.len() > before
 }
 
 /// RFC 3461 section 4.
@@ -90,14 +109,14 @@ mod tests {
     #[test]
     fn no_command_is_longer_than_a_server_need_take() {
         assert_eq!(
-            xclient(&facts("a=b.example", "mail.example"), ALL),
+            xclient(&facts("a=b.example", "mail.example"), ALL, &[]),
             ["XCLIENT HELO=a+3Db.example PROTO=ESMTP PORT=4000 REVERSE_NAME=mail.example \
               NAME=mail.example ADDR=192.0.2.1"]
         );
         for (helo, name) in [(250, 250), (1, 250), (250, 1), (255, 253)] {
             for letter in ["h", "="] {
                 let facts = facts(&letter.repeat(helo), &"n".repeat(name));
-                let lines = xclient(&facts, ALL);
+                let lines = xclient(&facts, ALL, &[]);
                 assert!(lines.iter().all(|line| line.len() <= COMMAND), "{lines:?}");
                 let last = lines.last().unwrap();
                 assert!(last.contains(" NAME=n") && last.ends_with(" ADDR=192.0.2.1"), "{lines:?}");
@@ -106,9 +125,24 @@ mod tests {
                 assert!(names.iter().all(|name| all.matches(name).count() == 1), "{all}");
             }
         }
-        assert_eq!(xclient(&facts("x", "y"), "ADDR"), ["XCLIENT ADDR=192.0.2.1"]);
+        assert_eq!(xclient(&facts("x", "y"), "ADDR", &[]), ["XCLIENT ADDR=192.0.2.1"]);
         let unknown = ClientFacts { names: HostNames::UNKNOWN, ..facts("", "y") };
-        let lines = xclient(&unknown, "NAME HELO");
+        let lines = xclient(&unknown, "NAME HELO", &[]);
         assert_eq!(lines, ["XCLIENT HELO=[UNAVAILABLE] NAME=[TEMPUNAVAIL]"]);
+    }
+    #[test]
+    fn what_a_server_finds_wrong_is_withheld() {
+        let mut withheld = Vec::new();
+        // Postfix, smtpd.c: the attribute comes before what the client chose.
+        assert!(withhold(&mut withheld, "5.5.4 Bad NAME syntax: ADDR"));
+        assert!(withhold(&mut withheld, "5.5.4 Bad ADDR syntax: IPV6:2001:db8::1"));
+        assert_eq!(withheld, ["NAME", "ADDR"]);
+        assert_eq!(
+            xclient(&facts("x", "mail.example"), "NAME ADDR REVERSE_NAME", &withheld),
+            ["XCLIENT REVERSE_NAME=mail.example NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE]"]
+        );
+        assert!(withhold(&mut withheld, "syntax error"));
+        assert_eq!(withheld.len(), ATTRIBUTES.len());
+        assert!(!withhold(&mut withheld, "syntax error"));
     }
 }

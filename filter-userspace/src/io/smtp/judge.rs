@@ -57,6 +57,14 @@ pub(super) struct Judge {
     place: Option<(ForwardPath, Place)>,
     /// Whether this transaction has counted as an offence.
     offended: bool,
+    /// How many recipients are accepted, whose message is under way.
+    open: usize,
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        self.note_open(0);
+    }
 }
 
 /// What the network said.
@@ -90,6 +98,15 @@ impl Judge {
             spf: None,
             place: None,
             offended: false,
+            open: 0,
+        }
+    }
+
+    /// Takes note of how many recipients are accepted, whose message is under way.
+    pub(super) fn note_open(&mut self, open: usize) {
+        if self.open != open {
+            self.edge.note_open(self.client, self.direction, (self.open, open));
+            self.open = open;
         }
     }
 
@@ -303,6 +320,8 @@ impl Judge {
     /// Takes note of what became of a recipient.
     pub(super) fn record(&mut self, attempt: Attempt, session: &Session) {
         let sign = Sign::of(&attempt);
+        // What is refused is weighed against what is accepted before it is counted.
+        self.note_open(session.accepted());
         match self.direction {
             Direction::Inbound => self.count(&attempt, sign),
             // Of who sends out, customers are watched; strangers have no business here.
@@ -375,7 +394,11 @@ impl Judge {
                 // Forged senders say as much as many senders do.
                 Reason::ForgedSender | Reason::SenderNotRegistered => true,
                 _ if refusal.is_unknown_recipient() => false,
-                _ if refusal.is_deferral() || refusal.reason == Reason::DomainUnknownNow => {
+                // Whose message was refused, or is to come again, may be valid.
+                _ if attempt.message.is_some()
+                    || refusal.is_deferral()
+                    || refusal.reason == Reason::DomainUnknownNow =>
+                {
                     self.edge.defer_host(&self.generation, self.client, &customer);
                     return Some(customer);
                 }

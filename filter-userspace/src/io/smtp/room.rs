@@ -1,14 +1,16 @@
 //! Room in memory: where a limit stands, what does not fit under it is not begun, so that
 //! the kernel has no reason to kill the daemon.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::io::memory::{Usage, usage};
 
-/// What a session with a message takes at most, in bytes: lines, a header, what waits
-/// for the backend, what is being read, and TLS on both sides.
-const MESSAGE: u64 = 256 * 1024;
+/// What a session with a message takes at most, in bytes: lines, recipients, a header, what
+/// waits for the backend, what is being read, and TLS on both sides.
+const MESSAGE: u64 = 320 * 1024;
 
 /// Messages may fill this part of the limit.
 const FOR_MESSAGES: u64 = 2;
@@ -23,8 +25,8 @@ pub(super) struct Memory {
     limit: AtomicU64,
     is_short: AtomicBool,
     seen: Mutex<Option<Usage>>,
-    /// Sessions that may have a message under way.
-    messages: AtomicU64,
+    /// Sessions that may have a message under way, by who has them.
+    messages: Mutex<HashMap<IpAddr, u64>>,
 }
 
 impl Memory {
@@ -33,7 +35,7 @@ impl Memory {
             limit: AtomicU64::new(u64::MAX),
             is_short: AtomicBool::new(false),
             seen: Mutex::default(),
-            messages: AtomicU64::new(0),
+            messages: Mutex::default(),
         };
         memory.look();
         Arc::new(memory)
@@ -69,22 +71,42 @@ impl Memory {
         ))
     }
 
-    /// Room for one more message; none where it might not fit.
-    pub(super) fn room(self: &Arc<Self>) -> Option<Room> {
-        let room = Room(self.clone());
-        let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
-        let most = self.limit.load(Ordering::Relaxed) / FOR_MESSAGES / MESSAGE;
-        (messages <= most.max(1) && !self.is_short()).then_some(room)
+    /// Room for one more message; none where it might not fit. An owner may have no more room
+    /// than is left free, so that whoever has little finds some.
+    pub(super) fn room(self: &Arc<Self>, owner: IpAddr) -> Option<Room> {
+        let most = (self.limit.load(Ordering::Relaxed) / FOR_MESSAGES / MESSAGE).max(1);
+        let mut messages = self.messages();
+        let free = most.checked_sub(messages.values().sum::<u64>() + 1)?;
+        let own = messages.get(&owner).copied().unwrap_or(0) + 1;
+        if own > free.max(1) || self.is_short() {
+            return None;
+        }
+        messages.insert(owner, own);
+        drop(messages);
+        Some(Room { memory: self.clone(), owner })
+    }
+
+    fn messages(&self) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Room for a message, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Room(Arc<Memory>);
+pub(super) struct Room {
+    memory: Arc<Memory>,
+    owner: IpAddr,
+}
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.messages.fetch_sub(1, Ordering::Relaxed);
+        let mut messages = self.memory.messages();
+        if let Some(own) = messages.get_mut(&self.owner) {
+            *own -= 1;
+            if *own == 0 {
+                messages.remove(&self.owner);
+            }
+        }
     }
 }
 
@@ -92,26 +114,43 @@ impl Drop for Room {
 mod tests {
     use super::*;
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[test]
     fn messages_fill_half_of_the_limit() {
         let memory = Memory::new();
         memory.see(Some(Usage { used: 0, limit: 8 * MESSAGE }));
-        let mut rooms: Vec<_> = (0..4).map(|_| memory.room().unwrap()).collect();
-        assert!(memory.room().is_none());
+        let client = |last| IpAddr::from([192, 0, 2, last]);
+        let mut rooms: Vec<_> = (0..4).map(|last| memory.room(client(last)).unwrap()).collect();
+        assert!(memory.room(client(4)).is_none());
         rooms.pop();
-        rooms.push(memory.room().unwrap());
-        assert!(memory.room().is_none());
+        rooms.push(memory.room(client(4)).unwrap());
+        assert!(memory.room(client(5)).is_none());
         memory.see(None);
-        assert!(memory.room().is_some());
+        assert!(memory.room(client(5)).is_some());
+        drop(rooms);
+        assert!(memory.messages().is_empty());
+    }
+
+    #[test]
+    fn whoever_has_little_finds_room_beside_one_that_takes_all_it_can() {
+        let memory = Memory::new();
+        memory.see(Some(Usage { used: 0, limit: 200 * MESSAGE }));
+        let all = |owner| std::iter::from_fn(|| memory.room(owner)).collect::<Vec<_>>();
+        let greedy = all(CLIENT);
+        assert_eq!(greedy.len(), 50);
+        assert_eq!(all([192, 0, 2, 1].into()).len(), 25);
+        drop(greedy);
+        assert_eq!(all(CLIENT).len(), 50);
     }
 
     #[test]
     fn nothing_begins_near_the_limit() {
         let memory = Memory::new();
         memory.see(Some(Usage { used: 900 * MESSAGE, limit: 1000 * MESSAGE }));
-        assert!(memory.room().is_none() && memory.is_short());
-        assert!(memory.shortage().unwrap().starts_with("memory is short: 225 MiB of 250 MiB; "));
+        assert!(memory.room(CLIENT).is_none() && memory.is_short());
+        assert!(memory.shortage().unwrap().starts_with("memory is short: 281 MiB of 312 MiB; "));
         memory.see(Some(Usage { used: 800 * MESSAGE, limit: 1000 * MESSAGE }));
-        assert!(memory.room().is_some() && memory.shortage().is_none());
+        assert!(memory.room(CLIENT).is_some() && memory.shortage().is_none());
     }
 }

@@ -9,7 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, ProtocolVersion, RootCertStore,
@@ -18,7 +18,7 @@ use rustls::{
 
 use crate::config::smtp::{Backend, BackendTls, Certificate, TlsSettings};
 use crate::io::certificates::{self, roots};
-use crate::io::chains::{bounded, is_bounded};
+use crate::io::chains::{bounded, is_bounded, is_provable};
 use crate::smtp::session::Tls;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -93,8 +93,20 @@ impl ServerTls {
         Ok(Some(Self { config: Arc::new(config), verifier }))
     }
 
-    /// What a connection uses.
-    pub(super) fn describe(&self, connection: &rustls::ServerConnection) -> Tls {
+    /// The chain of a client's certificate, where it is to be verified.
+    pub(super) fn chain(
+        &self,
+        connection: &rustls::ServerConnection,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let chain = connection.peer_certificates().filter(|_| self.verifier.is_some())?;
+        Some(chain.iter().map(|one| one.clone().into_owned()).collect())
+    }
+
+    /// What a connection uses, with the fingerprint of a client's certificate that is valid.
+    pub(super) fn describe(
+        connection: &rustls::ServerConnection,
+        certificate: Option<String>,
+    ) -> Tls {
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => 13,
             _ => 12,
@@ -104,13 +116,16 @@ impl ServerTls {
             .and_then(|suite| suite.suite().as_str())
             .unwrap_or("unknown");
         let text = format!("TLSv1.{} {cipher}", version % 10);
-        let certificate = connection.peer_certificates().and_then(|chain| self.verify(chain));
         Tls { version, text, certificate }
     }
 
-    /// The SHA-256 fingerprint of a certificate that is valid.
-    fn verify(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
-        let (own, rest) = chain.split_first().filter(|(own, rest)| is_bounded(own, rest))?;
+    /// The SHA-256 fingerprint of a certificate that is valid. There may be many signatures to
+    /// look at: it is nothing for a thread that moves bytes.
+    pub(super) fn verify(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
+        let (own, rest) = chain.split_first()?;
+        if !is_provable(own) || !is_bounded(own, rest) {
+            return None;
+        }
         self.verifier.as_ref()?.verify_client_cert(own, rest, UnixTime::now()).ok()?;
         let digest = ::ring::digest::digest(&::ring::digest::SHA256, own);
         let mut text = "sha256:".to_owned();
@@ -171,15 +186,9 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// Whether a certificate is one of version 1, or another that cannot be read. Nobody's
-/// signature can be compared with its key: here it counts as none, and none signs
-/// nothing. It is never taken for a valid one, since [`ServerTls::verify`] reads it too.
-fn is_unreadable(certificate: &CertificateDer<'_>) -> bool {
-    ParsedCertificate::try_from(certificate).is_err()
-}
-
 /// Takes any client certificate: mail servers show theirs whoever asks, and one
-/// that is not valid here is as none. Whether it is valid is asked afterwards.
+/// that is not valid here is as none. Whether it is valid is asked afterwards; one whose
+/// signatures cannot be verified never is, so that its signature is not asked for.
 #[derive(Debug)]
 struct AnyClient(Arc<dyn ClientCertVerifier>);
 
@@ -211,7 +220,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if is_unreadable(certificate) {
+        if !is_provable(certificate) {
             return Ok(HandshakeSignatureValid::assertion());
         }
         self.0.verify_tls12_signature(message, certificate, signature)
@@ -223,7 +232,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if is_unreadable(certificate) {
+        if !is_provable(certificate) {
             return Ok(HandshakeSignatureValid::assertion());
         }
         self.0.verify_tls13_signature(message, certificate, signature)
@@ -300,7 +309,7 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if is_unreadable(certificate) {
+        if !is_provable(certificate) {
             return Ok(HandshakeSignatureValid::assertion());
         }
         let known = &self.0.signature_verification_algorithms;
@@ -313,7 +322,7 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if is_unreadable(certificate) {
+        if !is_provable(certificate) {
             return Ok(HandshakeSignatureValid::assertion());
         }
         let known = &self.0.signature_verification_algorithms;

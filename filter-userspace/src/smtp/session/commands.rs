@@ -4,7 +4,7 @@ use super::envelope::{Rcpt, Transaction};
 use super::facts::{Action, Answer, Now, Question};
 use super::{Asked, Session, State};
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
-use crate::smtp::command::{BadCommand, Command, MailParameters, RcptParameters};
+use crate::smtp::command::{self, BadCommand, Command, MailParameters, RcptParameters};
 use crate::smtp::line::BadLine;
 use crate::smtp::refusal::{Own, Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
@@ -36,6 +36,17 @@ fn shown(line: &[u8]) -> String {
     let short: String = text.chars().take(SHOWN).collect();
     let more = if short.len() < text.len() { "..." } else { "" };
     format!("\"{}{more}\":", short.replace(|letter: char| !(' '..='~').contains(&letter), "?"))
+}
+
+/// Whether somebody only looks whether anybody answers, as monitors and people do: all that
+/// came ends with QUIT, and names no mail.
+pub(super) fn is_a_look(bytes: &[u8]) -> bool {
+    let mut lines = bytes.trim_ascii().split(|byte| *byte == b'\n').map(|line| {
+        let verb = line.trim_ascii().split(|byte| b" \t".contains(byte)).next();
+        verb.unwrap_or_default().to_ascii_uppercase()
+    });
+    lines.next_back().is_some_and(|last| last == b"QUIT")
+        && lines.all(|verb| [&b"HELO"[..], b"EHLO", b"NOOP", b""].contains(&&*verb))
 }
 
 impl Session {
@@ -108,15 +119,23 @@ impl Session {
     }
 
     /// A command of mail that is refused for its own sake: an error that has a reference and
-    /// is recorded, since somebody may ask why.
-    fn refuse_command(&mut self, refusal: Refusal, now: Now) {
+    /// is recorded with whom the line names, since somebody may ask why.
+    fn refuse_command(&mut self, refusal: Refusal, line: &[u8], now: Now) {
         if self.count_error(now) {
             return;
         }
         let reference = self.reference();
         let reply = self.for_client(&refusal.reply(&reference));
         self.send(&reply);
+        let (sender, recipient) = command::named(line);
+        let Some(sender) = sender else {
+            return self.record_refused(recipient, refusal, reply, reference, now);
+        };
+        // It says nothing of the transaction that may be open.
+        let named = Transaction::new(sender, MailParameters::default(), now);
+        let open = self.transaction.replace(Box::new(named));
         self.record_refused(None, refusal, reply, reference, now);
+        self.transaction = open;
     }
 
     /// Whether that was one too many, and the session is over.
@@ -136,6 +155,10 @@ impl Session {
             BadLine::TooLong { chunk: false } => {
                 self.error(500, Enhanced(5, 5, 2), "the line is too long", now);
             }
+            BadLine::BareLf if self.transaction.is_none() && is_a_look(self.input.rest()) => {
+                self.say(500, Enhanced(5, 5, 2), "a line must end with CR LF");
+                self.close(now);
+            }
             // What follows is of no known meaning.
             BadLine::BareCr | BadLine::BareLf | BadLine::Nul => {
                 self.end_with(Refusal::new(Reason::BareNewline, ""), now);
@@ -153,22 +176,22 @@ impl Session {
             BadCommand::Syntax(syntax) if is_of_mail(line) => {
                 let own = Own { text: Some(format!("the syntax is {syntax}")), ..Own::default() };
                 let refusal = Refusal::new(Reason::BadSyntax, shown(line));
-                self.refuse_command(Refusal { own: Some(Box::new(own)), ..refusal }, now);
+                self.refuse_command(Refusal { own: Some(Box::new(own)), ..refusal }, line, now);
             }
             BadCommand::Syntax(syntax) => {
                 self.error(501, BAD_SYNTAX, &format!("the syntax is {syntax}"), now);
             }
             BadCommand::Sender => {
-                self.refuse_command(Refusal::new(Reason::BadSender, shown(line)), now);
+                self.refuse_command(Refusal::new(Reason::BadSender, shown(line)), line, now);
             }
             BadCommand::Recipient => {
-                self.refuse_command(Refusal::new(Reason::BadRecipient, shown(line)), now);
+                self.refuse_command(Refusal::new(Reason::BadRecipient, shown(line)), line, now);
             }
             BadCommand::Parameter => {
-                self.refuse_command(Refusal::new(Reason::BadParameter, shown(line)), now);
+                self.refuse_command(Refusal::new(Reason::BadParameter, shown(line)), line, now);
             }
             BadCommand::NotAscii => {
-                self.refuse_command(Refusal::new(Reason::NotAscii, shown(line)), now);
+                self.refuse_command(Refusal::new(Reason::NotAscii, shown(line)), line, now);
             }
             // What follows may be a chunk, whose bytes must not be read as commands.
             BadCommand::Chunk => self.end_with(Refusal::new(Reason::BadChunk, ""), now),
@@ -186,7 +209,7 @@ impl Session {
     }
 
     fn hello(&mut self, name: Box<str>, extended: bool, now: Now) {
-        if self.is_pipelined(now) {
+        if !is_a_look(self.input.rest()) && self.is_pipelined(now) {
             return;
         }
         self.reset(now);
@@ -272,7 +295,7 @@ impl Session {
         let international = path.mailbox().is_some_and(Mailbox::is_international);
         if international && !transaction.parameters.smtputf8 {
             let refusal = Refusal::new(Reason::NotAscii, shown(path.to_string().as_bytes()));
-            return self.refuse_command(refusal, now);
+            return self.refuse_command(refusal, format!("RCPT TO:<{path}>").as_bytes(), now);
         }
         self.counts.busy();
         let rcpt = Rcpt { path, parameters, headers: Vec::new() };
@@ -283,7 +306,8 @@ impl Session {
         if let Some(refusal) = transaction.refused.clone() {
             return self.refuse_recipient(&rcpt, refusal, now);
         }
-        if transaction.accepted.len() >= self.settings.recipients {
+        let accepted = &transaction.accepted;
+        if accepted.len() >= self.settings.recipients || !accepted.has_room(&rcpt.path) {
             let refusal = Refusal::new(Reason::TooManyRecipients, format_args!("<{}>", rcpt.path));
             return self.refuse_recipient(&rcpt, refusal, now);
         }

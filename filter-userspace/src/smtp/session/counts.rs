@@ -8,13 +8,14 @@ use super::envelope::Transaction;
 use crate::smtp::address::ReversePath;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-/// The most recipients that a session may have refused, for whatever reason, or abort
-/// between two messages: nobody who sends mail has so many.
+/// The most recipients that a session may have refused for good, or abort between two
+/// messages: nobody who sends mail has so many.
 pub(super) const REFUSED: u32 = 1000;
 
-/// The same while others of the message are accepted: to end the session would lose those
-/// too, and the next attempt would go the same way (RFC 5321 section 4.5.3.1.10).
-const REFUSED_BESIDE: u32 = 100_000;
+/// The same with those that are to come again, and while others of the message are accepted:
+/// to end the session would lose those too, and the next attempt would go the same way (RFC
+/// 5321 section 4.5.3.1.10).
+pub(super) const REFUSED_AT_ALL: u32 = 100_000;
 
 /// The most recipients that are not to be relayed, unless more are accepted.
 const RELAYED: u32 = 20;
@@ -94,9 +95,17 @@ impl Counts {
         self.refused = self.refused.saturating_add(recipients);
     }
 
+    /// A message has come whole and was refused: what was refused beside it is its matter.
+    pub(super) fn end_message(&mut self) {
+        self.refused = self.deferred;
+        self.busy();
+        self.excuse();
+    }
+
     /// Whether nothing more is to be refused, of a message with so many accepted recipients.
     pub(super) const fn is_spent(&self, accepted: usize) -> bool {
-        self.refused > if accepted == 0 { REFUSED } else { REFUSED_BESIDE }
+        let for_good = self.refused.saturating_sub(self.deferred);
+        self.refused > REFUSED_AT_ALL || (accepted == 0 && for_good > REFUSED)
     }
 
     /// Counts a recipient that was refused; why the session ends, where that is enough.
@@ -116,10 +125,10 @@ impl Counts {
             is_first = open.invalid == 0;
             open.invalid += u32::from(refusal.is_unknown_recipient());
         }
+        self.deferred += u32::from(refusal.is_deferral());
         if self.is_spent(usize::try_from(accepted).unwrap_or(usize::MAX)) {
             return Some(Reason::TooManyRefusals);
         }
-        self.deferred += u32::from(refusal.is_deferral());
         let others = accepted.saturating_add(self.deferred);
         if refusal.is_unknown_recipient() {
             // A bounce has one recipient, and whoever returns it did not choose that.
@@ -141,5 +150,44 @@ impl Counts {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(counts: &mut Counts, reason: Reason, times: u32) -> Option<Reason> {
+        let refusal = Refusal::new(reason, "");
+        (0..times).find_map(|_| counts.refuse(&refusal, None, 20))
+    }
+
+    /// A long list of recipients before a mail system that is down, or that greylists, is no
+    /// reason to end the session: the next attempt would go the same way.
+    #[test]
+    fn recipients_that_are_to_come_again_end_no_session() {
+        let mut counts = Counts::default();
+        assert_eq!(refuse(&mut counts, Reason::BackendDown, 5000), None);
+        assert_eq!(refuse(&mut counts, Reason::BlockedSender, REFUSED), None);
+        let ended = refuse(&mut counts, Reason::BlockedSender, 1);
+        assert_eq!(ended, Some(Reason::TooManyRefusals));
+        let mut counts = Counts::default();
+        let ended = refuse(&mut counts, Reason::BackendDown, REFUSED_AT_ALL + 1);
+        assert_eq!(ended, Some(Reason::TooManyRefusals));
+    }
+
+    #[test]
+    fn what_was_refused_beside_a_message_ends_with_it() {
+        let mut counts = Counts::default();
+        assert_eq!(refuse(&mut counts, Reason::BlockedSender, REFUSED), None);
+        counts.end_message();
+        assert_eq!(refuse(&mut counts, Reason::BlockedSender, REFUSED), None);
+        // What guesses are weighed against is not forgotten.
+        let mut counts = Counts::default();
+        assert_eq!(refuse(&mut counts, Reason::BackendDown, 50), None);
+        counts.end_message();
+        assert_eq!(refuse(&mut counts, Reason::UnknownRecipient, 50), None);
+        let ended = refuse(&mut counts, Reason::UnknownRecipient, 1);
+        assert_eq!(ended, Some(Reason::TooManyInvalid));
     }
 }

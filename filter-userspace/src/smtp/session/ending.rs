@@ -10,6 +10,13 @@ use crate::smtp::header::MessageFacts;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
 
+/// The recipients of a message whose records have its header's facts whole. Those of a
+/// thousand would be a thousand copies of what the client chose.
+const WHOLE: usize = 10;
+
+/// The most bytes of each fact in the records of the others.
+const SHORT: usize = 64;
+
 /// A message that is with the backend.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -93,18 +100,21 @@ impl Session {
 
     fn finish(&mut self, outcome: &Outcome, reply: &Reply, ending: &Ending, now: Now) {
         let accepted = self.transaction.as_mut().map(|open| std::mem::take(&mut open.accepted));
-        for recipient in accepted.unwrap_or_default() {
+        let short = Ending {
+            facts: Arc::new(ending.facts.cut(SHORT)),
+            reference: ending.reference.clone(),
+            ..*ending
+        };
+        for (number, recipient) in accepted.unwrap_or_default().iter().enumerate() {
             let heard = ending.heard.then(|| reply.clone());
             let reference = ending.reference.clone();
+            let ending = if number < WHOLE { ending } else { &short };
             self.record(Some(recipient), outcome.clone(), heard, reference, Some(ending), now);
         }
         self.transaction = None;
         match outcome {
             Outcome::Accepted => self.counts = Counts::default(),
-            Outcome::Refused(_) => {
-                self.counts.busy();
-                self.counts.excuse();
-            }
+            Outcome::Refused(_) => self.counts.end_message(),
         }
     }
 }

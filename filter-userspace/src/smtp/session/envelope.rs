@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use super::facts::{Action, BackendName, Now, OpenFailure, Opened, Permit};
 use super::link::Link;
 use super::message::Message;
+use super::recipients::Recipients;
 use super::{Linger, Session, State};
-use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::command::{Body, MailParameters, RcptParameters, Ret};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
@@ -26,7 +27,7 @@ pub(super) struct Rcpt {
 pub(super) struct Transaction {
     pub(super) sender: ReversePath,
     pub(super) parameters: MailParameters,
-    pub(super) accepted: Vec<ForwardPath>,
+    pub(super) accepted: Recipients,
     /// Recipients that do not exist.
     pub(super) invalid: u32,
     /// Header fields that stand above ours, each once.
@@ -54,7 +55,7 @@ impl Transaction {
         Self {
             sender,
             parameters,
-            accepted: Vec::new(),
+            accepted: Recipients::new(),
             invalid: 0,
             headers: Vec::new(),
             started_ms: now.unix_ms,
@@ -204,10 +205,13 @@ impl Session {
     fn ask_backend(&mut self, rcpt: Rcpt, fresh: bool, now: Now) {
         let (Some(link), Some(transaction)) = (&self.link, &self.transaction) else { return };
         // What can be bridged is: 8BITMIME and DSN are left out towards a backend without
-        // them. An address or a header beyond ASCII cannot be.
+        // them, and SMTPUTF8 as long as nothing needs it, since many say it wherever it is
+        // offered. An address or a header beyond ASCII cannot be.
         let offers = link.capabilities.extensions;
         let subject = format!("<{}>", rcpt.path);
-        if transaction.parameters.smtputf8 && !offers.smtputf8 {
+        let mailboxes = [transaction.sender.mailbox(), rcpt.path.mailbox()];
+        let is_international = mailboxes.into_iter().flatten().any(Mailbox::is_international);
+        if is_international && !offers.smtputf8 {
             let refusal = Refusal::new(Reason::NoSmtputf8, subject);
             return self.refuse_recipient(&rcpt, refusal, now);
         }
@@ -294,7 +298,7 @@ impl Session {
         }
         match reply {
             Some(reply) if reply.is_positive() => {
-                transaction.accepted.push(envelope.rcpt.path);
+                transaction.accepted.push(&envelope.rcpt.path);
                 for header in envelope.rcpt.headers {
                     if !transaction.headers.contains(&header) {
                         transaction.headers.push(header);
@@ -344,7 +348,7 @@ fn mail_line(transaction: &Transaction, link: &Link) -> String {
         Some(Body::EightBitMime) if offers.eight_bit => line.push_str(" BODY=8BITMIME"),
         _ => {}
     }
-    if asks.smtputf8 {
+    if asks.smtputf8 && offers.smtputf8 {
         line.push_str(" SMTPUTF8");
     }
     if offers.dsn {

@@ -146,10 +146,7 @@ impl Session {
             (false, true, true) => "ESMTPS",
             (false, false, _) => "SMTP",
         };
-        let recipient = transaction.and_then(|open| match open.accepted.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        });
+        let recipient = transaction.and_then(|open| open.accepted.only());
         Received {
             helo: self.helo(),
             name: self.client.name.as_deref(),
@@ -158,7 +155,7 @@ impl Session {
             protocol,
             tls: tls.map(|tls| tls.text.as_str()),
             id: reference,
-            recipient,
+            recipient: recipient.as_ref(),
             unix: now.unix_ms / 1000,
         }
         .field()
@@ -294,12 +291,17 @@ impl Session {
     }
 
     fn check_message(&mut self, message: &mut Message) {
-        let backend = self.link.as_ref().and_then(|link| link.capabilities.extensions.size);
+        let offers = self.link.as_ref().map(|link| link.capabilities.extensions);
+        let backend = offers.and_then(|offers| offers.size);
         let most = backend.unwrap_or(u64::MAX).min(self.settings.message_size);
+        let asks = self.transaction.as_ref().is_some_and(|open| open.parameters.smtputf8);
+        let is_lost = asks && offers.is_some_and(|offers| !offers.smtputf8);
         let refusal = if message.size > most {
             Refusal::new(Reason::TooLarge, "")
         } else if message.scan.hops() > self.settings.hops {
             Refusal::new(Reason::TooManyHops, "")
+        } else if is_lost && !message.scan.is_ascii() {
+            Refusal::new(Reason::NoSmtputf8, "")
         } else {
             return;
         };

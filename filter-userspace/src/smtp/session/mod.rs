@@ -22,6 +22,7 @@ mod facts;
 mod link;
 mod message;
 mod pace;
+mod recipients;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -199,6 +200,7 @@ impl Session {
     fn run(&mut self, now: Now) {
         loop {
             match &self.state {
+                State::Pause if commands::is_a_look(self.input.rest()) => return,
                 State::Pause if !self.input.is_empty() => {
                     self.end_with(Refusal::new(Reason::EarlyTalker, self.client.address), now);
                 }
@@ -298,6 +300,12 @@ impl Session {
             }
             _ => self.deadline,
         }
+    }
+
+    /// How many recipients are accepted, whose message is under way or still to come.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |open| open.accepted.len())
     }
 
     /// The client's name by reverse DNS is confirmed.

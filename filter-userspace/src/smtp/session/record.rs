@@ -109,7 +109,7 @@ impl Session {
         if let Some((refusal, reply, reference)) = unrecorded {
             self.record_refused(None, refusal, reply, reference, now);
         }
-        for recipient in accepted {
+        for recipient in accepted.iter() {
             let (reply, reference) = match told {
                 Some((reply, reference)) => (Some(reply.clone()), reference.clone()),
                 None => (None, self.reference()),

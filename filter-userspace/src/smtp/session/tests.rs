@@ -521,17 +521,19 @@ fn a_session_ends_after_a_thousand_refused_recipients_unless_some_are_accepted()
     outside.say("x\r\n.\r\n");
     outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
     assert!(outside.heard().ends_with("250 2.0.0 queued\r\n"));
-    // Without a message, the same is too much.
+    // Without a message, the same is too much, unless they are to come again.
     outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
-    outside.happen(Event::Backend("250 ok\r\n450 later\r\n"));
+    outside.happen(Event::Backend("250 ok\r\n554 5.7.1 no\r\n"));
     outside.heard();
     for _ in 0..999 {
-        outside.say("RCPT TO:<e@d>\r\n");
-        outside.happen(Event::Backend("450 later\r\n"));
-        assert!(outside.heard().starts_with("450 "));
+        for (reply, code) in [("554 5.7.1 no\r\n", "554 "), ("450 later\r\n", "450 ")] {
+            outside.say("RCPT TO:<e@d>\r\n");
+            outside.happen(Event::Backend(reply));
+            assert!(outside.heard().starts_with(code));
+        }
     }
     outside.say("RCPT TO:<e@d>\r\n");
-    outside.happen(Event::Backend("450 later\r\n"));
+    outside.happen(Event::Backend("554 5.7.1 no\r\n"));
     assert!(outside.heard().starts_with("421 4.7.0 "));
     assert!(outside.session.is_closed());
 }

@@ -139,7 +139,7 @@ fn what_finds_no_room_is_said_for_a_minute() {
         let start = Instant::now();
         while store.health().lost == before {
             assert!(start.elapsed() < PATIENCE, "{:?}", store.health());
-            add(&store, &record(0, clock::unix_ms()));
+            add(&store, &Record { folds: true, ..record(0, clock::unix_ms()) });
         }
     };
     let is_said = || store.health().is_losing;
@@ -184,7 +184,7 @@ fn no_flood_of_records_evicts_what_operators_changed() {
     let start = Instant::now();
     while store.health().lost == 0 {
         assert!(start.elapsed() < PATIENCE, "{:?}", store.health());
-        add(&store, &record(0, clock()));
+        add(&store, &Record { folds: true, ..record(0, clock()) });
     }
     change("in the flood");
     while !store.flush(PATIENCE) {

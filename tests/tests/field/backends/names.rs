@@ -1,6 +1,6 @@
 //! What the mail system behind learns of the client's name.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::dialogue::Dialogue;
@@ -91,6 +91,49 @@ fn the_client_has_its_name_behind_the_proxy() {
     let message = of("9");
     assert!(message.contains(&format!("from {helo} ({long} [198.51.100.9])")), "{message}");
     wait_for("Postfix's log", || postfix.log().contains("client=mail.partner.test[198.51.100.7]"));
+    let status = host.home.json(&["status"]);
+    assert!(!status["alarms"].to_string().contains("backend"), "{}", status["alarms"]);
+}
+
+/// What a mail system finds wrong in what it is told of a client is withheld from it, and
+/// takes neither the mail system from the others nor the client's mail: Postfix with
+/// `inet_protocols = ipv4` answers `501 Bad ADDR syntax` to an IPv6 client's address (Postfix
+/// XCLIENT_README).
+#[test]
+fn a_client_of_ipv6_is_served_by_a_mail_system_of_ipv4() {
+    let host = Host::new();
+    let options = Options {
+        port: 2600,
+        domains: &["example.org"],
+        recipients: &["bob@example.org"],
+        ..Options::default()
+    };
+    let postfix = Postfix::start(&host.namespace, &options);
+    let rest =
+        domain("example.org", "main", "") + &backend("main", 2600, "client_address = \"xclient\"");
+    let listen =
+        "[listen]\nsmtp = [\"127.0.0.1:25\", \"[::1]:25\"]\nhostname = \"mx.example.org\"\n";
+    host.home.configure("interfaces = [\"lo\"]\nmode = \"generic\"", &format!("{listen}{rest}"));
+    let _daemon = host.start();
+    for address in [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)] {
+        let target = SocketAddr::new(address, 25);
+        let mut dialogue = Dialogue::open(&host.namespace, address, target).expect("a connection");
+        dialogue.line().expect("a greeting");
+        dialogue.told("EHLO client.example");
+        dialogue.told("MAIL FROM:<a@b.example>");
+        let told = dialogue.told("RCPT TO:<bob@example.org>");
+        assert!(told.starts_with("250 "), "{address}: {told}");
+        assert!(dialogue.told("DATA").starts_with("354 "));
+        let told = dialogue.told(&format!("Subject: {address}\r\n\r\nx\r\n."));
+        assert!(told.starts_with("250 "), "{address}: {told}");
+    }
+    let messages = postfix.wait_for(2);
+    let texts: Vec<_> = messages.iter().map(|text| String::from_utf8_lossy(text)).collect();
+    let of_ipv6 = texts.iter().find(|text| text.contains("Subject: ::1\n")).expect("its message");
+    // Ours has the address; Postfix knows it as nobody's, which is no network that it trusts.
+    assert!(of_ipv6.contains("[IPv6:::1])\n\tby mx.example.org (mxdp)"), "{of_ipv6}");
+    assert!(of_ipv6.contains("(unknown [unknown])"), "{of_ipv6}");
+    assert!(host.home.log().contains("does not accept the client address ::1 by XCLIENT"));
     let status = host.home.json(&["status"]);
     assert!(!status["alarms"].to_string().contains("backend"), "{}", status["alarms"]);
 }

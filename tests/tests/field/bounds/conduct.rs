@@ -5,8 +5,11 @@ use mxdp_tests::edge::{Edge, MailSystem, Words, reply, send};
 use mxdp_tests::peers::dns::{Rbldnsd, Zone};
 
 /// A mail system that knows `real…` and nobody else.
-const STRICT: Words = |command, _| {
+const STRICT: Words = |command, mail| {
     let unknown = command.starts_with("RCPT") && !command.contains("<real");
+    if command == "." && mail.contains("<refused@") {
+        return Some("554 5.7.1 content".to_owned());
+    }
     unknown.then(|| "550 5.1.1 User unknown".to_owned())
 };
 
@@ -323,4 +326,83 @@ fn a_newsletter_before_a_mail_system_that_greylists_blocks_nobody() {
     }
     assert_eq!(edge.blocks().len(), 0);
     assert!(!edge.is_dropped("10.77.1.1"));
+}
+
+/// One message to many, of whom some do not exist, is weighed as a whole: those that are
+/// accepted count before the message has come, in this session and in others beside it.
+#[test]
+fn stale_recipients_of_a_message_under_way_block_nobody() {
+    let edge = Edge::new("");
+    let _backend = MailSystem::start(&edge.pair.edge, 2600, STRICT);
+    let _daemon = edge.start();
+    let recipients = |count: usize, nth: usize| -> Vec<String> {
+        (0..count)
+            .map(|number| {
+                let name = if number % nth == nth - 1 { "gone" } else { "real" };
+                format!("{name}{number}@example.org")
+            })
+            .collect()
+    };
+    let names = recipients(500, 5);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let told = send(&mut edge.open("10.77.1.1"), "news@list.example", &names);
+    assert_eq!(told.recipients.iter().filter(|told| told.starts_with("550 ")).count(), 100);
+    assert!(told.end.starts_with("250 "), "{}", told.end);
+    // As Postfix delivers: sessions beside each other, of which none has sent its message.
+    let names = recipients(50, 10);
+    let mut sessions: Vec<_> = (0..20).map(|_| edge.open("10.77.1.2")).collect();
+    for dialogue in &mut sessions {
+        _ = dialogue.told("MAIL FROM:<news@list.example>");
+        for name in &names {
+            dialogue.send(format!("RCPT TO:<{name}>\r\n").as_bytes());
+            let told = reply(dialogue);
+            assert!(told.starts_with("250 ") || told.starts_with("550 5.1.1 "), "{told}");
+        }
+    }
+    for dialogue in &mut sessions {
+        assert!(dialogue.told("DATA").starts_with("354 "));
+        assert!(dialogue.told("Subject: x\r\n\r\nx\r\n.").starts_with("250 "));
+    }
+    for source in ["10.77.1.1", "10.77.1.2"] {
+        assert!(!edge.is_dropped(source), "{source}");
+    }
+    assert_eq!(edge.blocks().len(), 0);
+    // A message that the mail system refuses names recipients that exist, too.
+    let mut refused = edge.open("10.77.1.3");
+    for _ in 0..3 {
+        let told = send(
+            &mut refused,
+            "refused@list.example",
+            &names[..20].iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+        assert!(told.end.starts_with("554 "), "{told:?}");
+    }
+    assert!(!edge.is_dropped("10.77.1.3"));
+}
+
+/// Who looks whether anybody answers, as monitors and people do, breaks nothing: `HELO`, `QUIT`
+/// and no mail, in one piece and with whatever line ends.
+#[test]
+fn a_look_at_the_greeting_is_no_offence() {
+    let edge = Edge::new("");
+    let _backend = MailSystem::start(&edge.pair.edge, 2600, STRICT);
+    let _daemon = edge.start();
+    let looks: [&[u8]; 5] =
+        [b"HELO x\r\nQUIT\r\n", b"EHLO x\r\nQUIT\n", b"QUIT\n", b"HELO x\nQUIT\n", b"\nQUIT\n"];
+    for look in looks.iter().cycle().take(40) {
+        let mut dialogue = edge.open("10.77.1.1");
+        dialogue.send(look);
+        let told = reply(&mut dialogue);
+        let answers = ["250 ", "221 ", "500 5.5.2 "];
+        assert!(answers.iter().any(|answer| told.starts_with(answer)), "{look:?}: {told}");
+    }
+    assert!(!edge.is_dropped("10.77.1.1"));
+    assert_eq!(edge.blocks().len(), 0);
+    // A message with such line ends is not sent by any mail system.
+    for _ in 0..10 {
+        let mut dialogue = edge.open("10.77.1.2");
+        dialogue.send(b"HELO x\nMAIL FROM:<a@b.example>\nQUIT\n");
+        assert!(reply(&mut dialogue).starts_with("500 5.5.2 "));
+    }
+    wait_for("the block", || edge.is_dropped("10.77.1.2"));
 }

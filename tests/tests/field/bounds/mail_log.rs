@@ -138,3 +138,55 @@ fn a_new_network_for_each_session_does_not_fill_the_logs() {
     assert!(lines < 2_500, "{lines} lines of {}", SESSIONS * EACH);
     assert_eq!(count(&edge.entries("accepted")), 1);
 }
+
+/// The kind: a queue that whoever has the most fills. One message to a thousand recipients is a
+/// thousand entries; where they come faster than the disk takes them, those of who has the most
+/// become one with a count, and nobody else loses any.
+#[test]
+fn messages_to_thousands_cost_nobody_elses_entries() {
+    const EACH: usize = 6;
+    let edge = Edge::new("");
+    let _backend = MailSystem::start(&edge.pair.edge, 2600, |_, _| None);
+    let _daemon = edge.start();
+    let long = "x".repeat(500);
+    let mut group = format!("MAIL FROM:<{}@spammer.example>\r\n", "s".repeat(200));
+    group.push_str(&"RCPT TO:<bob@example.org>\r\n".repeat(1000));
+    let message = format!("Subject: {long}\r\nFrom: <{}@b.example>\r\n\r\nx\r\n.", "f".repeat(200));
+    let floods: Vec<_> = (1..=4)
+        .map(|number| edge.open(&format!("10.77.2.{number}")))
+        .map(|mut dialogue| {
+            let (group, message) = (group.clone(), message.clone());
+            std::thread::spawn(move || {
+                for _ in 0..EACH {
+                    dialogue.send(group.as_bytes());
+                    for _ in 0..=1000 {
+                        assert!(reply(&mut dialogue).starts_with("250 "));
+                    }
+                    assert!(dialogue.told("DATA").starts_with("354 "));
+                    assert!(dialogue.told(&message).starts_with("250 "));
+                }
+            })
+        })
+        .collect();
+    let mut sent = 0;
+    while sent < 20 || floods.iter().any(|flood| !flood.is_finished()) {
+        let told = send(&mut edge.open("10.77.1.2"), "a@b.example", &["real@example.org"]);
+        assert!(told.end.starts_with("250 "), "{told:?}");
+        sent += 1;
+    }
+    for flood in floods {
+        flood.join().expect("a flood that was answered");
+    }
+    let mine = |source: &str| {
+        let entries = edge.entries("accepted");
+        entries.into_iter().filter(|entry| entry["ip"] == source).collect::<Vec<_>>()
+    };
+    wait_for("the victim's entries", || mine("10.77.1.2").len() == sent);
+    let status = edge.home.json(&["status"]);
+    assert_eq!(status["record"]["lost"], 0, "{status}");
+    // Nothing that was delivered is unaccounted for.
+    for number in 1..=4 {
+        let source = format!("10.77.2.{number}");
+        wait_for("every entry", || count(&mine(&source)) == (EACH * 1000) as u64);
+    }
+}

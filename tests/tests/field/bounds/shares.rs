@@ -75,6 +75,33 @@ fn a_newcomer_is_served_where_one_network_holds_all_places() {
     assert!(stay.iter().all(|told| told.starts_with("250 ")), "{stay:?}");
 }
 
+/// The kind: a sign of life that costs nothing. A byte of a command now and then is no progress,
+/// and holds no place that others need, from however many networks it comes.
+#[test]
+fn bytes_that_lead_nowhere_hold_no_place() {
+    let host = Host::new();
+    let limits = "[smtp]\nconnections = 40\nconnections_per_address = 40\n";
+    host.configure("", &format!("{limits}{}", domains(&[("example.org", PORT, "")])));
+    let _puppet = puppet(&host, PORT, Strings::default());
+    let _daemon = start(&host);
+    let open = |number: u8| {
+        let source = format!("127.0.1.{number}").parse().expect("an address");
+        let mut dialogue =
+            Dialogue::open(&host.namespace, source, local(25)).expect("a connection");
+        (dialogue.line().expect("a reply"), dialogue)
+    };
+    let mut slow: Vec<_> = (1..=40).map(|number| open(number).1).collect();
+    let began = Instant::now();
+    // What the newcomer meets meanwhile is no part of this.
+    while began.elapsed() < Duration::from_secs(11) {
+        slow.iter_mut().for_each(|dialogue| dialogue.send(b"N"));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let (greeting, mut newcomer) = open(41);
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    assert!(newcomer.told("EHLO client.example").starts_with("250 "));
+}
+
 /// RFC 5321 section 4.5.3.1.10: who has more recipients than a message may have sends the rest
 /// again. The accepted ones have the message at once.
 #[test]

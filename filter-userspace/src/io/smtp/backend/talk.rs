@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::io::smtp::introduction::{ClientFacts, withhold, xclient};
 use crate::io::smtp::stream::Stream;
 use crate::smtp::reply::{Replies, Reply};
 
@@ -115,18 +116,39 @@ impl Talk {
         self.expect(code, verb).await
     }
 
-    /// Tells the server who the client is.
-    pub(super) async fn xclient(&mut self, line: &str) -> Result<(), Failed> {
+    /// Tells the server who the client is, and gives the attributes that it finds wrong:
+    /// Postfix with `inet_protocols = ipv4` knows no address of IPv6, and not every name that
+    /// DNS gives is one to it.
+    pub(super) async fn introduce(
+        &mut self,
+        client: &ClientFacts,
+        named: &str,
+    ) -> Result<Vec<&'static str>, Failed> {
         self.for_client = true;
-        self.send(format!("{line}\r\n").as_bytes()).await?;
-        let reply = self.reply().await?;
-        // These are about the command, which is ours; all others are about the client
-        // (Postfix, XCLIENT_README).
-        let is_ours = matches!(reply.code, 500..=503);
-        if is_ours {
-            return Err(down(format!("XCLIENT: {} {}", reply.code, reply.text())));
+        let mut withheld = Vec::new();
+        while let Some(reply) = self.xclient(&xclient(client, named, &withheld)).await? {
+            if !withhold(&mut withheld, &reply) {
+                return Err(down(format!("XCLIENT: {reply}")));
+            }
         }
-        self.judge(reply, 220, "XCLIENT").map(|_| ())
+        Ok(withheld)
+    }
+
+    /// Sends XCLIENT commands; what the server says where it finds an attribute wrong.
+    async fn xclient(&mut self, lines: &[String]) -> Result<Option<String>, Failed> {
+        for line in lines {
+            self.send(format!("{line}\r\n").as_bytes()).await?;
+            let reply = self.reply().await?;
+            let text = || format!("{} {}", reply.code, reply.text());
+            match reply.code {
+                501 => return Ok(Some(text())),
+                // These are about the command, which is ours; all others are about the client
+                // (Postfix, XCLIENT_README).
+                500 | 502 | 503 => return Err(down(format!("XCLIENT: {}", text()))),
+                _ => _ = self.judge(reply, 220, "XCLIENT")?,
+            }
+        }
+        Ok(None)
     }
 
     /// The lines of its reply to EHLO; none where it knows only HELO (RFC 5321 section
