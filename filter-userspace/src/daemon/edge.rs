@@ -38,6 +38,9 @@ const FIRST_PROBE: Duration = Duration::from_secs(3);
 /// How long sessions may take to finish their message when the daemon ends.
 const LAST_MESSAGES: Duration = Duration::from_secs(10);
 
+/// How long the last replies may take after that.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
+
 /// How long the record may take to be written when the daemon ends.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
@@ -303,7 +306,12 @@ async fn end_sessions(edge: &Edge) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     if edge.open() > 0 {
-        tracing::warn!(sessions = edge.open(), "ended within a message; nothing of it is lost");
+        let sessions = edge.open();
+        tracing::warn!(sessions, "ended within a message; their clients were told to come again");
+        edge.give_up();
+    }
+    while edge.open() > 0 && start.elapsed() < LAST_MESSAGES + LAST_REPLIES {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

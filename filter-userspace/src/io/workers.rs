@@ -9,6 +9,8 @@ use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::io::smtp::wide;
+
 /// Who works.
 #[derive(Debug)]
 pub struct Workers {
@@ -25,15 +27,15 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// Does something for a client network; nothing comes of what panics. A network has
-    /// one place in the queue, however much it wants: so nobody waits for more than one
-    /// piece of work of each of the others.
+    /// Does something for a client; nothing comes of what panics. Its network (of IPv6 its
+    /// /48, which has 65,536 networks of clients) has one place in the queue, however much it
+    /// wants: so nobody waits for more than one piece of work of each of the others.
     pub async fn run<T: Send + 'static>(
         &self,
-        network: IpAddr,
+        client: IpAddr,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let turn = Turn::of(self, network).await?;
+        let turn = Turn::of(self, wide(client)).await?;
         let place = self.all.clone().acquire_owned().await.ok()?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();

@@ -87,12 +87,12 @@ impl Sign {
     /// What an attempt says.
     #[must_use]
     pub fn of(attempt: &Attempt) -> Self {
-        let Outcome::Refused(refusal) = &attempt.outcome else { return Self::Delivered };
+        let Outcome::Refused(refusal) = &*attempt.outcome else { return Self::Delivered };
         let bounces = attempt.sender == Some(ReversePath::Null);
         if refusal.is_unknown_recipient() {
             return if bounces { Self::Backscatter } else { Self::Guess };
         }
-        if refusal.is_deferral() {
+        if refusal.may_exist() {
             return Self::Valid;
         }
         match refusal.reason {
@@ -123,7 +123,7 @@ mod tests {
             ended_ms: 0,
             sender: Some(sender),
             recipient: None,
-            outcome,
+            outcome: outcome.into(),
             reply: None,
             size: 0,
             message: None,

@@ -340,12 +340,21 @@ impl Refusal {
         ours.contains(&self.reason) || self.meaning == Meaning::UnknownRecipient
     }
 
+    /// Whether the recipient may exist: it is to come again, or only SPF, which is asked about
+    /// last, refuses it.
+    #[must_use]
+    pub fn may_exist(&self) -> bool {
+        self.is_deferral() || self.reason.stage() == Stage::Spf
+    }
+
     /// Whether it leaves open whether the recipient exists: it was not the recipient's turn
     /// yet, or the mail system wants it again later.
     #[must_use]
     pub fn is_deferral(&self) -> bool {
         match self.reason {
             Reason::RateLimit
+            | Reason::TooManyRecipients
+            | Reason::OtherBackend
             | Reason::NoRoom
             | Reason::TooManyAtOnce
             | Reason::BackendDown

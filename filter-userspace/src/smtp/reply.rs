@@ -53,6 +53,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Its first line alone.
+    #[must_use]
+    pub fn start(&self) -> Self {
+        Self { lines: self.lines.iter().take(1).cloned().collect(), ..*self }
+    }
+
     /// A reply of one line.
     #[must_use]
     pub fn new(code: u16, enhanced: Option<Enhanced>, text: impl Into<String>) -> Self {

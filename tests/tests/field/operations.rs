@@ -4,6 +4,7 @@ mod attached;
 mod blocks;
 mod console_clients;
 mod detach;
+mod ending;
 mod entries;
 mod mail_log;
 mod rule_sets;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::dns::{Lookup, Query};
 use crate::io::descriptors;
-use crate::io::smtp::network;
+use crate::io::smtp::{network, wide};
 
 /// Who waits for an answer.
 pub(super) type Waiting = watch::Receiver<Option<Lookup>>;
@@ -48,6 +48,17 @@ impl Purpose {
         }
     }
 
+    /// The same, by what one customer of a provider is given: of IPv6 a /48.
+    fn wide(self) -> Self {
+        match self {
+            Self::Own => Self::Own,
+            Self::Lists(client) => Self::Lists(wide(client)),
+            Self::Sender(client) => Self::Sender(wide(client)),
+            Self::Customer(client) => Self::Customer(wide(client)),
+            Self::Names(client) => Self::Names(wide(client)),
+        }
+    }
+
     /// On whose account an answer is remembered.
     pub(super) const fn owner(self) -> IpAddr {
         match self {
@@ -78,6 +89,8 @@ pub(super) struct Table {
     waiting: HashMap<Query, (Waiting, Purpose)>,
     /// How many there are of each purpose and network.
     counts: HashMap<Purpose, usize>,
+    /// The same of each /48.
+    sites: HashMap<Purpose, usize>,
     lists: usize,
     senders: usize,
     customers: usize,
@@ -107,20 +120,24 @@ impl Table {
         let own = self.counts.get(&purpose).copied().unwrap_or(0);
         let reserved = descriptors::reserved(most);
         let under_way = self.lists + self.senders;
-        let has_place = match purpose {
-            Purpose::Own => true,
-            Purpose::Lists(_) => under_way < most,
-            Purpose::Sender(_) => under_way < most && self.senders < most.div_ceil(2),
-            Purpose::Customer(_) => self.customers < reserved,
-            Purpose::Names(_) => self.names < reserved,
+        let of_senders = most.saturating_sub(under_way);
+        let free = match purpose {
+            Purpose::Own => usize::MAX,
+            Purpose::Lists(_) => of_senders,
+            Purpose::Sender(_) => of_senders.min(most.div_ceil(2).saturating_sub(self.senders)),
+            Purpose::Customer(_) => reserved.saturating_sub(self.customers),
+            Purpose::Names(_) => reserved.saturating_sub(self.names),
         };
-        if !has_place {
+        if free == 0 {
             return Err("too many questions are under way");
         }
-        if own >= purpose.of_client(most) {
+        // Whoever has many networks may have no more of all of them than is left free.
+        let of_site = self.sites.get(&purpose.wide()).copied().unwrap_or(0);
+        if own >= purpose.of_client(most) || of_site >= free {
             return Err("too many questions of this client are under way");
         }
         *self.counts.entry(purpose).or_insert(0) += 1;
+        *self.sites.entry(purpose.wide()).or_insert(0) += 1;
         if let Some(all) = self.all_of(purpose) {
             *all += 1;
         }
@@ -134,10 +151,12 @@ impl Table {
         if let Some(all) = self.all_of(purpose) {
             *all = all.saturating_sub(1);
         }
-        if let Some(count) = self.counts.get_mut(&purpose) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(&purpose);
+        for (counts, key) in [(&mut self.counts, purpose), (&mut self.sites, purpose.wide())] {
+            if let Some(count) = counts.get_mut(&key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    counts.remove(&key);
+                }
             }
         }
     }

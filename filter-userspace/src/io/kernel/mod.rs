@@ -10,6 +10,7 @@ mod carry;
 mod dry_run;
 mod elsewhere;
 mod event;
+mod heap;
 mod inherited;
 mod interfaces;
 mod managed;
@@ -34,6 +35,7 @@ use ipnet::IpNet;
 
 pub use attach::Attachment;
 pub use event::read_event;
+pub use heap::give_back;
 pub use inherited::inherited_sockets;
 pub use netlink::AttachedMode;
 pub use object::Capacities;

@@ -1,62 +1,33 @@
 //! One connection: moves bytes between a session, its client and its backend,
 //! and does what the session asks for. It decides nothing.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::backend::Lease;
-use super::edge::{Edge, network, now};
+use super::edge::{network, now};
 use super::farewell;
-use super::generation::Generation;
 use super::handshakes::{Peer, handshake};
 use super::introduction::ClientFacts;
 use super::judge::{Judge, Learning};
 use super::room::Room;
 use super::stream::Stream;
 use crate::dns::HostNames;
-use crate::io::places::{Place, taken};
-use crate::policy::relay::Direction;
-use crate::smtp::refusal::Refusal;
-use crate::smtp::session::{
-    Action, BackendName, Client, OpenFailure, Opened, Question, Session, Settings,
-};
+use crate::smtp::session::{Action, BackendName, OpenFailure, Opened, Question, Session};
 
 /// What is read at once.
 const READ: usize = 32 * 1024;
 
-/// A connection that was accepted.
-pub(super) struct Accepted {
-    pub(super) edge: Arc<Edge>,
-    pub(super) generation: Arc<Generation>,
-    pub(super) stream: TcpStream,
-    pub(super) address: SocketAddr,
-    pub(super) local: SocketAddr,
-    /// Which way its messages go.
-    pub(super) direction: Direction,
-    /// Whether it begins with TLS.
-    pub(super) implicit: bool,
-    pub(super) client: Client,
-    pub(super) settings: Arc<Settings>,
-    /// Why it is refused at once.
-    pub(super) refusal: Option<Refusal>,
-    /// The place that it holds; none where it is refused.
-    pub(super) place: Option<Place<IpAddr>>,
-    /// Whether it is given time to read why.
-    pub(super) patient: bool,
-}
-
 type Opening = Pin<Box<dyn Future<Output = Result<(Stream, Opened), OpenFailure>> + Send>>;
 
-struct Connection {
-    session: Session,
+pub(super) struct Connection {
+    pub(super) session: Session,
     judge: Judge,
     /// None once it has gone, though its message is still with the backend.
     client: Option<Stream>,
@@ -72,126 +43,41 @@ struct Connection {
     room: Option<(Room, Lease)>,
     /// A question whose answer waits for the network.
     learning: Option<(Question, Learning)>,
-    start_tls: bool,
+    pub(super) start_tls: bool,
     timer: Pin<Box<Sleep>>,
     address: SocketAddr,
     local: SocketAddr,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(accepted: Accepted) {
-    let Accepted {
-        edge,
-        generation,
-        stream,
-        address,
-        local,
-        direction,
-        implicit,
-        mut client,
-        settings,
-        refusal,
-        patient,
-        place,
-    } = accepted;
-    let mut stream = Stream::Plain(stream);
-    if implicit && !patient {
-        return;
-    }
-    if implicit {
-        let peer = Peer { address: client.address, direction, implicit };
-        let shaken = tokio::select! {
-            shaken = Box::pin(handshake(stream, &edge, &generation, peer)) => shaken,
-            () = taken(place.as_ref()) => return,
-        };
-        let Some((encrypted, tls)) = shaken else { return };
-        stream = encrypted;
-        client.tls = Some(tls);
-    }
-    let mut judge = Judge::new(edge.clone(), generation, direction, client.address);
-    if refusal.is_none() {
-        judge.begin_asking();
-        judge.begin_naming();
-    }
-    let session = match refusal {
-        Some(refusal) => Session::refuse(settings, client, refusal, now()),
-        None => Session::new(settings, client, now()),
-    };
-    let timer = Box::pin(sleep_until(Instant::from_std(session.deadline())));
-    // What waits is held by every connection: it is kept small.
-    let mut connection = Box::new(Connection {
-        session,
-        judge,
-        client: Some(stream),
-        unflushed: false,
-        backend: None,
-        backend_unflushed: false,
-        backend_is_deaf: false,
-        opening: None,
-        room: None,
-        learning: None,
-        start_tls: false,
-        timer,
-        address,
-        local,
-    });
-    if !patient {
-        return connection.refuse_at_once();
-    }
-    let mut ending = edge.ending();
-    let mut told = false;
-    let mut works = false;
-    let mut due = connection.session.deadline();
-    loop {
-        connection.act();
-        if let Some(place) = &place
-            && works != connection.session.is_working()
-        {
-            works = !works;
-            place.activity.set_working(works);
-        }
-        if connection.start_tls && connection.session.to_client().is_empty() {
-            let has_begun = tokio::select! {
-                has_begun = connection.start_tls() => has_begun,
-                () = taken(place.as_ref()) => false,
-            };
-            if !has_begun {
-                return;
-            }
-            continue;
-        }
-        if connection.session.is_closed() && connection.session.to_client().is_empty() {
-            break;
-        }
-        tokio::select! {
-            biased;
-            // First, or a client that always has bytes to move would never see it.
-            () = taken(place.as_ref()) => connection.session.make_way(now()),
-            () = poll_fn(|cx| connection.poll(cx)) => {
-                // A byte of a command now and then is no progress: what is due stays due.
-                let next = connection.session.deadline();
-                if std::mem::replace(&mut due, next) != next && let Some(place) = &place {
-                    place.activity.moved();
-                }
-            }
-            _ = ending.wait_for(|ended| *ended), if !told => {
-                told = true;
-                connection.session.shut_down(now());
-            }
-        }
-        // Others have their turn, however much the client sends.
-        tokio::task::yield_now().await;
-    }
-    tokio::select! {
-        () = connection.finish() => {}
-        // It is not read to its end for the price of a descriptor that others need.
-        () = taken(place.as_ref()) => {}
-    }
-}
-
 impl Connection {
+    /// A connection from one address to another, whose session is to begin.
+    pub(super) fn new(
+        session: Session,
+        judge: Judge,
+        client: Stream,
+        (address, local): (SocketAddr, SocketAddr),
+    ) -> Self {
+        let timer = Box::pin(sleep_until(Instant::from_std(session.deadline())));
+        Self {
+            session,
+            judge,
+            client: Some(client),
+            unflushed: false,
+            backend: None,
+            backend_unflushed: false,
+            backend_is_deaf: false,
+            opening: None,
+            room: None,
+            learning: None,
+            start_tls: false,
+            timer,
+            address,
+            local,
+        }
+    }
+
     /// Does what the session asks for, as far as that needs no waiting.
-    fn act(&mut self) {
+    pub(super) fn act(&mut self) {
         while let Some(action) = self.session.action() {
             match action {
                 Action::Ask(question) => self.answer(question),
@@ -257,7 +143,7 @@ impl Connection {
     }
 
     /// Begins TLS; whether it came about.
-    async fn start_tls(&mut self) -> bool {
+    pub(super) async fn start_tls(&mut self) -> bool {
         self.start_tls = false;
         let generation = self.judge.generation().clone();
         let Some(stream) = self.client.take() else { return false };
@@ -272,7 +158,7 @@ impl Connection {
     }
 
     /// Moves what can be moved; ready when anything was.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let moved = [
             self.poll_learning(cx),
             self.poll_opening(cx),
@@ -432,7 +318,7 @@ impl Connection {
     }
 
     /// Says what there is to say, if that needs no waiting, and records it.
-    fn refuse_at_once(&mut self) {
+    pub(super) fn refuse_at_once(&mut self) {
         self.act();
         if let Some(client) = &self.client {
             client.say_at_once(self.session.to_client().bytes());
@@ -440,7 +326,7 @@ impl Connection {
     }
 
     /// Closes the client's connection so that it can read the last reply.
-    async fn finish(&mut self) {
+    pub(super) async fn finish(&mut self) {
         self.act();
         let Some(client) = &mut self.client else { return };
         let most = self.judge.generation().settings.message_size;

@@ -21,6 +21,7 @@ use super::proxy::Balancers;
 use super::room::{Memory, Room};
 use super::zones::Zones;
 use crate::io::clock;
+use crate::io::kernel::give_back;
 use crate::io::spf::Evaluator;
 use crate::io::workers::Workers;
 use crate::lists::Protected;
@@ -33,6 +34,9 @@ use crate::smtp::session::Now;
 
 /// How often memory is looked at.
 const MEMORY: Duration = Duration::from_millis(200);
+
+/// How often free memory is given back to the kernel, while there is little of it.
+const GIVEN_BACK: Duration = Duration::from_secs(1);
 
 /// What the packet filter's lists say of an address, and its country.
 pub type Classify = Arc<dyn Fn(IpAddr) -> Standing + Send + Sync>;
@@ -88,6 +92,7 @@ pub struct Edge {
     pub(super) deaf: Mutex<Option<String>>,
     pub(super) blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
+    giving_up: watch::Sender<bool>,
     /// What keys of what is remembered are made with.
     pub(super) hashers: [RandomState; 2],
     serial: AtomicU64,
@@ -135,6 +140,7 @@ impl Edge {
             deaf: Mutex::default(),
             blocks,
             ending: watch::Sender::new(false),
+            giving_up: watch::Sender::new(false),
             hashers: [RandomState::new(), RandomState::new()],
             serial: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -189,6 +195,15 @@ impl Edge {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Ends what did not end in time: clients are told so, and it is recorded.
+    pub fn give_up(&self) {
+        self.giving_up.send_replace(true);
+    }
+
+    pub(super) fn giving_up(&self) -> watch::Receiver<bool> {
+        self.giving_up.subscribe()
+    }
+
     pub(super) fn ending(&self) -> watch::Receiver<bool> {
         self.ending.subscribe()
     }
@@ -240,12 +255,19 @@ impl Edge {
     /// Looks at the memory that there is, until the edge ends.
     pub async fn watch_memory(self: Arc<Self>) {
         let mut ending = self.ending();
+        let mut given_back = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(MEMORY) => {}
                 _ = ending.wait_for(|ended| *ended) => return,
             }
             self.memory.look();
+            if self.memory.is_scarce() && given_back.elapsed() >= GIVEN_BACK {
+                given_back = Instant::now();
+                // What panics would have said so.
+                _ = tokio::task::spawn_blocking(give_back).await;
+                self.memory.look();
+            }
             if self.is_short() {
                 self.generation().resolver.shed();
             }
@@ -371,7 +393,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 
 /// What counts as one when places are short: an IPv4 address, or an IPv6 /48, which is what
 /// one customer of a provider is given (RFC 6177 section 2).
-pub(super) fn wide(address: IpAddr) -> IpAddr {
+pub fn wide(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),

@@ -82,7 +82,7 @@ impl Events {
     }
 
     pub(super) fn add(&self, event: Event) {
-        let counter = match &event.attempt.outcome {
+        let counter = match &*event.attempt.outcome {
             Outcome::Accepted => Some(&self.accepted),
             Outcome::Refused(refusal) => {
                 let index = Reason::ALL.iter().position(|reason| *reason == refusal.reason);
@@ -163,7 +163,7 @@ impl Events {
 /// The record of an event; what clients write is cut to a length.
 fn record(event: Event) -> Record {
     let Event { direction, customer, client, country, helo, tls, reputation, spf, attempt } = event;
-    let refusal = match &attempt.outcome {
+    let refusal = match &*attempt.outcome {
         Outcome::Accepted => None,
         Outcome::Refused(refusal) => Some(refusal),
     };

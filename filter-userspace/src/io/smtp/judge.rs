@@ -352,7 +352,7 @@ impl Judge {
     /// Counts what an attempt says of the client.
     fn count(&mut self, attempt: &Attempt, sign: Sign) {
         if let (Outcome::Refused(refusal), Some(sender), Some(recipient)) =
-            (&attempt.outcome, &attempt.sender, &attempt.recipient)
+            (&*attempt.outcome, &attempt.sender, &attempt.recipient)
             // Only the reply to RCPT is remembered, and only one that can mean nothing else.
             && refusal.meaning == Meaning::UnknownRecipient
             && attempt.message.is_none()
@@ -385,7 +385,7 @@ impl Judge {
         let relay = &self.generation.policy.relay;
         let customer = relay.customer_of(self.client, certificate)?.name.clone();
         let bounces = attempt.sender == Some(ReversePath::Null);
-        let valid = match &attempt.outcome {
+        let valid = match &*attempt.outcome {
             Outcome::Accepted => true,
             Outcome::Refused(refusal) => match refusal.reason {
                 // Whom a bounce goes to is not the host's choice.

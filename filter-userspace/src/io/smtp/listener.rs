@@ -9,11 +9,11 @@ use anyhow::Result;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::connection::{self, Accepted};
 use super::edge::{Edge, is_in, network, now, wide};
 use super::generation::Generation;
 use super::inherited::Inherited;
 use super::proxy::{self, Opening};
+use super::serve::{self, Accepted};
 use crate::config::smtp::{Listen, Smtp};
 use crate::io::descriptors;
 use crate::io::places::{self, Bounds};
@@ -268,7 +268,7 @@ async fn begin(
         patient,
         place,
     };
-    connection::serve(accepted).await;
+    serve::serve(accepted).await;
     drop(counted);
     drop(told);
 }

@@ -23,13 +23,14 @@ mod listener;
 mod memory;
 pub mod proxy;
 mod room;
+mod serve;
 mod stream;
 mod tls;
 mod zones;
 
 pub use asker::Asker;
 pub use backend::ServerHealth;
-pub use edge::{Block, Classify, Edge, Standing, network};
+pub use edge::{Block, Classify, Edge, Standing, network, wide};
 pub use events::{Recording, Sink};
 pub use generation::{Generation, certificate_errors, probe};
 pub use health::SmtpStatus;

@@ -53,6 +53,12 @@ impl Memory {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
+    /// Whether it is time to give back what is free: three quarters of the limit are taken.
+    pub(super) fn is_scarce(&self) -> bool {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|usage| usage.used > usage.limit / 4 * 3)
+    }
+
     /// Whether nothing more may begin.
     pub(super) fn is_short(&self) -> bool {
         self.is_short.load(Ordering::Relaxed)

@@ -52,6 +52,7 @@ impl Session {
                 let refusal = Refusal::new(Reason::TooManyConnections, "");
                 self.message_ended(*message, Some(refusal), true, now);
             }
+            State::Closed => {}
             state => {
                 self.state = state;
                 self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
@@ -66,6 +67,33 @@ impl Session {
         self.start_waiting(now);
         self.ending = true;
         self.run(now);
+    }
+
+    /// The daemon ends now. A message that is with the backend may be delivered: its client is
+    /// told to come again all the same, since nobody is left to say more.
+    pub fn give_up(&mut self, now: Now) {
+        self.start_waiting(now);
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Ending(ending) => {
+                let refusal = Refusal::new(Reason::Ending, "");
+                let reply = self.finish_refused(refusal, Some(&ending), now);
+                if ending.heard {
+                    self.send(&reply);
+                }
+                self.close(now);
+            }
+            State::Message(message) => {
+                let refusal = Refusal::new(Reason::Ending, "");
+                self.message_ended(*message, Some(refusal), true, now);
+            }
+            // Its last reply is on the way.
+            State::Closed => {}
+            state => {
+                self.state = state;
+                self.end_with(Refusal::new(Reason::Ending, ""), now);
+            }
+        }
+        self.linger = Linger::Nothing;
     }
 
     /// The last reply, with its record.

@@ -39,8 +39,13 @@ fn shown(line: &[u8]) -> String {
 }
 
 /// Whether somebody only looks whether anybody answers, as monitors and people do: all that
-/// came ends with QUIT, and names no mail.
+/// came ends with QUIT, and names no mail. The same is true of who begins with TLS where that
+/// has a command, as a printer does that is set to it (a record of a handshake, RFC 8446
+/// section 5.1).
 pub(super) fn is_a_look(bytes: &[u8]) -> bool {
+    if bytes.starts_with(&[0x16, 3]) {
+        return true;
+    }
     let mut lines = bytes.trim_ascii().split(|byte| *byte == b'\n').map(|line| {
         let verb = line.trim_ascii().split(|byte| b" \t".contains(byte)).next();
         verb.unwrap_or_default().to_ascii_uppercase()
@@ -155,7 +160,9 @@ impl Session {
             BadLine::TooLong { chunk: false } => {
                 self.error(500, Enhanced(5, 5, 2), "the line is too long", now);
             }
-            BadLine::BareLf if self.transaction.is_none() && is_a_look(self.input.rest()) => {
+            BadLine::BareCr | BadLine::BareLf | BadLine::Nul
+                if self.transaction.is_none() && is_a_look(self.input.rest()) =>
+            {
                 self.say(500, Enhanced(5, 5, 2), "a line must end with CR LF");
                 self.close(now);
             }

@@ -41,6 +41,8 @@ pub(super) struct Counts {
     relayed: u32,
     /// Those that are to come again.
     deferred: u32,
+    /// Those that may exist all the same.
+    possible: u32,
     /// Those that were refused for what is known of the client.
     unwelcome: u32,
     /// Commands that are out of order because of a refusal, and are not errors.
@@ -129,7 +131,8 @@ impl Counts {
         if self.is_spent(usize::try_from(accepted).unwrap_or(usize::MAX)) {
             return Some(Reason::TooManyRefusals);
         }
-        let others = accepted.saturating_add(self.deferred);
+        self.possible += u32::from(refusal.may_exist());
+        let others = accepted.saturating_add(self.possible);
         if refusal.is_unknown_recipient() {
             // A bounce has one recipient, and whoever returns it did not choose that.
             self.invalid += u32::from(!(bounces && is_first));

@@ -10,8 +10,8 @@ use crate::smtp::header::MessageFacts;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
 
-/// The recipients of a message whose records have its header's facts whole. Those of a
-/// thousand would be a thousand copies of what the client chose.
+/// The recipients of a message whose records have its header's facts and the reply whole.
+/// Those of a thousand would be a thousand copies of what client and backend chose.
 const WHOLE: usize = 10;
 
 /// The most bytes of each fact in the records of the others.
@@ -55,7 +55,7 @@ impl Session {
             return self.ending_refused(ending, refusal, now);
         }
         let reply = self.for_client(&reply.clone().with_enhanced());
-        self.finish(&Outcome::Accepted, &reply, ending, now);
+        self.finish(&Arc::new(Outcome::Accepted), &reply, ending, now);
         if let Some(link) = &mut self.link {
             link.dirty = false;
             link.used = true;
@@ -94,25 +94,29 @@ impl Session {
         };
         let reply = self.for_client(&refusal.reply(&reference));
         let nobody = Ending { facts: Arc::default(), size: 0, reference, heard: true };
-        self.finish(&Outcome::Refused(refusal), &reply, ending.unwrap_or(&nobody), now);
+        self.finish(&Arc::new(Outcome::Refused(refusal)), &reply, ending.unwrap_or(&nobody), now);
         reply
     }
 
-    fn finish(&mut self, outcome: &Outcome, reply: &Reply, ending: &Ending, now: Now) {
+    fn finish(&mut self, outcome: &Arc<Outcome>, reply: &Reply, ending: &Ending, now: Now) {
         let accepted = self.transaction.as_mut().map(|open| std::mem::take(&mut open.accepted));
         let short = Ending {
             facts: Arc::new(ending.facts.cut(SHORT)),
             reference: ending.reference.clone(),
             ..*ending
         };
+        let heard = ending.heard.then(|| Arc::new(reply.clone()));
+        let start = heard.as_ref().map(|reply| Arc::new(reply.start()));
         for (number, recipient) in accepted.unwrap_or_default().iter().enumerate() {
-            let heard = ending.heard.then(|| reply.clone());
+            let (ending, heard) = match number < WHOLE {
+                true => (ending, heard.clone()),
+                false => (&short, start.clone()),
+            };
             let reference = ending.reference.clone();
-            let ending = if number < WHOLE { ending } else { &short };
             self.record(Some(recipient), outcome.clone(), heard, reference, Some(ending), now);
         }
         self.transaction = None;
-        match outcome {
+        match &**outcome {
             Outcome::Accepted => self.counts = Counts::default(),
             Outcome::Refused(_) => self.counts.end_message(),
         }

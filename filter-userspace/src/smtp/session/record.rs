@@ -23,10 +23,11 @@ pub struct Attempt {
     pub sender: Option<ReversePath>,
     /// The recipient; none where the client came to no RCPT.
     pub recipient: Option<ForwardPath>,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// What became of it: one for all recipients of a message, since what a backend says may
+    /// be long.
+    pub outcome: Arc<Outcome>,
     /// The reply as it was sent; none where there was nobody to hear it.
-    pub reply: Option<Reply>,
+    pub reply: Option<Arc<Reply>>,
     /// The octets of the message.
     pub size: u64,
     /// Of its header.
@@ -59,14 +60,15 @@ impl Session {
         reference: String,
         now: Now,
     ) {
-        self.record(recipient, Outcome::Refused(refusal), Some(reply), reference, None, now);
+        let outcome = Arc::new(Outcome::Refused(refusal));
+        self.record(recipient, outcome, Some(Arc::new(reply)), reference, None, now);
     }
 
     pub(super) fn record(
         &mut self,
         recipient: Option<ForwardPath>,
-        outcome: Outcome,
-        reply: Option<Reply>,
+        outcome: Arc<Outcome>,
+        reply: Option<Arc<Reply>>,
         reference: String,
         message: Option<&Ending>,
         now: Now,
@@ -95,7 +97,7 @@ impl Session {
     /// A recipient whose client did not wait for the answer.
     pub(super) fn record_gone(&mut self, recipient: ForwardPath, now: Now) {
         let reference = self.reference();
-        let outcome = Outcome::Refused(Refusal::new(Reason::ClientGone, ""));
+        let outcome = Arc::new(Outcome::Refused(Refusal::new(Reason::ClientGone, "")));
         self.record(Some(recipient), outcome, None, reference, None, now);
     }
 
@@ -109,13 +111,14 @@ impl Session {
         if let Some((refusal, reply, reference)) = unrecorded {
             self.record_refused(None, refusal, reply, reference, now);
         }
+        let outcome = Arc::new(Outcome::Refused(Refusal::new(Reason::NoMessage, "")));
+        let told = told.map(|(reply, reference)| (Arc::new(reply.clone()), reference));
         for recipient in accepted.iter() {
-            let (reply, reference) = match told {
-                Some((reply, reference)) => (Some(reply.clone()), reference.clone()),
+            let (reply, reference) = match &told {
+                Some((reply, reference)) => (Some(reply.clone()), (*reference).clone()),
                 None => (None, self.reference()),
             };
-            let outcome = Outcome::Refused(Refusal::new(Reason::NoMessage, ""));
-            self.record(Some(recipient), outcome, reply, reference, None, now);
+            self.record(Some(recipient), outcome.clone(), reply, reference, None, now);
         }
     }
 }

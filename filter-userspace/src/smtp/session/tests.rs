@@ -183,7 +183,7 @@ impl Outside {
             Action::CloseBackend { .. } => {}
             Action::StartTls => self.start_tls = true,
             Action::Record(attempt) => {
-                let reason = match attempt.outcome {
+                let reason = match &*attempt.outcome {
                     Outcome::Accepted => {
                         self.accepted.insert(attempt.reference);
                         None

@@ -387,8 +387,15 @@ fn a_look_at_the_greeting_is_no_offence() {
     let edge = Edge::new("");
     let _backend = MailSystem::start(&edge.pair.edge, 2600, STRICT);
     let _daemon = edge.start();
-    let looks: [&[u8]; 5] =
-        [b"HELO x\r\nQUIT\r\n", b"EHLO x\r\nQUIT\n", b"QUIT\n", b"HELO x\nQUIT\n", b"\nQUIT\n"];
+    // The last is how TLS begins.
+    let looks: [&[u8]; 6] = [
+        b"HELO x\r\nQUIT\r\n",
+        b"EHLO x\r\nQUIT\n",
+        b"QUIT\n",
+        b"HELO x\nQUIT\n",
+        b"\nQUIT\n",
+        b"\x16\x03\x01\x00\x05\x01\x00\n\r\x00",
+    ];
     for look in looks.iter().cycle().take(40) {
         let mut dialogue = edge.open("10.77.1.1");
         dialogue.send(look);

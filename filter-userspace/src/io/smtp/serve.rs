@@ -1,0 +1,140 @@
+//! The life of a connection, from its acceptance to its end.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::connection::Connection;
+use super::edge::{Edge, now};
+use super::generation::Generation;
+use super::handshakes::{Peer, handshake};
+use super::judge::Judge;
+use super::stream::Stream;
+use crate::io::places::{Place, taken};
+use crate::policy::relay::Direction;
+use crate::smtp::refusal::Refusal;
+use crate::smtp::session::{Client, Session, Settings};
+
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) edge: Arc<Edge>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) stream: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// Which way its messages go.
+    pub(super) direction: Direction,
+    /// Whether it begins with TLS.
+    pub(super) implicit: bool,
+    pub(super) client: Client,
+    pub(super) settings: Arc<Settings>,
+    /// Why it is refused at once.
+    pub(super) refusal: Option<Refusal>,
+    /// The place that it holds; none where it is refused.
+    pub(super) place: Option<Place<IpAddr>>,
+    /// Whether it is given time to read why.
+    pub(super) patient: bool,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(accepted: Accepted) {
+    let Accepted {
+        edge,
+        generation,
+        stream,
+        address,
+        local,
+        direction,
+        implicit,
+        mut client,
+        settings,
+        refusal,
+        patient,
+        place,
+    } = accepted;
+    let mut stream = Stream::Plain(stream);
+    if implicit && !patient {
+        return;
+    }
+    if implicit {
+        let peer = Peer { address: client.address, direction, implicit };
+        let shaken = tokio::select! {
+            shaken = Box::pin(handshake(stream, &edge, &generation, peer)) => shaken,
+            () = taken(place.as_ref()) => return,
+        };
+        let Some((encrypted, tls)) = shaken else { return };
+        stream = encrypted;
+        client.tls = Some(tls);
+    }
+    let mut judge = Judge::new(edge.clone(), generation, direction, client.address);
+    if refusal.is_none() {
+        judge.begin_asking();
+        judge.begin_naming();
+    }
+    let session = match refusal {
+        Some(refusal) => Session::refuse(settings, client, refusal, now()),
+        None => Session::new(settings, client, now()),
+    };
+    // What waits is held by every connection: it is kept small.
+    let mut connection = Box::new(Connection::new(session, judge, stream, (address, local)));
+    if !patient {
+        return connection.refuse_at_once();
+    }
+    let (mut ending, mut giving_up) = (edge.ending(), edge.giving_up());
+    let (mut told, mut given_up) = (false, false);
+    let mut works = false;
+    let mut due = connection.session.deadline();
+    loop {
+        connection.act();
+        if let Some(place) = &place
+            && works != connection.session.is_working()
+        {
+            works = !works;
+            place.activity.set_working(works);
+        }
+        if connection.start_tls && connection.session.to_client().is_empty() {
+            let has_begun = tokio::select! {
+                has_begun = connection.start_tls() => has_begun,
+                () = taken(place.as_ref()) => false,
+            };
+            if !has_begun {
+                return;
+            }
+            continue;
+        }
+        if connection.session.is_closed() && connection.session.to_client().is_empty() {
+            break;
+        }
+        tokio::select! {
+            biased;
+            // First, or a client that always has bytes to move would never see it.
+            () = taken(place.as_ref()) => connection.session.make_way(now()),
+            () = poll_fn(|cx| connection.poll(cx)) => {
+                // A byte of a command now and then is no progress: what is due stays due.
+                let next = connection.session.deadline();
+                if std::mem::replace(&mut due, next) != next && let Some(place) = &place {
+                    place.activity.moved();
+                }
+            }
+            _ = ending.wait_for(|ended| *ended), if !told => {
+                told = true;
+                connection.session.shut_down(now());
+            }
+            _ = giving_up.wait_for(|ended| *ended), if !given_up => {
+                given_up = true;
+                connection.session.give_up(now());
+            }
+        }
+        // What is to be recorded waits for nobody: a thousand recipients have a thousand.
+        connection.act();
+        // Others have their turn, however much the client sends.
+        tokio::task::yield_now().await;
+    }
+    tokio::select! {
+        () = connection.finish() => {}
+        // It is not read to its end for the price of a descriptor that others need.
+        () = taken(place.as_ref()) => {}
+    }
+}
