@@ -281,6 +281,33 @@ fn tls_is_verified() {
     assert_eq!(search(&query(&format!("ldapi://{socket}"))).expect("by socket").len(), 2 * PEOPLE);
 }
 
+/// The kind: an answer that costs whoever reads it more than whoever sends it. Source: sequences
+/// in sequences, 100,000 deep, ended the daemon with an overflow of the stack.
+#[test]
+fn an_answer_that_is_nested_or_scattered_is_an_error() {
+    let element = |contents: &[u8]| {
+        let length = u32::try_from(contents.len()).expect("short").to_be_bytes();
+        [&[0x30, 0x84][..], &length, contents].concat()
+    };
+    let mut deep = Vec::new();
+    for _ in 0..2_000 {
+        deep = element(&deep);
+    }
+    // Heads alone are as deep, and are told at once.
+    let heads = [0x30, 0x84, 0x03, 0, 0, 0].repeat(100_000);
+    let many = element(&[4, 0].repeat(600_000));
+    let large = [0x30, 0x84, 0x7f, 0xff, 0xff, 0xff].to_vec();
+    for (answer, why) in [
+        (deep, "an answer is nested too deeply"),
+        (heads, "an element is longer than what it is in"),
+        (many, "an answer has more than 500,000 elements"),
+        (large, "an answer is larger than 64 MiB"),
+    ] {
+        let server = answering(Box::leak(answer.into_boxed_slice()));
+        fails(&query(&format!("ldap://{server}")), why);
+    }
+}
+
 /// A server that passes on to another, and hangs up after so many bytes of its
 /// answers.
 fn cut_after(mut left: usize, server: SocketAddr) -> SocketAddr {

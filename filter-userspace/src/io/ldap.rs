@@ -1,15 +1,22 @@
 //! Addresses from a directory by LDAP (RFC 4511).
 
+mod guard;
+mod wire;
+
 use std::fmt;
 use std::future::Future;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ldap3::controls::{Control, ControlType, PagedResults};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry, StdStream};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -93,13 +100,19 @@ pub struct Value {
 /// of it.
 pub async fn addresses(query: &Query) -> Result<Vec<Value>> {
     check(query)?;
-    // The library panics on some malformed answers: that ends a task, not more.
-    // Tasks of a set end when it is dropped.
-    let mut tasks = JoinSet::new();
-    tasks.spawn(run(query.clone()));
-    let result = match tasks.join_next().await {
-        Some(Ok(result)) => result,
-        _ => Err(anyhow!("the server's answer is malformed")),
+    // A thread of its own, since large answers take a while to be read, and the library panics
+    // on some malformed ones. It ends by the query's time, whether anybody waits or not.
+    let (told, hears) = oneshot::channel();
+    let asked = query.clone();
+    let work = move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| anyhow!("cannot begin: {error}"));
+        _ = told.send(runtime.and_then(|runtime| runtime.block_on(run(asked))));
+    };
+    let began = thread::Builder::new().name("directory".to_owned()).spawn(work);
+    let result = match began {
+        Ok(_) => hears.await.unwrap_or_else(|_| Err(anyhow!("the server's answer is malformed"))),
+        Err(error) => Err(anyhow!("cannot begin: {error}")),
     };
     result.with_context(|| format!("LDAP server {}", query.url))
 }
@@ -130,18 +143,33 @@ fn check(query: &Query) -> Result<()> {
 
 async fn run(query: Query) -> Result<Vec<Value>> {
     let deadline = Instant::now() + query.timeout;
-    let mut settings = LdapConnSettings::new().set_starttls(query.starttls);
     let with_tls = query.starttls || query.url.starts_with("ldaps://");
-    if with_tls {
-        settings = settings.set_config(Arc::new(tls(query.ca.as_deref())?));
-    }
+    let tls = with_tls.then(|| tls(query.ca.as_deref())).transpose()?;
     let connecting = match (query.starttls, with_tls) {
         (true, _) => "connect and STARTTLS",
         (_, true) => "connect with TLS",
         _ => "connect",
     };
-    let connect = LdapConnAsync::with_settings(settings, &query.url);
-    let (connection, mut ldap) = step(connecting, deadline, connect).await?;
+    let connect = wire::connect(&query.url, query.starttls, tls);
+    let wire = match timeout_at(deadline, connect).await {
+        Ok(connected) => connected.map_err(|error| anyhow!("{connecting}: {error}"))?,
+        Err(_) => bail!("{connecting}: not done in time"),
+    };
+    let (library, moving) = wire::guarded(wire)?;
+    tokio::select! {
+        biased;
+        // Why the library is told nothing more, before it says that it is not.
+        Err(error) = moving => Err(error),
+        found = ask(&query, library, deadline) => found,
+    }
+}
+
+/// Asks a server that is connected, by a socket.
+async fn ask(query: &Query, library: UnixStream, deadline: Instant) -> Result<Vec<Value>> {
+    let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(library));
+    // Its address is of no interest any more.
+    let connect = LdapConnAsync::with_settings(settings, "ldapi://directory");
+    let (connection, mut ldap) = step("connect", deadline, connect).await?;
     let mut driver = JoinSet::new();
     driver.spawn(connection.drive());
 
@@ -149,7 +177,7 @@ async fn run(query: Query) -> Result<Vec<Value>> {
         let bound = step("bind", deadline, ldap.simple_bind(name, password)).await?;
         step("bind", deadline, async { bound.success() }).await?;
     }
-    let found = search(&query, &mut ldap, deadline).await?;
+    let found = search(query, &mut ldap, deadline).await?;
     ensure!(!found.is_empty(), "search: no entry has an address");
     // It has answered; how it takes the farewell is of no interest.
     _ = step("unbind", deadline, ldap.unbind()).await;
