@@ -14,8 +14,9 @@ use crate::policy::pipeline::{self, Checked, Facts, Finding, Memory, Need, Polic
 use crate::policy::relay::{Direction, Place};
 use crate::policy::reputation::Verdict;
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
-use crate::smtp::refusal::Refusal;
-use crate::smtp::session::Tls;
+use crate::smtp::command;
+use crate::smtp::refusal::{Reason, Refusal, Stage};
+use crate::smtp::session::{Extensions, Tls};
 
 /// What a reference is in a reply that nobody gets.
 const REFERENCE: &str = "none";
@@ -82,6 +83,12 @@ impl Envelope {
         &self.recipient
     }
 
+    /// Which way it goes.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        if self.said.relay { Direction::Outgoing } else { Direction::Inbound }
+    }
+
     /// The sender.
     #[must_use]
     pub const fn sender(&self) -> &ReversePath {
@@ -106,7 +113,7 @@ pub fn explain(
         reputation: known.reputation.as_ref(),
         spf: known.spf.as_ref(),
         place: known.place.as_ref(),
-        direction: if said.relay { Direction::Outgoing } else { Direction::Inbound },
+        direction: envelope.direction(),
     };
     let mut stages = vec![syn_stage(known.syn)];
     let mut need = None;
@@ -145,36 +152,68 @@ pub fn explain(
     (explanation, need)
 }
 
-fn sender(text: &str) -> Result<ReversePath, String> {
-    match unbracketed(text) {
-        "" => Ok(ReversePath::Null),
-        address => Mailbox::parse(address)
-            .map(ReversePath::Mailbox)
-            .ok_or_else(|| not_an_address("sender", address)),
+/// What a running daemon knows of the mail system behind.
+pub struct Behind {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether none of its servers answers.
+    pub is_down: bool,
+    /// What it offers, once one of its servers has said so.
+    pub offers: Option<Extensions>,
+}
+
+/// Adds what the mail system behind would be known to say, where nothing decides before.
+pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &Behind) {
+    if explanation.decided_by.is_some() {
+        return;
     }
+    let Envelope { said, sender, recipient, .. } = envelope;
+    let mailboxes = [sender.mailbox(), recipient.mailbox()];
+    let is_international = mailboxes.into_iter().flatten().any(Mailbox::is_international);
+    let most = behind.offers.and_then(|offers| offers.size).unwrap_or(u64::MAX);
+    let subject = || format!("<{recipient}>");
+    let refusal = if is_international && behind.offers.is_some_and(|offers| !offers.smtputf8) {
+        Some(Refusal::new(Reason::NoSmtputf8, subject()))
+    } else {
+        let size = said.size.filter(|size| *size > most);
+        size.map(|size| Refusal::new(Reason::DeclaredSize, format_args!("{}: {size}", subject())))
+    };
+    let name = &behind.name;
+    let note = match (&refusal, behind.offers) {
+        (Some(refusal), _) if refusal.reason == Reason::DeclaredSize => {
+            format!("{name} accepts {most} octets at most")
+        }
+        (Some(_), _) => format!("{name} does not offer SMTPUTF8"),
+        // What is so for the moment says nothing of the envelope.
+        (None, _) if behind.is_down => {
+            let now = Refusal::new(Reason::BackendDown, subject()).reply(REFERENCE);
+            format!("{name} does not answer now: {}", now.to_string().trim_end())
+        }
+        (None, Some(_)) => format!("{name} answers"),
+        (None, None) => format!("{name} has not been asked yet"),
+    };
+    let finding = Finding { stage: Stage::Backend, note, refusal, needs: None };
+    let stage = stage(finding);
+    explanation.decided_by = (!stage.passes).then(|| stage.stage.clone());
+    explanation.stages.push(stage);
+}
+
+fn sender(text: &str) -> Result<ReversePath, String> {
+    command::written_sender(text).ok_or_else(|| not_an_address("sender", text))
 }
 
 fn recipient(text: &str) -> Result<ForwardPath, String> {
-    match unbracketed(text) {
-        name if name.eq_ignore_ascii_case("postmaster") => Ok(ForwardPath::Postmaster),
-        address => Mailbox::parse(address)
-            .map(ForwardPath::Mailbox)
-            .ok_or_else(|| not_an_address("recipient", address)),
-    }
+    command::written_recipient(text).ok_or_else(|| not_an_address("recipient", text))
 }
 
 fn not_an_address(which: &str, text: &str) -> String {
+    let text = text.trim();
     format!("invalid {which} address: {}{}", text.escape_debug(), url_hint(text))
 }
 
 /// What a space may have been.
 fn url_hint(text: &str) -> &'static str {
     if text.contains(' ') { "; in a URL, write + as %2B" } else { "" }
-}
-
-fn unbracketed(text: &str) -> &str {
-    let text = text.trim();
-    text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text)
 }
 
 fn tls(envelope: &ExplainedEnvelope) -> Option<Tls> {

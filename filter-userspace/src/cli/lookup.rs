@@ -176,7 +176,10 @@ fn live_sentence(answer: &LiveAnswer) -> String {
     let mut text = sentence(&answer.answer);
     if let Some(block) = &answer.temporary {
         let (reason, time) = (clean(&block.reason), super::time::human(block.remaining_s));
-        text.push_str(&format!("; by {reason}, expires in {time}"));
+        // Where a list decides, a block beside it is another thing.
+        let is_said = answer.answer.source.as_deref() == Some("temporary block");
+        let by = if is_said { "by" } else { "temporarily blocked by" };
+        text.push_str(&format!("; {by} {reason}, expires in {time}"));
     }
     let (action, reason) = (clean(&answer.kernel.action), clean(&answer.kernel.reason));
     text.push_str(&format!("; kernel: {action}, {reason}"));

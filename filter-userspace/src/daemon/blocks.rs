@@ -35,6 +35,9 @@ use crate::smtp::refusal::Reason;
 const SAVE: Duration = Duration::from_secs(5);
 const SHARE: u32 = 50;
 
+/// How often they are written at least, for those who delivered mail.
+const DELIVERED: Duration = Duration::from_secs(300);
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// What is kept of temporary blocks, and how.
@@ -57,6 +60,7 @@ impl Default for Saving {
 struct Snapshot {
     blocks: Vec<(SourceKey, TemporaryBlock)>,
     ended: Vec<(IpAddr, Duration, Duration)>,
+    delivered: Vec<(IpAddr, Duration)>,
     /// Whether what ended is known: without SMTP, nobody remembers it.
     remembers: bool,
     /// The time now, in seconds of [`crate::io::timeline`].
@@ -85,7 +89,11 @@ impl Snapshot {
             lasted: lasted.as_secs(),
             ended: now.saturating_sub(ago.as_secs()),
         });
-        offender_file::save(folder, ended)
+        offender_file::save(folder, ended)?;
+        let delivered = self.delivered.iter();
+        let delivered =
+            delivered.map(|(address, ago)| (*address, now.saturating_sub(ago.as_secs())));
+        offender_file::save_delivered(folder, delivered)
     }
 }
 
@@ -96,6 +104,7 @@ impl Daemon {
     /// of the files.
     pub(super) fn restore_blocks(&mut self, shift: i64) {
         self.restore_ended(shift);
+        self.restore_delivered(shift);
         if self.filter.blocks_outlived() {
             // The file may be another daemon's, and older than they are.
             self.saving.changed = true;
@@ -176,12 +185,26 @@ impl Daemon {
         }
     }
 
+    fn restore_delivered(&self, shift: i64) {
+        let Some(edge) = &self.edge else { return };
+        let delivered = match offender_file::load_delivered(&self.config.state.folder) {
+            Ok((delivered, _)) => delivered,
+            Err(error) => return tracing::error!("who delivered mail is not remembered: {error}"),
+        };
+        for (address, time) in delivered {
+            let ago = self.timeline.now().saturating_sub(time.saturating_add_signed(shift));
+            edge.remember_delivery(address, Duration::from_secs(ago));
+        }
+    }
+
     /// Writes the files, where blocks came or went: beside this thread, but at the end.
     pub(super) fn save_blocks(&mut self, at_once: bool) {
         self.finish_saving(at_once);
         let (saved, took) = self.saving.last;
         let is_time = at_once || saved.elapsed() >= SAVE.max(took * SHARE);
-        if self.saving.changed && self.saving.running.is_none() && is_time {
+        // Who delivered mail changes all the time.
+        let delivers = self.edge.is_some() && (at_once || saved.elapsed() >= DELIVERED);
+        if (self.saving.changed || delivers) && self.saving.running.is_none() && is_time {
             self.begin_saving();
             self.finish_saving(at_once);
         }
@@ -209,6 +232,7 @@ impl Daemon {
         let snapshot = Snapshot {
             remembers: edge.is_some(),
             ended: edge.map(|(edge, memory)| edge.ended_blocks(memory)).unwrap_or_default(),
+            delivered: edge.map(|(edge, memory)| edge.deliveries(memory)).unwrap_or_default(),
             now: self.timeline.now(),
             boot_ns: clock::boot_ns(),
             blocks: self.filter.temporary().iter().collect(),

@@ -19,7 +19,7 @@ pub(super) use super::origin::Origin;
 use super::origin::tell;
 use super::requests::LOOKS;
 use super::sources::Sources;
-use super::syns::{self, Counted, Dropped};
+use super::syns::{self, Counted, Dropped, Told};
 use super::{answer, approvals, directories, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Request};
@@ -75,6 +75,7 @@ pub(super) struct Daemon {
     pub(super) edge: Option<Arc<Edge>>,
     pub(super) store: Arc<dyn Store>,
     dropped: Dropped,
+    told: Told,
     counted: Counted,
     pub(super) filter: Filter,
     pub(super) generation: u64,
@@ -193,6 +194,7 @@ impl Daemon {
             edge: channels.edge,
             store: channels.store,
             dropped: Dropped::default(),
+            told: Told::default(),
             counted: Counted::default(),
             filter,
             generation,
@@ -353,7 +355,12 @@ impl Daemon {
             let runtime = self.entries().classify(source);
             let enforcement = |class| self.config.enforcement.of(class);
             let (answer, _) = answer::answer(source, &[&runtime, &files], enforcement);
-            _ = self.store.add(Entry::Record(Box::new(syns::record(now, &answer, reason, count))));
+            _ = self.store.add(Entry::Record(Box::new(syns::record(
+                now,
+                &answer,
+                (reason, count),
+                &mut self.told,
+            ))));
         }
         let Ok(counters) = self.filter.counters() else { return };
         let frames = self.counted.take(counters);

@@ -16,7 +16,7 @@ use crate::control::protocol::{
     LiveAnswer, Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
-use crate::explain::{Envelope, Known, NoMemory, explain};
+use crate::explain::{Envelope, Known, NoMemory, add_behind, explain};
 use crate::io::clock;
 use crate::io::smtp::{Edge, Peek, Standing};
 use crate::lists::blocked_network;
@@ -223,7 +223,13 @@ async fn explain_by(edge: Option<&Edge>, envelope: &Envelope, syn: &Answer) -> E
         spf: None,
         place: None,
     };
-    edge.asker(&generation).explain(envelope, known, &mut Peek(edge)).await
+    let asker = edge.asker(&generation);
+    let mut explained = asker.explain(envelope, known, &mut Peek(edge)).await;
+    let direction = envelope.direction();
+    if let Some(behind) = generation.behind(direction, envelope.recipient()) {
+        add_behind(&mut explained, envelope, &behind);
+    }
+    explained
 }
 
 pub(super) const fn disposition(disposition: Disposition) -> &'static str {

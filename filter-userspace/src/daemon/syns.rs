@@ -1,9 +1,10 @@
 //! Dropped SYNs on their way to the record.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use filter_common::{Disposition, Family, Reason};
+use ipnet::IpNet;
 
 use crate::control::protocol::Answer;
 use crate::record::{Record, Status};
@@ -35,6 +36,52 @@ impl Dropped {
     pub(super) fn take(&mut self) -> Vec<(IpAddr, Reason, u64)> {
         let counts = std::mem::take(&mut self.counts);
         counts.into_iter().map(|((source, reason), count)| (source, reason, count)).collect()
+    }
+}
+
+/// The sources that have an entry of their own within a minute. Anybody can forge sources, and
+/// an entry each would fill the mail log within hours.
+const TOLD: usize = 1_000;
+
+/// The entries of lists that have one for all others of their sources.
+const ENTRIES: usize = 100;
+
+/// The sources that had an entry of their own in the minute.
+#[derive(Default)]
+pub(super) struct Told {
+    minute: u64,
+    sources: HashSet<IpAddr>,
+    entries: HashSet<IpAddr>,
+}
+
+impl Told {
+    /// Under which address a source's SYNs are recorded: its own, or where there were too many
+    /// sources, that of the entry which decides, or else `::` or `0.0.0.0`.
+    fn of(&mut self, now: u64, source: IpAddr, prefix: Option<IpNet>) -> IpAddr {
+        let minute = now / 60_000;
+        if self.minute != minute {
+            *self = Self { minute, ..Self::default() };
+        }
+        if self.sources.contains(&source) {
+            return source;
+        }
+        if self.sources.len() < TOLD {
+            self.sources.insert(source);
+            return source;
+        }
+        let entry = prefix.map(|prefix| prefix.network());
+        let is_told = |entry: &IpAddr| {
+            self.entries.contains(entry)
+                || (self.entries.len() < ENTRIES && self.entries.insert(*entry))
+        };
+        entry.filter(is_told).unwrap_or_else(|| everybody(source))
+    }
+}
+
+const fn everybody(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }
 }
 
@@ -78,7 +125,14 @@ const fn is_judged(reason: Reason) -> bool {
 }
 
 /// The record of dropped SYNs; `answer` is what the lists say of their source.
-pub(super) fn record(now: u64, answer: &Answer, reason: Reason, count: u64) -> Record {
+pub(super) fn record(
+    now: u64,
+    answer: &Answer,
+    (reason, count): (Reason, u64),
+    told: &mut Told,
+) -> Record {
+    let ip = told.of(now, answer.ip, answer.prefix);
+    let is_own = ip == answer.ip;
     // Where no list decides, none is the rule.
     let rule = (answer.class == reason.name()).then(|| {
         let source = answer.source.as_deref()?;
@@ -86,16 +140,36 @@ pub(super) fn record(now: u64, answer: &Answer, reason: Reason, count: u64) -> R
         Some(format!("{source}{prefix}"))
     });
     Record {
-        country: answer.country.clone(),
-        rule: rule.flatten(),
+        country: answer.country.clone().filter(|_| is_own),
+        rule: rule.flatten().filter(|_| is_own || !ip.is_unspecified()),
         count,
-        ..Record::new(now, answer.ip, Status::Dropped, "syn", reason.name())
+        ..Record::new(now, ip, Status::Dropped, "syn", reason.name())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forged_sources_share_an_entry_beyond_some() {
+        let (mut told, now) = (Told::default(), 1_795_000_000_000);
+        let block: IpNet = "45.0.0.0/9".parse().unwrap();
+        let source = |n: u32| IpAddr::V4(Ipv4Addr::from(0x2d00_0000 + n));
+        let mut under: HashSet<_> =
+            (1..=10_000).map(|n| told.of(now, source(n), Some(block))).collect();
+        assert_eq!(under.len(), TOLD + 1);
+        assert!(under.contains(&block.network()));
+        // A source that has an entry keeps it.
+        assert_eq!(told.of(now, source(7), Some(block)), source(7));
+        assert_eq!(told.of(now, source(70_000), None), IpAddr::from([0, 0, 0, 0]));
+        // Entries of one address are as many as sources.
+        let alone = (20_000..30_000).map(|n| told.of(now, source(n), Some(source(n).into())));
+        assert_eq!(alone.collect::<HashSet<_>>().len(), ENTRIES);
+        // The next minute has its own.
+        under.insert(told.of(now + 60_000, source(70_000), None));
+        assert!(under.contains(&source(70_000)));
+    }
 
     #[test]
     fn drops_are_summed_and_bounded() {

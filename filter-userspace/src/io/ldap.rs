@@ -25,6 +25,9 @@ use crate::io::{certificates, chains};
 /// How much of what a server says is shown, in characters.
 const SHOWN: usize = 300;
 
+/// What a value takes in memory beside its bytes: a directory may send millions of two letters.
+const VALUE: u64 = 64;
+
 /// A search for all addresses of a directory.
 #[derive(Clone)]
 pub struct Query {
@@ -52,7 +55,7 @@ pub struct Query {
     pub ca: Option<PathBuf>,
     /// The most addresses.
     pub max_entries: usize,
-    /// The most bytes of values.
+    /// The most bytes of values, and of what holds them.
     pub max_bytes: u64,
 }
 
@@ -244,7 +247,7 @@ fn collect(query: &Query, entry: SearchEntry, found: &mut Found) -> Result<()> {
             bail!("search: the server left out values of {plain} of {dn}");
         }
         for bytes in values {
-            found.bytes = found.bytes.saturating_add(bytes.len() as u64);
+            found.bytes = found.bytes.saturating_add(bytes.len() as u64 + VALUE);
             found.values.push(Value { dn: dn.clone(), bytes });
         }
         ensure!(
@@ -366,7 +369,7 @@ mod tests {
         for name in ["MAIL", "mail;lang-de", "mail;Range=0-*", "uid"] {
             collect(&query(), entry(name, 1), &mut found).expect("taken");
         }
-        assert_eq!((found.values.len(), found.bytes), (3, 15));
+        assert_eq!((found.values.len(), found.bytes), (3, 15 + 3 * VALUE));
         let many = collect(&query(), entry("mail", 1), &mut found).expect_err("too many");
         assert!(many.to_string().contains("more than 3"));
         let part = collect(&query(), entry("mail;range=0-1499", 1), &mut found).expect_err("part");

@@ -1,6 +1,8 @@
-//! The file that keeps which blocks have ended: `ended.txt` in the state folder, a client
-//! network a line: its address, how many seconds its last block lasted, and when that
-//! ended, in seconds of [`super::timeline`].
+//! What is kept of clients' conduct in the state folder, a client network a line, with times
+//! in seconds of [`super::timeline`].
+//!
+//! `ended.txt` keeps which blocks have ended: the address, how many seconds the last block
+//! lasted, and when that ended. `delivered.txt` keeps who delivered mail: the address, and when.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,6 +14,9 @@ use super::files;
 
 /// The name of the file in the state folder.
 pub const FILE_NAME: &str = "ended.txt";
+
+/// The name of the file of those who delivered mail.
+pub const DELIVERED_NAME: &str = "delivered.txt";
 
 /// The largest file: more than is ever remembered.
 const SIZE_LIMIT: u64 = 64 << 20;
@@ -33,11 +38,27 @@ pub struct Ended {
 ///
 /// In words, if the file cannot be read.
 pub fn load(folder: &Path) -> Result<(Vec<Ended>, usize), String> {
-    let path = folder.join(FILE_NAME);
+    lines(&folder.join(FILE_NAME), parse)
+}
+
+/// Who delivered mail and when, as is kept in `folder`, and how many lines of it are not as
+/// they were written.
+///
+/// # Errors
+///
+/// In words, if the file cannot be read.
+pub fn load_delivered(folder: &Path) -> Result<(Vec<(IpAddr, u64)>, usize), String> {
+    lines(&folder.join(DELIVERED_NAME), |line| {
+        let (address, time) = line.split_once(' ')?;
+        Some((address.parse().ok()?, time.parse().ok()?))
+    })
+}
+
+fn lines<T>(path: &Path, parse: fn(&str) -> Option<T>) -> Result<(Vec<T>, usize), String> {
     if !path.exists() {
         return Ok((Vec::new(), 0));
     }
-    let text = files::read(&path, SIZE_LIMIT)?;
+    let text = files::read(path, SIZE_LIMIT)?;
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().map(parse).collect();
     let bad = lines.iter().filter(|line| line.is_none()).count();
@@ -68,10 +89,29 @@ pub fn save(folder: &Path, ended: impl Iterator<Item = Ended>) -> io::Result<()>
     files::replace(&folder.join(FILE_NAME), text.as_bytes())
 }
 
+/// The same for who delivered mail, and when.
+///
+/// # Errors
+///
+/// If anything of it fails. What was kept before is then still there.
+pub fn save_delivered(
+    folder: &Path,
+    delivered: impl Iterator<Item = (IpAddr, u64)>,
+) -> io::Result<()> {
+    let mut text = String::new();
+    for (address, time) in delivered {
+        // Writing to a text does not fail.
+        _ = writeln!(text, "{address} {time}");
+    }
+    files::replace(&folder.join(DELIVERED_NAME), text.as_bytes())
+}
+
 /// Removes what was kept in `folder`.
 pub fn remove(folder: &Path) {
-    // What is not there needs no removal.
-    _ = fs::remove_file(folder.join(FILE_NAME));
+    for name in [FILE_NAME, DELIVERED_NAME] {
+        // What is not there needs no removal.
+        _ = fs::remove_file(folder.join(name));
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +127,13 @@ mod tests {
         assert_eq!(load(folder.path()), Ok((vec![ended], 0)));
         fs::write(folder.path().join(FILE_NAME), "x\n2001:db8:: 300 7\n192.0.2.1 3\n").unwrap();
         assert_eq!(load(folder.path()), Ok((vec![ended], 2)));
+        let delivered = [(ended.address, 9)];
+        save_delivered(folder.path(), delivered.into_iter()).unwrap();
+        assert_eq!(load_delivered(folder.path()), Ok((delivered.to_vec(), 0)));
+        fs::write(folder.path().join(DELIVERED_NAME), "2001:db8:: 9\n192.0.2.1\n").unwrap();
+        assert_eq!(load_delivered(folder.path()), Ok((delivered.to_vec(), 1)));
         remove(folder.path());
         assert_eq!(load(folder.path()), Ok((Vec::new(), 0)));
+        assert_eq!(load_delivered(folder.path()), Ok((Vec::new(), 0)));
     }
 }

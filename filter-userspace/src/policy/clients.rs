@@ -47,6 +47,11 @@ impl<V> Clients<V> {
         self.known.peek(&client)
     }
 
+    /// All that is known, the least recently used first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (IpAddr, &V)> {
+        self.known.iter().rev().map(|(client, value)| (*client, value))
+    }
+
     /// Forgets a client.
     pub(super) fn pop(&mut self, client: IpAddr) {
         if self.known.pop(&client).is_some() {

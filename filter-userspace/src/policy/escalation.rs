@@ -360,6 +360,22 @@ impl Offenders {
         self.blocks.put(address, (time, end));
     }
 
+    /// Remembers a delivery from before this process.
+    pub fn remember_delivery(&mut self, address: IpAddr, at: Instant) {
+        self.delivered.put(address, at);
+    }
+
+    /// Who delivered mail, and how long ago, less than `memory`; the one that did so last comes
+    /// last.
+    #[must_use]
+    pub fn deliveries(&self, now: Instant, memory: Duration) -> Vec<(IpAddr, Duration)> {
+        let delivered = self
+            .delivered
+            .iter()
+            .map(|(address, at)| (address, now.saturating_duration_since(*at)));
+        delivered.filter(|(_, ago)| *ago <= memory).collect()
+    }
+
     /// The blocks that have ended by `now`, less than `memory` ago: how long each was, and
     /// how long ago it ended; the one that was used last comes last.
     #[must_use]

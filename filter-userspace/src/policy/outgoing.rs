@@ -66,10 +66,19 @@ fn registered(
 }
 
 /// Whether mail for the recipient's domain has a place to go.
-fn place(_: &Policy, facts: &Facts<'_>, path: &ForwardPath, _: &mut dyn Memory) -> RcptOutcome {
+fn place(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    path: &ForwardPath,
+    _: &mut dyn Memory,
+) -> RcptOutcome {
     let Some(mailbox) = path.mailbox() else { return Ok("the backend's own".to_owned()) };
     if mailbox.domain().is_none() {
         return Ok("an address, which needs no look-up".to_owned());
+    }
+    // It need not be in the DNS that is asked here.
+    if policy.domain_of(path).is_some() {
+        return Ok("a domain that is served here".to_owned());
     }
     let refused = |reason| Err(Refusal::new(reason, format_args!("<{path}>")).into());
     match facts.place.ok_or(Stop::Needs(Need::Place))? {

@@ -21,7 +21,7 @@ use super::tls::TlsPolicy;
 use crate::dns::unasked;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::refusal::{Reason, Refusal, Rule, Stage};
-use crate::smtp::session::{Permit, Tls};
+use crate::smtp::session::{BackendName, Permit, Tls};
 use crate::spf::{Evaluation, Outcome};
 
 /// Everything that decides, of one generation.
@@ -268,6 +268,19 @@ impl Policy {
 
     pub(super) fn rule(&self, line: u32, entry: &str) -> Rule {
         Rule { source: self.source.clone(), line, entry: entry.to_owned() }
+    }
+
+    /// The backend that a recipient's mail goes to.
+    #[must_use]
+    pub fn backend_of(
+        &self,
+        direction: Direction,
+        recipient: &ForwardPath,
+    ) -> Option<&BackendName> {
+        match direction {
+            Direction::Inbound => self.domain_of(recipient).map(|domain| &domain.backend),
+            Direction::Outgoing => self.relay.backend.as_ref(),
+        }
     }
 
     pub(super) fn domain_of(&self, recipient: &ForwardPath) -> Option<&DomainPolicy> {

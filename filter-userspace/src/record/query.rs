@@ -22,6 +22,9 @@ const PAGE: usize = 50;
 /// The longest value that is searched for, in characters.
 const VALUE_LIMIT: usize = 500;
 
+/// The most words of a search for text: each is looked for in every record that is read.
+const WORDS: usize = 16;
+
 /// The directions of mail.
 const DIRECTIONS: [&str; 2] = ["inbound", "outgoing"];
 
@@ -206,7 +209,14 @@ impl Query {
             }
             "recipient" => self.recipient = Some(Pattern::read(value)?),
             "reference" => self.reference = Some(reference(value)?),
-            "text" => self.words = value.split_whitespace().map(str::to_lowercase).collect(),
+            "text" => {
+                let words: Vec<_> = value.split_whitespace().map(str::to_lowercase).collect();
+                if words.len() > WORDS {
+                    let count = words.len();
+                    return Err(format!("{count} words are too many: {WORDS} at most"));
+                }
+                self.words = words;
+            }
             "before" => self.before = Some(cursor(value)?),
             "after" => self.after = Some(cursor(value)?),
             "limit" => {

@@ -200,6 +200,23 @@ fn mail(rest: &str) -> Result<Command, BadCommand> {
     Ok(Command::Mail(sender, parameters))
 }
 
+/// A sender as people write it, with or without angle brackets, read as a session reads it.
+#[must_use]
+pub fn written_sender(text: &str) -> Option<ReversePath> {
+    sender(plain(unbracketed(text)))
+}
+
+/// A recipient, the same.
+#[must_use]
+pub fn written_recipient(text: &str) -> Option<ForwardPath> {
+    recipient(plain(unbracketed(text)))
+}
+
+fn unbracketed(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text)
+}
+
 fn sender(path: &str) -> Option<ReversePath> {
     match without_route(path)? {
         "" => Some(ReversePath::Null),

@@ -38,10 +38,16 @@ impl fmt::Debug for Reader {
     }
 }
 
+/// The bytes after which a page is full, whatever its limit: a console's client may be slow to
+/// read it, and others have one too.
+const PAGE_BYTES: u64 = 2 << 20;
+
 /// A page that is being filled.
 struct Filling<'a> {
     query: &'a Query,
     records: Vec<Stored>,
+    /// The bytes that they take.
+    bytes: u64,
     looks: usize,
     /// The last record that was looked at.
     place: u64,
@@ -53,13 +59,16 @@ impl Filling<'_> {
     /// Takes a record if it is meant; says whether to go on.
     fn take(&mut self, stored: Stored) -> bool {
         let is_meant = self.query.matches(&stored.record);
-        if is_meant && self.records.len() >= self.query.limit {
+        let bytes = self.bytes.saturating_add(stored.record.weight());
+        let is_full = self.records.len() >= self.query.limit || bytes > PAGE_BYTES;
+        if is_meant && is_full && !self.records.is_empty() {
             // It begins the next page.
             return false;
         }
         self.place = stored.id;
         self.looks += 1;
         if is_meant {
+            self.bytes = bytes;
             self.records.push(stored);
         }
         self.looks < LOOKS
@@ -100,7 +109,8 @@ impl Reader {
         query: &Query,
     ) -> Result<Page, StoreError> {
         let found_by = expression(query);
-        let mut page = Filling { query, records: Vec::new(), looks: 0, place: 0, damaged: 0 };
+        let mut page =
+            Filling { query, records: Vec::new(), bytes: 0, looks: 0, place: 0, damaged: 0 };
         // What is known to be missing is said of the whole search, so that it is said at its
         // beginning.
         let within = files.iter().filter(|file| bounds(file, query).is_some());

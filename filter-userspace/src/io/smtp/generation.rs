@@ -10,10 +10,12 @@ use super::backend::{Pool, ServerHealth};
 use super::tls::ServerTls;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
+use crate::explain::Behind;
 use crate::io::certificates::{self, Facts};
 use crate::io::dns::Resolver;
 use crate::policy::pipeline::Policy;
 use crate::policy::relay::Direction;
+use crate::smtp::address::ForwardPath;
 use crate::smtp::session::{Extensions, Offers, Settings, Times};
 
 /// Everything that a configuration decides for sessions.
@@ -71,6 +73,18 @@ impl Generation {
         }
         let settings = Arc::new(settings(&smtp, hostname, tls.is_some()));
         Ok(Self { smtp, policy, settings, tls, certificates, resolver, pools })
+    }
+
+    /// What is known of the mail system that a recipient's mail goes to.
+    #[must_use]
+    pub fn behind(&self, direction: Direction, recipient: &ForwardPath) -> Option<Behind> {
+        let name = self.policy.backend_of(direction, recipient)?;
+        let pool = self.pool(name)?;
+        Some(Behind {
+            name: name.to_string(),
+            is_down: pool.health().iter().all(|server| server.error.is_some()),
+            offers: pool.capabilities().map(|capabilities| capabilities.extensions),
+        })
     }
 
     pub(super) fn pool(&self, name: &str) -> Option<&Arc<Pool>> {

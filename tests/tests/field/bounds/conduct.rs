@@ -413,3 +413,31 @@ fn a_look_at_the_greeting_is_no_offence() {
     }
     wait_for("the block", || edge.is_dropped("10.77.1.2"));
 }
+
+/// What is promised for a day holds over a restart: who delivered mail is deferred, and not
+/// dropped, whatever its messages name afterwards.
+#[test]
+fn who_delivered_mail_is_known_after_a_restart() {
+    let edge = Edge::new("");
+    let _backend = MailSystem::start(&edge.pair.edge, 2600, STRICT);
+    let daemon = edge.start();
+    let sent = |source: &str| {
+        send(&mut edge.open(source), "a@b.example", &["real@example.org"]).end.starts_with("250 ")
+    };
+    assert!(sent("10.77.1.1"));
+    daemon.end(nix::sys::signal::Signal::SIGTERM);
+    let _daemon = edge.start();
+    let names = bogus(18);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for source in ["10.77.1.1", "10.77.1.2"] {
+        for _ in 0..6 {
+            if edge.is_dropped(source) {
+                break;
+            }
+            _ = send(&mut edge.open(source), "spammer@b.example", &names);
+        }
+    }
+    wait_for("the block of the stranger", || edge.is_dropped("10.77.1.2"));
+    assert!(!edge.is_dropped("10.77.1.1"));
+    assert_eq!(edge.blocks().len(), 1);
+}

@@ -72,6 +72,20 @@ impl Edge {
         self.counts().offenders.ended(Instant::now(), memory)
     }
 
+    /// Takes note of who delivered mail before this daemon began, `ago`. After a start of the
+    /// host that may be longer ago than its clock can say: then it counts as lately.
+    pub fn remember_delivery(&self, address: IpAddr, ago: Duration) {
+        let now = Instant::now();
+        let at = now.checked_sub(ago).unwrap_or(now);
+        self.counts().offenders.remember_delivery(network(address), at);
+    }
+
+    /// Who delivered mail less than `memory` ago, and how long ago.
+    #[must_use]
+    pub fn deliveries(&self, memory: Duration) -> Vec<(IpAddr, Duration)> {
+        self.counts().offenders.deliveries(Instant::now(), memory)
+    }
+
     /// One less.
     pub fn lift_block(&self, address: IpAddr) {
         let address = network(address);
