@@ -162,7 +162,8 @@ pub struct Behind {
     pub offers: Option<Extensions>,
 }
 
-/// Adds what the mail system behind would be known to say, where nothing decides before.
+/// Adds what the mail system behind is known to have against an envelope, where nothing decides
+/// before.
 pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &Behind) {
     if explanation.decided_by.is_some() {
         return;
@@ -178,19 +179,20 @@ pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &B
         let size = said.size.filter(|size| *size > most);
         size.map(|size| Refusal::new(Reason::DeclaredSize, format_args!("{}: {size}", subject())))
     };
+    if refusal.is_none() && !behind.is_down {
+        return;
+    }
     let name = &behind.name;
-    let note = match (&refusal, behind.offers) {
-        (Some(refusal), _) if refusal.reason == Reason::DeclaredSize => {
+    let note = match &refusal {
+        Some(refusal) if refusal.reason == Reason::DeclaredSize => {
             format!("{name} accepts {most} octets at most")
         }
-        (Some(_), _) => format!("{name} does not offer SMTPUTF8"),
+        Some(_) => format!("{name} does not offer SMTPUTF8"),
         // What is so for the moment says nothing of the envelope.
-        (None, _) if behind.is_down => {
+        None => {
             let now = Refusal::new(Reason::BackendDown, subject()).reply(REFERENCE);
             format!("{name} does not answer now: {}", now.to_string().trim_end())
         }
-        (None, Some(_)) => format!("{name} answers"),
-        (None, None) => format!("{name} has not been asked yet"),
     };
     let finding = Finding { stage: Stage::Backend, note, refusal, needs: None };
     let stage = stage(finding);

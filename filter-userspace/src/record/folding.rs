@@ -27,12 +27,8 @@ const SITE: usize = 4 * REFUSED;
 /// The same that all strangers have together.
 const STRANGERS: usize = 32 * REFUSED;
 
-/// The same for a client network of strangers, of messages that were delivered: more than a
-/// hundred recipients a second.
-const DELIVERED: usize = 8 * 1024 * 1024;
-
-/// The same for customers' hosts, which send newsletters.
-const SENT: usize = 4 * DELIVERED;
+/// The same for a client network, of messages that were delivered.
+const DELIVERED: usize = 32 * 1024 * 1024;
 
 /// The entries of a kind that stand by themselves whatever others of the network take.
 const FEW: u32 = 10;
@@ -172,7 +168,6 @@ impl Folding {
         });
         client.reasons[known].1 += 1;
         let (had, most) = match record.status {
-            Status::Delivered if record.customer.is_some() => (&mut client.delivered, SENT),
             Status::Delivered => (&mut client.delivered, DELIVERED),
             _ => (&mut client.refused, REFUSED),
         };

@@ -112,8 +112,9 @@ impl Store for SqliteStore {
         }
         let queue = self.queue.as_ref()?;
         let weight = entry.weight();
+        // While nothing can be written, to fold would hide that entries are lost.
         let owner = match &entry {
-            Entry::Record(record) => record.owner(),
+            Entry::Record(record) if !self.shared.is_failing() => record.owner(),
             _ => None,
         };
         match queue.try_send(Job::Entry(entry), weight, owner) {
@@ -315,6 +316,11 @@ impl Shared {
             }
         });
         is_kept
+    }
+
+    /// Whether the last batch could not be written.
+    fn is_failing(&self) -> bool {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     pub(super) fn set_error(&self, error: Option<String>) {

@@ -220,6 +220,10 @@ impl Session {
             return;
         }
         self.reset(now);
+        if self.helo.as_ref().is_some_and(|former| *former != name) || self.extended != extended {
+            // The backend was told the former name.
+            self.drop_link();
+        }
         self.extended = extended;
         let mut greeting = format!("{} greets {name}", self.settings.hostname);
         if greeting.len() > GREETING {

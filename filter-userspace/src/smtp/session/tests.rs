@@ -53,6 +53,10 @@ enum Event {
     Tls,
     Time(u64),
     ShutDown,
+    /// It did not end in time.
+    GiveUp,
+    /// Others need its place.
+    MakeWay,
 }
 
 /// A session with all that is outside of it.
@@ -225,6 +229,8 @@ impl Outside {
                 self.call(false, Session::time);
             }
             Event::ShutDown => self.call(false, Session::shut_down),
+            Event::GiveUp => self.call(false, Session::give_up),
+            Event::MakeWay => self.call(false, Session::make_way),
         }
         self.settle();
     }
@@ -313,7 +319,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Reads),
         1 => Just(Event::Tls),
         2 => (0_u64..100).prop_map(Event::Time),
-        1 => Just(Event::ShutDown),
+        2 => prop::sample::select(vec![Event::ShutDown, Event::GiveUp, Event::MakeWay]),
     ]
 }
 
@@ -690,4 +696,23 @@ fn what_follows_from_a_refusal_is_no_error() {
         outside.say("DATA\r\n");
     }
     assert!(outside.heard().contains("421 4.7.0 too many errors"));
+}
+
+/// A backend is told who the client is once a connection: another name needs another one.
+#[test]
+fn a_client_that_changes_its_name_has_another_connection_to_the_backend() {
+    let mut outside = greeted();
+    let mut deliver = |hello: &str| {
+        outside.say(hello);
+        outside.say("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+        outside.happen(Event::Backend("250 ok\r\n250 ok\r\n"));
+        outside.say("DATA\r\n");
+        outside.happen(Event::Backend("354 go on\r\n"));
+        outside.say("x\r\n.\r\n");
+        outside.happen(Event::Backend("250 2.0.0 queued\r\n"));
+        assert!(outside.heard().ends_with("250 2.0.0 queued\r\n"));
+        outside.backends.len()
+    };
+    let counts = ["", "EHLO one.example\r\n", "EHLO one.example\r\n", "HELO two.example\r\n"];
+    assert_eq!(counts.map(&mut deliver), [1, 2, 2, 3]);
 }

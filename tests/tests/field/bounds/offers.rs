@@ -88,6 +88,23 @@ fn the_poorest_backend_speaks_for_its_own_recipients_only() {
     let came = told(&mut client, "Subject: \u{fc}\r\n\r\nx\r\n.");
     assert!(came.starts_with("553 5.6.7 "), "{came}");
     assert_eq!(poor.messages().len(), 1, "and it never gets the end");
+    // Who asks beforehand is told the same; and addresses are read as sessions read them.
+    for (rcpt, size, reason) in [
+        ("bob@poor.example", "1001", "declared_size"),
+        ("j\u{fc}rgen@poor.example", "1", "no_smtputf8"),
+        ("<bob@RICH.example.>", "1001", ""),
+    ] {
+        let arguments =
+            ["explain", "--live", "--ip", "192.0.2.1", "--from", "a@client.example", "--rcpt"];
+        let explained = host.home.json(&[&arguments[..], &[rcpt, "--size", size]].concat());
+        let stages = explained["stages"].as_array().expect("stages");
+        let decides = stages.iter().find(|stage| stage["passes"] == false);
+        assert_eq!(
+            decides.map_or("", |stage| stage["reason"].as_str().unwrap_or_default()),
+            reason,
+            "{rcpt}: {explained}"
+        );
+    }
     // A recipient that its own backend takes is not lost by another's limit.
     let mut client = greeted(&host.namespace);
     told(&mut client, "MAIL FROM:<a@client.example> SIZE=2000");
