@@ -215,7 +215,11 @@ pub(super) fn show(socket: &Path, reference: &str, output: &mut Output) -> Resul
     let page = ask(socket, &parts, PAGE_LIMIT, ("before", None))?;
     say_partial(&page.skipped, &mut BTreeSet::new());
     if page.records.is_empty() {
-        let message = format!("nothing is recorded under {}", clean(reference));
+        let message = format!(
+            "nothing is recorded under {}; where a client had very many refusals, those beyond \
+             its share of the mail log are one entry with a count, without references",
+            clean(reference)
+        );
         return Err(CliError::new(Exit::Failed, "not_found", message));
     }
     for (index, stored) in page.records.iter().enumerate() {

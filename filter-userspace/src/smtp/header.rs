@@ -52,7 +52,7 @@ impl MessageFacts {
 }
 
 /// Watches a header as it streams by.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HeaderScan {
     /// The last of each field that is kept, with its name, and folded as it came.
     kept: [Vec<u8>; FIELDS.len()],
@@ -61,7 +61,7 @@ pub struct HeaderScan {
     column: usize,
     line: Line,
     hops: u32,
-    is_ascii: bool,
+    is_beyond_ascii: bool,
 }
 
 /// The line that comes.
@@ -80,14 +80,7 @@ impl HeaderScan {
     /// At the start of a message.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            kept: Default::default(),
-            ended: false,
-            column: 0,
-            line: Line::default(),
-            hops: 0,
-            is_ascii: true,
-        }
+        Self::default()
     }
 
     /// Looks at a piece of the message.
@@ -105,7 +98,7 @@ impl HeaderScan {
             self.line = Line::Name(Vec::with_capacity(LONGEST_NAME));
         }
         self.column += 1;
-        self.is_ascii &= byte.is_ascii();
+        self.is_beyond_ascii |= !byte.is_ascii();
         match &mut self.line {
             Line::Name(name) if byte == b':' => {
                 let name = std::mem::take(name);
@@ -153,7 +146,7 @@ impl HeaderScan {
     /// Whether the header is ASCII so far.
     #[must_use]
     pub const fn is_ascii(&self) -> bool {
-        self.is_ascii
+        !self.is_beyond_ascii
     }
 
     /// What the record keeps.

@@ -53,6 +53,7 @@ pub(super) async fn connect(
     Ok(Box::new(stream))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn wrong(error: io::Error) -> anyhow::Error {
     anyhow!("I/O error: {error}")
 }
