@@ -262,6 +262,11 @@ impl Connection {
         let mut bytes = ReadBuf::uninit(&mut space);
         match Pin::new(backend).poll_read(cx, &mut bytes) {
             Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {
+                // A client is not read while its message is with the backend; what nobody
+                // hears is not recorded as said (RFC 1047).
+                if self.client.take_if(|client| client.is_reset()).is_some() {
+                    self.session.client_lost(now());
+                }
                 self.session.backend_bytes(bytes.filled(), now());
                 true
             }

@@ -34,6 +34,15 @@ impl Stream {
         Some((stream.local_addr().ok()?, stream.peer_addr().ok()?))
     }
 
+    /// Whether the peer has reset it, so that it hears nothing any more; said once.
+    pub(super) fn is_reset(&self) -> bool {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        !matches!(stream.take_error(), Ok(None))
+    }
+
     /// Sends a few last bytes if that is possible without waiting.
     pub(super) fn say_at_once(&self, bytes: &[u8]) {
         if let Self::Plain(stream) = self {

@@ -61,5 +61,10 @@ fn plain(text: &str) -> Result<&str, Why> {
     if let Some(why) = invisible(text) {
         return Err(why);
     }
-    Ok(text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text))
+    let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    // The dot of the root behind a domain, as in a session.
+    match text.strip_suffix('.') {
+        Some(name) if name.contains('@') && !name.ends_with('.') => Ok(name),
+        _ => Ok(text),
+    }
 }

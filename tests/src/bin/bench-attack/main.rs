@@ -70,9 +70,9 @@ fn main() -> Result<()> {
     println!(
         "| attack | mail, quiet | mail, attacked | ratio | refused or failed | console, quiet | \
          console, attacked | console failed | memory, idle | over idle, most | 10 s after | \
-         recovered, s | entries lost |"
+         recovered, s | entries lost | attacker's sessions, refused recipients |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|{}", "---|".repeat(14));
     for case in arguments.cases {
         let outcome = Site::new()?.attack(case, Duration::from_secs(arguments.seconds))?;
         println!("{}", row(case, &outcome));
@@ -88,7 +88,7 @@ fn row(case: Case, outcome: &Outcome) -> String {
         .recovered
         .map_or_else(|| "not within 60".to_owned(), |time| format!("{:.1}", time.as_secs_f64()));
     format!(
-        "| {} | {} | {} | {:.2} | {} of {} | {} | {} | {} of {} | {} | {} | {} | {recovered} | {} of {} |",
+        "| {} | {} | {} | {:.2} | {} of {} | {} | {} | {} of {} | {} | {} | {} | {recovered} | {} of {} | {}, {} |",
         case.title(),
         times(&quiet.mail),
         times(&busy.mail),
@@ -104,5 +104,7 @@ fn row(case: Case, outcome: &Outcome) -> String {
         mib(outcome.after.saturating_sub(outcome.idle)),
         outcome.lost,
         outcome.sent,
+        outcome.work.0,
+        outcome.work.1,
     )
 }

@@ -47,6 +47,9 @@ pub(crate) struct Outcome {
     pub(crate) after: u64,
     /// How long after the attack mail is as fast as before, give or take.
     pub(crate) recovered: Option<Duration>,
+    /// The SMTP sessions of the attacker that began, and the recipients that it was refused or
+    /// took back: that there was an attack.
+    pub(crate) work: (u64, u64),
     /// The messages of the well-behaved client that were accepted.
     pub(crate) sent: u64,
     /// Those of them that the mail log does not have.
@@ -81,7 +84,7 @@ impl Site {
              [[reputation.standard.zones]]\nname = \"bl.example\"\ncodes = [\"127.0.0.2\"]\n",
             sha256_hex(TOKEN)
         );
-        for kind in ["reputation", "dictionary", "early_talker", "abuse", "flood"] {
+        for kind in ["reputation", "dictionary", "relay", "early_talker", "abuse", "flood"] {
             write!(rest, "[escalation.{kind}]\ncount = 0\n")?;
         }
         rest += &domain("example.org", "main", "recipients = [\"recipients.txt\"]");
@@ -107,6 +110,7 @@ impl Site {
         let quiet = watch.during(|| thread::sleep(QUIET));
         ensure!(quiet.mail.failed == 0, "mail fails without an attack: {}", self.home.log());
         let idle = Held::by(daemon.pid()).resident;
+        let before = self.work();
 
         let done = AtomicBool::new(false);
         let most = AtomicU64::new(idle);
@@ -123,6 +127,10 @@ impl Site {
             ended.map(|()| waits)
         })?;
         let over = Instant::now();
+        let worked = self.work();
+        let of_victim = u64::try_from(attacked.mail.count())?;
+        let work =
+            (worked.0.saturating_sub(before.0 + of_victim), worked.1.saturating_sub(before.1));
         let recovered = self.recovery(&watch, quiet.mail.median(), over);
         thread::sleep(Duration::from_secs(10).saturating_sub(over.elapsed()));
         let after = Held::by(daemon.pid()).resident;
@@ -134,6 +142,7 @@ impl Site {
             most: most.into_inner(),
             after,
             recovered,
+            work,
             sent,
             lost: sent.saturating_sub(self.logged()?),
         })
@@ -173,6 +182,14 @@ impl Site {
             thread::sleep(Duration::from_millis(100));
         }
         None
+    }
+
+    /// The connections and the refused recipients of all clients.
+    fn work(&self) -> (u64, u64) {
+        let smtp = &self.home.json(&["status"])["smtp"];
+        let refused = smtp["refused"].as_array().into_iter().flatten();
+        let refused = refused.filter_map(|one| one["recipients"].as_u64());
+        (smtp["connections"].as_u64().unwrap_or_default(), refused.sum())
     }
 
     /// How many messages of the well-behaved client the mail log has.

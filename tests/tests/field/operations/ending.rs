@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mxdp_tests::daemon::wait_for;
+use mxdp_tests::edge::{MailSystem, Words};
 use mxdp_tests::mail::Host;
 use mxdp_tests::wrong::puppet::Strings;
 use nix::sys::signal::Signal;
@@ -50,5 +51,39 @@ fn every_session_has_its_last_reply_and_its_entry() {
         let entry = entry.unwrap_or_else(|| panic!("no entry of {recipient}: {entries:?}"));
         assert_eq!(entry["reason"], "ending", "{entry}");
         assert!(entry["reply"].as_str().is_some_and(|reply| reply.starts_with("421 4.3.2 ")));
+    }
+}
+
+/// A mail system that looks at a message for a while.
+const SLOW: Words = |command, _| {
+    if command == "." {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    None
+};
+
+/// The kind: an entry that says what nobody was told. A client that resets the connection while
+/// the mail system looks at its message sends it again, and the log says why (RFC 1047).
+#[test]
+fn a_reply_that_nobody_hears_is_not_recorded_as_said() {
+    let host = Host::new();
+    host.configure("", &domains(&[("example.org", PORT, "")]));
+    let backend = MailSystem::start(&host.namespace, PORT, SLOW);
+    let _daemon = start(&host);
+    let mut gone = in_data(&host.namespace, "bob@example.org");
+    gone.send(b"Subject: x\r\n\r\nx\r\n.\r\n").expect("sent");
+    wait_for("the message at the mail system", || {
+        backend.heard().iter().any(|line| line.starts_with("DATA"))
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    gone.reset();
+    let mut waits = in_data(&host.namespace, "ann@example.org");
+    waits.send(b"Subject: x\r\n\r\nx\r\n.\r\n").expect("sent");
+    assert!(waits.reply().is_ok_and(|(code, _)| code == 250));
+    let entries = || host.home.json_lines(&["traffic", "accepted", "--all"]);
+    wait_for("both entries", || entries().len() == 2);
+    for entry in entries() {
+        let is_told = entry["reply"].as_str().is_some_and(|reply| reply.starts_with("250 "));
+        assert_eq!(is_told, entry["recipient"] == "ann@example.org", "{entry}");
     }
 }
