@@ -16,6 +16,10 @@ const IDLE_COMMANDS: u32 = 100;
 /// is an extension.
 const GREETING: usize = 500;
 
+/// The most bytes of a session that only looks: with the hello of TLS, which has keys for
+/// several groups.
+const LOOK: usize = 4096;
+
 /// How many letters of a line are shown that cannot be used.
 const SHOWN: usize = 100;
 
@@ -43,6 +47,9 @@ fn shown(line: &[u8]) -> String {
 /// has a command, as a printer does that is set to it (a record of a handshake, RFC 8446
 /// section 5.1).
 pub(super) fn is_a_look(bytes: &[u8]) -> bool {
+    if bytes.len() > LOOK {
+        return false;
+    }
     if bytes.starts_with(&[0x16, 3]) {
         return true;
     }

@@ -716,3 +716,23 @@ fn a_client_that_changes_its_name_has_another_connection_to_the_backend() {
     let counts = ["", "EHLO one.example\r\n", "EHLO one.example\r\n", "HELO two.example\r\n"];
     assert_eq!(counts.map(&mut deliver), [1, 2, 2, 3]);
 }
+
+/// What comes before the greeting is kept only as long as it may be a look at it.
+#[test]
+fn a_look_before_the_greeting_is_short() {
+    let settings = Settings { greeting_pause: Duration::from_secs(5), ..settings() };
+    for (bytes, code) in [
+        (b"HELO x\r\nQUIT\r\n".to_vec(), "220 "),
+        ([&b"\x16\x03\x01"[..], &[0; 2000]].concat(), "220 "),
+        ([&b"\x16\x03\x01"[..], &[0; 5000]].concat(), "554 5.5.1 "),
+        ([&b"\n".repeat(5000)[..], b"QUIT\r\n"].concat(), "554 5.5.1 "),
+        (b"HELO x\r\nMAIL FROM:<a@b>\r\nQUIT\r\n".to_vec(), "554 5.5.1 "),
+    ] {
+        let mut outside = Outside::new(settings.clone());
+        outside.happen(Event::Client(bytes));
+        outside.happen(Event::Time(6));
+        let heard = outside.heard();
+        assert!(heard.starts_with(code), "{heard}");
+        assert!(outside.session.is_closed());
+    }
+}
