@@ -191,9 +191,13 @@ impl Daemon {
             Ok((delivered, _)) => delivered,
             Err(error) => return tracing::error!("who delivered mail is not remembered: {error}"),
         };
+        let memory = self.config.smtp.as_ref().map(|smtp| smtp.escalation.memory);
         for (address, time) in delivered {
             let ago = self.timeline.now().saturating_sub(time.saturating_add_signed(shift));
-            edge.remember_delivery(address, Duration::from_secs(ago));
+            let ago = Duration::from_secs(ago);
+            if memory.is_some_and(|memory| ago <= memory) {
+                edge.remember_delivery(address, ago);
+            }
         }
     }
 

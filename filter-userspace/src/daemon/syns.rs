@@ -1,13 +1,13 @@
 //! Dropped SYNs on their way to the record.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use filter_common::{Disposition, Family, Reason};
 use ipnet::IpNet;
 
 use crate::control::protocol::Answer;
-use crate::record::{Record, Status};
+use crate::record::{Record, Status, everybody};
 use crate::store::Frames;
 
 /// The sources that are told apart within a second. Events are sampled, so that a
@@ -78,13 +78,6 @@ impl Told {
     }
 }
 
-const fn everybody(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
-}
-
 /// What the packet filter has counted since the last time, of what it judges.
 #[derive(Default)]
 pub(super) struct Counted {
@@ -149,6 +142,8 @@ pub(super) fn record(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]

@@ -11,12 +11,12 @@
 //! together. Beyond those no entry stands by itself.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use super::{Record, Status};
+use super::{Record, Status, everybody};
 
 /// The bytes of entries a minute that a client network may have of its own.
 const REFUSED: usize = 64 * 1024;
@@ -198,11 +198,7 @@ impl Folding {
                 return Some(site);
             }
         }
-        let everybody = match network {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        (!self.strangers.has_room(minute, size, STRANGERS)).then_some(everybody)
+        (!self.strangers.has_room(minute, size, STRANGERS)).then(|| everybody(network))
     }
 
     /// Counts an entry that stands by itself.
@@ -233,13 +229,8 @@ impl Folding {
 }
 
 /// The /48 of an IPv6 network.
-pub(super) fn site(network: IpAddr) -> Option<IpAddr> {
-    match network {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(address) => {
-            Some(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into())
-        }
-    }
+fn site(network: IpAddr) -> Option<IpAddr> {
+    network.is_ipv6().then(|| super::site(network))
 }
 
 /// What an entry takes, about.
@@ -268,6 +259,8 @@ fn bytes(record: &Record) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

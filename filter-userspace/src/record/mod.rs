@@ -13,7 +13,7 @@ mod summary;
 pub mod terms;
 pub mod when;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,25 @@ pub struct Record {
     pub folds: bool,
 }
 
+/// What one customer of a provider is given (RFC 6177 section 2): an IPv4 address, or an IPv6
+/// /48.
+#[must_use]
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),
+    }
+}
+
+/// Under which address entries stand that are of everybody: `0.0.0.0`, or `::`.
+#[must_use]
+pub const fn everybody(one: IpAddr) -> IpAddr {
+    match one {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
 impl Record {
     /// A record without its facts.
     #[must_use]
@@ -139,7 +158,7 @@ impl Record {
     /// are counted are few, and take nobody's.
     #[must_use]
     pub fn owner(&self) -> Option<IpAddr> {
-        (!self.is_counted()).then(|| folding::site(self.ip).unwrap_or(self.ip))
+        (!self.is_counted()).then(|| site(self.ip))
     }
 
     /// About how many bytes it takes in memory.

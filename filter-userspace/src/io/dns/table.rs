@@ -39,23 +39,21 @@ pub enum Purpose {
 impl Purpose {
     /// The same, by the network that counts as one client.
     pub(super) fn folded(self) -> Self {
-        match self {
-            Self::Own => Self::Own,
-            Self::Lists(client) => Self::Lists(network(client)),
-            Self::Sender(client) => Self::Sender(network(client)),
-            Self::Customer(client) => Self::Customer(network(client)),
-            Self::Names(client) => Self::Names(network(client)),
-        }
+        self.of(network)
     }
 
     /// The same, by what one customer of a provider is given: of IPv6 a /48.
     fn wide(self) -> Self {
+        self.of(wide)
+    }
+
+    fn of(self, holder: fn(IpAddr) -> IpAddr) -> Self {
         match self {
             Self::Own => Self::Own,
-            Self::Lists(client) => Self::Lists(wide(client)),
-            Self::Sender(client) => Self::Sender(wide(client)),
-            Self::Customer(client) => Self::Customer(wide(client)),
-            Self::Names(client) => Self::Names(wide(client)),
+            Self::Lists(client) => Self::Lists(holder(client)),
+            Self::Sender(client) => Self::Sender(holder(client)),
+            Self::Customer(client) => Self::Customer(holder(client)),
+            Self::Names(client) => Self::Names(holder(client)),
         }
     }
 

@@ -30,6 +30,7 @@ use crate::policy::offences::Offence;
 use crate::policy::pipeline::Connection;
 use crate::policy::rates::{Rate, Remembered};
 use crate::policy::relay::{Direction, Suspension, Watch};
+use crate::record;
 use crate::smtp::session::Now;
 
 /// How often memory is looked at.
@@ -394,10 +395,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// What counts as one when places are short: an IPv4 address, or an IPv6 /48, which is what
 /// one customer of a provider is given (RFC 6177 section 2).
 pub fn wide(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),
-    }
+    record::site(address)
 }
 
 /// Whether one of the networks has the address.

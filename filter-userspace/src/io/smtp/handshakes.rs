@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use super::generation::Generation;
 use super::stream::Stream;
 use super::tls::ServerTls;
 use crate::policy::relay::Direction;
+use crate::record::everybody;
 use crate::smtp::session::Tls;
 
 /// How long a TLS handshake may take.
@@ -202,10 +203,6 @@ impl Folds {
     fn key(&self, client: IpAddr, direction: Direction, cause: Cause) -> Key {
         let site = wide(client);
         let is_room = self.folds.len() < FOLDS;
-        let everybody: IpAddr = match site {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
         let has_room = self.sites.get(&site).is_none_or(|count| *count < OF_SITE);
         let known = |key: &Key| self.folds.contains_key(key);
         let own = (network(client), direction, cause);
@@ -215,7 +212,7 @@ impl Folds {
         } else if known(&of_site) || is_room {
             of_site
         } else {
-            (everybody, direction, cause)
+            (everybody(site), direction, cause)
         }
     }
 }
@@ -295,6 +292,8 @@ impl Handshakes {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     fn peer(address: impl Into<IpAddr>) -> Peer {

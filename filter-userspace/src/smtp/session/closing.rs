@@ -47,19 +47,10 @@ impl Session {
             State::Ending(ending) => {
                 self.ending = true;
                 self.state = State::Ending(ending);
+                self.linger = Linger::Nothing;
             }
-            State::Message(message) => {
-                let refusal = Refusal::new(Reason::TooManyConnections, "");
-                self.message_ended(*message, Some(refusal), true, now);
-            }
-            State::Closed => {}
-            state => {
-                self.state = state;
-                self.end_with(Refusal::new(Reason::TooManyConnections, ""), now);
-            }
+            state => self.leave(state, Reason::TooManyConnections, now),
         }
-        // The descriptor is needed too: nothing more is read.
-        self.linger = Linger::Nothing;
     }
 
     /// The daemon is to end: so does this session, when no message is under way.
@@ -81,16 +72,23 @@ impl Session {
                     self.send(&reply);
                 }
                 self.close(now);
+                self.linger = Linger::Nothing;
             }
-            State::Message(message) => {
-                let refusal = Refusal::new(Reason::Ending, "");
-                self.message_ended(*message, Some(refusal), true, now);
-            }
+            state => self.leave(state, Reason::Ending, now),
+        }
+    }
+
+    /// Ends in a state in which no message is with the backend. The descriptor is needed:
+    /// nothing more is read.
+    fn leave(&mut self, state: State, reason: Reason, now: Now) {
+        let refusal = Refusal::new(reason, "");
+        match state {
+            State::Message(message) => self.message_ended(*message, Some(refusal), true, now),
             // Its last reply is on the way.
             State::Closed => {}
             state => {
                 self.state = state;
-                self.end_with(Refusal::new(Reason::Ending, ""), now);
+                self.end_with(refusal, now);
             }
         }
         self.linger = Linger::Nothing;
