@@ -177,5 +177,9 @@ fn the_trial_says_where_its_console_is() {
     wait_for("the console's address", || host.home.log().contains("http://127.0.0.1:8031/"));
     drop(daemon);
     let readme = repository("README.md");
-    assert!(readme.contains("minutes on two cores"), "the time of a first start");
+    // The paragraph must say how long a first start takes; the figure changes with each
+    // measurement.
+    let first_start = readme.split("\n\n").find(|part| part.starts_with("The first start"));
+    let first_start = first_start.expect("a paragraph on the first start");
+    assert!(first_start.contains("minutes on two cores"), "{first_start}");
 }
