@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::control::protocol::{Answer, ExplainedEnvelope, ExplainedStage, Explanation};
+use crate::control::protocol::{ExplainedEnvelope, ExplainedStage, Explanation};
 use crate::io::smtp::Standing;
+use crate::lists::Answer;
 use crate::policy::evidence::Witness;
 use crate::policy::pipeline::{self, Checked, Facts, Finding, Memory, Need, Policy};
 use crate::policy::relay::{Direction, Place};

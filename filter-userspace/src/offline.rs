@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::smtp::Smtp;
 use crate::config::{Dns, Doubts, EnforcementTable};
-use crate::control::protocol::{Answer, ExplainedEnvelope, Explanation, ListStatus};
+use crate::control::protocol::{ExplainedEnvelope, Explanation, ListStatus};
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
 use crate::daemon::gather::{Gathering, Tolerance};
@@ -23,6 +23,7 @@ use crate::io::dns::Resolver;
 use crate::io::floor;
 use crate::io::smtp::Asker;
 use crate::io::spf::{Evaluator, Trace};
+use crate::lists::Answer;
 use crate::policy::pipeline::Policy;
 use crate::spf::{Evaluation, Input};
 

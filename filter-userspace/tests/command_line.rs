@@ -11,10 +11,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mxdp::control::protocol::{
-    Answer, EventStatus, Failure, FailureKind, GenerationStatus, KernelAnswer, LiveAnswer,
-    RecordState, Request, Status, TemporaryStatus,
+    EventStatus, Failure, FailureKind, GenerationStatus, KernelAnswer, LiveAnswer, RecordState,
+    Request, Status, TemporaryStatus,
 };
 use mxdp::control::server::{ControlSocket, Desk, Incoming, Limits, serve};
+use mxdp::lists::Answer;
 use mxdp::runtime::{Addition, RuntimeEntries};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};

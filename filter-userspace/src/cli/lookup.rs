@@ -13,7 +13,8 @@ use super::args::Address;
 use super::error::{CliError, Exit};
 use super::output::{Output, clean, report};
 use crate::control::client::call;
-use crate::control::protocol::{Answer, LOOKUP_LIMIT, LiveAnswer, Request};
+use crate::control::protocol::{LOOKUP_LIMIT, LiveAnswer, Request};
+use crate::lists::Answer;
 use crate::offline::Lookup;
 
 /// The longest line of standard input that is looked at, in bytes.

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Reason};
 
-use crate::control::protocol::Answer;
-use crate::lists::{Classification, Match};
+use crate::lists::{Answer, Classification, Match};
 
 /// What the kernel should say of a SYN from the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

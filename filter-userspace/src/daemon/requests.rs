@@ -12,14 +12,14 @@ use tokio::time::timeout;
 use super::core::Daemon;
 use super::{answer, refused};
 use crate::control::protocol::{
-    Answer, ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT,
-    LiveAnswer, Request, RuntimeEntry, RuntimeList,
+    ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer,
+    Request, RuntimeEntry, RuntimeList,
 };
 use crate::control::server::Incoming;
 use crate::explain::{Envelope, Known, NoMemory, add_behind, explain};
 use crate::io::clock;
 use crate::io::smtp::{Edge, Peek, Standing};
-use crate::lists::blocked_network;
+use crate::lists::{Answer, blocked_network};
 use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
 use crate::runtime::Addition;
 use crate::store::{Store, StoreError};

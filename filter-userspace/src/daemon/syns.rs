@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use filter_common::{Disposition, Family, Reason};
 use ipnet::IpNet;
 
-use crate::control::protocol::Answer;
+use crate::lists::Answer;
 use crate::record::{Record, Status, everybody};
 use crate::store::Frames;
 

@@ -7,6 +7,7 @@
 //!
 //! May import: `filter-common`, `ipnet`, `maxminddb`, `memchr`, `serde_json`.
 
+mod answer;
 mod bad_lines;
 mod bogons;
 mod compile;
@@ -25,6 +26,7 @@ pub mod ranges;
 mod remarks;
 mod set;
 
+pub use answer::Answer;
 pub(crate) use bad_lines::{BadLines, Why};
 pub use compile::{Compiled, Conflicts, Table, compile};
 pub use country::{Countries, CountryLimits};
