@@ -1,13 +1,12 @@
 //! `audit`: what mxdp is built of, held against `deny.toml` by cargo-deny.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::sh::{self, Workspace, say};
+use crate::tools::Tool;
 
 /// The release that is used; it needs no newer compiler than the workspace.
-const VERSION: &str = "0.20.2";
+const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", arguments: &[] };
 
 /// What needs nothing but the lock file and the registry.
 const OFFLINE: [&str; 3] = ["licenses", "bans", "sources"];
@@ -40,31 +39,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 
 /// cargo-deny on this workspace.
 fn deny(workspace: &Workspace) -> Result<std::process::Command> {
-    let program = ensure_installed(workspace)?;
+    let program = DENY.ensure(workspace)?;
     let mut command = std::process::Command::new(program);
     command.current_dir(&workspace.root).args(["--locked", "--workspace"]);
     Ok(command)
-}
-
-/// Where cargo-deny is; built once, for a minute or two.
-fn ensure_installed(workspace: &Workspace) -> Result<PathBuf> {
-    let root = workspace.target().join("tools").join(format!("cargo-deny-{VERSION}"));
-    let program = root.join("bin/cargo-deny");
-    if program.is_file() {
-        return Ok(program);
-    }
-    say(format_args!("building cargo-deny {VERSION} (a minute or two)"));
-    let scratch = workspace.target().join("tools/build");
-    let mut cargo = workspace.cargo(["install", "cargo-deny", "--version", VERSION, "--locked"]);
-    cargo
-        .args(["--no-track", "--root"])
-        .arg(&root)
-        .env("CARGO_TARGET_DIR", &scratch)
-        // It runs for a second: what counts is how long it takes to build.
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
-        .env("CARGO_PROFILE_RELEASE_LTO", "off");
-    sh::run(&mut cargo).context("cargo-deny did not build")?;
-    sh::remove(&scratch)?;
-    Ok(program)
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bench;
+mod docs;
 mod ebpf;
 mod fuzz;
 mod kernels;
@@ -14,6 +15,7 @@ mod setup;
 mod sh;
 mod test;
 mod tidy;
+mod tools;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -81,6 +83,7 @@ const VERBS: &[Verb] = &[
         "licences and sources of all dependencies, and known vulnerabilities if they can be had",
         audit::verb,
     ),
+    ("docs", "", "the book of docs/, made in target/book", docs::verb),
     ("bench", "[NAME [ARGS]]", "run a benchmark, or list them", bench::verb),
     ("help", "", "this text", help),
 ];
