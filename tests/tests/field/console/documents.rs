@@ -12,8 +12,18 @@ use mxdp_tests::tls::Authority;
 use super::repository;
 
 /// Where documents are, from the root of the repository.
-const FOLDERS: [&str; 6] =
-    ["", "docs", "docs/adr", "config", "config/examples", "filter-userspace/src/config"];
+const FOLDERS: [&str; 10] = [
+    "",
+    "docs",
+    "docs/adr",
+    "docs/background",
+    "docs/how-to",
+    "docs/quick-start",
+    "docs/reference",
+    "config",
+    "config/examples",
+    "filter-userspace/src/config",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
