@@ -1,6 +1,6 @@
 //! `audit`: what mxdp is built of, held against `deny.toml` by cargo-deny.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use crate::sh::{self, Workspace, say};
 use crate::tools::Tool;
@@ -14,12 +14,7 @@ const OFFLINE: [&str; 3] = ["licenses", "bans", "sources"];
 /// `cargo xtask audit [--advisories]`: licences, sources, banned and doubled crates, and
 /// known vulnerabilities where their database can be fetched; with `--advisories` it
 /// must be.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let required = match arguments {
-        [] => false,
-        [flag] if flag == "--advisories" => true,
-        _ => bail!("audit takes --advisories, or nothing"),
-    };
+pub(crate) fn run(workspace: &Workspace, required: bool) -> Result<()> {
     sh::run(deny(workspace)?.args(["check", "--hide-inclusion-graph"]).args(OFFLINE))?;
     // A git host is asked for it.
     if let Err(error) = sh::run(deny(workspace)?.args(["fetch", "db"])) {
@@ -32,7 +27,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 }
 
 /// All but the advisories, which change without us: a part of `test`. Doubled crates are
-/// the verb's to tell.
+/// the command's to tell.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     sh::run(deny(workspace)?.args(["check", "--allow", "duplicate"]).args(OFFLINE))
 }

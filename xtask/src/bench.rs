@@ -8,14 +8,14 @@ use crate::setup;
 use crate::sh::{self, Workspace};
 
 /// `cargo xtask bench [NAME [ARGS]]`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, name: Option<&str>, rest: &[String]) -> Result<()> {
     let known = known(workspace);
     let list = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
-    let [name, rest @ ..] = arguments else {
+    let Some(name) = name else {
         println!("benchmarks: {list}");
         return Ok(());
     };
-    if !known.contains(name) {
+    if !known.iter().any(|known| known == name) {
         bail!("no benchmark '{name}'; there are: {list}");
     }
     setup::ensure_toolchain(workspace)?;

@@ -12,8 +12,7 @@ const MDBOOK: Tool =
     Tool { name: "mdbook", version: "0.5.4", arguments: &["--no-default-features"] };
 
 /// `cargo xtask docs`: builds the book in `target/book`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "docs takes no arguments");
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let book = workspace.root.join("docs");
     ensure!(book.join("book.toml").is_file(), "docs/book.toml is missing: there is no book yet");
     let program = MDBOOK.ensure(workspace)?;

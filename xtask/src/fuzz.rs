@@ -34,7 +34,7 @@ const FLAGS: [&str; 8] = [
 ];
 
 /// The seconds of a target in `test`, and where nothing else is asked for.
-const SECONDS: u32 = 5;
+pub(crate) const SECONDS: u32 = 5;
 
 /// The most memory of a target in megabytes: several times what the largest input needs.
 const MEMORY: u32 = 2048;
@@ -43,37 +43,17 @@ const MEMORY: u32 = 2048;
 const INPUT_SECONDS: u32 = 25;
 
 /// `cargo xtask fuzz [TARGET] [--seconds N]`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let (target, seconds) = read(arguments)?;
+pub(crate) fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<()> {
     setup::ensure_toolchain(workspace)?;
-    run(workspace, target, seconds)
+    run_targets(workspace, target, seconds)
 }
 
 /// The stage of `test`: every target, shortly.
 pub(crate) fn stage(workspace: &Workspace) -> Result<()> {
-    run(workspace, None, SECONDS)
+    run_targets(workspace, None, SECONDS)
 }
 
-fn read(arguments: &[String]) -> Result<(Option<&str>, u32)> {
-    let mut target = None;
-    let mut seconds = SECONDS;
-    let mut rest = arguments.iter().map(String::as_str);
-    while let Some(argument) = rest.next() {
-        match argument {
-            "--seconds" => {
-                let number = rest.next().and_then(|text| text.parse().ok());
-                // libFuzzer takes 0 for no bound.
-                seconds =
-                    number.filter(|number| *number > 0).context("--seconds takes a number")?;
-            }
-            _ if argument.starts_with('-') => bail!("fuzz takes no {argument}"),
-            _ => ensure!(target.replace(argument).is_none(), "fuzz takes one target at most"),
-        }
-    }
-    Ok((target, seconds))
-}
-
-fn run(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<()> {
+fn run_targets(workspace: &Workspace, target: Option<&str>, seconds: u32) -> Result<()> {
     let fuzz = workspace.root.join("tests/fuzz");
     let targets = targets(&fuzz.join("fuzz_targets"))?;
     let chosen: Vec<_> = match target {
@@ -217,19 +197,6 @@ fn reproducer(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn arguments(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn a_target_and_a_time_are_taken() {
-        assert_eq!(read(&[]).unwrap(), (None, SECONDS));
-        assert_eq!(read(&arguments("frames --seconds 60")).unwrap(), (Some("frames"), 60));
-        for wrong in ["a b", "--seconds", "--seconds x", "--seconds 0", "--quick"] {
-            assert!(read(&arguments(wrong)).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_libfuzzer_says_is_understood() {

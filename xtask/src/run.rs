@@ -4,29 +4,21 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::setup;
 use crate::sh::{self, Workspace, say};
 
 /// `cargo xtask build [--release]`.
-pub(crate) fn build(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    if !matches!(arguments, [] | [_]) || arguments.iter().any(|argument| argument != "--release") {
-        bail!("build takes --release or nothing");
-    }
+pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<()> {
     setup::ensure_toolchain(workspace)?;
     let mut cargo =
         workspace.cargo(["build", "--locked", "--workspace", "--exclude", "filter-ebpf"]);
-    sh::run(cargo.args(arguments))
+    sh::run(cargo.args(release.then_some("--release")))
 }
 
 /// `cargo xtask run [-- ARGS]`: mxdp on loopback, with the trial's policy.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let extra = match arguments {
-        [] => &[],
-        [first, rest @ ..] if first == "--" => rest,
-        _ => bail!("run takes arguments for mxdp after --"),
-    };
+pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     // Told before anything is fetched and built.
     ensure!(sh::is_root(), "loading a packet filter takes root: run this as root, or with sudo");
     setup::ensure_toolchain(workspace)?;
@@ -47,7 +39,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     // Becomes mxdp, so that signals reach it without anything in between.
     let error = Command::new(&binary)
         .args(["trial", "-c", "config/trial.toml"])
-        .args(extra)
+        .args(arguments)
         .current_dir(&workspace.root)
         .exec();
     Err(error).with_context(|| format!("cannot run {}", binary.display()))

@@ -28,8 +28,7 @@ const HOST_CRATES: [&str; 4] = ["--locked", "--workspace", "--exclude", "filter-
 /// `cargo xtask test [FILTER]`: the stages, and the tests whose names have
 /// FILTER in them. Where FILTER names a file or folder of `tests/tests`, its tests run
 /// alone, without the other stages.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    ensure!(arguments.len() <= 1, "test takes one filter at most");
+pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
     // A missing privilege is a failure and never a skip.
     ensure!(
         sh::is_root(),
@@ -38,7 +37,7 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let start = Instant::now();
     setup::ensure_toolchain(workspace)?;
     setup::ensure_peers(workspace)?;
-    if let [name] = arguments
+    if let Some(name) = filter
         && is_target(workspace, name)
     {
         timed("build", || build(workspace))?;
@@ -50,7 +49,6 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     for (name, stage) in STAGES {
         timed(name, || stage(workspace))?;
     }
-    let filter = arguments.first().map(String::as_str);
     let mut tally = timed("tests", || tests(workspace, &Selection::All(filter)))?;
     ensure!(tally.passed + tally.failed > 0, "no test was run");
     for engine in ["trie", "ranges"] {

@@ -9,10 +9,7 @@ use crate::setup;
 use crate::sh::{self, Workspace};
 
 /// `cargo xtask upgrade REV`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let [revision] = arguments else {
-        bail!("which version is before? `cargo xtask upgrade REV`, a tag or commit of git");
-    };
+pub(crate) fn run(workspace: &Workspace, revision: &str) -> Result<()> {
     if !sh::is_root() {
         bail!("namespaces and the filter need root");
     }
@@ -36,7 +33,7 @@ fn build(workspace: &Workspace, revision: &str) -> Result<PathBuf> {
     };
     let commit = format!("{revision}^{{commit}}");
     let commit = sh::capture(git().args(["rev-parse", "--verify", "--quiet", &commit]))
-        .with_context(|| format!("{revision} is no commit of this repository"))?;
+        .with_context(|| format!("{revision} is not a commit of this repository"))?;
     let commit = commit.trim();
     let folder = workspace.target().join("former");
     let sources = folder.join(commit);

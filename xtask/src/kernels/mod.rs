@@ -54,7 +54,7 @@ const RUNS: [(&str, &[&str]); 6] = [
 /// What there is to run on a kernel below the floor.
 const BELOW_FLOOR: (&str, &str) = ("floor", "a_kernel_below_the_floor_is_refused --nocapture");
 
-/// What tells tests how slow their machine is (`mxdp_tests::pace`). Set for this verb, it
+/// What tells tests how slow their machine is (`mxdp_tests::pace`). Set for this command, it
 /// goes to the machines: on a host that is very busy, more than usual is right.
 const SLOWNESS: &str = "MXDP_TEST_SLOWNESS";
 
@@ -77,7 +77,7 @@ const TOOLS: [&str; 3] = ["nsenter", "setpriv", "setarch"];
 const PEERS: [&str; 1] = ["usr/sbin/smtp-sink"];
 
 /// `cargo xtask kernels [RELEASE…]`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let names = || RELEASES.iter().map(|release| release.name).collect::<Vec<_>>().join(", ");
     for argument in arguments {
         let is_known = RELEASES.iter().any(|release| release.name == argument);

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::setup;
 use crate::sh::{self, Workspace, say};
@@ -19,12 +19,7 @@ use crate::sh::{self, Workspace, say};
 use tree::{Places, Tree};
 
 /// `cargo xtask package [--dev]`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let development = match arguments {
-        [] => false,
-        [flag] if flag == "--dev" => true,
-        _ => bail!("package takes --dev or nothing"),
-    };
+pub(crate) fn package(workspace: &Workspace, development: bool) -> Result<()> {
     // Told before anything is built.
     deb::require()?;
     let binary = binary(workspace, development)?;
@@ -37,26 +32,32 @@ pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Where and what `install` installs.
+#[derive(clap::Args)]
+pub(crate) struct Installation {
+    /// The prefix of the paths.
+    #[arg(long, value_name = "DIR", default_value = "/usr/local", value_parser = absolute)]
+    prefix: PathBuf,
+    /// The root of the file system that the files are put into.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    destdir: PathBuf,
+    /// Install the development build.
+    #[arg(long)]
+    dev: bool,
+}
+
+fn absolute(text: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("expected an absolute path") }
+}
+
 /// `cargo xtask install [--prefix DIR] [--destdir DIR] [--dev]`.
-pub(crate) fn install(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let mut prefix = PathBuf::from("/usr/local");
-    let mut destination = PathBuf::from("/");
-    let mut development = false;
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let mut folder = || words.next().map(PathBuf::from).context(format!("{word} DIR"));
-        match word.as_str() {
-            "--prefix" => prefix = folder()?,
-            "--destdir" => destination = folder()?,
-            "--dev" => development = true,
-            _ => bail!("install takes --prefix DIR, --destdir DIR and --dev"),
-        }
-    }
-    ensure!(prefix.is_absolute(), "--prefix {}: not an absolute path", prefix.display());
-    let binary = binary(workspace, development)?;
+pub(crate) fn install(workspace: &Workspace, installation: &Installation) -> Result<()> {
+    let Installation { prefix, destdir, dev } = installation;
+    let binary = binary(workspace, *dev)?;
     let stage = workspace.target().join("package/install");
-    let tree = Tree::lay_out(workspace, &binary, &Places::below(&prefix), &stage)?;
-    let kept = tree.copy_to(&destination)?;
+    let tree = Tree::lay_out(workspace, &binary, &Places::below(prefix), &stage)?;
+    let kept = tree.copy_to(destdir)?;
     sh::remove(&stage)?;
     for file in kept {
         say(format_args!("{}: is there and stays as it is", file.display()));

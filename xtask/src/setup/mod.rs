@@ -18,7 +18,7 @@ mod toolchain;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 pub(crate) use cxx::Cxx;
 pub(crate) use kernels::{Emulator, Kernel};
@@ -26,12 +26,7 @@ pub(crate) use kernels::{Emulator, Kernel};
 use crate::sh::{self, Workspace, say};
 
 /// `cargo xtask setup [--peers]`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let with_peers = match arguments {
-        [] => false,
-        [flag] if flag == "--peers" => true,
-        _ => bail!("setup takes --peers or nothing"),
-    };
+pub(crate) fn run(workspace: &Workspace, with_peers: bool) -> Result<()> {
     let mut nothing_to_do = ensure_toolchain(workspace)?;
     if with_peers {
         nothing_to_do &= ensure_peers(workspace)?;

@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use crate::sh::{self, Workspace, say};
 
@@ -32,12 +32,6 @@ impl fmt::Display for Finding {
         let kind = if self.is_warning { "warning: " } else { "" };
         write!(out, "{}:{}: {kind}{}", self.path, self.line, self.message)
     }
-}
-
-/// `cargo xtask tidy`.
-pub(crate) fn verb(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    ensure!(arguments.is_empty(), "tidy takes no arguments");
-    check(workspace)
 }
 
 /// Checks every file of the checkout, and lists every breach.
