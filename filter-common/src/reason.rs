@@ -13,13 +13,13 @@ pub enum Disposition {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal, $name:literal, $disposition:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $name:literal, $disposition:ident;)*) => {
         /// Why a frame was passed or dropped. Every frame has exactly one, but for
         /// the three `…Monitor` reasons, which are counted beside it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Reason {
-            $($(#[$doc])* $variant = $code,)*
+            $($(#[doc = $doc])* $variant = $code,)*
         }
 
         impl Reason {
@@ -33,6 +33,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it means, for the reference.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*),)* }
             }
 
             /// What becomes of the frame.

@@ -275,7 +275,9 @@ pub(super) enum Verb {
         dir: Option<PathBuf>,
 
         /// Print the reference of the configuration instead, as Markdown
-        #[arg(long, conflicts_with = "dir")]
+        ///
+        /// With --dir, every generated page of the documentation is written.
+        #[arg(long)]
         reference: bool,
     },
 }

@@ -10,6 +10,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use super::args::{Arguments, TokenRights};
+use super::documents;
 use super::error::{CliError, Exit};
 use super::help::page;
 use super::output::Output;
@@ -54,9 +55,15 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
-/// Prints the reference of the configuration.
-pub(super) fn reference(output: &mut Output) -> Result<Exit, CliError> {
-    output.bytes(config::reference::markdown().as_bytes())?;
+/// Prints the reference of the configuration, or writes every generated page of the
+/// documentation into `folder`.
+pub(super) fn reference(folder: Option<&Path>, output: &mut Output) -> Result<Exit, CliError> {
+    let Some(folder) = folder else {
+        output.bytes(config::reference::markdown().as_bytes())?;
+        return Ok(Exit::Done);
+    };
+    let written = documents::write(folder)?;
+    output.line(&format!("wrote {written} pages to {}", folder.display()))?;
     Ok(Exit::Done)
 }
 

@@ -6,6 +6,7 @@
 //! import everything; nothing imports it but `main`.
 
 mod args;
+mod documents;
 mod entries;
 mod error;
 mod explain;
@@ -111,7 +112,7 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
         Verb::Token { name, rights } => generate::token(name, *rights, output),
         Verb::Spf(arguments) => spf::evaluate(config, arguments, output),
         Verb::Completions { shell } => generate::completions(*shell, output),
-        Verb::Man { reference: true, .. } => generate::reference(output),
+        Verb::Man { reference: true, dir } => generate::reference(dir.as_deref(), output),
         Verb::Man { dir, .. } => generate::man(dir.as_deref(), output),
         asks_the_daemon => {
             let socket = socket_of(arguments)?;

@@ -83,11 +83,11 @@ impl Stage {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $stage:ident $code:literal
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal $stage:ident $code:literal
        $class:literal.$subject:literal.$detail:literal $text:literal;)*) => {
         /// Why something is refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Reason { $($(#[$doc])* $variant,)* }
+        pub enum Reason { $($(#[doc = $doc])* $variant,)* }
 
         impl Reason {
             /// Every reason.
@@ -97,6 +97,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it means, for the reference.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*),)* }
             }
 
             /// The stage that gives it.
@@ -240,6 +246,13 @@ impl Reason {
     #[must_use]
     pub const fn code(self) -> u16 {
         self.wire().0
+    }
+
+    /// The enhanced code and the text of the reply, without subject and reference.
+    #[must_use]
+    pub const fn reply_text(self) -> (Enhanced, &'static str) {
+        let (_, enhanced, text) = self.wire();
+        (enhanced, text)
     }
 }
 

@@ -216,6 +216,15 @@ fn text(status: &Status) -> String {
     all.0
 }
 
+/// Every metric with one sample, for the reference.
+///
+/// # Errors
+///
+/// If the sample is not a status, which the tests see.
+pub(crate) fn sample() -> Result<String, serde_json::Error> {
+    serde_json::from_str(include_str!("metrics_sample.json")).map(|status| text(&status))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 pub use self::access::{new_token, sha256_hex};
+pub(crate) use self::metrics::sample as metrics_sample;
 pub use self::rules::{Publisher, Rules};
 pub use self::server::{Listeners, bind};
 use crate::control::protocol::{Failure, FailureKind, Reply, Request};
