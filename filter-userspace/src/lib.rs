@@ -6,7 +6,6 @@ pub mod control;
 pub mod daemon;
 pub mod detach;
 pub mod dns;
-pub mod explain;
 pub mod io;
 pub mod lists;
 pub mod log;

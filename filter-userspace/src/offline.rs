@@ -12,19 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::smtp::Smtp;
 use crate::config::{Dns, Doubts, EnforcementTable};
-use crate::control::protocol::{ExplainedEnvelope, Explanation, ListStatus};
+use crate::control::protocol::ListStatus;
 use crate::daemon::answer;
 use crate::daemon::build::{self, Lists};
 use crate::daemon::gather::{Gathering, Tolerance};
 use crate::daemon::mail;
-use crate::explain::{Envelope, Known, NoMemory, explain};
 use crate::io::clock;
 use crate::io::dns::Resolver;
 use crate::io::floor;
 use crate::io::smtp::Asker;
 use crate::io::spf::{Evaluator, Trace};
 use crate::lists::Answer;
-use crate::policy::pipeline::Policy;
+use crate::policy::explain::{Deciding, Envelope, ExplainedEnvelope, Explanation, explain};
+use crate::policy::facts::{Known, NoHistory};
+use crate::policy::rules::Policy;
 use crate::spf::{Evaluation, Input};
 
 /// The time for an evaluation of SPF that no configuration bounds.
@@ -149,22 +150,21 @@ impl Lookup {
     ///
     /// # Errors
     ///
-    /// In words, when sender or recipient is no address, or there is no name server.
+    /// When the sender or the recipient is not an address, or there is no name server, in words.
     pub fn explain(&self, envelope: &ExplainedEnvelope) -> Result<Explanation, String> {
         let found = self.lists.set.classify(envelope.ip);
-        let known = Known {
+        let deciding = Deciding {
             standing: &mail::standing(&[found], self.enforcement),
             syn: &self.answer(envelope.ip),
             policy: self.policy.as_ref(),
-            reputation: None,
-            spf: None,
-            place: None,
         };
         let envelope = Envelope::parse(envelope)?;
-        let Some(smtp) = &self.smtp else { return Ok(explain(&envelope, &known, &mut NoMemory).0) };
+        let Some(smtp) = &self.smtp else {
+            return Ok(explain(&envelope, &deciding, &Known::default(), &mut NoHistory).0);
+        };
         asking(async {
             let asker = Asker::of(&self.dns, smtp, &mail::hostname(smtp))?;
-            Ok(asker.explain(&envelope, known, &mut NoMemory).await)
+            Ok(asker.explain(&envelope, &deciding, &mut NoHistory).await)
         })
     }
 }

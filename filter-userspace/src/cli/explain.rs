@@ -7,8 +7,9 @@ use super::error::{CliError, Exit};
 use super::output::{Colour, Output, Style, clean};
 use super::table::{Align, Table};
 use crate::control::client::call;
-use crate::control::protocol::{ExplainedEnvelope, Explanation, Request};
+use crate::control::protocol::Request;
 use crate::offline::Lookup;
+use crate::policy::explain::{ExplainedEnvelope, Explanation};
 
 /// From the configuration and its files.
 pub(super) fn from_files(

@@ -1,5 +1,5 @@
 //! What the command line and the daemon say to each other of mail: the SMTP side's
-//! state, explanations, and hosts that may not send out. Part of the protocol.
+//! state, and hosts that are suspended from sending. Part of the protocol.
 
 use std::net::IpAddr;
 
@@ -16,64 +16,6 @@ pub struct SuspendedHost {
     pub reason: String,
     /// Seconds until it ends.
     pub remaining_s: u64,
-}
-
-/// A message that nobody sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedEnvelope {
-    /// The client's address.
-    pub ip: IpAddr,
-    /// What it calls itself.
-    pub helo: Option<String>,
-    /// The sender; empty is the null sender.
-    pub from: String,
-    /// The recipient.
-    pub rcpt: String,
-    /// The size that MAIL declares, in octets.
-    pub size: Option<u64>,
-    /// The version of TLS, 12 or 13; none is no TLS.
-    pub tls: Option<u8>,
-    /// Whether the client shows a valid certificate.
-    pub certificate: bool,
-    /// Whether it is sent out, through the relay.
-    #[serde(default)]
-    pub relay: bool,
-}
-
-/// What would become of a message, stage by stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// The message.
-    pub envelope: ExplainedEnvelope,
-    /// The client's country.
-    pub country: Option<String>,
-    /// The first stage that refuses; none when the backend has the last word.
-    pub decided_by: Option<String>,
-    /// Every stage, in order; those behind the first that refuses are not reached.
-    pub stages: Vec<ExplainedStage>,
-}
-
-/// What a stage finds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedStage {
-    /// Its name.
-    pub stage: String,
-    /// Whether it lets the message pass; a stage that is not reached does not.
-    pub passes: bool,
-    /// Whether the message comes to it: behind the first that refuses none is reached, and
-    /// nothing is found.
-    #[serde(default = "yes")]
-    pub reached: bool,
-    /// Why not.
-    pub reason: Option<String>,
-    /// The reply.
-    pub reply: Option<String>,
-    /// What it found, and the rule with file and line.
-    pub note: String,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// The state of the SMTP side.

@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::lists::Answer;
+use crate::policy::explain::ExplainedEnvelope;
 
 pub use super::mail::{
-    ExplainedEnvelope, ExplainedStage, Explanation, FailedHandshakes, Refused, ServedCertificate,
-    ServerState, SmtpState, SuspendedHost, ZoneState,
+    FailedHandshakes, Refused, ServedCertificate, ServerState, SmtpState, SuspendedHost, ZoneState,
 };
 pub use super::state::{
     ClassEnforcement, Counter, EventStatus, FailedReload, GenerationStatus, InterfaceStatus,
@@ -111,7 +111,7 @@ pub enum Request {
     },
     /// The temporary blocks that have not lapsed: [`TemporaryEntry`]s.
     TemporaryList,
-    /// What would become of a message: [`Explanation`].
+    /// What would become of a message: an [`Explanation`](crate::policy::explain::Explanation).
     Explain(ExplainedEnvelope),
     /// The hosts that may not send out for a time: [`SuspendedHost`]s.
     RelayList,

@@ -20,7 +20,7 @@ use crate::io::kernel::{Layouts, Prepared};
 use crate::io::last_good::Copies;
 use crate::io::{clock, files, watch};
 use crate::lists::{ListSet, LoadedFile, Table};
-use crate::policy::pipeline::Policy;
+use crate::policy::rules::Policy;
 use crate::web;
 
 /// The largest configuration file.

@@ -27,7 +27,8 @@ use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
 use crate::io::ports;
 use crate::io::privilege;
 use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
-use crate::policy::pipeline::Policy;
+use crate::policy::facts::Standing;
+use crate::policy::rules::Policy;
 use crate::runtime::RuntimeEntries;
 use crate::store::{self, Entry, SqliteStore, Store};
 use crate::web::{self, Publisher, Site};
@@ -249,7 +250,7 @@ async fn open_smtp(
             }
         }
     });
-    let nothing: smtp::Classify = Arc::new(|_| smtp::Standing::default());
+    let nothing: smtp::Classify = Arc::new(|_| Standing::default());
     let store = outside.store.clone();
     let recording = Recording {
         sink: Arc::new(move |record| store.add(Entry::Record(Box::new(record)))),

@@ -11,13 +11,12 @@ use super::{directories, envelope};
 use crate::config::named::NamedFile;
 use crate::config::smtp::{Certificate, PeerTls, Smtp};
 use crate::config::{Config, EnforcementTable};
-use crate::io::smtp::{
-    Classify, Generation, Standing, certificate_errors as certificate_errors_of,
-};
+use crate::io::smtp::{Classify, Generation, certificate_errors as certificate_errors_of};
 use crate::io::{certificates, clock, files};
 use crate::lists::Classification;
-use crate::policy::pipeline::{Connection, Policy};
+use crate::policy::facts::{Connection, Standing};
 use crate::policy::reputation::{Kind, Reputation, Service, ZoneKey};
+use crate::policy::rules::Policy;
 use crate::policy::spf::SpfPolicy;
 use crate::policy::tls::{Requirement, TlsPolicy};
 use crate::runtime::RuntimeEntries;

@@ -16,7 +16,7 @@ use crate::io::clock;
 use crate::io::kernel::Change as KernelChange;
 use crate::io::service_manager;
 use crate::io::smtp::Generation;
-use crate::policy::pipeline::Policy;
+use crate::policy::rules::Policy;
 use crate::record::Change;
 use crate::store::Entry;
 

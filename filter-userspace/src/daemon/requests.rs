@@ -12,14 +12,17 @@ use tokio::time::timeout;
 use super::core::Daemon;
 use super::{answer, refused};
 use crate::control::protocol::{
-    ExplainedEnvelope, Explanation, Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer,
-    Request, RuntimeEntry, RuntimeList,
+    Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer, Request, RuntimeEntry,
+    RuntimeList,
 };
 use crate::control::server::Incoming;
-use crate::explain::{Envelope, Known, NoMemory, add_behind, explain};
 use crate::io::clock;
-use crate::io::smtp::{Edge, Peek, Standing};
+use crate::io::smtp::{Edge, Peek};
 use crate::lists::{Answer, blocked_network};
+use crate::policy::explain::{
+    Deciding, Envelope, ExplainedEnvelope, Explanation, add_behind, explain,
+};
+use crate::policy::facts::{Known, NoHistory, Standing};
 use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
 use crate::runtime::Addition;
 use crate::store::{Store, StoreError};
@@ -211,20 +214,17 @@ impl Daemon {
 async fn explain_by(edge: Option<&Edge>, envelope: &Envelope, syn: &Answer) -> Explanation {
     let Some(edge) = edge else {
         let standing = &Standing::default();
-        let known = Known { syn, standing, policy: None, reputation: None, spf: None, place: None };
-        return explain(envelope, &known, &mut NoMemory).0;
+        let deciding = Deciding { syn, standing, policy: None };
+        return explain(envelope, &deciding, &Known::default(), &mut NoHistory).0;
     };
     let generation = edge.generation();
-    let known = Known {
+    let deciding = Deciding {
         syn,
         standing: &edge.standing(envelope.client()),
         policy: Some(generation.policy()),
-        reputation: None,
-        spf: None,
-        place: None,
     };
     let asker = edge.asker(&generation);
-    let mut explained = asker.explain(envelope, known, &mut Peek(edge)).await;
+    let mut explained = asker.explain(envelope, &deciding, &mut Peek(edge)).await;
     let direction = envelope.direction();
     if let Some(behind) = generation.behind(direction, envelope.recipient()) {
         add_behind(&mut explained, envelope, &behind);

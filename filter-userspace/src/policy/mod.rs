@@ -2,24 +2,28 @@
 //!
 //! [`senders`] and [`recipients`] are lists, [`domains`] says which domains are
 //! ours, [`tls`] what peers must use, [`reputation`] what DNS lists say, [`relay`] who may send out;
-//! [`replies`] says what a backend's refusal means and [`offences`] what counts against a client, [`rates`]
-//! and [`escalation`] count; [`pipeline`] asks them in order. Comes in: facts of a session and the time. Goes out: a permit or a
-//! refusal. May import `smtp` for addresses and refusals.
+//! [`rules`] holds all of it. [`replies`] says what a backend's refusal means and [`offences`] what
+//! counts against a client, [`rates`] and [`escalation`] count. [`facts`] is what stages decide by,
+//! each file of [`stages`] is a stage, [`pipeline`] asks them in order, and [`explain`] shows what
+//! each of them finds. Comes in: facts of a session and the time. Goes out: a permit or a
+//! refusal. May import `smtp` for addresses and refusals, and `lists` for answers.
 
 mod clients;
 pub mod domains;
 pub mod escalation;
 pub mod evidence;
+pub mod explain;
+pub mod facts;
 mod lines;
 pub mod offences;
-mod outgoing;
 pub mod pipeline;
 pub mod rates;
-mod recipient_stage;
 pub mod recipients;
 pub mod relay;
 pub mod replies;
 pub mod reputation;
+pub mod rules;
 pub mod senders;
 pub mod spf;
+pub mod stages;
 pub mod tls;

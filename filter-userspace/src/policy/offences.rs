@@ -5,8 +5,10 @@
 //! errors in a session and mail without a recipient's mistake are none, and bounces to
 //! addresses that do not exist (the null sender) are never held against who returns them.
 
+use super::replies::Meaning;
 use crate::smtp::address::ReversePath;
 use crate::smtp::refusal::{Reason, Stage};
+use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Attempt, Outcome};
 
 /// What a client did.
@@ -109,12 +111,75 @@ impl Sign {
     }
 }
 
+impl Sign {
+    /// Whether a transaction counts once for it, however many recipients it has: one message to
+    /// many is one offence, but each recipient that is named is one.
+    #[must_use]
+    pub const fn counts_once(self) -> bool {
+        matches!(self, Self::Offence(offence) if !offence.is_of_recipients())
+    }
+}
+
+/// Whether an attempt ended with the backend's word that there is no such recipient: only a reply
+/// to RCPT counts, and only one that can mean nothing else.
+#[must_use]
+pub fn is_word_on_recipient(attempt: &Attempt) -> bool {
+    let Outcome::Refused(refusal) = &*attempt.outcome else { return false };
+    refusal.meaning == Meaning::UnknownRecipient
+        && attempt.message.is_none()
+        && refusal
+            .passed
+            .as_ref()
+            .is_some_and(|reply| reply.code == 550 && reply.enhanced == Some(Enhanced(5, 1, 1)))
+}
+
+/// What an attempt says of the customer's host that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostSign {
+    /// Nothing.
+    Nothing,
+    /// Its message is to come again, or was refused: the recipient may be valid.
+    Deferred,
+    /// It named a recipient.
+    Recipient {
+        /// Whether the recipient may exist.
+        valid: bool,
+    },
+}
+
+impl HostSign {
+    /// What an attempt says.
+    #[must_use]
+    pub fn of(attempt: &Attempt) -> Self {
+        let bounces = attempt.sender == Some(ReversePath::Null);
+        let valid = match &*attempt.outcome {
+            Outcome::Accepted => true,
+            Outcome::Refused(refusal) => match refusal.reason {
+                // The host does not choose the recipient of a bounce.
+                _ if bounces => return Self::Nothing,
+                Reason::NoSuchDomain | Reason::NullMx => false,
+                // Forged senders say as much as many senders do.
+                Reason::ForgedSender | Reason::SenderNotRegistered => true,
+                _ if refusal.is_unknown_recipient() => false,
+                _ if attempt.message.is_some()
+                    || refusal.is_deferral()
+                    || refusal.reason == Reason::DomainUnknownNow =>
+                {
+                    return Self::Deferred;
+                }
+                _ => return Self::Nothing,
+            },
+        };
+        if attempt.recipient.is_some() { Self::Recipient { valid } } else { Self::Nothing }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::smtp::address::Mailbox;
     use crate::smtp::refusal::Refusal;
-    use crate::smtp::reply::{Enhanced, Reply};
+    use crate::smtp::reply::Reply;
 
     fn sign(sender: ReversePath, outcome: Outcome) -> Sign {
         Sign::of(&Attempt {

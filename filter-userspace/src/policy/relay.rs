@@ -122,16 +122,16 @@ impl Relay {
     }
 }
 
-/// Whether mail for a domain has a place to go (RFC 5321 section 5.1).
+/// Whether the recipient's domain accepts mail (RFC 5321 section 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It has.
-    Known,
+pub enum Deliverability {
+    /// It has a mail exchange, or an address.
+    Deliverable,
     /// There is no such domain, or no host of it.
-    None,
-    /// The domain says that it takes no mail (RFC 7505).
+    NoDomain,
+    /// The domain accepts no mail (RFC 7505).
     NullMx,
-    /// Name servers do not say.
+    /// Name servers do not answer, and why.
     Unknown(String),
 }
 

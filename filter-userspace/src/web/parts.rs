@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
 use crate::config::units;
-use crate::control::protocol::{ExplainedEnvelope, WINDOW_LIMIT, Window};
+use crate::control::protocol::{WINDOW_LIMIT, Window};
+use crate::policy::explain::ExplainedEnvelope;
 
 /// The longest value of a part of a query, in characters.
 pub(super) const VALUE_LIMIT: usize = 500;

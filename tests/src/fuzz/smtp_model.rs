@@ -322,7 +322,7 @@ impl World {
                 let verdict = if recipient.to_string().starts_with("nobody@") {
                     Err(Refusal::new(Reason::UnknownRecipient, "<nobody>"))
                 } else {
-                    Ok(Permit { backend: "backend".into(), headers: Vec::new() })
+                    Ok(Permit::without_policy("backend"))
                 };
                 self.session.answer(Answer::Rcpt(verdict), now);
             }

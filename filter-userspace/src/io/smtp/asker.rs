@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::zones::Zones;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
-use crate::control::protocol::Explanation;
 use crate::dns::{HostName, HostNames, Lookup, Query, Record, RecordType, reverse_name};
-use crate::explain::{Envelope, Known, explain};
 use crate::io::clock;
 use crate::io::dns::{Purpose, Resolver};
 use crate::io::spf::{Evaluator, Trace};
-use crate::policy::pipeline::{Checked, Memory, Need};
-use crate::policy::relay::Place;
+use crate::policy::explain::{Deciding, Envelope, Explanation, explain};
+use crate::policy::facts::{Checked, Facts, History, Known, Need};
+use crate::policy::relay::Deliverability;
 use crate::policy::reputation::{Reputation, Verdict};
-use crate::smtp::address::{Domain, ForwardPath, ReversePath};
+use crate::policy::stages::Case;
+use crate::smtp::address::{Domain, ForwardPath};
 use crate::spf::Input;
 
 /// The time for an evaluation of SPF that no configuration bounds (RFC 7208
@@ -36,6 +36,8 @@ pub struct Asker {
     hostname: String,
     /// The time for an evaluation of SPF.
     spf: Duration,
+    /// Whether an evaluation of SPF says how it came about.
+    trace: Trace,
 }
 
 impl Asker {
@@ -57,7 +59,8 @@ impl Asker {
         hostname: &str,
     ) -> Self {
         let spf = smtp.spf.as_ref().map_or(SPF, |spf| spf.budget);
-        Self { evaluator, zones, hostname: hostname.to_owned(), spf }
+        let hostname = hostname.to_owned();
+        Self { evaluator, zones, hostname, spf, trace: Trace::Left }
     }
 
     /// What DNS lists say of an address.
@@ -70,23 +73,17 @@ impl Asker {
     }
 
     /// What SPF says of a sender.
-    pub async fn spf(
-        &self,
-        client: IpAddr,
-        helo: &str,
-        sender: &ReversePath,
-        trace: Trace,
-    ) -> Checked {
-        let mailbox = sender.mailbox();
+    async fn spf(&self, facts: &Facts) -> Checked {
+        let mailbox = facts.sender.mailbox();
         let mailbox = mailbox.map(|mailbox| (mailbox.local(), mailbox.host().to_string()));
         let input = Input {
-            client,
-            helo,
+            client: facts.client,
+            helo: &facts.helo,
             sender: mailbox.as_ref().map(|(local, host)| (*local, host.as_str())),
             receiver: &self.hostname,
             unix: clock::unix_seconds(),
         };
-        let evaluation = self.evaluator.evaluate(&input, self.spf, trace).await;
+        let evaluation = self.evaluator.evaluate(&input, self.spf, self.trace).await;
         Checked { field: evaluation.received_spf(&input), evaluation }
     }
 
@@ -123,11 +120,11 @@ impl Asker {
         HostNames { confirmed, reverse: HostName::Known(first) }
     }
 
-    /// Whether mail of a customer's host for a recipient's domain has a place to go: a mail exchange, or
-    /// without one an address (RFC 5321 section 5.1).
-    pub async fn place(&self, client: IpAddr, recipient: &ForwardPath) -> Place {
+    /// Whether the domain of a recipient of a customer's host accepts mail: whether it has a mail
+    /// exchange, or without one an address (RFC 5321 section 5.1).
+    async fn deliverability(&self, client: IpAddr, recipient: &ForwardPath) -> Deliverability {
         let Some(domain) = recipient.mailbox().and_then(|mailbox| mailbox.domain()) else {
-            return Place::Known;
+            return Deliverability::Deliverable;
         };
         let ask = |kind| {
             let query = Query::new(domain.as_str(), kind);
@@ -135,24 +132,41 @@ impl Asker {
         };
         let answer = match ask(RecordType::Mx).await {
             Ok(answer) => answer,
-            Err(failure) => return Place::Unknown(failure.to_string()),
+            Err(failure) => return Deliverability::Unknown(failure.to_string()),
         };
         let mut hosts = answer.records.iter().filter_map(|record| match record {
             Record::Mx(_, host) => Some(host),
             _ => None,
         });
         match hosts.next() {
-            Some(host) if host.is_empty() && hosts.next().is_none() => return Place::NullMx,
-            Some(_) => return Place::Known,
-            None if !answer.exists => return Place::None,
+            Some(host) if host.is_empty() && hosts.next().is_none() => {
+                return Deliverability::NullMx;
+            }
+            Some(_) => return Deliverability::Deliverable,
+            None if !answer.exists => return Deliverability::NoDomain,
             None => {}
         }
         let (v4, v6) = tokio::join!(ask(RecordType::A), ask(RecordType::Aaaa));
         let has = |lookup: &Lookup| lookup.as_ref().is_ok_and(|answer| !answer.records.is_empty());
         match (has(&v4) || has(&v6), v4.and(v6)) {
-            (true, _) => Place::Known,
-            (false, Ok(_)) => Place::None,
-            (false, Err(failure)) => Place::Unknown(failure.to_string()),
+            (true, _) => Deliverability::Deliverable,
+            (false, Ok(_)) => Deliverability::NoDomain,
+            (false, Err(failure)) => Deliverability::Unknown(failure.to_string()),
+        }
+    }
+
+    /// Learns what a stage needs. It never takes long.
+    pub(super) async fn learn(&self, need: Need, case: &Case<'_>, known: &mut Known) {
+        let Case { policy, facts, recipient } = case;
+        match need {
+            Need::Reputation => {
+                known.reputation = Some(self.reputation(&policy.reputation, facts.client).await);
+            }
+            Need::Spf => known.spf = Some(self.spf(facts).await),
+            Need::Deliverability => {
+                let found = self.deliverability(facts.client, recipient).await;
+                known.deliverability = Some(((*recipient).clone(), found));
+            }
         }
     }
 
@@ -160,28 +174,17 @@ impl Asker {
     pub async fn explain(
         &self,
         envelope: &Envelope,
-        mut known: Known<'_>,
-        memory: &mut (dyn Memory + Send),
+        deciding: &Deciding<'_>,
+        history: &mut (dyn History + Send),
     ) -> Explanation {
+        let asker = Self { trace: Trace::Kept, ..self.clone() };
+        let facts = envelope.facts(deciding.standing);
+        let mut known = Known::default();
         loop {
-            let (explanation, need) = explain(envelope, &known, memory);
-            let (Some(need), Some(policy)) = (need, known.policy) else { return explanation };
-            match need {
-                Need::Reputation => {
-                    let client = envelope.client();
-                    known.reputation = Some(self.reputation(&policy.reputation, client).await);
-                }
-                Need::Place => {
-                    let client = envelope.client();
-                    known.place = Some(self.place(client, envelope.recipient()).await);
-                }
-                Need::Spf => {
-                    let client = envelope.client();
-                    let checked =
-                        self.spf(client, envelope.helo(), envelope.sender(), Trace::Kept).await;
-                    known.spf = Some(checked);
-                }
-            }
+            let (explanation, need) = explain(envelope, deciding, &known, history);
+            let (Some(need), Some(policy)) = (need, deciding.policy) else { return explanation };
+            let case = Case { policy, facts: &facts, recipient: envelope.recipient() };
+            asker.learn(need, &case, &mut known).await;
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Connection {
     backend: Option<Stream>,
     backend_unflushed: bool,
     /// Whether it takes no more bytes.
-    backend_is_deaf: bool,
+    backend_write_closed: bool,
     opening: Option<Opening>,
     /// While there is a backend: the memory that is kept for a message, and one of the
     /// connections to it that the client's network may have.
@@ -65,7 +65,7 @@ impl Connection {
             unflushed: false,
             backend: None,
             backend_unflushed: false,
-            backend_is_deaf: false,
+            backend_write_closed: false,
             opening: None,
             room: None,
             learning: None,
@@ -102,7 +102,7 @@ impl Connection {
         match self.judge.answer(&question, &self.session) {
             Ok(answer) => self.session.answer(answer, now()),
             Err(need) => {
-                let learning = self.judge.learning(need, &question, &self.session);
+                let learning = self.judge.learning(need, &question);
                 self.learning = Some((question, learning));
             }
         }
@@ -192,7 +192,7 @@ impl Connection {
         let result = result.map(|(stream, opened)| {
             self.backend = Some(stream);
             self.backend_unflushed = false;
-            self.backend_is_deaf = false;
+            self.backend_write_closed = false;
             opened
         });
         // They stand in the field Received of the messages that follow.
@@ -228,7 +228,7 @@ impl Connection {
     }
 
     fn poll_backend_write(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.backend_is_deaf {
+        if self.backend_write_closed {
             return false;
         }
         let (Some(backend), Some(out)) = (&mut self.backend, self.session.to_backend()) else {
@@ -243,7 +243,7 @@ impl Connection {
             // What it still has to say is read, and its end is seen there. What was
             // not sent stays so: the session believes no reply that comes before.
             Poll::Ready(Err(_)) => {
-                self.backend_is_deaf = true;
+                self.backend_write_closed = true;
                 false
             }
             Poll::Pending => false,

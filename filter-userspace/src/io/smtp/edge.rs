@@ -26,8 +26,8 @@ use crate::io::spf::Evaluator;
 use crate::io::workers::Workers;
 use crate::lists::Protected;
 use crate::policy::escalation::Offenders;
+use crate::policy::facts::Standing;
 use crate::policy::offences::Offence;
-use crate::policy::pipeline::Connection;
 use crate::policy::rates::{Rate, Remembered};
 use crate::policy::relay::{Direction, Suspension, Watch};
 use crate::record;
@@ -41,15 +41,6 @@ const GIVEN_BACK: Duration = Duration::from_secs(1);
 
 /// What the packet filter's lists say of an address, and its country.
 pub type Classify = Arc<dyn Fn(IpAddr) -> Standing + Send + Sync>;
-
-/// What is known of an address before it says anything.
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    /// What the lists say.
-    pub connection: Connection,
-    /// Its country.
-    pub country: Option<String>,
-}
 
 /// A temporary block that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +81,7 @@ pub struct Edge {
     pub(super) workers: Arc<Workers>,
     pub(super) balancers: Balancers,
     /// Why no connection can be accepted for now.
-    pub(super) deaf: Mutex<Option<String>>,
+    pub(super) accept_error: Mutex<Option<String>>,
     pub(super) blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
     giving_up: watch::Sender<bool>,
@@ -138,7 +129,7 @@ impl Edge {
             memory: Memory::new(),
             balancers: Balancers::default(),
             workers: Arc::default(),
-            deaf: Mutex::default(),
+            accept_error: Mutex::default(),
             blocks,
             ending: watch::Sender::new(false),
             giving_up: watch::Sender::new(false),
@@ -286,8 +277,8 @@ impl Edge {
     }
 
     /// That no connection can be accepted for now, and why; or that they can.
-    pub(super) fn set_deaf(&self, why: Option<String>) {
-        *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    pub(super) fn set_accept_error(&self, why: Option<String>) {
+        *self.accept_error.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Looks at the servers that are down once, or at all.

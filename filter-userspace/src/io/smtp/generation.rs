@@ -10,11 +10,11 @@ use super::backend::{Pool, ServerHealth};
 use super::tls::ServerTls;
 use crate::config::Dns;
 use crate::config::smtp::Smtp;
-use crate::explain::Behind;
 use crate::io::certificates::{self, Facts};
 use crate::io::dns::Resolver;
-use crate::policy::pipeline::Policy;
+use crate::policy::explain::Behind;
 use crate::policy::relay::Direction;
+use crate::policy::rules::Policy;
 use crate::smtp::address::ForwardPath;
 use crate::smtp::session::{Extensions, Offers, Settings, Times};
 

@@ -59,12 +59,12 @@ impl Edge {
     /// What the edge is short of, for people.
     #[must_use]
     pub fn shortages(&self) -> Vec<String> {
-        let deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let deaf = deaf.map(|why| format!("connections cannot be accepted: {why}"));
+        let accept_error = self.accept_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let accept_error = accept_error.map(|why| format!("connections cannot be accepted: {why}"));
         let generation = self.generation();
         let lacks_servers = generation.asks_dns() && generation.resolver.lacks_servers();
         let unserved = lacks_servers.then(|| NO_SERVER.to_owned());
-        deaf.into_iter().chain(self.memory.shortage()).chain(unserved).collect()
+        accept_error.into_iter().chain(self.memory.shortage()).chain(unserved).collect()
     }
 
     /// The certificates that are served.

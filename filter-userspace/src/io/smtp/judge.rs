@@ -9,23 +9,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::edge::{Edge, Standing};
+use super::edge::Edge;
 use super::events::Event;
 use super::generation::Generation;
-use super::memory::Shared;
+use super::history::Shared;
 use super::zones::FRESH;
 use crate::dns::{HostNames, unasked};
-use crate::io::spf::Trace;
 use crate::policy::evidence::Witness;
-use crate::policy::offences::{Offence, Sign};
-use crate::policy::pipeline::{self, Checked, Connection, Facts, Need, Stop};
-use crate::policy::relay::{Direction, Place};
-use crate::policy::replies::Meaning;
+use crate::policy::facts::{Connection, Facts, Known, Need, Standing, Stop};
+use crate::policy::offences::{HostSign, Offence, Sign, is_word_on_recipient};
+use crate::policy::pipeline;
+use crate::policy::relay::Direction;
 use crate::policy::reputation::Verdict;
+use crate::policy::stages::Case;
 use crate::smtp::address::{ForwardPath, ReversePath};
-use crate::smtp::refusal::Reason;
-use crate::smtp::reply::Enhanced;
-use crate::smtp::session::{Answer, Attempt, Outcome, Question, Session};
+use crate::smtp::session::{Answer, Attempt, Question, Session};
 
 /// How long what DNS lists say of a client holds, in a connection that goes on.
 const VERDICT: Duration = Duration::from_secs(300);
@@ -43,18 +41,18 @@ pub(super) struct Judge {
     direction: Direction,
     client: IpAddr,
     standing: Option<Standing>,
-    size: Option<u64>,
-    /// What DNS lists are being asked since the connection stands.
+    /// The facts of the message that is open.
+    facts: Facts,
+    /// What the network has said of the client and the message that is open.
+    known: Known,
+    /// When the DNS lists answered.
+    listed_at: Instant,
+    /// The query of the DNS lists, under way since the connection began.
     asking: Option<JoinHandle<Verdict>>,
-    verdict: Option<(Verdict, Instant)>,
     /// The client's names, while they are asked for and afterwards.
     naming: watch::Receiver<Option<HostNames>>,
     /// When they come too late for the mail system behind.
     named_by: tokio::time::Instant,
-    /// What SPF says of the sender of the message that is open.
-    spf: Option<Checked>,
-    /// Whether mail for a domain has a place to go; the last that was asked about.
-    place: Option<(ForwardPath, Place)>,
     /// Whether this transaction has counted as an offence.
     offended: bool,
     /// How many recipients are accepted, whose message is under way.
@@ -67,15 +65,8 @@ impl Drop for Judge {
     }
 }
 
-/// What the network said.
-pub(super) enum Learnt {
-    Reputation(Verdict),
-    Spf(Box<Checked>),
-    Place(ForwardPath, Place),
-}
-
 /// A question to the network.
-pub(super) type Learning = Pin<Box<dyn Future<Output = Learnt> + Send>>;
+pub(super) type Learning = Pin<Box<dyn Future<Output = Known> + Send>>;
 
 impl Judge {
     pub(super) fn new(
@@ -90,13 +81,20 @@ impl Judge {
             direction,
             client,
             standing: None,
-            size: None,
+            facts: Facts {
+                direction,
+                client,
+                helo: String::new(),
+                tls: None,
+                connection: Connection::default(),
+                sender: ReversePath::Null,
+                size: None,
+            },
+            known: Known::default(),
+            listed_at: Instant::now(),
             asking: None,
-            verdict: None,
             naming: watch::channel(Some(HostNames::default())).1,
             named_by: tokio::time::Instant::now() + NAMED,
-            spf: None,
-            place: None,
             offended: false,
             open: 0,
         }
@@ -209,22 +207,31 @@ impl Judge {
     }
 
     /// A message is judged by one generation, from MAIL to its end.
-    fn begin(&mut self, size: Option<u64>) {
+    fn begin(&mut self, size: Option<u64>, sender: &ReversePath, session: &Session) {
         let generation = self.edge.generation();
         let changed = generation.policy.reputation != self.generation.policy.reputation;
-        let old = self.verdict.as_ref().is_some_and(|(verdict, at)| {
+        let verdict = self.known.reputation.take();
+        let verdict = verdict.filter(|verdict| {
             // What would refuse is believed as long as its zone is known to work.
-            at.elapsed() > if verdict.hits.is_empty() { VERDICT } else { FRESH }
+            let time = if verdict.hits.is_empty() { VERDICT } else { FRESH };
+            !changed && self.listed_at.elapsed() <= time
         });
-        if changed || old {
+        if changed {
             self.asking = None;
-            self.verdict = None;
         }
+        self.known = Known { reputation: verdict, ..Known::default() };
         self.generation = generation;
         self.standing = None;
-        self.size = size;
-        self.spf = None;
-        self.place = None;
+        let connection = self.standing().connection.clone();
+        self.facts = Facts {
+            direction: self.direction,
+            client: self.client,
+            helo: session.helo().to_owned(),
+            tls: session.client().tls.clone(),
+            connection,
+            sender: sender.clone(),
+            size,
+        };
         self.offended = false;
     }
 
@@ -234,34 +241,15 @@ impl Judge {
         question: &Question,
         session: &Session,
     ) -> Result<Answer, Need> {
-        let sender = question.sender();
-        if let Question::Mail { parameters, .. } = question {
-            self.begin(parameters.size);
-        }
-        self.standing();
-        let Some(standing) = &self.standing else { return Err(Need::Reputation) };
-        let place = match (question, &self.place) {
-            (Question::Rcpt { recipient, .. }, Some((path, place))) if path == recipient => {
-                Some(place)
-            }
-            _ => None,
-        };
-        let facts = Facts {
-            direction: self.direction,
-            place,
-            client: self.client,
-            tls: session.client().tls.as_ref(),
-            connection: &standing.connection,
-            sender,
-            size: self.size,
-            reputation: self.verdict.as_ref().map(|(verdict, _)| verdict),
-            spf: self.spf.as_ref(),
-        };
-        let policy = &self.generation.policy;
         match question {
-            Question::Mail { .. } => Ok(Answer::Mail(pipeline::mail(policy, &facts))),
+            Question::Mail { sender, parameters } => {
+                self.begin(parameters.size, sender, session);
+                Ok(Answer::Mail(pipeline::mail(&self.generation.policy, &self.facts)))
+            }
             Question::Rcpt { recipient, .. } => {
-                match pipeline::rcpt(policy, &facts, recipient, &mut Shared(&self.edge)) {
+                let (policy, facts) = (&self.generation.policy, &self.facts);
+                let case = Case { policy, facts, recipient };
+                match pipeline::rcpt(&case, &self.known, &mut Shared(&self.edge)) {
                     Ok(permit) => Ok(Answer::Rcpt(Ok(permit))),
                     Err(Stop::Refused(refusal)) => Ok(Answer::Rcpt(Err(refusal))),
                     Err(Stop::Needs(need)) => Err(need),
@@ -271,50 +259,38 @@ impl Judge {
     }
 
     /// Asks the network for what an answer needs; it never takes long.
-    pub(super) fn learning(
-        &mut self,
-        need: Need,
-        question: &Question,
-        session: &Session,
-    ) -> Learning {
-        let sender = question.sender();
-        match need {
-            Need::Place => {
-                let asker = self.edge.asker(&self.generation);
-                let path = match question {
-                    Question::Rcpt { recipient, .. } => recipient.clone(),
-                    Question::Mail { .. } => ForwardPath::Postmaster,
-                };
-                let client = self.client;
-                Box::pin(async move {
-                    let place = asker.place(client, &path).await;
-                    Learnt::Place(path, place)
-                })
+    pub(super) fn learning(&mut self, need: Need, question: &Question) -> Learning {
+        let recipient = match question {
+            Question::Rcpt { recipient, .. } => recipient.clone(),
+            Question::Mail { .. } => ForwardPath::Postmaster,
+        };
+        let (generation, facts) = (self.generation.clone(), self.facts.clone());
+        let asker = self.edge.asker(&generation);
+        let asking = match need {
+            Need::Reputation => Some(self.asking.take().unwrap_or_else(|| self.ask_zones())),
+            Need::Spf | Need::Deliverability => None,
+        };
+        Box::pin(async move {
+            let mut known = Known::default();
+            match asking {
+                // If the task panicked, treat the client as not listed.
+                Some(asking) => known.reputation = Some(asking.await.unwrap_or_default()),
+                None => {
+                    let (policy, facts) = (&generation.policy, &facts);
+                    let case = Case { policy, facts, recipient: &recipient };
+                    asker.learn(need, &case, &mut known).await;
+                }
             }
-            Need::Spf => {
-                let asker = self.edge.asker(&self.generation);
-                let (client, helo) = (self.client, session.helo().to_owned());
-                let sender = sender.clone();
-                Box::pin(async move {
-                    let checked = asker.spf(client, &helo, &sender, Trace::Left).await;
-                    Learnt::Spf(Box::new(checked))
-                })
-            }
-            Need::Reputation => {
-                let asking = self.asking.take().unwrap_or_else(|| self.ask_zones());
-                // A task that panicked has said nothing against anybody.
-                Box::pin(async move { Learnt::Reputation(asking.await.unwrap_or_default()) })
-            }
-        }
+            known
+        })
     }
 
     /// Takes note of what the network said.
-    pub(super) fn learn(&mut self, learnt: Learnt) {
-        match learnt {
-            Learnt::Reputation(verdict) => self.verdict = Some((verdict, Instant::now())),
-            Learnt::Spf(checked) => self.spf = Some(*checked),
-            Learnt::Place(path, place) => self.place = Some((path, place)),
+    pub(super) fn learn(&mut self, learnt: Known) {
+        if learnt.reputation.is_some() {
+            self.listed_at = Instant::now();
         }
+        self.known.update(learnt);
     }
 
     /// Takes note of what became of a recipient.
@@ -324,7 +300,7 @@ impl Judge {
         self.note_open(session.accepted());
         match self.direction {
             Direction::Inbound => self.count(&attempt, sign),
-            // Of who sends out, customers are watched; strangers have no business here.
+            // Customers who send out are watched; strangers may not send out at all.
             Direction::Outgoing if sign == Sign::Offence(Offence::Relay) => {
                 self.edge.note(self.client, &self.generation, sign, &Witness::Own);
             }
@@ -333,7 +309,7 @@ impl Judge {
         let customer = self.watch(&attempt, session);
         self.standing();
         let country = self.standing.as_ref().and_then(|standing| standing.country.clone());
-        let listed = self.verdict.as_ref().filter(|(verdict, _)| !verdict.hits.is_empty());
+        let listed = self.known.reputation.as_ref().filter(|verdict| !verdict.hits.is_empty());
         self.edge.events.add(Event {
             direction: self.direction,
             customer,
@@ -341,8 +317,8 @@ impl Judge {
             country,
             helo: session.helo().to_owned(),
             tls: session.client().tls.as_ref().map(|tls| tls.text.clone()),
-            reputation: listed.map(|(verdict, _)| verdict.note()),
-            spf: self.spf.as_ref().map(|checked| checked.evaluation.outcome.name()),
+            reputation: listed.map(Verdict::note),
+            spf: self.known.spf.as_ref().map(|checked| checked.evaluation.outcome.name()),
             attempt,
         });
     }
@@ -351,22 +327,12 @@ impl Judge {
 impl Judge {
     /// Counts what an attempt says of the client.
     fn count(&mut self, attempt: &Attempt, sign: Sign) {
-        if let (Outcome::Refused(refusal), Some(sender), Some(recipient)) =
-            (&*attempt.outcome, &attempt.sender, &attempt.recipient)
-            // Only the reply to RCPT is remembered, and only one that can mean nothing else.
-            && refusal.meaning == Meaning::UnknownRecipient
-            && attempt.message.is_none()
-            && refusal.passed.as_ref().is_some_and(|reply| {
-                reply.code == 550 && reply.enhanced == Some(Enhanced(5, 1, 1))
-            })
+        if let (Some(sender), Some(recipient)) = (&attempt.sender, &attempt.recipient)
+            && is_word_on_recipient(attempt)
         {
             self.edge.remember_invalid(self.client, sender, recipient);
         }
-        // One message to many is one offence; but each recipient that is named is one.
-        if let Sign::Offence(offence) = sign
-            && !offence.is_of_recipients()
-            && std::mem::replace(&mut self.offended, true)
-        {
+        if sign.counts_once() && std::mem::replace(&mut self.offended, true) {
             return;
         }
         // Only of recipients that do not exist it matters who says so.
@@ -384,31 +350,16 @@ impl Judge {
         let certificate = session.client().tls.as_ref().and_then(|tls| tls.certificate.as_deref());
         let relay = &self.generation.policy.relay;
         let customer = relay.customer_of(self.client, certificate)?.name.clone();
-        let bounces = attempt.sender == Some(ReversePath::Null);
-        let valid = match &*attempt.outcome {
-            Outcome::Accepted => true,
-            Outcome::Refused(refusal) => match refusal.reason {
-                // Whom a bounce goes to is not the host's choice.
-                _ if bounces => return Some(customer),
-                Reason::NoSuchDomain | Reason::NullMx => false,
-                // Forged senders say as much as many senders do.
-                Reason::ForgedSender | Reason::SenderNotRegistered => true,
-                _ if refusal.is_unknown_recipient() => false,
-                // Whose message was refused, or is to come again, may be valid.
-                _ if attempt.message.is_some()
-                    || refusal.is_deferral()
-                    || refusal.reason == Reason::DomainUnknownNow =>
-                {
-                    self.edge.defer_host(&self.generation, self.client, &customer);
-                    return Some(customer);
-                }
-                _ => return Some(customer),
-            },
-        };
-        let sender = attempt.sender.as_ref().and_then(|sender| sender.mailbox()?.domain());
-        let sender = sender.map(|domain| domain.as_str());
-        if attempt.recipient.is_some() {
-            self.edge.watch_host(&self.generation, self.client, &customer, sender, valid);
+        match HostSign::of(attempt) {
+            HostSign::Nothing => {}
+            HostSign::Deferred => {
+                self.edge.defer_host(&self.generation, self.client, &customer);
+            }
+            HostSign::Recipient { valid } => {
+                let sender = attempt.sender.as_ref().and_then(|sender| sender.mailbox()?.domain());
+                let sender = sender.map(|domain| domain.as_str());
+                self.edge.watch_host(&self.generation, self.client, &customer, sender, valid);
+            }
         }
         Some(customer)
     }

@@ -155,7 +155,7 @@ async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, places: Plac
             Ok((stream, address)) => {
                 if failures > 0 {
                     tracing::info!(failures, "accepts connections again");
-                    edge.set_deaf(None);
+                    edge.set_accept_error(None);
                     failures = 0;
                 }
                 _ = stream.set_nodelay(true);
@@ -166,7 +166,7 @@ async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, places: Plac
                 // who comes waits in the kernel's queue. Said once, or it would fill logs.
                 if failures == 0 {
                     tracing::error!("cannot accept connections for now: {error}");
-                    edge.set_deaf(Some(error.to_string()));
+                    edge.set_accept_error(Some(error.to_string()));
                 }
                 failures += 1;
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -1,7 +1,7 @@
 //! The SMTP edge: sockets, TLS and backends around the sessions.
 //!
 //! [`Edge`] is what all connections share, a [`Generation`] what a configuration
-//! decides for them, [`memory`] what the stages see of either. [`listener`] accepts, [`connection`]
+//! decides for them, [`history`] what the stages see of either. [`listener`] accepts, [`connection`]
 //! moves bytes between a session, its client and its backend, [`judge`] answers
 //! the session's questions by the policy, [`backend`] opens and watches backends,
 //! [`asker`] asks the network, [`room`] says whether there is memory for more, [`zones`] the DNS lists, [`events`] says what became of every recipient.
@@ -16,11 +16,11 @@ mod farewell;
 mod generation;
 mod handshakes;
 mod health;
+mod history;
 mod inherited;
 mod introduction;
 mod judge;
 mod listener;
-mod memory;
 pub mod proxy;
 mod room;
 mod serve;
@@ -30,12 +30,12 @@ mod zones;
 
 pub use asker::Asker;
 pub use backend::ServerHealth;
-pub use edge::{Block, Classify, Edge, Standing, network, wide};
+pub use edge::{Block, Classify, Edge, network, wide};
 pub use events::{Recording, Sink};
 pub use generation::{Generation, certificate_errors, probe};
 pub use health::SmtpStatus;
+pub use history::Peek;
 pub use inherited::Inherited;
 pub use listener::{Listeners, bind};
-pub use memory::Peek;
 pub use tls::{ServerTls, with_certificate};
 pub use zones::ZoneHealth;

@@ -141,7 +141,7 @@ impl Session {
         if transaction.lost {
             return self.refuse_recipient(&rcpt, Refusal::new(Reason::BackendLost, subject), now);
         }
-        let same = transaction.backend.as_ref().is_none_or(|bound| *bound == permit.backend);
+        let same = transaction.backend.as_ref().is_none_or(|bound| bound == permit.backend());
         if !same && !transaction.accepted.is_empty() {
             let refusal = Refusal::new(Reason::OtherBackend, subject);
             return self.refuse_recipient(&rcpt, refusal, now);
@@ -150,16 +150,16 @@ impl Session {
             transaction.begun = false;
             transaction.mail_refused = None;
         }
-        transaction.backend = Some(permit.backend.clone());
-        rcpt.headers.clone_from(&permit.headers);
+        transaction.backend = Some(permit.backend().clone());
+        rcpt.headers = permit.headers().to_vec();
         if let Some(reply) = transaction.mail_refused.clone() {
             return self.refuse_recipient(&rcpt, Refusal::passed(reply), now);
         }
-        if self.link.as_ref().is_some_and(|link| link.backend == permit.backend) {
+        if self.link.as_ref().is_some_and(|link| &link.backend == permit.backend()) {
             return self.ask_backend(rcpt, false, now);
         }
         self.drop_link();
-        self.open(rcpt, permit.backend.clone());
+        self.open(rcpt, permit.backend().clone());
     }
 
     fn open(&mut self, rcpt: Rcpt, backend: BackendName) {

@@ -8,7 +8,7 @@ use super::record::Attempt;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::command::MailParameters;
 use crate::smtp::data::BareNewlines;
-use crate::smtp::refusal::Refusal;
+use crate::smtp::refusal::{Refusal, Rule, Stage};
 use crate::smtp::reply::Reply;
 
 /// The time, of both kinds.
@@ -227,12 +227,49 @@ pub enum Answer {
     Rcpt(Result<Permit, Refusal>),
 }
 
-/// Leave to hand a recipient to a backend.
+/// Leave to hand a recipient to a backend: only the stages of the policy give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
+    backend: BackendName,
+    headers: Vec<String>,
+    granted_by: (Stage, Rule),
+}
+
+impl Permit {
+    /// A permit for the backend of the recipient's domain, by the stage and the rule that let
+    /// the recipient pass.
+    pub(crate) const fn new(
+        backend: BackendName,
+        headers: Vec<String>,
+        granted_by: (Stage, Rule),
+    ) -> Self {
+        Self { backend, headers, granted_by }
+    }
+
+    /// A permit that no policy gave: for tests of sessions, which have none.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_policy(backend: &str) -> Self {
+        let rule = Rule { source: "a test".to_owned(), line: 0, entry: String::new() };
+        Self::new(backend.into(), Vec::new(), (Stage::Relay, rule))
+    }
+
     /// The backend of the recipient's domain.
-    pub backend: BackendName,
+    #[must_use]
+    pub const fn backend(&self) -> &BackendName {
+        &self.backend
+    }
+
     /// Header fields that the message gets if the recipient is accepted: whole, with
     /// their last CRLF.
-    pub headers: Vec<String>,
+    #[must_use]
+    pub fn headers(&self) -> &[String] {
+        &self.headers
+    }
+
+    /// The stage and the rule that let the recipient pass.
+    #[must_use]
+    pub const fn granted_by(&self) -> &(Stage, Rule) {
+        &self.granted_by
+    }
 }

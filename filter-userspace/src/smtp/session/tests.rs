@@ -168,8 +168,8 @@ impl Outside {
             Action::Ask(Question::Rcpt { recipient, .. }) => {
                 let verdict = match recipient.to_string().split('@').next() {
                     Some("nobody") => Err(Refusal::new(Reason::UnknownRecipient, "<nobody>")),
-                    Some("other") => Ok(Permit { backend: "other".into(), headers: Vec::new() }),
-                    _ => Ok(Permit { backend: "main".into(), headers: Vec::new() }),
+                    Some("other") => Ok(Permit::without_policy("other")),
+                    _ => Ok(Permit::without_policy("main")),
                 };
                 self.call(false, |session, now| session.answer(Answer::Rcpt(verdict), now));
             }

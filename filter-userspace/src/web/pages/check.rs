@@ -11,7 +11,8 @@ use maud::{Markup, html};
 
 use super::layout::{self, Place, or_dash};
 use super::{PageError, act};
-use crate::control::protocol::{ExplainedEnvelope, Explanation, LiveAnswer, Request};
+use crate::control::protocol::{LiveAnswer, Request};
+use crate::policy::explain::{ExplainedEnvelope, Explanation};
 use crate::record::{Kind, Record};
 use crate::web::Site;
 use crate::web::access::Caller;

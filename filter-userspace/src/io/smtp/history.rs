@@ -1,4 +1,4 @@
-//! What the stages remember across sessions, as they see it.
+//! The history of clients and recipients across sessions, as the stages see it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use super::edge::{Edge, network};
 use crate::policy::evidence::Witness;
-use crate::policy::pipeline::{Facts, Memory};
+use crate::policy::facts::{Facts, History};
 use crate::smtp::address::ForwardPath;
 
 /// Counts that a session's questions need.
 pub(super) struct Shared<'a>(pub(super) &'a Edge);
 
-impl Memory for Shared<'_> {
+impl History for Shared<'_> {
     fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool {
         self.0.counts().watch.is_suspended(network(client), customer, Instant::now())
     }
 
-    fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool {
-        self.0.is_known_invalid(facts.client, facts.sender, recipient)
+    fn is_known_invalid(&self, facts: &Facts, recipient: &ForwardPath) -> bool {
+        self.0.is_known_invalid(facts.client, &facts.sender, recipient)
     }
 
     fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool {
@@ -42,16 +42,16 @@ impl Memory for Shared<'_> {
     }
 }
 
-/// Looks at counts, and changes none: for explanations.
+/// Reads the counts and changes none: for explanations.
 #[derive(Clone, Copy, Debug)]
 pub struct Peek<'a>(pub &'a Edge);
 
-impl Memory for Peek<'_> {
+impl History for Peek<'_> {
     fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool {
         Shared(self.0).is_suspended(client, customer)
     }
 
-    fn is_known_invalid(&self, facts: &Facts<'_>, recipient: &ForwardPath) -> bool {
+    fn is_known_invalid(&self, facts: &Facts, recipient: &ForwardPath) -> bool {
         Shared(self.0).is_known_invalid(facts, recipient)
     }
 

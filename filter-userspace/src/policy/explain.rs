@@ -5,15 +5,15 @@
 //! is the one that a session would give.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use crate::control::protocol::{ExplainedEnvelope, ExplainedStage, Explanation};
-use crate::io::smtp::Standing;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Facts, History, Known, Need, Standing};
+use super::pipeline::{self, Finding};
+use super::relay::Direction;
+use super::rules::Policy;
+use super::stages::Case;
 use crate::lists::Answer;
-use crate::policy::evidence::Witness;
-use crate::policy::pipeline::{self, Checked, Facts, Finding, Memory, Need, Policy};
-use crate::policy::relay::{Direction, Place};
-use crate::policy::reputation::Verdict;
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::command;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
@@ -22,20 +22,69 @@ use crate::smtp::session::{Extensions, Tls};
 /// What a reference is in a reply that nobody gets.
 const REFERENCE: &str = "none";
 
-/// What decides about an envelope, and what is known of it.
-pub struct Known<'a> {
+/// A message that nobody sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedEnvelope {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What it calls itself.
+    pub helo: Option<String>,
+    /// The sender; empty is the null sender.
+    pub from: String,
+    /// The recipient.
+    pub rcpt: String,
+    /// The size that MAIL declares, in bytes.
+    pub size: Option<u64>,
+    /// The version of TLS, 12 or 13; none is no TLS.
+    pub tls: Option<u8>,
+    /// Whether the client shows a valid certificate.
+    pub certificate: bool,
+    /// Whether it is sent out, through the relay.
+    #[serde(default)]
+    pub relay: bool,
+}
+
+/// What would become of a message, stage by stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The message.
+    pub envelope: ExplainedEnvelope,
+    /// The client's country.
+    pub country: Option<String>,
+    /// The first stage that refuses; none when the backend has the last word.
+    pub decided_by: Option<String>,
+    /// Every stage, in order; those behind the first that refuses are not reached.
+    pub stages: Vec<ExplainedStage>,
+}
+
+/// What a stage finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedStage {
+    /// Its name.
+    pub stage: String,
+    /// Whether it lets the message pass; a stage that is not reached does not.
+    pub passes: bool,
+    /// Whether the message comes to it: behind the first that refuses none is reached, and
+    /// nothing is found.
+    #[serde(default = "yes")]
+    pub reached: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// The reply.
+    pub reply: Option<String>,
+    /// What it found, and the rule with file and line.
+    pub note: String,
+}
+
+/// What decides about an envelope.
+#[derive(Clone, Copy, Debug)]
+pub struct Deciding<'a> {
     /// What becomes of the client's SYN.
     pub syn: &'a Answer,
     /// What the lists say of the client.
     pub standing: &'a Standing,
     /// The policy; without one the SYN is all.
     pub policy: Option<&'a Policy>,
-    /// What DNS lists say of the client, once it is known.
-    pub reputation: Option<Verdict>,
-    /// What SPF says of the sender, once it is known.
-    pub spf: Option<Checked>,
-    /// Whether mail for the recipient's domain has a place to go, once it is known.
-    pub place: Option<Place>,
 }
 
 /// An envelope that nobody sent, with addresses that are right.
@@ -43,7 +92,6 @@ pub struct Envelope {
     said: ExplainedEnvelope,
     sender: ReversePath,
     recipient: ForwardPath,
-    tls: Option<Tls>,
 }
 
 impl Envelope {
@@ -51,7 +99,7 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// In words, when sender or recipient is no address.
+    /// When the sender or the recipient is not an address, in words.
     pub fn parse(said: &ExplainedEnvelope) -> Result<Self, String> {
         let helo = said.helo.as_deref().unwrap_or_default();
         if helo.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
@@ -62,7 +110,6 @@ impl Envelope {
             said: said.clone(),
             sender: sender(&said.from)?,
             recipient: recipient(&said.rcpt)?,
-            tls: tls(said),
         })
     }
 
@@ -70,12 +117,6 @@ impl Envelope {
     #[must_use]
     pub const fn client(&self) -> IpAddr {
         self.said.ip.to_canonical()
-    }
-
-    /// What it calls itself.
-    #[must_use]
-    pub fn helo(&self) -> &str {
-        self.said.helo.as_deref().unwrap_or_default()
     }
 
     /// The recipient.
@@ -90,37 +131,36 @@ impl Envelope {
         if self.said.relay { Direction::Outgoing } else { Direction::Inbound }
     }
 
-    /// The sender.
+    /// The facts of its message.
     #[must_use]
-    pub const fn sender(&self) -> &ReversePath {
-        &self.sender
+    pub fn facts(&self, standing: &Standing) -> Facts {
+        Facts {
+            direction: self.direction(),
+            client: self.client(),
+            helo: self.said.helo.clone().unwrap_or_default(),
+            tls: tls(&self.said),
+            connection: standing.connection.clone(),
+            sender: self.sender.clone(),
+            size: self.said.size,
+        }
     }
 }
 
-/// Walks an envelope through every stage, as far as what is known goes; and what is
-/// to be asked for more.
+/// Walks an envelope through every stage, as far as what is known goes. Gives what must be
+/// learnt to go on, too.
 pub fn explain(
     envelope: &Envelope,
-    known: &Known<'_>,
-    memory: &mut dyn Memory,
+    deciding: &Deciding<'_>,
+    known: &Known,
+    history: &mut dyn History,
 ) -> (Explanation, Option<Need>) {
-    let Envelope { said, sender, recipient, tls } = envelope;
-    let facts = Facts {
-        client: envelope.client(),
-        tls: tls.as_ref(),
-        connection: &known.standing.connection,
-        sender,
-        size: said.size,
-        reputation: known.reputation.as_ref(),
-        spf: known.spf.as_ref(),
-        place: known.place.as_ref(),
-        direction: envelope.direction(),
-    };
-    let mut stages = vec![syn_stage(known.syn)];
+    let mut stages = vec![syn_stage(deciding.syn)];
     let mut need = None;
-    match known.policy {
+    match deciding.policy {
         Some(policy) => {
-            let findings = pipeline::explain(policy, &facts, recipient, memory);
+            let facts = &envelope.facts(deciding.standing);
+            let case = Case { policy, facts, recipient: &envelope.recipient };
+            let findings = pipeline::findings(&case, known, history);
             let is_dropped = stages.iter().any(|stage| !stage.passes);
             let refusal = findings.iter().position(|finding| finding.refusal.is_some());
             let reached = match refusal {
@@ -145,8 +185,8 @@ pub fn explain(
     }
     let decided_by = stages.iter().find(|stage| !stage.passes).map(|stage| stage.stage.clone());
     let explanation = Explanation {
-        envelope: said.clone(),
-        country: known.standing.country.clone(),
+        envelope: envelope.said.clone(),
+        country: deciding.standing.country.clone(),
         decided_by,
         stages,
     };
@@ -186,7 +226,7 @@ pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &B
     let name = &behind.name;
     let note = match &refusal {
         Some(refusal) if refusal.reason == Reason::DeclaredSize => {
-            format!("{name} accepts {most} octets at most")
+            format!("{name} accepts {most} bytes at most")
         }
         Some(_) => format!("{name} does not offer SMTPUTF8"),
         // What is so for the moment says nothing of the envelope.
@@ -267,24 +307,6 @@ fn not_reached(finding: &Finding) -> ExplainedStage {
     }
 }
 
-/// What is remembered where no daemon runs: nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct NoMemory;
-
-impl Memory for NoMemory {
-    fn is_suspended(&self, _: IpAddr, _: &Arc<str>) -> bool {
-        false
-    }
-
-    fn is_known_invalid(&self, _: &Facts<'_>, _: &ForwardPath) -> bool {
-        false
-    }
-
-    fn is_deferred(&self, _: IpAddr, _: bool, _: &Witness) -> bool {
-        false
-    }
-
-    fn take_rate(&mut self, _: IpAddr, _: Option<&Arc<str>>, _: &ForwardPath) -> bool {
-        true
-    }
+const fn yes() -> bool {
+    true
 }
