@@ -169,7 +169,7 @@ fn what_lists_say_is_what_clients_are_told() {
     // Dynamic.
     starts(
         "198.51.100.2",
-        "450 4.7.1 198.51.100.2 is listed as a source of spam for now, try again later; reference ",
+        "450 4.7.1 198.51.100.2 is currently listed as a source of spam, try again later; reference ",
     );
     // Not heavy enough alone.
     starts("198.51.100.3", "250 ");

@@ -134,7 +134,7 @@ reasons! {
     /// Commands that were sent before they may be.
     Pipelining "pipelining" Protocol 554 5 . 5 . 0 "commands were sent before the reply they must wait for";
     /// BDAT that does not say how many bytes follow.
-    BadChunk "bad_chunk" Protocol 501 5 . 5 . 4 "the syntax is BDAT octets [LAST], and without it nobody knows where the chunk ends";
+    BadChunk "bad_chunk" Protocol 501 5 . 5 . 4 "the syntax is BDAT octets [LAST], without which the end of the chunk is unknown";
     /// A line that CRLF does not end.
     BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
     /// A command of mail whose syntax is wrong.
@@ -146,17 +146,17 @@ reasons! {
     /// A parameter of MAIL or RCPT that nobody offered.
     BadParameter "bad_parameter" Protocol 555 5 . 5 . 4 "a parameter is not offered here";
     /// An address beyond ASCII without SMTPUTF8.
-    NotAscii "not_ascii" Protocol 553 5 . 6 . 7 "not ASCII, and no SMTPUTF8";
+    NotAscii "not_ascii" Protocol 553 5 . 6 . 7 "non-ASCII address without SMTPUTF8";
     /// More errors than a client may make.
     TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
     /// More recipients than a session may have refused, or abort.
     TooManyRefusals "too_many_refusals" Protocol 421 4 . 7 . 0 "too many recipients were refused";
-    /// Nothing came for too long.
-    TimedOut "timed_out" Protocol 421 4 . 4 . 2 "nothing came for too long";
+    /// The client sent nothing for too long.
+    TimedOut "timed_out" Protocol 421 4 . 4 . 2 "timed out waiting for input";
     /// No message followed the recipient.
     NoMessage "no_message" Protocol 421 4 . 4 . 2 "no message followed";
     /// The client went away within a message.
-    ClientGone "client_gone" Protocol 421 4 . 4 . 2 "the connection broke";
+    ClientGone "client_gone" Protocol 421 4 . 4 . 2 "the connection was lost";
     /// A handshake of TLS failed; nobody is there to be told.
     TlsHandshake "tls_handshake" Tls 454 4 . 7 . 0 "the TLS handshake failed";
     /// The peer must use TLS.
@@ -168,7 +168,7 @@ reasons! {
     /// On a list of blocked senders.
     BlockedSender "blocked_sender" Sender 550 5 . 7 . 1 "is on the list of blocked senders";
     /// MAIL says that the message is too large.
-    DeclaredSize "declared_size" Size 552 5 . 3 . 4 "octets are more than a message may have here";
+    DeclaredSize "declared_size" Size 552 5 . 3 . 4 "bytes exceed the message size limit";
     /// Not a domain that is served here.
     RelayDenied "relay_denied" Relay 554 5 . 7 . 1 "relay access denied";
     /// Not a host of anybody who may send out.
@@ -182,7 +182,7 @@ reasons! {
     /// The recipient's domain does not exist, or has no host.
     NoSuchDomain "no_such_domain" Recipient 550 5 . 1 . 2 "there is no such domain";
     /// The recipient's domain takes no mail.
-    NullMx "null_mx" Recipient 556 5 . 1 . 10 "the domain takes no mail";
+    NullMx "null_mx" Recipient 556 5 . 1 . 10 "the domain does not accept mail";
     /// Name servers do not say where the recipient's mail goes.
     DomainUnknownNow "domain_unknown_now" Recipient 451 4 . 4 . 3 "the domain cannot be looked up now, try again later";
     /// No such recipient.
@@ -199,16 +199,16 @@ reasons! {
     BlockedCountry "blocked_country" Connection 550 5 . 7 . 1 "is in a country that is blocked";
     /// The client is on a list of known spam sources.
     KnownSpamSource "known_spam_source" Connection 550 5 . 7 . 1 "is on the list of known spam sources";
-    /// The client is blocked for a time.
-    TemporaryBlock "temporary_block" Connection 450 4 . 7 . 1 "is blocked for a time, try again later";
-    /// DNS lists that are stable list the client.
+    /// The client is temporarily blocked.
+    TemporaryBlock "temporary_block" Connection 450 4 . 7 . 1 "is temporarily blocked, try again later";
+    /// Stable DNS lists name the client.
     StandardReputation "standard_reputation" Reputation 550 5 . 7 . 1 "is listed as a source of spam";
-    /// DNS lists that are fast-moving list the client.
-    DynamicReputation "dynamic_reputation" Reputation 450 4 . 7 . 1 "is listed as a source of spam for now, try again later";
+    /// Fast-moving DNS lists name the client.
+    DynamicReputation "dynamic_reputation" Reputation 450 4 . 7 . 1 "is currently listed as a source of spam, try again later";
     /// The sender's domain does not name the client, and that is not accepted.
     SpfRefused "spf_refused" Spf 550 5 . 7 . 23 "may not send for this domain (SPF)";
-    /// The same, for a time; or it cannot be said.
-    SpfDeferred "spf_deferred" Spf 451 4 . 7 . 24 "SPF of this domain does not let it pass, try again later";
+    /// The same, where the result is to be deferred; or the check had no result.
+    SpfDeferred "spf_deferred" Spf 451 4 . 7 . 24 "SPF check failed, try again later";
     /// More messages and recipients a minute than permitted.
     RateLimit "rate_limit" Rate 450 4 . 7 . 1 "rate limit, try again later";
     /// More recipients than a message may have.
@@ -218,17 +218,17 @@ reasons! {
     /// The message is larger than permitted.
     TooLarge "too_large" Data 552 5 . 3 . 4 "the message is larger than permitted";
     /// A bare CR or LF in the message.
-    BareNewlineInMessage "bare_newline_in_message" Data 550 5 . 5 . 2 "the message has a CR or LF that is no line end";
+    BareNewlineInMessage "bare_newline_in_message" Data 550 5 . 5 . 2 "bare CR or LF is not allowed";
     /// A NUL in the message.
-    NulInMessage "nul_in_message" Data 550 5 . 6 . 0 "the message has a NUL";
+    NulInMessage "nul_in_message" Data 550 5 . 6 . 0 "the message contains a NUL byte";
     /// The message has passed more hosts than any should.
     TooManyHops "too_many_hops" Data 554 5 . 4 . 6 "too many hops, this message is in a loop";
     /// The message came too slowly.
-    TooSlow "too_slow" Data 421 4 . 4 . 2 "the message comes too slowly";
-    /// There is no memory for one more message.
-    NoRoom "no_room" Data 451 4 . 3 . 1 "there is no room for one more message now, try again later";
+    TooSlow "too_slow" Data 421 4 . 4 . 2 "the message arrives too slowly";
+    /// There is not enough memory for another message.
+    NoRoom "no_room" Data 451 4 . 3 . 1 "insufficient system storage for another message, try again later";
     /// The client's network has its share of the mail system's connections.
-    TooManyAtOnce "too_many_at_once" Backend 451 4 . 3 . 2 "has many connections to the mail system at once, try again later";
+    TooManyAtOnce "too_many_at_once" Backend 451 4 . 3 . 2 "has too many connections to the mail system, try again later";
     /// The mail system cannot be reached.
     BackendDown "backend_down" Backend 451 4 . 4 . 1 "the mail system cannot be reached, try again later";
     /// The connection to the mail system broke.

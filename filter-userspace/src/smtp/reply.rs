@@ -96,7 +96,7 @@ impl Reply {
             }
             (_, Some(enhanced)) if enhanced.0 == class => return self,
             (2, _) => "accepted by the mail system",
-            (4, _) => "the mail system refuses for now, try again later",
+            (4, _) => "the mail system refuses temporarily, try again later",
             (5, _) => "the mail system refuses",
             _ => return Self { enhanced: None, ..self },
         };
@@ -367,11 +367,11 @@ mod tests {
         for (wire, told) in [
             (
                 "451 2.0.0 queued\r\n",
-                "451 4.0.0 the mail system refuses for now, try again later\r\n",
+                "451 4.0.0 the mail system refuses temporarily, try again later\r\n",
             ),
             (
                 "450 5.1.1 unknown\r\n",
-                "450 4.0.0 the mail system refuses for now, try again later\r\n",
+                "450 4.0.0 the mail system refuses temporarily, try again later\r\n",
             ),
             ("550 4.2.2 full\r\n", "550 5.0.0 the mail system refuses\r\n"),
             ("550 2.1.5 ok\r\n", "550 5.0.0 the mail system refuses\r\n"),

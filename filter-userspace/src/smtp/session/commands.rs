@@ -290,7 +290,7 @@ impl Session {
             return self.error(503, BAD_SEQUENCE, "EHLO or HELO comes first", now);
         }
         if let Some(open) = self.transaction.as_ref().filter(|open| open.refused.is_none()) {
-            let text = "a message is open: RSET takes it back";
+            let text = "a transaction is already open, send RSET to abort it";
             return match open.accepted.is_empty() {
                 true => self.out_of_order(503, text, now),
                 false => self.error(503, BAD_SEQUENCE, text, now),
@@ -308,7 +308,7 @@ impl Session {
             return self.out_of_order(503, "MAIL comes first", now);
         };
         if transaction.message.is_some() {
-            return self.error(503, BAD_SEQUENCE, "the message has begun", now);
+            return self.error(503, BAD_SEQUENCE, "the message has already begun", now);
         }
         let international = path.mailbox().is_some_and(Mailbox::is_international);
         if international && !transaction.parameters.smtputf8 {
@@ -400,7 +400,12 @@ impl Session {
                 self.out_of_order(503, &format!("MAIL and RCPT come before {verb}"), now);
             }
             Some(open) if open.message.is_some() => {
-                self.error(503, BAD_SEQUENCE, "BDAT has begun the message, and must end it", now);
+                self.error(
+                    503,
+                    BAD_SEQUENCE,
+                    "the message was begun with BDAT and must be ended with it",
+                    now,
+                );
             }
             Some(open) if open.accepted.is_empty() => {
                 self.out_of_order(554, "no valid recipients", now);

@@ -113,7 +113,7 @@ impl Session {
             stuffer.write(received.as_bytes(), link.out.buffer());
         }
         if begin.chunk.is_none() {
-            self.reply(&Reply::new(354, None, "end the message with a line of a single dot"));
+            self.reply(&Reply::new(354, None, "end data with <CR><LF>.<CR><LF>"));
         }
         self.state = State::Message(Box::new(Message {
             decoder,

@@ -423,10 +423,7 @@ fn a_group_of_commands_is_answered_in_order() {
     outside.happen(Event::Backend("250 2.1.5 e\r\n"));
     assert_eq!(outside.passed_on(), "DATA\r\n");
     outside.happen(Event::Backend("354 go on\r\n"));
-    assert_eq!(
-        outside.heard(),
-        "250 2.1.5 e\r\n354 end the message with a line of a single dot\r\n"
-    );
+    assert_eq!(outside.heard(), "250 2.1.5 e\r\n354 end data with <CR><LF>.<CR><LF>\r\n");
     outside.say("..x\r\n.\r\nMAIL FROM:<f@b>\r\n");
     assert!(outside.passed_on().ends_with("\r\n..x\r\n.\r\n"));
     assert_eq!(outside.heard(), "");
@@ -615,7 +612,7 @@ fn a_discarded_chunk_is_not_waited_for_without_end() {
         outside.happen(Event::Time(179));
         assert!(!outside.session.is_closed());
         outside.happen(Event::Time(2));
-        assert!(outside.heard().starts_with("421 4.4.2 nothing came for too long"));
+        assert!(outside.heard().starts_with("421 4.4.2 timed out waiting for input"));
         assert!(outside.session.is_closed());
     }
     // Byte by byte it lasts no longer than the data rate permits.
