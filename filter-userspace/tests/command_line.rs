@@ -259,7 +259,7 @@ fn a_hundred_thousand_addresses_stream() {
     let (code, out, error) = outcome(lookup);
     assert_eq!((code, out.lines().count()), (1, 100_000));
     assert_eq!(json_of(out.lines().last().unwrap())["ip"], "10.1.134.159");
-    let message = "standard input, line 1: `no address` is no address";
+    let message = "standard input, line 1: `no address` is not an address";
     assert_eq!(json_of(&error)["error"]["message"], message);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }

@@ -20,7 +20,7 @@ use self::values::{parse_address, parse_prefix};
 use super::error::CliError;
 use super::time::{Lasts, parse_duration, parse_end};
 
-/// Filters SYNs to a mail host by approved and blocked addresses and countries
+/// Mail-edge filter: drops unwanted SMTP clients in the kernel, screens the rest
 ///
 /// mxdp (MX + XDP) is the first thing an SMTP sender meets on a mail edge host.
 /// A program in the kernel decides on each TCP SYN to the protected ports, in
@@ -28,7 +28,7 @@ use super::time::{Lasts, parse_duration, parse_end};
 /// country, known spam source, temporary block, SYN rate limit. Everything else
 /// passes untouched.
 ///
-/// `mxdp run` is the daemon. Verbs that show or change what it does ask it over a
+/// `mxdp run` is the daemon. Commands that show or change what it does ask it over a
 /// unix socket that only root can use; `check`, `spf`, `token`, and `lookup` and
 /// `explain` without `--live`, need neither the daemon nor root. The filter outlives
 /// the daemon: `mxdp detach` takes it off.
@@ -38,8 +38,8 @@ pub(super) struct Arguments {
     /// The configuration file
     ///
     /// `run`, `trial`, `check`, `detach`, and `lookup` and `explain` without
-    /// `--live`, read /etc/mxdp/mxdp.toml without it. The verbs that ask the daemon
-    /// use it only to find the daemon's socket.
+    /// `--live`, read /etc/mxdp/mxdp.toml without it. Commands that talk to a
+    /// running daemon read only `control.socket` from it.
     #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
 
@@ -70,11 +70,11 @@ pub(super) enum Verb {
     /// Checks the configuration as a whole before anything is touched, loads
     /// the lists into the kernel, attaches to the interfaces and stays in the
     /// foreground. A filter that an earlier daemon left is taken over without a
-    /// gap. SIGHUP, `mxdp reload` and changed files put new lists in force;
+    /// gap. SIGHUP, `mxdp reload` and changed files activate new lists;
     /// SIGINT and SIGTERM end the daemon. Needs root.
     Run,
 
-    /// Try it out: as `run`, with a mail system that keeps nothing behind it
+    /// Run a trial with a built-in mail server that discards everything
     ///
     /// Does what the configuration says, but for its backends: in place of each
     /// stands a small one that prints a line for each message. Ctrl-C leaves nothing
@@ -100,7 +100,7 @@ pub(super) enum Verb {
         online: bool,
     },
 
-    /// Have the daemon read configuration and lists again
+    /// Reload configuration and lists
     ///
     /// The new lists replace the old ones at once: no packet is lost and none sees
     /// a mix. If the configuration has an error, nothing changes, and the errors are
@@ -134,7 +134,7 @@ pub(super) enum Verb {
         exit_code: bool,
     },
 
-    /// Say what becomes of an address, and which line of which file says so
+    /// Show what happens to an address, and which list entry decides
     ///
     /// Reads the configuration and its lists, and needs neither root nor the
     /// daemon. Runtime entries and temporary blocks are known to the daemon
@@ -154,7 +154,7 @@ pub(super) enum Verb {
         /// IPv4 or IPv6 addresses, or `-` to read them from standard input
         ///
         /// Standard input has one address a line; empty lines and lines that
-        /// begin with `#` are skipped. A line that is no address is reported with
+        /// begin with `#` are skipped. A line that is not an address is reported with
         /// its number, the others are answered, and the exit code is 1.
         #[arg(value_name = "IP", required = true, value_parser = parse_address)]
         addresses: Vec<Address>,
@@ -176,7 +176,7 @@ pub(super) enum Verb {
     /// --server, else those of the file of -c, else the system's.
     Spf(SpfArguments),
 
-    /// Approve networks while the daemon runs
+    /// Add, remove or list approved networks (takes effect at once)
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
     /// reloads. An approved address stays approved, wherever it is blocked.
@@ -185,7 +185,7 @@ pub(super) enum Verb {
         verb: ApproveVerb,
     },
 
-    /// Block networks while the daemon runs
+    /// Add, remove or list blocked networks (takes effect at once)
     ///
     /// A runtime entry takes effect at once and is kept across restarts and
     /// reloads. An address that is approved itself, anywhere, stays so; one that
@@ -196,10 +196,10 @@ pub(super) enum Verb {
         verb: BlockVerb,
     },
 
-    /// Block single addresses for a time
+    /// Block single addresses temporarily
     ///
     /// Temporary blocks are for addresses that no list decides: an approved
-    /// address or country is never held up. They stand in the kernel and lapse
+    /// address or country is never held up. They are kept in the kernel and expire
     /// by themselves, with or without the daemon. An IPv6 address stands for its
     /// /64.
     Temp {
@@ -207,7 +207,7 @@ pub(super) enum Verb {
         verb: TempVerb,
     },
 
-    /// Hosts that may not send out through the relay for a time
+    /// List and resume suspended relay hosts
     ///
     /// A customer's host is suspended when it names too many recipients, too many
     /// that are not valid, or senders of too many domains. It is told 450
@@ -217,7 +217,7 @@ pub(super) enum Verb {
         verb: RelayVerb,
     },
 
-    /// Search the record: what was blocked, and what was accepted
+    /// Search the mail log: what was blocked, and what was accepted
     ///
     /// One line for each recipient that a client attempted, and for the dropped SYNs
     /// of each source, reason and minute; the newest first.
@@ -246,7 +246,7 @@ pub(super) enum Verb {
     /// what one has left. Needs root.
     Detach,
 
-    /// Make a token for the page and the interface
+    /// Make a token for the web console and the API
     ///
     /// Prints the token, which is kept nowhere, and what to write into the
     /// configuration: only its SHA-256 stands there.
@@ -299,7 +299,7 @@ pub(super) enum ApproveVerb {
     /// entries inside the network have no effect then, which is a warning.
     Add(Addition),
 
-    /// Take back a runtime approval
+    /// Remove a runtime approval
     ///
     /// The network must be given as it was added; approvals in list files are
     /// not touched.
@@ -327,7 +327,7 @@ pub(super) enum BlockVerb {
         force: bool,
     },
 
-    /// Take back a runtime block
+    /// Remove a runtime block
     ///
     /// The network must be given as it was added; blocks in list files are not
     /// touched.
@@ -350,10 +350,10 @@ pub(super) struct Addition {
     #[arg(long, value_name = "TEXT")]
     pub(super) note: Option<String>,
 
-    /// For how long, such as 90s, 10m, 2h30m or 7d; `never` to lapse
+    /// For how long, such as 90s, 10m, 2h30m or 7d; `never` makes it permanent
     ///
-    /// Without it, a network that is listed already keeps its end, and another is listed
-    /// for good.
+    /// Without it, a network that is listed already keeps its end, and a new one is
+    /// permanent.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_end)]
     pub(super) lasts: Option<Lasts>,
 }
@@ -361,14 +361,14 @@ pub(super) struct Addition {
 /// A network that is listed.
 #[derive(Debug, Args)]
 pub(super) struct Listed {
-    /// The network as it is listed
+    /// Network, exactly as shown by `list`
     #[arg(value_parser = parse_prefix)]
     pub(super) prefix: IpNet,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TempVerb {
-    /// Block an address for a time
+    /// Block an address temporarily
     ///
     /// Replaces the temporary block of the same address, if there is one.
     Add {
@@ -393,7 +393,7 @@ pub(super) enum TempVerb {
         address: IpAddr,
     },
 
-    /// List the temporary blocks that have not lapsed
+    /// List the active temporary blocks
     List,
 }
 
@@ -421,7 +421,9 @@ impl Arguments {
             }
         }
         if self.socket.is_some() {
-            return Err(CliError::usage(format!("{verb} does not ask the daemon: no --socket")));
+            return Err(CliError::usage(format!(
+                "{verb} does not ask the daemon, so --socket has no effect"
+            )));
         }
         self.refuse_mixed_addresses()
     }

@@ -178,7 +178,7 @@ pub(super) fn temporary_list(socket: &Path, output: &mut Output) -> Result<Exit,
     if output.json {
         output.object(&entries)?;
     } else if entries.is_empty() {
-        output.line("no address is blocked for a time")?;
+        output.line("No temporary blocks.")?;
     } else {
         output.text(&temporary_table(&entries))?;
     }

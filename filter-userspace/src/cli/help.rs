@@ -176,7 +176,7 @@ pub(super) const PAGES: &[Page] = &[
         verb: "temp",
         examples: &[
             ("Ten minutes of quiet", "mxdp temp add 198.51.100.7 --for 10m"),
-            ("Who is blocked for a time?", "mxdp temp list"),
+            ("Who is temporarily blocked?", "mxdp temp list"),
         ],
         exits: ASKS,
     },

@@ -123,7 +123,7 @@ fn from_reader<R: Read>(
             Ok(None) => {}
             Ok(Some(ip)) => batch.push(ip),
             Err(text) => {
-                let message = format!("standard input, line {number}: `{text}` is no address");
+                let message = format!("standard input, line {number}: `{text}` is not an address");
                 report(output.json, "bad_address", &message);
                 exit = exit.max(Exit::Failed);
             }

@@ -16,7 +16,7 @@ pub(super) fn list(socket: &Path, output: &mut Output) -> Result<Exit, CliError>
     if output.json {
         output.object(&hosts)?;
     } else if hosts.is_empty() {
-        output.line("every host may send out")?;
+        output.line("No suspended hosts.")?;
     } else {
         output.text(&table(&hosts))?;
     }

@@ -80,7 +80,9 @@ fn end(
     }
     match next {
         Some(_) if printed < search.limit => {
-            output.line("the search looked at its share; --since or --all goes on")?;
+            output.line(
+                "search stopped at its limit; narrow it with --since, or continue with --all",
+            )?;
         }
         Some(_) => output.line("there is more: --limit or --all")?,
         None if printed == 0 => output.line("nothing was found")?,
@@ -257,7 +259,7 @@ fn facts(record: &Record, output: &mut Output) -> Result<(), CliError> {
         ("reputation", record.reputation.clone()),
         ("customer", record.customer.clone()),
         ("backend", record.backend.clone()),
-        ("size", (record.size > 0).then(|| format!("{} octets", number(record.size)))),
+        ("size", (record.size > 0).then(|| format!("{} bytes", number(record.size)))),
         ("duration", (!is_dropped).then(|| format!("{} ms", number(record.duration_ms)))),
         ("from", record.from.clone()),
         ("subject", record.subject.clone()),

@@ -87,8 +87,8 @@ fn anyone_may_look_up() {
     let outcome = finish(&mut as_nobody(&home, &arguments), stdin(&mixed), SOON);
     assert_eq!(outcome.code, Some(1), "{}", outcome.text);
     assert_answers(&outcome);
-    outcome.says("standard input, line 1: `192.0.2.300` is no address");
-    outcome.says("standard input, line 42: `192.0.2.0/24` is no address");
+    outcome.says("standard input, line 1: `192.0.2.300` is not an address");
+    outcome.says("standard input, line 42: `192.0.2.0/24` is not an address");
     assert!(outcome.text.len() < 10_000, "{} bytes", outcome.text.len());
 }
 

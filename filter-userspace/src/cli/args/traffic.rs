@@ -38,7 +38,7 @@ pub(in super::super) enum TrafficVerb {
     /// What mxdp let pass to the backend, and what the backend said
     Accepted(Search),
 
-    /// Everything that is known of a reference or a session
+    /// Show all details of a reference or session
     ///
     /// A reference is what the client was told; a session is a reference without
     /// its last number.
@@ -51,11 +51,11 @@ pub(in super::super) enum TrafficVerb {
 /// What is wanted. Lists are separated by commas.
 #[derive(Debug, Args)]
 pub(in super::super) struct Search {
-    /// From then on: 24h or 7d (so long ago), 2026-11-23, "2026-11-23 04:14" (UTC)
+    /// Start: an age (24h, 7d) or a UTC date and time (2026-11-23, "2026-11-23 04:14")
     #[arg(long, value_name = "TIME")]
     pub(in super::super) since: Option<String>,
 
-    /// Before then
+    /// End (exclusive), in the same forms
     #[arg(long, value_name = "TIME")]
     pub(in super::super) until: Option<String>,
 
@@ -100,11 +100,11 @@ pub(in super::super) struct Search {
     #[arg(long, value_name = "WORDS")]
     pub(in super::super) text: Option<String>,
 
-    /// At most so many
+    /// Maximum number of rows
     #[arg(long, value_name = "NUMBER", default_value_t = 50, conflicts_with = "all")]
     pub(in super::super) limit: usize,
 
-    /// All there are
+    /// No limit
     #[arg(long)]
     pub(in super::super) all: bool,
 
@@ -112,7 +112,7 @@ pub(in super::super) struct Search {
     #[arg(long, conflicts_with = "json")]
     pub(in super::super) csv: bool,
 
-    /// Go on with what comes, the oldest first; Ctrl-C ends it
+    /// Follow: print new rows as they arrive; Ctrl-C ends it
     #[arg(short, long, conflicts_with = "all")]
     pub(in super::super) follow: bool,
 }
@@ -150,7 +150,7 @@ pub(in super::super) struct TopArguments {
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(in super::super) window: String,
 
-    /// End after so many looks
+    /// Exit after this many refreshes
     #[arg(long, value_name = "NUMBER")]
     pub(in super::super) count: Option<u64>,
 }
