@@ -1,4 +1,4 @@
-//! The interface for scripts: each path is a request of the daemon's, as JSON.
+//! The API for scripts: each handler sends a request to the daemon and answers in JSON.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,18 +11,16 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use futures_util::stream;
-use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Site;
 use super::access::Caller;
+use super::conflict::{approved_first, conflict};
 use super::error::ApiError;
-use super::pages::encoded;
-pub(super) use super::parts::Parts;
-use super::parts::{JsonBody, Network, NoQuery};
+use super::parts::{JsonBody, Network, NoQuery, Parts, encoded};
+use super::site::Site;
 use crate::config::web::Rights;
-use crate::control::protocol::{LiveAnswer, Request, RuntimeList, WINDOW_LIMIT, Windowed};
+use crate::control::protocol::{Request, RuntimeList, WINDOW_LIMIT, Windowed};
 use crate::record::export::Csv;
 use crate::record::{Changes, PAGE_LIMIT, Page, Stored};
 
@@ -284,7 +282,7 @@ fn windowed(path: &str, parts: &Parts, part: Windowed<Value>) -> Response {
     response
 }
 
-/// What is to be listed.
+/// The body of a request that adds an entry.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Addition {
@@ -317,34 +315,6 @@ async fn add_entry(
     Ok(Json(entry))
 }
 
-/// What to know of an entry that contradicts others: a block that an approval makes void, or an
-/// approval that makes blocks void.
-pub(super) async fn conflict(
-    site: &Site,
-    caller: &Caller,
-    list: RuntimeList,
-    prefix: IpNet,
-) -> Option<String> {
-    match list {
-        RuntimeList::Blocked => approved_first(site, caller, prefix.network(), prefix).await,
-        RuntimeList::Approved => {
-            site.ask(Request::Shadowed { prefix }, caller.peer()).await.ok().flatten()
-        }
-    }
-}
-
-/// What lets an address of what is blocked in all the same.
-async fn approved_first(
-    site: &Site,
-    caller: &Caller,
-    address: IpAddr,
-    blocked: IpNet,
-) -> Option<String> {
-    let request = Request::Lookup { addresses: vec![address] };
-    let found: Vec<LiveAnswer> = site.ask(request, caller.peer()).await.ok()?;
-    found.first()?.answer.approved_first(blocked)
-}
-
 async fn remove_entry(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
@@ -368,7 +338,7 @@ async fn temporary(
     Ok(windowed("/api/v1/temporary", &parts, part))
 }
 
-/// What is to be blocked for a time.
+/// The body of a request that blocks an address temporarily.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Block {
@@ -412,7 +382,7 @@ async fn relay(
     ask(&site, &caller, Request::RelayList).await
 }
 
-/// Who may send out again.
+/// The body of a request that resumes hosts.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resumed {

@@ -1,4 +1,4 @@
-//! What goes wrong, as HTTP has it.
+//! Failures and rejections, as HTTP responses.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::control::protocol::{Failure, FailureKind};
 
-/// A failure, as scripts get it.
+/// A failure, as scripts receive it.
 #[derive(Debug)]
 pub(super) struct ApiError(pub(super) Failure);
 
@@ -43,9 +43,9 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Why a request is rejected before it is routed.
+/// Why a request is rejected before routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turned {
+pub(super) enum Rejection {
     TooMany,
     NoToken,
     NoRight,
@@ -54,37 +54,24 @@ pub(super) enum Turned {
     TooLarge,
 }
 
-/// What a client without a token is told.
+/// The message for a client without a token.
 const NO_TOKEN: &str = "a token is needed: on the mail host, `mxdp token NAME` makes one and prints \
                         the [[web.tokens]] table for it; after `mxdp reload` it counts";
 
-impl Turned {
-    /// As a person reads it: a browser shows this when its dialogue is left without a token.
-    pub(super) fn into_page(self) -> Response {
-        let mut response = self.into_response();
-        if self == Self::NoToken {
-            let page = super::pages::no_token().into_string();
-            let kind = header::HeaderValue::from_static("text/html; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response.headers_mut().remove(header::CONTENT_LENGTH);
-            *response.body_mut() = page.into();
-        }
-        response
-    }
-}
-
-impl IntoResponse for Turned {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let (status, kind, message) = match self {
             Self::TooMany => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
-                "more requests a second than one client network may make",
+                "too many requests per second from this client network",
             ),
             Self::NoToken => (StatusCode::UNAUTHORIZED, "unauthorized", NO_TOKEN),
-            Self::NoRight => {
-                (StatusCode::FORBIDDEN, "forbidden", "this token may read, and not change anything")
-            }
+            Self::NoRight => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "this token may only read; a change needs `rights = \"write\"`",
+            ),
             Self::AnotherSite => {
                 (StatusCode::FORBIDDEN, "forbidden", "requested by a page of another site")
             }

@@ -12,9 +12,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Site;
 use super::access::Caller;
 use super::error::ApiError;
+use super::site::Site;
 use crate::config::web::Rights;
 use crate::control::protocol::{Request, Status};
 
@@ -122,12 +122,16 @@ fn one(value: u64) -> [(String, u64); 1] {
 fn text(status: &Status) -> String {
     let mut all = Metrics::default();
     let version = [(labels(&[("version", &status.version)]), 1)];
-    all.gauge("mxdp_build_info", "The version of mxdp.", version);
-    all.gauge("mxdp_uptime_seconds", "Since the daemon started.", one(status.uptime_s));
-    all.gauge("mxdp_alarms", "What needs an operator.", one(status.alarms.len() as u64));
+    all.gauge("mxdp_build_info", "Version of mxdp.", version);
+    all.gauge(
+        "mxdp_uptime_seconds",
+        "Time since the daemon started, in seconds.",
+        one(status.uptime_s),
+    );
+    all.gauge("mxdp_alarms", "Active alarms.", one(status.alarms.len() as u64));
     all.counter(
         "mxdp_frames_total",
-        "Frames by what became of them, since the maps were made.",
+        "Frames by action and reason, since the kernel maps were created.",
         status.counters.iter().map(|counter| {
             let (reason, family) = (counter.reason.as_str(), counter.family.as_str());
             let pairs = [("action", &*counter.action), ("reason", reason), ("family", family)];
@@ -138,34 +142,50 @@ fn text(status: &Status) -> String {
         let pairs = [("interface", interface.name.as_str()), ("mode", &interface.mode)];
         (labels(&pairs), u64::from(interface.attached))
     });
-    all.gauge("mxdp_interface_attached", "Whether the filter is on an interface.", attached);
+    all.gauge(
+        "mxdp_interface_attached",
+        "Whether the filter is attached to an interface.",
+        attached,
+    );
     let events = &status.events;
     let unattributed = one(events.unattributed);
-    let help = "Sampled SYNs of which it is not known who sent them.";
+    let help = "Sampled SYNs that could not be attributed to a source.";
     all.counter("mxdp_events_unattributed_total", help, unattributed);
     all.counter("mxdp_events_read_total", "Sampled SYNs read.", one(events.read));
-    all.counter("mxdp_events_lost_total", "SYNs whose events found no room.", one(events.lost));
+    all.counter("mxdp_events_lost_total", "Sampled SYNs lost in a full buffer.", one(events.lost));
     let temporary = &status.temporary;
-    all.gauge("mxdp_temporary_blocks", "Temporary blocks held.", one(temporary.held));
-    all.gauge("mxdp_temporary_blocks_capacity", "The most of them.", one(temporary.capacity));
+    all.gauge("mxdp_temporary_blocks", "Active temporary blocks.", one(temporary.held));
+    all.gauge(
+        "mxdp_temporary_blocks_capacity",
+        "Maximum number of temporary blocks.",
+        one(temporary.capacity),
+    );
     let generation = &status.generation;
-    all.gauge("mxdp_generation", "The generation in force.", one(generation.number));
+    all.gauge("mxdp_generation", "Number of the active rule set.", one(generation.number));
     let since = one(generation.since);
-    all.gauge("mxdp_generation_timestamp_seconds", "When it came into force.", since);
+    all.gauge(
+        "mxdp_generation_timestamp_seconds",
+        "Time when the rule set became active, in seconds since the Unix epoch.",
+        since,
+    );
     let prefixes = [("ipv4", generation.ipv4_prefixes), ("ipv6", generation.ipv6_prefixes)];
     let prefixes = prefixes.map(|(family, count)| (labels(&[("family", family)]), count));
-    all.gauge("mxdp_prefixes", "Prefixes of the compiled tables.", prefixes);
-    all.gauge("mxdp_runtime_entries", "Entries added at runtime.", one(generation.runtime_entries));
+    all.gauge("mxdp_prefixes", "Prefixes in the compiled tables.", prefixes);
+    all.gauge("mxdp_runtime_entries", "Managed entries.", one(generation.runtime_entries));
     let warnings = generation.warnings.len() as u64;
-    all.gauge("mxdp_warnings", "What the active configuration is warned of.", one(warnings));
+    all.gauge("mxdp_warnings", "Warnings about the active configuration.", one(warnings));
     let failed = u64::from(status.failed_reload.is_some());
     all.gauge("mxdp_reload_failed", "Whether the last reload failed.", one(failed));
     let record = &status.record;
-    all.gauge("mxdp_records", "Records kept.", one(record.records));
-    all.gauge("mxdp_records_bytes", "The bytes that they take.", one(record.bytes));
-    all.counter("mxdp_records_lost_total", "Records that found no room.", one(record.lost));
+    all.gauge("mxdp_records", "Stored log entries.", one(record.records));
+    all.gauge("mxdp_records_bytes", "Bytes used by stored log entries.", one(record.bytes));
+    all.counter(
+        "mxdp_records_lost_total",
+        "Log entries dropped because the queue was full.",
+        one(record.lost),
+    );
     let is_writable = u64::from(record.error.is_none());
-    all.gauge("mxdp_records_writable", "Whether records can be written.", one(is_writable));
+    all.gauge("mxdp_records_writable", "Whether the mail log can be written.", one(is_writable));
     let ends = status.certificates.iter();
     all.gauge(
         "mxdp_certificate_expiry_timestamp_seconds",
@@ -173,8 +193,12 @@ fn text(status: &Status) -> String {
         ends.map(|one| (labels(&[("file", &one.file)]), one.expires)),
     );
     if let Some(smtp) = &status.smtp {
-        all.gauge("mxdp_smtp_connections", "Connections open.", one(smtp.open));
-        all.counter("mxdp_smtp_connections_total", "Connections.", one(smtp.connections));
+        all.gauge("mxdp_smtp_connections", "Open SMTP connections.", one(smtp.open));
+        all.counter(
+            "mxdp_smtp_connections_total",
+            "SMTP connections since the start.",
+            one(smtp.connections),
+        );
         let accepted = (labels(&[("outcome", "accepted"), ("reason", "accepted")]), smtp.accepted);
         let refused = smtp.refused.iter().map(|refused| {
             (labels(&[("outcome", "refused"), ("reason", &refused.reason)]), refused.recipients)
@@ -184,19 +208,19 @@ fn text(status: &Status) -> String {
         let failed = [("none", smtp.balancer_checks), ("malformed", smtp.bad_proxy_headers)];
         all.counter(
             "mxdp_smtp_proxy_headers_failed_total",
-            "Connections of proxy_networks without a PROXY header: none when they sent nothing.",
+            "Connections from proxy_networks without a PROXY header: none if nothing was sent.",
             failed.map(|(header, count)| (labels(&[("header", header)]), count)),
         );
         let servers = smtp.servers.iter().map(|server| {
             let pairs = [("backend", server.backend.as_str()), ("server", &server.server)];
             (labels(&pairs), u64::from(server.error.is_none()))
         });
-        all.gauge("mxdp_backend_up", "Whether a backend's server answers.", servers);
+        all.gauge("mxdp_backend_up", "Whether a backend server answers.", servers);
         let handshakes = smtp.handshakes.iter();
         let handshakes = handshakes.map(|one| (labels(&[("cause", &one.cause)]), one.count));
         all.counter(
             "mxdp_tls_handshake_failures_total",
-            "TLS handshakes with clients that failed, by cause.",
+            "Failed TLS handshakes with clients, by cause.",
             handshakes,
         );
         let zone = |name: &str| labels(&[("zone", name)]);
@@ -205,11 +229,19 @@ fn text(status: &Status) -> String {
         let counts = |count: fn(&crate::control::protocol::ZoneState) -> u64| {
             smtp.zones.iter().map(move |one| (zone(&one.zone), count(one)))
         };
-        all.counter("mxdp_zone_queries_total", "Addresses asked about.", counts(|one| one.asked));
-        all.counter("mxdp_zone_listed_total", "Addresses listed.", counts(|one| one.listed));
+        all.counter(
+            "mxdp_zone_queries_total",
+            "Addresses that were queried.",
+            counts(|one| one.asked),
+        );
+        all.counter(
+            "mxdp_zone_listed_total",
+            "Addresses that were listed.",
+            counts(|one| one.listed),
+        );
         all.counter(
             "mxdp_zone_errors_total",
-            "Questions without answer.",
+            "DNS queries that got no answer.",
             counts(|one| one.errors),
         );
     }

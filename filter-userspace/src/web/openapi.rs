@@ -1,4 +1,4 @@
-//! What the interface is, for programs: OpenAPI 3.1.
+//! The description of the API for programs: OpenAPI 3.1.
 
 use axum::Json;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use crate::control::protocol::TEMPORARY_LIMIT_S;
 use crate::record::PAGE_LIMIT;
 use crate::runtime::{LONGEST_S, NOTE_LIMIT};
 
-/// A path of the interface.
+/// A path of the API.
 struct Endpoint {
     method: &'static str,
     path: &'static str,
@@ -64,21 +64,21 @@ use Schema::{Choice, Filled, Flag, Ip, Network, Number, Size, Text};
 /// The parts of a search.
 const SEARCH: &[(&str, Schema, bool, &str)] = &[
     ("type", Choice(&["blocked", "accepted"]), false, "One view only"),
-    ("since", Text, false, "From then on: 24h, 7d, 2026-11-23, 2026-11-23T04:14:07Z"),
-    ("until", Text, false, "Before then"),
+    ("since", Text, false, "Start: 24h, 7d, 2026-11-23, 2026-11-23T04:14:07Z"),
+    ("until", Text, false, "End (exclusive)"),
     ("direction", Choice(&["inbound", "outgoing"]), false, "One direction only"),
-    ("status", Text, false, "Of temporary, permanent, dropped and delivered, by commas"),
-    ("stage", Text, false, "Stages, by commas"),
-    ("reason", Text, false, "Reasons, by commas"),
+    ("status", Text, false, "temporary, permanent, dropped or delivered, separated by commas"),
+    ("stage", Text, false, "Stages, separated by commas"),
+    ("reason", Text, false, "Reasons, separated by commas"),
     ("ip", Network, false, "A client or network"),
-    ("country", Text, false, "Country codes, by commas; `none` are addresses without one"),
+    ("country", Text, false, "Country codes, separated by commas; `none` if it is not known"),
     ("sender", Text, false, "The envelope sender, `*` for any text; `<>` is the null sender"),
     ("recipient", Text, false, "The envelope recipient, `*` for any text"),
     ("reference", Text, false, "A reference or session"),
-    ("text", Text, false, "Words that are in Subject or Message-ID"),
+    ("text", Text, false, "Words of Subject or Message-ID"),
     ("after", Text, false, "Newer than this `id`"),
     ("before", Text, false, "Older than this `id`; `next` of the page before"),
-    ("limit", Number, false, "The most records of a page; 50 where nothing is said"),
+    ("limit", Number, false, "Maximum number of entries of a page; default 50"),
 ];
 
 /// The parts of an export, which has all pages.
@@ -90,11 +90,11 @@ const NONE: &[(&str, Schema, bool, &str)] = &[];
 const PART: &[(&str, Schema, bool, &str)] = &[
     ("search", Text, false, "An address, a network, or a word of the note"),
     ("after", Network, false, "Behind this network; the Link header of relation `next` has it"),
-    ("limit", Number, false, "The most entries; 1000 where nothing is said"),
+    ("limit", Number, false, "Maximum number of entries; default 1000"),
 ];
 
 const ENDPOINTS: [Endpoint; 18] = [
-    of("get", "/status", "The state of everything", NONE),
+    of("get", "/status", "State of the daemon", NONE),
     of("get", "/traffic", "The newest records of a search, a page at a time", SEARCH),
     of(
         "get",
@@ -107,30 +107,35 @@ const ENDPOINTS: [Endpoint; 18] = [
         "/summary",
         "What happened in a time, summed up in steps",
         &[
-            ("since", Text, false, "The beginning; 24h where nothing is said"),
-            ("until", Text, false, "The end; now where nothing is said"),
+            ("since", Text, false, "Start; default 24h"),
+            ("until", Text, false, "End (exclusive); default now"),
         ],
     ),
     of(
         "get",
         "/changes",
-        "What operators changed, the newest first",
-        &[("limit", Number, false, "The most changes; 50 where nothing is said")],
+        "Changes that operators made, newest first",
+        &[("limit", Number, false, "Maximum number of changes; default 50")],
     ),
-    of("get", "/lookup", "What lists and kernel say of an address", &[("ip", Ip, true, "Which")]),
+    of(
+        "get",
+        "/lookup",
+        "What the lists and the kernel do with an address",
+        &[("ip", Ip, true, "Which")],
+    ),
     of(
         "get",
         "/explain",
-        "What would become of a message, stage by stage",
+        "What would happen to a message, stage by stage",
         &[
             ("ip", Ip, true, "The client"),
             ("rcpt", Filled, true, "The envelope recipient"),
             ("from", Text, false, "The envelope sender; nothing is the null sender"),
-            ("helo", Text, false, "What the client calls itself"),
+            ("helo", Text, false, "The client's HELO name"),
             ("size", Size, false, "The size that MAIL declares, in bytes"),
             ("tls", Choice(&["none", "1.2", "1.3"]), false, "The version of TLS"),
             ("certificate", Flag, false, "Whether it shows a valid certificate"),
-            ("relay", Flag, false, "Whether it is sent out"),
+            ("relay", Flag, false, "Whether the message is outgoing"),
         ],
     ),
     of("get", "/entries/{list}", "The managed entries of a list, a part at a time", PART),
@@ -147,18 +152,18 @@ const ENDPOINTS: [Endpoint; 18] = [
     of("get", "/temporary", "The temporary blocks, a part at a time", PART),
     Endpoint {
         body: Some(block),
-        ..of("post", "/temporary", "Blocks an address for a time", NONE)
+        ..of("post", "/temporary", "Blocks an address temporarily", NONE)
     },
     of("delete", "/temporary", "Lifts a temporary block", &[("address", Ip, true, "Which")]),
-    of("get", "/relay", "The hosts that may not send out for a time", NONE),
+    of("get", "/relay", "Suspended relay hosts", NONE),
     Endpoint {
         body: Some(resumed),
-        ..of("post", "/relay/resume", "Lets hosts send out again", NONE)
+        ..of("post", "/relay/resume", "Resumes suspended relay hosts", NONE)
     },
     of(
         "post",
         "/reload",
-        "Reads configuration and lists again",
+        "Reloads configuration and lists",
         &[(
             "accept",
             Text,
@@ -271,14 +276,14 @@ fn operation(endpoint: &Endpoint, is_open: bool) -> Value {
     };
     let schema = if kind == "application/json" { json!({}) } else { json!({"type": "string"}) };
     let error = json!({
-        "description": "Why not",
+        "description": "Error",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     });
     let mut responses = json!({
-        "200": {"description": "Done", "content": {kind: {"schema": schema}}},
+        "200": {"description": "Success", "content": {kind: {"schema": schema}}},
     });
     if is_open {
-        responses["503"] = json!({"description": "Not now"});
+        responses["503"] = json!({"description": "Not ready"});
     } else {
         for status in ["400", "401", "403", "404", "405", "408", "409", "413", "429", "503"] {
             responses[status] = error.clone();

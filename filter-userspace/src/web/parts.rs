@@ -152,6 +152,18 @@ impl Parts {
     }
 }
 
+/// Encodes a text as part of a URL (RFC 3986 section 2.3).
+pub(super) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
 /// What to write where a value was not understood.
 fn expected(name: &str) -> &'static str {
     match name {

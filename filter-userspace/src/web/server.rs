@@ -23,8 +23,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::{self, RateOf, Rates};
-use super::error::Turned;
-use super::{Site, api, assets, metrics, openapi, pages};
+use super::error::Rejection;
+use super::site::Site;
+use super::{api, assets, metrics, openapi, pages};
 use crate::config::web::{Rights, Web};
 use crate::io::places::{Activity, Bounds, Place, Places, Watched};
 use crate::io::ports::CannotListen;
@@ -208,10 +209,10 @@ fn router(site: Arc<Site>) -> Router {
         .layer(middleware::from_fn_with_state(gate, pass))
 }
 
-/// What answers without a token, off loopback too: it says nothing but that it is there.
+/// The paths that answer without a token, off loopback too: they report only that mxdp is there.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
-/// What every request passes.
+/// The checks that every request passes.
 async fn pass(
     State(gate): State<Gate>,
     axum::Extension(client): axum::Extension<Client>,
@@ -220,7 +221,7 @@ async fn pass(
 ) -> Response {
     let admitted = match admit(&gate, client.address, &mut request) {
         Ok(()) => whole(request).await,
-        Err(turned) => Err(turned),
+        Err(rejection) => Err(rejection),
     };
     let mut response = match admitted {
         Ok(request) => {
@@ -229,8 +230,8 @@ async fn pass(
             client.activity.set_working(false);
             response
         }
-        Err((turned, true)) => turned.into_page(),
-        Err((turned, false)) => turned.into_response(),
+        Err((rejection, true)) => pages::rejected(rejection),
+        Err((rejection, false)) => rejection.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -256,7 +257,7 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 
 /// Why a request is rejected, and whether a person reads it.
-type Rejected = (Turned, bool);
+type Rejected = (Rejection, bool);
 
 /// The request with all of its body, which has to come within its time.
 async fn whole(request: Request) -> Result<Request, Rejected> {
@@ -266,16 +267,16 @@ async fn whole(request: Request) -> Result<Request, Rejected> {
         let mut pieces = body.into_data_stream();
         while let Some(piece) = pieces.next().await {
             // Of a client that broke off nobody reads the answer.
-            let piece = piece.map_err(|_| Turned::TooSlow)?;
+            let piece = piece.map_err(|_| Rejection::TooSlow)?;
             if bytes.len() + piece.len() > BODY {
-                return Err(Turned::TooLarge);
+                return Err(Rejection::TooLarge);
             }
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
     };
-    let collected = timeout(PATIENCE, collect).await.unwrap_or(Err(Turned::TooSlow));
-    let bytes = collected.map_err(|turned| (turned, false))?;
+    let collected = timeout(PATIENCE, collect).await.unwrap_or(Err(Rejection::TooSlow));
+    let bytes = collected.map_err(|rejection| (rejection, false))?;
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
@@ -285,7 +286,7 @@ fn admit(gate: &Gate, address: IpAddr, request: &mut Request) -> Result<(), Reje
     let path = request.uri().path();
     let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_read_by_people = accepts.is_some_and(|accept| accept.contains("text/html"));
-    let reject = |turned| Err((turned, is_read_by_people));
+    let reject = |rejection| Err((rejection, is_read_by_people));
     let client = network(caller.address);
     // Guessing tokens is dearer than asking.
     let is_guess = caller.token.is_none() && request.headers().contains_key(header::AUTHORIZATION);
@@ -295,18 +296,22 @@ fn admit(gate: &Gate, address: IpAddr, request: &mut Request) -> Result<(), Reje
         None => RateOf::Stranger(client),
     };
     if !gate.rates.permit(whose, if is_guess { 20.0 } else { 1.0 }) {
-        return reject(Turned::TooMany);
+        return reject(Rejection::TooMany);
     }
     if !OPEN.contains(&path) {
         let is_read = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
         let needed = if is_read { Rights::Read } else { Rights::Write };
         if caller.rights < needed {
-            return reject(if caller.token.is_some() { Turned::NoRight } else { Turned::NoToken });
+            return reject(if caller.token.is_some() {
+                Rejection::NoRight
+            } else {
+                Rejection::NoToken
+            });
         }
         if caller.is_from_elsewhere
             && access::is_refused_to_others(request.method(), path, request.headers())
         {
-            return reject(Turned::AnotherSite);
+            return reject(Rejection::AnotherSite);
         }
     }
     request.extensions_mut().insert(caller);

@@ -1,4 +1,4 @@
-//! What the interface answers.
+//! Answers of the API.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! The page and the interface: who may ask what, and what a browser makes of it.
+//! The web console and the API: access rights, and the console in a browser.
 
 use std::fs;
 use std::net::IpAddr;

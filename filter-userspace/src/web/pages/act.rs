@@ -11,9 +11,9 @@ use ipnet::IpNet;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::check;
+use super::failure::{PageError, Shown};
 use super::layout::{self, Place, ago};
-use super::traffic::encoded;
-use super::{PageError, Shown, check};
 use crate::config::units;
 use crate::config::web::Rights;
 use crate::control::protocol::{Failure, LiveAnswer, Request, RuntimeEntry, RuntimeList};
@@ -21,27 +21,12 @@ use crate::io::clock;
 use crate::lists::normalise;
 use crate::record::when;
 use crate::runtime::LONGEST_S;
-use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::{Parts, conflict};
 use crate::web::chart::grouped;
+use crate::web::conflict::conflict;
 use crate::web::error::{ApiError, status};
-
-/// Links to what may be done about an address.
-pub(super) async fn offers(site: &Site, caller: &Caller, ip: IpAddr, back: &str) -> Markup {
-    let request = Request::Lookup { addresses: vec![ip] };
-    let found: Result<Vec<LiveAnswer>, _> = site.ask(request, caller.peer()).await;
-    let is_held = found.is_ok_and(|found| found.iter().any(|live| live.temporary.is_some()));
-    let (net, back) = (encoded(&ip.to_string()), encoded(back));
-    let link = |what: &str| format!("/act?what={what}&net={net}&back={back}");
-    html! {
-        p.acts {
-            a.button href=(link("approve")) { "Approve " (ip) }
-            a.button href=(link("block")) { "Block " (ip) }
-            @if is_held { a.button href=(link("lift")) { "Lift its temporary block" } }
-        }
-    }
-}
+use crate::web::parts::{Parts, encoded};
+use crate::web::site::Site;
 
 /// What is to be done.
 struct Act {

@@ -9,15 +9,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
+use super::failure::PageError;
 use super::layout::{self, Place, or_dash};
-use super::{PageError, act};
+use super::offers;
 use crate::control::protocol::{LiveAnswer, Request};
 use crate::policy::explain::{ExplainedEnvelope, Explanation};
 use crate::record::{Kind, Record};
-use crate::web::Site;
 use crate::web::access::Caller;
-use crate::web::api::Parts;
 use crate::web::error::ApiError;
+use crate::web::parts::Parts;
+use crate::web::site::Site;
 
 const FIELDS: [(&str, &str, &str); 5] = [
     ("ip", "Sender IP", "192.0.2.7"),
@@ -46,7 +47,7 @@ pub(super) async fn page(
         Err(error) => html! { p.alarm role="alert" { (error.0.message) } },
     };
     let offers = match parts.get("ip").and_then(|ip| ip.trim().parse().ok()) {
-        Some(ip) => act::offers(&site, &caller, ip, &format!("/check?ip={ip}")).await,
+        Some(ip) => offers::offers(&site, &caller, ip, &format!("/check?ip={ip}")).await,
         None => html! {},
     };
     let tls = parts.get("tls").unwrap_or("none");
@@ -68,7 +69,7 @@ pub(super) async fn page(
             }
             label.tick {
                 input type="checkbox" name="relay" value="true" checked[parts.get("relay").is_some()];
-                span { "sent out through the relay" }
+                span { "Outgoing" }
             }
             p.buttons { button type="submit" { "Check" } }
             p.quiet { "Leave the recipient empty to check IP lists only." }
@@ -202,8 +203,8 @@ async fn explained(site: &Site, caller: &Caller, envelope: ExplainedEnvelope) ->
         p.verdict {
             @match &explanation.decided_by {
                 None => {
-                    "The envelope passes every check. The content of the message is checked when \
-                     it comes, and the backend has the last word."
+                    "All checks of the envelope pass. The content is checked when the message arrives, \
+                     and the mail server decides."
                 },
                 Some(stage) => { "It would be stopped by the stage " b { (stage) } "." },
             }

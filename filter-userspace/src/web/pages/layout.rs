@@ -1,10 +1,10 @@
-//! What every page has: its head, the way to the others, and small parts.
+//! The frame of every page, with its navigation, and small shared parts.
 
 use maud::{DOCTYPE, Markup, html};
 
 use crate::record::when;
 
-/// Where a page is.
+/// The entry of the navigation to which a page belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Overview,
@@ -45,7 +45,7 @@ pub(super) fn reloading(place: Place, title: &str, body: &Markup, seconds: u32) 
                 script src="/script.js" defer {}
             }
             body data-reload=[(seconds > 0).then_some(seconds)] {
-                a.skip href="#main" { "To the content" }
+                a.skip href="#main" { "Skip to content" }
                 header {
                     a.brand href="/" { "mxdp" }
                     nav aria-label="Pages" {

@@ -6,19 +6,18 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use maud::{Markup, html};
 
+use super::failure::{PageError, Shown};
 use super::layout::{self, Place, ago, time};
-use super::traffic::encoded;
-use super::{PageError, Shown};
 use crate::control::protocol::{
     ListStatus, Request, RuntimeEntry, RuntimeList, Status, TemporaryEntry, Window, Windowed,
 };
 use crate::io::clock;
 use crate::record::Changes;
-use crate::web::Site;
 use crate::web::access::Caller;
 use crate::web::chart::grouped;
 use crate::web::error::ApiError;
-use crate::web::parts::{NoQuery, Parts};
+use crate::web::parts::{NoQuery, Parts, encoded};
+use crate::web::site::Site;
 
 /// The entries of a part of a list that are shown at once.
 const SHOWN: usize = 50;
@@ -70,7 +69,7 @@ pub(super) async fn page(
     Ok(layout::page(Place::Lists, "Lists", &body))
 }
 
-/// Which part of a list the page is asked for.
+/// The part of a list that is requested.
 fn part_of(parts: &Parts, after: &str) -> Result<Window, ApiError> {
     let search = parts.get(SEARCH).map(str::to_owned);
     let after = parts.get(after).map(|text| {
@@ -80,7 +79,7 @@ fn part_of(parts: &Parts, after: &str) -> Result<Window, ApiError> {
     Ok(Window { search, after: after.transpose()?, limit: SHOWN })
 }
 
-/// The ways to the other parts of a list.
+/// Links to the other parts of a list.
 fn others<T>(part: &Windowed<T>, parts: &Parts, after: &str) -> Markup {
     let link = |value: Option<String>| {
         let kept = parts.iter().filter(|(name, value)| {
@@ -111,7 +110,7 @@ fn files(status: &Status) -> Markup {
     let age = |list: &ListStatus| list.modified.map(|modified| ago(now.saturating_sub(modified)));
     html! {
         section aria-labelledby="files" {
-            h2 #files { "Files in force" }
+            h2 #files { "Active files" }
             div.scroll tabindex="0" role="region" aria-label="Files" {
                 table.records {
                     thead { tr {
@@ -133,7 +132,7 @@ fn files(status: &Status) -> Markup {
             }
             @for warning in &status.generation.warnings { p.warning { (warning) } }
             p.quiet {
-                "What a class does: "
+                "Enforcement by class: "
                 @for class in &status.generation.enforcement { (class.class) " " b { (class.action) } ". " }
             }
         }

@@ -8,16 +8,15 @@ use axum::extract::{RawQuery, State};
 use filter_common::{Disposition, Reason};
 use maud::{Markup, html};
 
+use super::failure::{PageError, Shown};
 use super::layout::{self, Place, ago};
-use super::traffic::encoded;
-use super::{PageError, Shown};
 use crate::control::protocol::{Request, Status};
 use crate::io::clock;
 use crate::record::{Kind, Status as Fate, Summary};
-use crate::web::Site;
 use crate::web::access::Caller;
 use crate::web::chart::{self, Series, bar, grouped};
-use crate::web::parts::Parts;
+use crate::web::parts::{Parts, encoded};
+use crate::web::site::Site;
 
 /// The times that one click shows.
 const TIMES: [(&str, &str); 5] = [
@@ -28,7 +27,7 @@ const TIMES: [(&str, &str); 5] = [
     ("30d", "30 days"),
 ];
 
-/// How often the page is loaded again.
+/// Reload interval of the page.
 const AGAIN_S: u32 = 30;
 
 pub(super) async fn page(
@@ -190,7 +189,7 @@ fn countries(summary: &Summary, since: &str) -> Markup {
     html! {
         section aria-labelledby="countries" {
             h2 #countries { "Countries" }
-            @if summary.countries.is_empty() { p.quiet { "Nothing came." } }
+            @if summary.countries.is_empty() { p.quiet { "No traffic." } }
             table.bars {
                 thead { tr { th { "" } th.number { "blocked" } th.number { "accepted" } th { "" } } }
                 @for country in summary.countries.iter().take(12) {
@@ -219,16 +218,16 @@ fn standing(status: &Status) -> Markup {
             dl {
                 @for interface in &status.interfaces {
                     dt { (interface.name) }
-                    dd { (interface.mode) @if interface.pinned { ", stays without the daemon" } }
+                    dd { (interface.mode) @if interface.pinned { ", persistent" } }
                 }
-                dt { "Generation" } dd { (generation.number) ", " (ago(age)) " old" }
+                dt { "Rule set" } dd { (generation.number) ", " (ago(age)) " old" }
                 dt { "Prefixes" }
                 dd {
                     (grouped(generation.ipv4_prefixes)) " IPv4, "
                     (grouped(generation.ipv6_prefixes)) " IPv6"
                 }
                 dt { "Temporary blocks" } dd { (grouped(status.temporary.held)) }
-                dt { "Record" }
+                dt { "Mail log" }
                 dd {
                     (grouped(status.record.records)) " in " (chart::short(status.record.bytes)) "B"
                     @if status.record.lost > 0 { ", " b { (grouped(status.record.lost)) " lost" } }

@@ -1,4 +1,4 @@
-//! Blocked traffic, accepted traffic, and one record with all that is known of it.
+//! Blocked traffic, accepted traffic, and the details of one log entry.
 
 use std::sync::Arc;
 
@@ -9,15 +9,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
+use super::failure::{PageError, Shown};
 use super::layout::{self, Place, or_dash, time};
-use super::{PageError, Shown, act, check};
+use super::{check, offers};
 use crate::control::protocol::{Failure, FailureKind, Request};
 use crate::record::{Kind, Page, Record, Status, Stored};
-use crate::web::Site;
 use crate::web::access::Caller;
 use crate::web::chart::grouped;
 use crate::web::error::status;
-use crate::web::parts::{NoQuery, Parts};
+use crate::web::parts::{NoQuery, Parts, encoded};
+use crate::web::site::Site;
 
 /// The filters of the form: the part of the query, its label, and an example.
 const FILTERS: [(&str, &str, &str); 12] = [
@@ -94,7 +95,7 @@ fn form(path: &str, parts: &Parts) -> Markup {
             }
             p.buttons {
                 button type="submit" { "Search" }
-                a href=(path) { "All" }
+                a href=(path) { "Clear filters" }
                 a href=(link(&format!("/api/v1/traffic.csv?type={}", &path[1..]), parts, None)) download {
                     "Export as CSV"
                 }
@@ -121,18 +122,6 @@ fn link(path: &str, parts: &Parts, before: Option<u64>) -> String {
     link
 }
 
-/// As part of a URL (RFC 3986 section 2.3).
-pub(in crate::web) fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
-}
-
 fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
     html! {
         @if page.records.is_empty() && page.next.is_none() {
@@ -148,7 +137,7 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
                         th scope="col" { @if path == "/blocked" { "Blocking reason" } @else { "Result" } }
                         th scope="col" { "Sender IP" }
                         th scope="col" { "Country" }
-                        th scope="col" { @if path == "/blocked" { "Subject, or SYNs" } @else { "Subject" } }
+                        th scope="col" { @if path == "/blocked" { "Subject; Attempts" } @else { "Subject" } }
                     } }
                     tbody {
                         @for Stored { id, record } in &page.records {
@@ -179,7 +168,7 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
             @if parts.get("before").is_some() { a href=(link(path, parts, None)) { "Newest" } }
             @if let Some(next) = page.next {
                 a rel="next" href=(link(path, parts, Some(next))) {
-                    @if page.partial && page.skipped.is_empty() { "Search on: there was much to look at" } @else { "Older" }
+                    @if page.partial && page.skipped.is_empty() { "Search further back" } @else { "Older" }
                 }
             }
         }
@@ -202,7 +191,7 @@ pub(super) async fn record(
         place: Place::None,
         failure: Failure {
             kind: FailureKind::NotFound,
-            message: "There is no such record, or no longer.".to_owned(),
+            message: "Record not found; it may have expired.".to_owned(),
         },
     };
     let Path(id) = id.map_err(|_| missing())?;
@@ -224,7 +213,7 @@ pub(super) async fn record(
     let body = html! {
         h1 { (record.status_text()) ": " (record.reason) }
         (facts(&record))
-        (act::offers(&site, &caller, record.ip, &format!("/record/{id}")).await)
+        (offers::offers(&site, &caller, record.ip, &format!("/record/{id}")).await)
         section aria-labelledby="now" {
             h2 #now { "What would happen now" }
             (now)
@@ -256,7 +245,7 @@ fn facts(record: &Record) -> Markup {
         ("Direction", Some(html! { (record.direction) })),
         ("Customer", text(&record.customer)),
         ("Backend", text(&record.backend)),
-        ("Size", (record.size > 0).then(|| html! { (grouped(record.size)) " octets" })),
+        ("Size", (record.size > 0).then(|| html! { (grouped(record.size)) " bytes" })),
         ("Duration", (!is_dropped).then(|| html! { (grouped(record.duration_ms)) " ms" })),
         ("From", text(&record.from)),
         ("Subject", text(&record.subject)),

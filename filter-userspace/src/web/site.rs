@@ -1,0 +1,53 @@
+//! What every answer needs: the daemon, the mail log and the active rules.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::rules::{Publisher, Rules};
+use crate::control::protocol::{Failure, FailureKind, Reply, Request};
+use crate::control::server::{Desk, Peer};
+use crate::store::Store;
+
+/// The state that all handlers share.
+pub struct Site {
+    /// Sends requests to the daemon.
+    pub desk: Desk,
+    /// The mail log.
+    pub store: Arc<dyn Store>,
+    /// The access rights of the active rule set.
+    pub(super) rules: watch::Receiver<Arc<Rules>>,
+    /// The last answer about readiness, and its time.
+    pub(super) ready: tokio::sync::Mutex<Option<(Instant, bool, usize)>>,
+}
+
+impl Site {
+    /// Makes a site that follows the published rules.
+    #[must_use]
+    pub fn new(desk: Desk, store: Arc<dyn Store>, rules: &Publisher) -> Self {
+        let (rules, ready) = (rules.subscribe(), tokio::sync::Mutex::new(None));
+        Self { desk, store, rules, ready }
+    }
+
+    /// The rules that are active now.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.rules.borrow().clone()
+    }
+
+    /// Sends a request to the daemon and decodes its reply.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: Request,
+        peer: Peer,
+    ) -> Result<T, Failure> {
+        match self.desk.ask(request, peer).await {
+            Reply::Ok(value) => serde_json::from_value(value).map_err(|error| Failure {
+                kind: FailureKind::System,
+                message: format!("the daemon's answer is not as expected: {error}"),
+            }),
+            Reply::Error(failure) => Err(failure),
+        }
+    }
+}
