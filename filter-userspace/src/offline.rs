@@ -1,5 +1,6 @@
 //! What the configuration and its lists say, without a daemon and without root.
 
+mod asked;
 mod online;
 mod surroundings;
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use asked::Asked;
 
 use crate::config::smtp::Smtp;
 use crate::config::{Dns, Doubts, EnforcementTable};
@@ -47,19 +50,6 @@ pub struct CheckReport {
     /// What was asked on the network, with `--online`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub online: Vec<Asked>,
-}
-
-/// Something on the network that the configuration names, and how it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
-    /// What it is: `resolver`, `zone`, `backend`, `ldap` or `port`.
-    pub kind: String,
-    /// Which one.
-    pub name: String,
-    /// Whether it does what mxdp needs of it.
-    pub good: bool,
-    /// What it said, or why it is not good.
-    pub detail: String,
 }
 
 /// Reads the configuration and everything it names; with `online`, asks what it names on

@@ -14,7 +14,6 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::control::protocol::{Failure, FailureKind, RuntimeEntry, RuntimeList};
 use crate::lists::{Classification, Match, is_too_short, normalise};
 use crate::text;
 
@@ -29,6 +28,42 @@ pub const LONGEST_S: u64 = 100 * 365 * 86_400;
 
 /// The version of the JSON form.
 const VERSION: u32 = 1;
+
+/// A list that is changed while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeList {
+    /// Approved addresses.
+    Approved,
+    /// Blocked addresses.
+    Blocked,
+}
+
+/// A runtime entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeEntry {
+    /// The list it stands on.
+    pub list: RuntimeList,
+    /// The network, masked.
+    pub prefix: IpNet,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When it was added: seconds of the Unix epoch.
+    pub added_at: u64,
+    /// When it lapses: seconds of the Unix epoch; none is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+}
+
+impl RuntimeEntry {
+    /// Whether its time is not over at `now`, by the clock of its times.
+    #[must_use]
+    pub fn is_in_force(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+}
 
 /// The runtime entries, by list and prefix.
 ///
@@ -119,16 +154,6 @@ pub enum RuntimeError {
         /// The prefix, normalised.
         prefix: IpNet,
     },
-}
-
-impl From<RuntimeError> for Failure {
-    fn from(error: RuntimeError) -> Self {
-        let kind = match error {
-            RuntimeError::NotFound { .. } => FailureKind::NotFound,
-            _ => FailureKind::BadRequest,
-        };
-        Self { kind, message: error.to_string() }
-    }
 }
 
 impl RuntimeList {

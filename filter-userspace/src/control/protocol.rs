@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lists::Answer;
 use crate::policy::explain::ExplainedEnvelope;
+use crate::runtime::RuntimeError;
 
 pub use super::mail::{
     FailedHandshakes, Refused, ServedCertificate, ServerState, SmtpState, SuspendedHost, ZoneState,
@@ -19,6 +20,8 @@ pub use super::state::{
     ClassEnforcement, Counter, EventStatus, FailedReload, GenerationStatus, InterfaceStatus,
     ListStatus, RecordState, Status, TemporaryStatus, TopSource,
 };
+
+pub use crate::runtime::{RuntimeEntry, RuntimeList};
 
 pub use super::window::{SEARCH_LIMIT, WINDOW_LIMIT, Window, Windowed};
 
@@ -218,6 +221,16 @@ pub struct Failure {
     pub message: String,
 }
 
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        let kind = match error {
+            RuntimeError::NotFound { .. } => FailureKind::NotFound,
+            _ => FailureKind::BadRequest,
+        };
+        Self { kind, message: error.to_string() }
+    }
+}
+
 /// The kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,42 +243,6 @@ pub enum FailureKind {
     Configuration,
     /// The kernel or the file system refused.
     System,
-}
-
-/// A list that is changed while the daemon runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuntimeList {
-    /// Approved addresses.
-    Approved,
-    /// Blocked addresses.
-    Blocked,
-}
-
-/// A runtime entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuntimeEntry {
-    /// The list it stands on.
-    pub list: RuntimeList,
-    /// The network, masked.
-    pub prefix: IpNet,
-    /// A note for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// When it was added: seconds of the Unix epoch.
-    pub added_at: u64,
-    /// When it lapses: seconds of the Unix epoch; none is never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<u64>,
-}
-
-impl RuntimeEntry {
-    /// Whether its time is not over at `now`, by the clock of its times.
-    #[must_use]
-    pub fn is_in_force(&self, now: u64) -> bool {
-        self.expires_at.is_none_or(|at| at > now)
-    }
 }
 
 /// A temporary block.

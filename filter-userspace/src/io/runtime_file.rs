@@ -137,8 +137,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::control::protocol::RuntimeList;
-    use crate::runtime::Addition;
+    use crate::runtime::{Addition, RuntimeList};
 
     /// The next version of the file while it is written.
     const NEXT_NAME: &str = ".runtime.json.next";

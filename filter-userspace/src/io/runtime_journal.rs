@@ -86,7 +86,7 @@ pub fn clear(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::{RuntimeEntry, RuntimeList};
+    use crate::runtime::{RuntimeEntry, RuntimeList};
 
     fn entry(prefix: &str) -> RuntimeEntry {
         RuntimeEntry {

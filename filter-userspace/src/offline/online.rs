@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::{Asked, surroundings};
+use super::asked::Asked;
+use super::surroundings;
 use crate::config::smtp::Smtp;
 use crate::config::{Config, Dns};
 use crate::daemon::{directories, mail};
