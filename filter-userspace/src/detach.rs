@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{DEFAULT_CONFIG, DEFAULT_PIN};
 use crate::control::protocol::{Detached, Failure, FailureKind};
-use crate::daemon::{build, refused};
+use crate::generation::build;
 use crate::io::{files, kernel};
 
 /// The largest configuration that is looked through.
@@ -44,7 +44,7 @@ pub fn run(config: Option<&Path>) -> Result<Detached, Failure> {
                 failures.extend(held);
             }
         }
-        Err(error) => failures.push(refused(&error).message),
+        Err(error) => failures.push(format!("{error:#}")),
     }
     interfaces.sort();
     interfaces.dedup();

@@ -6,6 +6,7 @@ pub mod control;
 pub mod daemon;
 pub mod detach;
 pub mod dns;
+pub mod generation;
 pub mod io;
 pub mod lists;
 pub mod log;

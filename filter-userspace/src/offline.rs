@@ -16,10 +16,12 @@ pub use asked::Asked;
 use crate::config::smtp::Smtp;
 use crate::config::{Dns, Doubts, EnforcementTable};
 use crate::control::protocol::ListStatus;
-use crate::daemon::answer;
-use crate::daemon::build::{self, Lists};
-use crate::daemon::gather::{Gathering, Tolerance};
-use crate::daemon::mail;
+use crate::generation::answer;
+use crate::generation::build;
+use crate::generation::certificates;
+use crate::generation::lists::{self, Lists, Loaded};
+use crate::generation::sources::{Gathering, Tolerance};
+use crate::generation::standing::standing;
 use crate::io::clock;
 use crate::io::dns::Resolver;
 use crate::io::floor;
@@ -62,12 +64,12 @@ pub fn check(config: &Path, online: bool) -> CheckReport {
     };
     let Doubts { mut errors, mut warnings } = config.doubts(&surroundings::of(&config));
     if let Some(policy) = loaded.policy.take()
-        && let Err(wrong) = mail::generation(&config, policy, None)
+        && let Err(wrong) = certificates::generation(&config, policy, None)
     {
         errors.extend(wrong);
     }
-    errors.extend(mail::console_certificate(&config).err());
-    errors.extend(mail::directory_errors(&config));
+    errors.extend(certificates::console_certificate(&config).err());
+    errors.extend(certificates::directory_errors(&config));
     warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
     warnings.extend(loaded.warnings);
     if !errors.is_empty() {
@@ -82,7 +84,7 @@ pub fn check(config: &Path, online: bool) -> CheckReport {
     CheckReport {
         errors,
         warnings,
-        lists: loaded.lists.statuses(),
+        lists: ListStatus::of(&loaded.lists.set),
         ipv4_prefixes: loaded.lists.table.v4.len() as u64,
         ipv6_prefixes: loaded.lists.table.v6.len() as u64,
         online,
@@ -117,7 +119,7 @@ impl Lookup {
     pub fn open(config: &Path) -> Result<Self, String> {
         let loaded = build::read_config(config).and_then(|config| {
             let gathering = Gathering::new(Tolerance::Strict);
-            let build::Loaded { lists, policy, .. } = build::load(&config, gathering)?;
+            let Loaded { lists, policy, .. } = lists::load(&config, gathering)?;
             Ok(Self {
                 lists,
                 enforcement: config.enforcement,
@@ -144,7 +146,7 @@ impl Lookup {
     pub fn explain(&self, envelope: &ExplainedEnvelope) -> Result<Explanation, String> {
         let found = self.lists.set.classify(envelope.ip);
         let deciding = Deciding {
-            standing: &mail::standing(&[found], self.enforcement),
+            standing: &standing(&[found], self.enforcement),
             syn: &self.answer(envelope.ip),
             policy: self.policy.as_ref(),
         };
@@ -153,7 +155,7 @@ impl Lookup {
             return Ok(explain(&envelope, &deciding, &Known::default(), &mut NoHistory).0);
         };
         asking(async {
-            let asker = Asker::of(&self.dns, smtp, &mail::hostname(smtp))?;
+            let asker = Asker::of(&self.dns, smtp, &certificates::hostname(smtp))?;
             Ok(asker.explain(&envelope, &deciding, &mut NoHistory).await)
         })
     }
@@ -186,7 +188,7 @@ pub fn spf(config: Option<&Path>, question: &SpfQuestion<'_>) -> Result<Evaluati
         dns.servers = question.servers.to_vec();
     }
     let smtp = config.and_then(|config| config.smtp);
-    let hostname = smtp.as_ref().map_or_else(|| "localhost".to_owned(), mail::hostname);
+    let hostname = smtp.as_ref().map_or_else(|| "localhost".to_owned(), certificates::hostname);
     let sender = question.from.trim_start_matches('<').trim_end_matches('>');
     let input = Input {
         client: question.ip,

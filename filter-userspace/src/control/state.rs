@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::mail::{ServedCertificate, SmtpState};
+use crate::lists::{ListSet, LoadedFile};
 
 /// The state of the daemon and of the kernel's tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +119,32 @@ pub struct ListStatus {
     /// When the file was last changed: seconds of the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<u64>,
+}
+
+impl ListStatus {
+    /// The list files and country data of a rule set.
+    #[must_use]
+    pub fn of(set: &ListSet) -> Vec<Self> {
+        let mut statuses: Vec<_> = set.files().iter().map(Self::of_file).collect();
+        statuses.extend(set.countries().map(|countries| Self {
+            source: countries.name().to_owned(),
+            class: "country".to_owned(),
+            entries: countries.len() as u64,
+            skipped: 0,
+            modified: None,
+        }));
+        statuses
+    }
+
+    fn of_file(file: &LoadedFile) -> Self {
+        Self {
+            source: file.name.clone(),
+            class: file.class.name().to_owned(),
+            entries: file.list.len() as u64,
+            skipped: file.list.skipped() as u64,
+            modified: None,
+        }
+    }
 }
 
 /// What a class does to a SYN.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::core::{Daemon, Origin};
-use super::gather::without_age;
 use crate::control::protocol::FailedReload;
+use crate::generation::sources::without_age;
 use crate::io::clock;
 
 /// For how long it is shown that a block could not be had.

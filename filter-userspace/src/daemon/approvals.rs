@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::core::{Message, Origin};
-use super::gather::{self, SPF};
 use crate::config::{Config, Dns, SpfDomain};
+use crate::generation::answers::{self, SPF};
+use crate::generation::sources;
 use crate::io::dns::Resolver;
 use crate::io::last_good::Copies;
 use crate::io::spf::Evaluator;
@@ -49,42 +50,6 @@ impl Wanted {
             file_bytes: config.limits.file_bytes,
         }
     }
-}
-
-/// Where the networks of a domain are kept.
-#[must_use]
-pub(super) fn file(state: &Path, domain: &SpfDomain) -> PathBuf {
-    // A domain is letters, digits, hyphens and dots.
-    state.join(format!("approved-spf-{}.txt", domain.domain))
-}
-
-/// Under which name networks of a domain are kept that have lost too much, until they are
-/// accepted.
-#[must_use]
-pub(super) fn held(domain: &SpfDomain) -> String {
-    format!("held {SPF}{}", domain.domain)
-}
-
-/// Accepts the networks of a domain that were held back. The name is `spf:` and the domain.
-///
-/// # Errors
-///
-/// In words: there is no such domain, or nothing of it is held back.
-pub(super) fn accept(config: &Config, wanted: &str) -> Result<(), String> {
-    let refused = |why: String| format!("--accept {wanted}: {why}");
-    let is_wanted = |domain: &&SpfDomain| format!("{SPF}{}", domain.domain) == wanted;
-    let Some(domain) = config.approved_spf.iter().find(is_wanted) else {
-        return Err(refused("approved.spf has no such domain".to_owned()));
-    };
-    let copies = Copies::new(&config.state.folder, config.limits.file_bytes);
-    let Some((_, bytes)) = copies.read(&held(domain)).map_err(refused)? else {
-        return Err(refused("no record of it is held back".to_owned()));
-    };
-    let path = file(&config.state.folder, domain);
-    files::replace(&path, &bytes)
-        .map_err(|error| refused(format!("{}: {error}", path.display())))?;
-    copies.remove(&held(domain));
-    Ok(())
 }
 
 /// Follows the domains that are wanted, until the daemon ends.
@@ -131,7 +96,7 @@ async fn look_up(
 ) -> Duration {
     let name = domain.domain.to_string();
     let found = evaluator.networks(domain.domain.as_str(), BUDGET).await;
-    let path = file(&wanted.state, domain);
+    let path = answers::networks_file(&wanted.state, domain);
     let copies = Copies::new(&wanted.state, wanted.file_bytes);
     let (failure, wait) = match found {
         Ok(found) => {
@@ -166,24 +131,30 @@ fn keep(path: &Path, text: &str, domain: &SpfDomain, copies: &Copies) -> Result<
     // A file that cannot be read is as none.
     let before = fs::read_to_string(path).ok();
     if before.as_deref() == Some(text) {
-        copies.remove(&held(domain));
+        copies.remove(&answers::held_networks(domain));
         return Ok(false);
     }
     let counts = |text: &str| {
-        gather::counts(
+        sources::counts(
             text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count(),
         )
     };
-    let lost = before.and_then(|before| gather::lost(&counts(text), &counts(&before)));
+    let lost = before.and_then(|before| sources::lost(&counts(text), &counts(&before)));
     if let Some(lost) = lost {
         let now = clock::unix_seconds();
-        copies.write(&held(domain), text.as_bytes(), now, counts(text), Vec::new())?;
+        copies.write(
+            &answers::held_networks(domain),
+            text.as_bytes(),
+            now,
+            counts(text),
+            Vec::new(),
+        )?;
         let name = &domain.domain;
         return Err(format!("{lost}; if that is meant: mxdp reload --accept {SPF}{name}"));
     }
     files::replace(path, text.as_bytes())
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    copies.remove(&held(domain));
+    copies.remove(&answers::held_networks(domain));
     Ok(true)
 }
 
@@ -203,12 +174,12 @@ mod tests {
         let config = config::parse(&text, Path::new("mxdp.toml")).expect("a configuration");
         let domain = &config.approved_spf[0];
         let (state, bytes) = (&config.state.folder, config.limits.file_bytes);
-        let (path, copies) = (file(state, domain), Copies::new(state, bytes));
+        let (path, copies) = (answers::networks_file(state, domain), Copies::new(state, bytes));
         let keep = |text: &str| keep(&path, text, domain, &copies);
         let written = || fs::read_to_string(&path).expect("written");
         let one = "198.18.0.0/24 a.example\n";
         assert_eq!(
-            accept(&config, "spf:a.example"),
+            answers::accept_networks(&config, "spf:a.example"),
             Err("--accept spf:a.example: no record of it is held back".to_owned())
         );
         assert_eq!(keep(one), Ok(true));
@@ -219,12 +190,15 @@ mod tests {
         assert_eq!(written(), one);
         // What came back is held no more.
         assert_eq!(keep(one), Ok(false));
-        assert!(accept(&config, "spf:a.example").is_err());
+        assert!(answers::accept_networks(&config, "spf:a.example").is_err());
         assert_eq!(keep(empty), Err(lost.to_owned()));
-        assert_eq!(accept(&config, "spf:a.example"), Ok(()));
+        assert_eq!(answers::accept_networks(&config, "spf:a.example"), Ok(()));
         assert_eq!(written(), empty);
         assert_eq!(keep(empty), Ok(false));
         assert_eq!(keep(one), Ok(true));
-        assert!(accept(&config, "spf:b.example").is_err_and(|why| why.ends_with("no such domain")));
+        assert!(
+            answers::accept_networks(&config, "spf:b.example")
+                .is_err_and(|why| why.ends_with("no such domain"))
+        );
     }
 }

@@ -11,19 +11,22 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::blocks::Saving;
-use super::build::{self, Built, Lists, Seen};
-use super::changes::Remembered;
 use super::entries::Loss;
-use super::gather::Fault;
 pub(super) use super::origin::Origin;
 use super::origin::tell;
 use super::requests::LOOKS;
 use super::sources::Sources;
 use super::syns::{self, Counted, Dropped, Told};
-use super::{answer, approvals, directories, refused};
+use super::{approvals, directories, refused};
 use crate::config::Config;
 use crate::control::protocol::{Detached, FailedReload, Request};
 use crate::control::server::Incoming;
+use crate::generation::answer;
+use crate::generation::build::{self, Built};
+use crate::generation::changes::Remembered;
+use crate::generation::lists::Lists;
+use crate::generation::sources::Fault;
+use crate::generation::watched::{self, FileStamps};
 use crate::io::clock::{self, Settled};
 use crate::io::kernel::{Change, Filter, Layouts};
 use crate::io::service_manager;
@@ -131,7 +134,7 @@ pub(super) struct Daemon {
     /// Reloads that were asked for since it began, which the next one answers.
     pub(super) waiting_for_next: Vec<Incoming>,
     pub(super) console: Option<Publisher>,
-    pub(super) watched: mpsc::UnboundedSender<Seen>,
+    pub(super) watched: mpsc::UnboundedSender<FileStamps>,
     approvals: watch::Sender<approvals::Wanted>,
     directories: watch::Sender<directories::Wanted>,
     /// Where no lists come from now, and why.
@@ -143,7 +146,7 @@ pub(super) struct Channels {
     /// To itself, for what is built beside it.
     pub(super) messages: mpsc::Sender<Message>,
     /// To the watch: the files that are in use now.
-    pub(super) watched: mpsc::UnboundedSender<Seen>,
+    pub(super) watched: mpsc::UnboundedSender<FileStamps>,
     /// The SMTP edge, if there is one.
     pub(super) edge: Option<Arc<Edge>>,
     /// To the record.
@@ -301,7 +304,7 @@ impl Daemon {
     }
 
     /// Tells the watch which files count now, and who asks others for lists, whom.
-    pub(super) fn watch(&self, seen: Seen) {
+    pub(super) fn watch(&self, seen: FileStamps) {
         tell(&self.approvals, approvals::Wanted::of(&self.config));
         tell(&self.directories, directories::Wanted::of(&self.config));
         _ = self.watched.send(seen);
@@ -310,11 +313,11 @@ impl Daemon {
     /// After a failed reload: what the configuration names now counts too, so
     /// that a list that was missing is loaded when it comes.
     pub(super) fn watch_what_is_wanted(&self) {
-        let mut paths = build::watched_paths(&self.path, &self.config);
+        let mut paths = watched::watched_paths(&self.path, &self.config);
         if let Ok(wanted) = build::read_config(&self.path) {
-            paths.extend(build::watched_paths(&self.path, &wanted));
+            paths.extend(watched::watched_paths(&self.path, &wanted));
         }
-        _ = self.watched.send(build::see(paths));
+        _ = self.watched.send(watched::stamps(paths));
     }
 
     fn note(&mut self, events: &[Event]) {

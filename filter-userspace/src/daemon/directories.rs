@@ -4,20 +4,20 @@
 //! recipients.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::core::{Message, Origin};
-use super::gather::{self, DIRECTORY};
 use crate::config::Config;
 use crate::config::smtp::Directory;
+use crate::generation::{answers, sources};
+use crate::io::clock;
 use crate::io::last_good::{Copies, Counts};
-use crate::io::ldap::{self, Query, Value};
-use crate::io::{clock, files};
+use crate::io::ldap::{self, Value};
 use crate::policy::recipients;
 use crate::text;
 
@@ -27,50 +27,11 @@ const TIME: Duration = Duration::from_secs(120);
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// The largest password file.
-pub(super) const PASSWORD: u64 = 4096;
-
 /// How many values that cannot be used are named.
 const NAMED: usize = 20;
 
 /// How much of one is shown, in characters.
 const SHOWN: usize = 80;
-
-/// Under which name the last good answer of a directory is kept.
-#[must_use]
-pub(super) fn key(name: &str) -> String {
-    format!("{DIRECTORY}{name}")
-}
-
-/// Under which name an answer is kept that has lost too much, until it is accepted.
-#[must_use]
-pub(super) fn held(name: &str) -> String {
-    format!("held {DIRECTORY}{name}")
-}
-
-/// Where answers are kept.
-#[must_use]
-pub(super) fn copies(config: &Config) -> Copies {
-    Copies::new(&config.state.folder, config.limits.file_bytes)
-}
-
-/// Accepts the answer of a directory that was held back. The name is `ldap:` and that of
-/// the directory.
-///
-/// # Errors
-///
-/// In words: there is no such directory, or no such answer.
-pub(super) fn accept(config: &Config, wanted: &str) -> Result<(), String> {
-    let mut directories = config.smtp.iter().flat_map(|smtp| &smtp.directories);
-    let Some(known) = directories.find(|known| key(&known.name) == wanted) else {
-        return Err(format!("--accept {wanted}: there is no [[ldap]] of that name"));
-    };
-    match copies(config).promote(&held(&known.name), wanted) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(format!("--accept {wanted}: no answer of it is held back")),
-        Err(error) => Err(format!("--accept {wanted}: {error}")),
-    }
-}
 
 /// What is to be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +98,7 @@ async fn follow_one(
                 (None, directory.refresh)
             }
             Err(error) => {
-                let known = match copies.header(&key(name)) {
+                let known = match copies.header(&answers::directory_key(name)) {
                     Ok(Some(_)) => "its last answer stands",
                     _ => "none is known",
                 };
@@ -155,7 +116,7 @@ async fn follow_one(
 
 /// Asks once; whether the answer was another than before.
 async fn refresh(directory: &Directory, copies: &Copies, max_entries: usize) -> Result<bool> {
-    let query = query(directory, max_entries, copies.limit(), TIME)?;
+    let query = answers::query(directory, max_entries, copies.limit(), TIME)?;
     let values = ldap::addresses(&query).await?;
     let answer = Answer::of(&directory.name, &values);
     // An answer without a single address would refuse everybody.
@@ -194,7 +155,7 @@ impl Answer {
                         let start: String = text.chars().take(SHOWN).collect();
                         let start = text::harmless(&start, |_| false);
                         let dn = text::harmless(&value.dn, |_| false);
-                        let name = key(name);
+                        let name = answers::directory_key(name);
                         remarks.push(format!("{name}: `{start}` of {dn} is skipped: it {why}"));
                     }
                 }
@@ -202,7 +163,10 @@ impl Answer {
         }
         if skipped > remarks.len() {
             let more = skipped - remarks.len();
-            remarks.push(format!("{}: and {more} more values are skipped", key(name)));
+            remarks.push(format!(
+                "{}: and {more} more values are skipped",
+                answers::directory_key(name)
+            ));
         }
         addresses.sort();
         addresses.dedup();
@@ -225,7 +189,7 @@ fn keep(name: &str, answer: &Answer, copies: &Copies) -> Result<bool> {
     let counts = answer.counts();
     let kept = recipients::to_kept(answer.addresses.iter().map(String::as_str));
     // A copy that is damaged is as none.
-    let before = copies.header(&key(name)).unwrap_or(None);
+    let before = copies.header(&answers::directory_key(name)).unwrap_or(None);
     let now = clock::unix_seconds();
     let write = |source: &str, counts| {
         copies
@@ -234,53 +198,20 @@ fn keep(name: &str, answer: &Answer, copies: &Copies) -> Result<bool> {
     };
     if let Some(before) = before {
         if before.is_of(kept.as_bytes()) && before.remarks == answer.remarks {
-            copies.remove(&held(name));
+            copies.remove(&answers::held_directory(name));
             return Ok(false);
         }
         // Parts are no fault here: a domain that left is one that left.
         let whole = |counts: &Counts| Counts { total: counts.total, parts: BTreeMap::new() };
-        if let Some(lost) = gather::lost(&whole(&counts), &whole(&before.counts)) {
-            write(&held(name), counts)?;
-            let name = key(name);
+        if let Some(lost) = sources::lost(&whole(&counts), &whole(&before.counts)) {
+            write(&answers::held_directory(name), counts)?;
+            let name = answers::directory_key(name);
             anyhow::bail!("{lost}; if that is meant: mxdp reload --accept {name}");
         }
     }
-    write(&key(name), counts)?;
-    copies.remove(&held(name));
+    write(&answers::directory_key(name), counts)?;
+    copies.remove(&answers::held_directory(name));
     Ok(true)
-}
-
-/// The search for the addresses of a directory, with the password from its file.
-///
-/// # Errors
-///
-/// When the file cannot be read.
-pub fn query(
-    directory: &Directory,
-    max_entries: usize,
-    max_bytes: u64,
-    timeout: Duration,
-) -> Result<Query> {
-    Ok(Query {
-        url: directory.url.clone(),
-        bind_dn: directory.bind_dn.clone(),
-        password: directory.password_file.as_deref().map(password).transpose()?,
-        base: directory.base.clone(),
-        filter: directory.filter.clone(),
-        attributes: directory.attributes.clone(),
-        page_size: 500,
-        timeout,
-        starttls: directory.starttls,
-        ca: directory.ca.clone(),
-        max_entries,
-        max_bytes,
-    })
-}
-
-fn password(path: &Path) -> Result<String> {
-    let bytes = files::read(path, PASSWORD).map_err(anyhow::Error::msg)?;
-    let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[cfg(test)]
@@ -362,9 +293,19 @@ mod tests {
         );
         let total =
             |key: String| copies.header(&key).expect("whole").map(|header| header.counts.total);
-        assert_eq!((total(key("people")), total(held("people"))), (Some(5), Some(2)));
-        assert!(copies.promote(&held("people"), &key("people")).expect("accepted"));
-        assert_eq!((total(key("people")), total(held("people"))), (Some(2), None));
+        assert_eq!(
+            (total(answers::directory_key("people")), total(answers::held_directory("people"))),
+            (Some(5), Some(2))
+        );
+        assert!(
+            copies
+                .promote(&answers::held_directory("people"), &answers::directory_key("people"))
+                .expect("accepted")
+        );
+        assert_eq!(
+            (total(answers::directory_key("people")), total(answers::held_directory("people"))),
+            (Some(2), None)
+        );
         assert!(!keep("people", &of(2), &copies).expect("kept"));
     }
 }

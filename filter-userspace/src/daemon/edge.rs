@@ -12,16 +12,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::build::{self, Built};
 use super::core::{Channels, Daemon, Message};
 use super::entries::{self, Loss};
 use super::files::forward_changes;
 use super::rings::{forward_events, write_log};
-use super::{Mode, approvals, directories, mail, misconfigured, refused, trial};
+use super::{Mode, approvals, directories, misconfigured, refused, trial};
 use crate::config::record::RecordKeeping;
 use crate::config::{self, Config, Debug};
 use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
+use crate::generation::build::{self, Built};
+use crate::generation::certificates;
 use crate::io::floor;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
 use crate::io::ports;
@@ -226,7 +227,7 @@ async fn open_smtp(
     let inherited = inherited_sockets().context("LISTEN_FDS").and_then(Inherited::new);
     let inherited = inherited.map_err(|error| refused(&error))?;
     let generation = match policy {
-        Some(policy) => mail::generation(config, policy, None),
+        Some(policy) => certificates::generation(config, policy, None),
         None => Ok(None),
     };
     let generation = generation.map_err(|errors| misconfigured(&errors))?;

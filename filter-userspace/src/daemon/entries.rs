@@ -11,10 +11,10 @@ use filter_common::abi::Managed;
 use ipnet::IpNet;
 
 use super::core::Daemon;
-use super::gather::Fault;
 use super::refused;
 use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList, Window};
 use crate::control::server::Incoming;
+use crate::generation::sources::Fault;
 use crate::io::{clock, runtime_file, runtime_journal};
 use crate::lists::{LoadedFile, normalise};
 use crate::runtime::{Added, Addition, RuntimeEntries, Step};

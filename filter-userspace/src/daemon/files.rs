@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::build::Seen;
 use super::core::{Message, Origin};
+use crate::generation::watched::FileStamps;
 use crate::io::watch::{Watch, stamp};
 
 /// Changes that come closer together are one: an editor writes in several steps.
@@ -13,7 +13,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// Watches the files in use; a reload may bring others.
 pub(super) async fn forward_changes(
-    mut new_files: mpsc::UnboundedReceiver<Seen>,
+    mut new_files: mpsc::UnboundedReceiver<FileStamps>,
     messages: mpsc::Sender<Message>,
 ) {
     let (changes, mut changed) = mpsc::channel(1);
@@ -42,7 +42,7 @@ pub(super) async fn forward_changes(
 /// before goes when the new one stands, so that no change of a file in both is missed.
 fn watch_files(
     watch: &mut Option<Watch>,
-    files: &Seen,
+    files: &FileStamps,
     changes: &mpsc::Sender<()>,
 ) -> Result<(), String> {
     if files.is_empty() {

@@ -2,31 +2,23 @@
 //!
 //! One thread ([`core`]) owns the filter and all state and takes messages, one
 //! after the other: requests of operators, reloads that were built elsewhere,
-//! events and ticks. Reading and compiling lists runs beside it ([`build`]), so
+//! events and ticks. Reading and compiling lists runs beside it ([`crate::generation`]), so
 //! that a large reload keeps nobody waiting. Everything asynchronous (sockets,
 //! signals, the event ring) lives in [`edge`] and only sends messages.
 
 mod alarms;
-pub mod answer;
 mod approvals;
 mod blocks;
-pub mod build;
-mod changes;
 mod core;
-pub mod directories;
+mod directories;
 mod edge;
 mod entries;
-mod envelope;
 mod files;
-pub mod gather;
-mod load;
-pub mod mail;
 mod origin;
-pub mod protection;
+mod protection;
 mod relay;
 mod reload;
 mod requests;
-mod restart;
 mod rings;
 mod sources;
 mod status;

@@ -1,7 +1,6 @@
 //! Which addresses no automatic block covers, and no block that an operator asks for
 //! unless it is forced; see [`Protected`].
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,50 +8,13 @@ use ipnet::IpNet;
 
 use super::core::Daemon;
 use super::requests::bad_request;
-use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::control::server::Peer;
-use crate::io::host;
+use crate::generation::protected::on_this_host;
 use crate::lists::{Holder, Protected};
 
 /// For how long it is believed which addresses this host and the backends have.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// What a configuration protects: loopback, `listen.proxy_networks`, customers, and the
-/// backends that it names by address.
-#[must_use]
-pub fn of_config(config: &Config) -> Protected {
-    let mut protected = Protected::new();
-    let Some(smtp) = &config.smtp else { return protected };
-    for network in &smtp.listen.proxy_networks {
-        protected.add(*network, Holder::Proxy);
-    }
-    for backend in &smtp.backends {
-        for server in &backend.servers {
-            let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
-            if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-                protected.add(address.into(), Holder::Backend(backend.name.to_string()));
-            }
-        }
-    }
-    for customer in smtp.relay.iter().flat_map(|relay| &relay.policy.customers) {
-        for network in &customer.networks {
-            protected.add(*network, Holder::Customer(customer.name.to_string()));
-        }
-    }
-    protected
-}
-
-/// The same, with the addresses of this host.
-#[must_use]
-pub fn on_this_host(config: &Config) -> Protected {
-    let mut protected = of_config(config);
-    match host::addresses() {
-        Ok(own) => own.into_iter().for_each(|own| protected.add(own.into(), Holder::ThisHost)),
-        Err(error) => tracing::error!("the addresses of this host are not known: {error}"),
-    }
-    protected
-}
 
 impl Daemon {
     /// What is protected now.

@@ -5,13 +5,14 @@ use std::{mem, panic, thread};
 
 use anyhow::{Result, anyhow};
 
-use super::build::{self, Built, InForce};
 use super::core::{Daemon, Message, Origin};
-use super::gather::{DIRECTORY, SPF};
-use super::{mail, misconfigured};
+use super::misconfigured;
 use crate::config::Config;
 use crate::control::protocol::{FailedReload, Reloaded};
 use crate::control::server::Incoming;
+use crate::generation::answers::{DIRECTORY, SPF};
+use crate::generation::build::{self, Built, InForce};
+use crate::generation::{certificates, standing};
 use crate::io::clock;
 use crate::io::kernel::Change as KernelChange;
 use crate::io::service_manager;
@@ -202,7 +203,7 @@ impl Daemon {
     /// The next generation of the SMTP side, which may still be refused.
     fn next_mail(&self, config: &Config, policy: Option<Policy>) -> Result<Option<Generation>> {
         let (Some(edge), Some(policy)) = (&self.edge, policy) else { return Ok(None) };
-        mail::generation(config, policy, Some(&edge.generation()))
+        certificates::generation(config, policy, Some(&edge.generation()))
             .map_err(|errors| anyhow!(errors.join("\n")))
     }
 
@@ -210,7 +211,7 @@ impl Daemon {
     pub(super) fn publish_lists(&self) {
         if let Some(edge) = &self.edge {
             let (files, runtime) = (self.lists.clone(), self.entries.clone());
-            edge.publish_lists(mail::classify(files, runtime, self.config.enforcement));
+            edge.publish_lists(standing::classify(files, runtime, self.config.enforcement));
         }
     }
 }

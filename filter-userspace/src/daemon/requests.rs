@@ -10,12 +10,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::core::Daemon;
-use super::{answer, refused};
+use super::refused;
 use crate::control::protocol::{
     Failure, FailureKind, KernelAnswer, LOOKUP_LIMIT, LiveAnswer, Request, RuntimeEntry,
     RuntimeList,
 };
 use crate::control::server::Incoming;
+use crate::generation::answer;
 use crate::io::clock;
 use crate::io::smtp::{Edge, Peek};
 use crate::lists::{Answer, blocked_network};

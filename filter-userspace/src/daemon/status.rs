@@ -139,7 +139,7 @@ impl Daemon {
 
     /// The lists, with the ages of their files.
     fn list_statuses(&self) -> Vec<ListStatus> {
-        let mut statuses = self.lists.statuses();
+        let mut statuses = ListStatus::of(&self.lists.set);
         for status in &mut statuses {
             let modified = std::fs::metadata(&status.source).and_then(|file| file.modified());
             let since = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -9,8 +9,9 @@ use super::asked::Asked;
 use super::surroundings;
 use crate::config::smtp::Smtp;
 use crate::config::{Config, Dns};
-use crate::daemon::{directories, mail};
 use crate::dns::{Query, RecordType};
+use crate::generation::certificates::hostname;
+use crate::generation::{answers, mail};
 use crate::io::dns::Resolver;
 use crate::io::{ldap, ports, smtp as edge};
 use crate::policy::reputation::Zone;
@@ -40,7 +41,7 @@ pub(super) async fn ask(config: &Config) -> Result<Vec<Asked>, String> {
         for zone in zones(config, smtp)? {
             spawn(Box::pin(listed(resolver.clone(), zone)));
         }
-        let (backends, hostname) = (smtp.clone(), mail::hostname(smtp));
+        let (backends, hostname) = (smtp.clone(), hostname(smtp));
         spawn(Box::pin(async move {
             let health = edge::probe(&backends, &hostname).await;
             health.into_iter().map(backend).collect()
@@ -49,7 +50,7 @@ pub(super) async fn ask(config: &Config) -> Result<Vec<Asked>, String> {
             let (directory, most) = (directory.clone(), config.limits.prefixes);
             let bytes = config.limits.file_bytes;
             spawn(Box::pin(async move {
-                let query = directories::query(&directory, most, bytes, DIRECTORY);
+                let query = answers::query(&directory, most, bytes, DIRECTORY);
                 let answer = match query {
                     Ok(query) => ldap::addresses(&query).await,
                     Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! From the configuration's path to tables that are ready to be put in force.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,62 +9,24 @@ use anyhow::Result;
 use filter_common::Class;
 use filter_common::abi::Settings;
 
-use super::changes::{Contents, Remembered};
-use super::gather::{DIRECTORY, Fault, Gathering, SPF, Tolerance};
-pub use super::load::load;
-use super::{approvals, directories, mail, restart};
+use super::answers::{self, DIRECTORY, SPF};
+use super::certificates::certificate_errors;
+use super::changes::Remembered;
+use super::lists::{Lists, Loaded, load};
+use super::restart;
+use super::sources::{Fault, Gathering, Tolerance};
+use super::watched::{FileStamps, files_of, stamps, watched_paths};
 use crate::config::flat::{self, Keys};
 use crate::config::{self, Config, Engine};
-use crate::control::protocol::ListStatus;
 use crate::io::kernel::{Layouts, Prepared};
 use crate::io::last_good::Copies;
 use crate::io::{clock, files, watch};
-use crate::lists::{ListSet, LoadedFile, Table};
+use crate::lists::Table;
 use crate::policy::rules::Policy;
 use crate::web;
 
 /// The largest configuration file.
 const CONFIG_BYTES: u64 = 1024 * 1024;
-
-/// Lists, and the table compiled from them.
-pub struct Lists {
-    /// The lists, for the question "which line says so?".
-    pub set: ListSet,
-    /// The table, as the kernel has it.
-    pub table: Table,
-}
-
-/// Lists that were read and compiled, with what there is to say about them.
-pub struct Loaded {
-    /// The lists and their table.
-    pub lists: Lists,
-    /// What decides in SMTP sessions, if there are any.
-    pub policy: Option<Policy>,
-    /// What an operator is warned of.
-    pub warnings: Vec<String>,
-    /// Sources that something else is used for.
-    pub faults: Vec<Fault>,
-    /// The sources that something was read of.
-    pub sources: BTreeSet<String>,
-    /// What is used of sources that are no lists of addresses.
-    pub contents: Contents,
-}
-
-impl Lists {
-    /// The lists, for people.
-    #[must_use]
-    pub fn statuses(&self) -> Vec<ListStatus> {
-        let mut statuses: Vec<_> = self.set.files().iter().map(list_status).collect();
-        statuses.extend(self.set.countries().map(|countries| ListStatus {
-            source: countries.name().to_owned(),
-            class: "country".to_owned(),
-            entries: countries.len() as u64,
-            skipped: 0,
-            modified: None,
-        }));
-        statuses
-    }
-}
 
 /// A generation that is ready to be put in force.
 pub struct Built {
@@ -90,7 +52,7 @@ pub struct Built {
     /// The sources that something was read of.
     pub sources: BTreeSet<String>,
     /// The files that are to be watched, as they were before they were read.
-    pub seen: Seen,
+    pub seen: FileStamps,
     /// What is remembered of it, to say what the next one changes.
     pub remembered: Remembered,
     /// What is another than in the one in force, a line each.
@@ -98,9 +60,6 @@ pub struct Built {
     /// The answers that were held back and are accepted.
     pub accepted: Vec<String>,
 }
-
-/// Files, and what each was at a moment.
-pub type Seen = Vec<(PathBuf, u64)>;
 
 /// The tables that are in force, which need not be installed again.
 pub struct InForce {
@@ -150,8 +109,8 @@ pub fn build(
     };
     let Read { config, loaded, keys } = read(path, keep, |config| {
         let accept = |name: &String| match name.starts_with(SPF) {
-            true => approvals::accept(config, name).err(),
-            false => directories::accept(config, name).err(),
+            true => answers::accept_networks(config, name).err(),
+            false => answers::accept_directory(config, name).err(),
         };
         let refused: Vec<_> = accepted.iter().filter_map(accept).collect();
         if !refused.is_empty() {
@@ -164,7 +123,7 @@ pub fn build(
             now: clock::unix_seconds(),
         }))
     })?;
-    let mut seen = see(watched_paths(path, &config));
+    let mut seen = stamps(watched_paths(path, &config));
     if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
         *stamp = configuration;
     }
@@ -183,7 +142,7 @@ pub fn build(
         ));
     }
     warnings.extend(awaited);
-    let remembered = Remembered::of(keys, &config, contents, &see(files_of(path, &config)));
+    let remembered = Remembered::of(keys, &config, contents, &stamps(files_of(path, &config)));
     let changes = in_force
         .map_or_else(Vec::new, |old| old.remembered.differences(&remembered, &old.lists, &lists));
     let is_in_force =
@@ -206,16 +165,6 @@ pub fn build(
         changes,
         accepted,
     })
-}
-
-/// Files as they are now.
-#[must_use]
-pub fn see(paths: Vec<PathBuf>) -> Seen {
-    let stamp = |path: PathBuf| {
-        let stamp = watch::stamp(&path);
-        (path, stamp)
-    };
-    paths.into_iter().map(stamp).collect()
 }
 
 /// Puts a table into the kernel, with a line of log a second.
@@ -277,11 +226,11 @@ pub fn read<'a>(
             }
             Err(of_files) => errors.extend(of_files),
         }
-        errors.extend(mail::certificate_errors(&config));
+        errors.extend(certificate_errors(&config));
     } else {
         let of_files = load(&config, Gathering::new(Tolerance::Strict)).err();
         errors.extend(of_files.unwrap_or_default());
-        errors.extend(mail::certificate_errors(&config));
+        errors.extend(certificate_errors(&config));
     }
     // A file that is named twice is read twice.
     let mut said = BTreeSet::new();
@@ -298,16 +247,6 @@ pub fn read_strictly(path: &Path) -> Result<Read, Vec<String>> {
     read(path, |config| config, |_| Ok(Gathering::new(Tolerance::Strict)))
 }
 
-fn list_status(file: &LoadedFile) -> ListStatus {
-    ListStatus {
-        source: file.name.clone(),
-        class: file.class.name().to_owned(),
-        entries: file.list.len() as u64,
-        skipped: file.list.skipped() as u64,
-        modified: None,
-    }
-}
-
 /// The settings of a generation.
 #[must_use]
 pub fn settings(config: &Config, generation: u64) -> Settings {
@@ -322,32 +261,6 @@ pub fn settings(config: &Config, generation: u64) -> Settings {
     settings.syn_rate_v6 = config.syn_rate.ipv6;
     settings.events_per_second = config.filter.events_per_second;
     settings
-}
-
-/// The files whose change asks for a reload; none where that is not wanted.
-#[must_use]
-pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
-    if config.reload.watch { files_of(path, config) } else { Vec::new() }
-}
-
-/// The files of a configuration, itself too.
-fn files_of(path: &Path, config: &Config) -> Vec<PathBuf> {
-    let mut paths = vec![path.to_owned()];
-    let console = config.web.iter().filter_map(|web| web.certificate.as_ref());
-    paths.extend(console.flat_map(|one| [one.chain.clone(), one.key.clone()]));
-    paths.extend(config.lists.iter().map(|source| source.path.clone()));
-    paths.extend(config.countries.source.iter().map(|source| source.path().to_owned()));
-    if let Some(smtp) = &config.smtp {
-        paths.extend(smtp.domains.iter().flat_map(|domain| domain.recipients.clone()));
-        paths.extend(smtp.senders.approved_files.iter().cloned());
-        paths.extend(smtp.senders.blocked_files.iter().cloned());
-        let certificates = smtp.tls.certificates.iter();
-        paths.extend(certificates.flat_map(|one| [one.chain.clone(), one.key.clone()]));
-        paths.extend(smtp.tls.client_ca.iter().cloned());
-        paths.extend(smtp.backends.iter().filter_map(|backend| backend.ca.clone()));
-        paths.extend(smtp.zone_keys.iter().map(|key| key.file.clone()));
-    }
-    paths
 }
 
 #[cfg(test)]
@@ -371,7 +284,7 @@ mod tests {
         write("old");
         let started = read_config(&path).expect("a configuration");
         std::fs::create_dir(&started.state.folder).expect("a folder");
-        let networks = approvals::file(&started.state.folder, &started.approved_spf[0]);
+        let networks = answers::networks_file(&started.state.folder, &started.approved_spf[0]);
         std::fs::write(networks, "198.51.100.0/24 a.example\n").expect("written");
         write("new");
         let mut awaited = Vec::new();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::changes::Contents;
+use super::contents::Contents;
 use crate::io::last_good::{Copies, Counts, Header};
 use crate::record::when;
 
@@ -338,12 +338,6 @@ impl<'a> Gathering<'a> {
         }
     }
 }
-
-/// What stands before the name of a directory that is to be accepted.
-pub const DIRECTORY: &str = "ldap:";
-
-/// What stands before the name of a domain of `approved.spf` that is to be accepted.
-pub const SPF: &str = "spf:";
 
 /// The first line of a text, and how many there are more.
 fn first_lines(text: &str) -> String {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::gather::{Gathering, Source, Told, counts};
+use super::answers;
+use super::sources::{Gathering, Source, Told, counts};
 use crate::config::Config;
 use crate::config::smtp::{DomainEntry, Smtp};
 use crate::io::files;
@@ -164,10 +165,10 @@ fn read_directories(
     left: &mut usize,
     gathering: &mut Gathering<'_>,
 ) {
-    let copies = super::directories::copies(config);
+    let copies = answers::copies(config);
     for directory in &smtp.directories {
-        let key = super::directories::key(&directory.name);
-        gathering.keep(super::directories::held(&directory.name));
+        let key = answers::directory_key(&directory.name);
+        gathering.keep(answers::held_directory(&directory.name));
         gathering.keep(key.clone());
         let name = &directory.name;
         let instead = "the backend decides about recipients until the directory answers";
@@ -286,8 +287,8 @@ const fn recipients_of(entry: &DomainEntry) -> RecipientSource {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::daemon::gather::Tolerance;
-    use crate::daemon::{directories, mail};
+    use crate::generation::mail;
+    use crate::generation::sources::Tolerance;
     use crate::policy::recipients::Found;
     use crate::smtp::address::Mailbox;
 
@@ -309,8 +310,8 @@ mod tests {
         let config = config::parse(&text, &folder.path().join("mxdp.toml")).unwrap();
         let addresses = ["eve@a.example", "eve@b.example", "eve@x.sub.b.example"];
         let kept = recipients::to_kept(addresses.into_iter());
-        let key = directories::key("people");
-        let copies = directories::copies(&config);
+        let key = answers::directory_key("people");
+        let copies = answers::copies(&config);
         copies.write(&key, kept.as_bytes(), 1, counts(3), Vec::new()).unwrap();
         let mut gathering = Gathering::new(Tolerance::Strict);
         let policy = mail::policy(&config, &mut gathering).unwrap();

@@ -1,26 +1,55 @@
 //! The lists and country data of a configuration, read and compiled.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use filter_common::Class;
 
-use super::build::{Lists, Loaded};
-use super::gather::{Gathering, Source, Told, counts};
-use super::{approvals, mail, protection};
+use super::answers;
+use super::certificates::certificate_warnings;
+use super::contents::Contents;
+use super::mail;
+use super::protected::on_this_host;
+use super::sources::{Fault, Gathering, Source, Told, counts};
 use crate::config::{Config, CountrySource, InlineEntry, ListSource};
 use crate::io::dns::{NO_SERVER, system};
 use crate::io::files;
 use crate::io::last_good::Counts;
 use crate::lists::{
     self, Compiled, Countries, CountryCode, CountryLimits, CountryPolicy, ListSet, LoadedFile,
-    OnBadLine, ParseOptions, ParsedList, Purpose, UnknownCountry,
+    OnBadLine, ParseOptions, ParsedList, Purpose, Table, UnknownCountry,
 };
+use crate::policy::rules::Policy;
 
 /// The most files of a country folder: two families for each code, and room.
 const COUNTRY_FILES: usize = 2048;
 
 /// How many files of a country folder that were passed over are named.
 const PASSED_OVER: usize = 10;
+
+/// Lists, and the table compiled from them.
+pub struct Lists {
+    /// The lists, for the question "which line says so?".
+    pub set: ListSet,
+    /// The table, as the kernel has it.
+    pub table: Table,
+}
+
+/// Lists that were read and compiled, with what there is to say about them.
+pub struct Loaded {
+    /// The lists and their table.
+    pub lists: Lists,
+    /// What decides in SMTP sessions, if there are any.
+    pub policy: Option<Policy>,
+    /// What an operator is warned of.
+    pub warnings: Vec<String>,
+    /// Sources that something else is used for.
+    pub faults: Vec<Fault>,
+    /// The sources that something was read of.
+    pub sources: BTreeSet<String>,
+    /// What is used of sources that are no lists of addresses.
+    pub contents: Contents,
+}
 
 /// Reads and compiles the lists of a configuration.
 ///
@@ -36,8 +65,8 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
         loaded.extend(taken);
     }
     for domain in &config.approved_spf {
-        let path = approvals::file(&config.state.folder, domain);
-        gathering.keep(approvals::held(domain));
+        let path = answers::networks_file(&config.state.folder, domain);
+        gathering.keep(answers::held_networks(domain));
         // Before the first answer there is none.
         if !path.exists() {
             continue;
@@ -69,7 +98,7 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
         blocked: config.countries.blocked.clone(),
         unknown,
     };
-    let protected = protection::on_this_host(config);
+    let protected = on_this_host(config);
     gathering.warnings.extend(lists::hazards(&loaded, &protected));
     gathering.finish();
     let Gathering { errors, mut warnings, faults, sources, contents, .. } = gathering;
@@ -84,7 +113,7 @@ pub fn load(config: &Config, mut gathering: Gathering<'_>) -> Result<Loaded, Vec
     if config.asks_dns() && config.dns.servers.is_empty() && system::servers().is_empty() {
         warnings.push(format!("{}: {NO_SERVER}", config.path.display()));
     }
-    warnings.extend(mail::certificate_warnings(config));
+    warnings.extend(certificate_warnings(config));
     warnings.extend(policy.iter().flat_map(|policy| policy.tls.unmeetable()));
     Ok(Loaded { lists: Lists { set, table }, policy, warnings, faults, sources, contents })
 }
