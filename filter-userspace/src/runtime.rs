@@ -14,7 +14,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::lists::{Classification, Match, is_too_short, normalise};
+use crate::lists::{Classification, Match, Place, is_too_short, normalise};
 use crate::text;
 
 /// The most entries of both lists together. What is longer belongs in a file.
@@ -288,7 +288,7 @@ impl RuntimeEntries {
                 found.matches.push(Match {
                     class,
                     prefix: entry.prefix,
-                    source: "runtime".to_owned(),
+                    place: Place::whole("runtime"),
                     note: entry.note.clone(),
                 });
             }

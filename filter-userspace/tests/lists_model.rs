@@ -309,9 +309,9 @@ fn the_most_specific_entry_is_named_with_its_line_and_note() {
         (Class::BlockedIp, "second", &["192.0.2.0/28", "192.0.2.1/32"]),
     ]);
     let matched = |address: &str| set.classify(address.parse().expect("an address")).matches;
-    assert_eq!(matched("192.0.2.1")[0].source, "second:2");
-    assert_eq!(matched("192.0.2.2")[0].source, "first:2");
-    assert_eq!(matched("::ffff:192.0.2.99")[0].source, "first:1");
+    assert_eq!(matched("192.0.2.1")[0].place.to_string(), "second:2");
+    assert_eq!(matched("192.0.2.2")[0].place.to_string(), "first:2");
+    assert_eq!(matched("::ffff:192.0.2.99")[0].place.to_string(), "first:1");
     assert_eq!(matched("192.0.2.99")[0].note.as_deref(), Some("a note"));
     assert!(matched("192.0.3.1").is_empty());
 }

@@ -30,11 +30,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use filter_common::Class;
 use filter_common::abi::SynRate;
-use filter_common::{Class, Enforcement};
 use ipnet::IpNet;
 
-use crate::lists::{CountryCode, OnBadLine, UnknownCountry};
+use crate::lists::{CountryCode, EnforcementTable, OnBadLine, UnknownCountry};
 use crate::smtp::address::Domain;
 
 pub use doubts::{Doubts, Surroundings};
@@ -153,39 +153,6 @@ pub enum Debug {
     Debug = 4,
     /// Everything.
     Trace = 5,
-}
-
-/// What each class that blocks does to a SYN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EnforcementTable {
-    /// Blocked IPs.
-    pub blocked_ip: Enforcement,
-    /// Blocked countries.
-    pub blocked_country: Enforcement,
-    /// Known spam sources.
-    pub known_spam_source: Enforcement,
-}
-
-impl EnforcementTable {
-    /// What a class does; of an approved class it means nothing.
-    #[must_use]
-    pub const fn of(&self, class: Class) -> Enforcement {
-        match class {
-            Class::BlockedIp => self.blocked_ip,
-            Class::BlockedCountry => self.blocked_country,
-            Class::KnownSpamSource => self.known_spam_source,
-            Class::ApprovedIp | Class::ApprovedCountry => Enforcement::Drop,
-        }
-    }
-
-    /// The same, with blocked addresses and countries counted and let in.
-    const fn without_blocked(self) -> Self {
-        Self {
-            blocked_ip: Enforcement::Monitor,
-            blocked_country: Enforcement::Monitor,
-            known_spam_source: self.known_spam_source,
-        }
-    }
 }
 
 /// A list file.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use filter_common::Enforcement;
 use proptest::prelude::*;
 
 use super::web::Rights;

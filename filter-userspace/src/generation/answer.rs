@@ -54,7 +54,7 @@ pub fn answer(
         class: class.map_or("none", Class::name).to_owned(),
         action: action.to_owned(),
         prefix: matched.map(|matched| matched.prefix),
-        source: matched.map(|matched| matched.source.clone()),
+        source: matched.map(|matched| matched.place.to_string()),
         note: matched.and_then(|matched| matched.note.clone()),
         country: country.map(|country| country.to_string()),
         listed: classes.iter().map(|class| class.name().to_owned()).collect(),

@@ -12,7 +12,7 @@ use filter_common::abi::Settings;
 use super::answers::{self, DIRECTORY, SPF};
 use super::certificates::certificate_errors;
 use super::changes::Remembered;
-use super::lists::{Lists, Loaded, load};
+use super::lists::{Loaded, load};
 use super::restart;
 use super::sources::{Fault, Gathering, Tolerance};
 use super::watched::{FileStamps, files_of, stamps, watched_paths};
@@ -21,7 +21,7 @@ use crate::config::{self, Config, Engine};
 use crate::io::kernel::{Layouts, Prepared};
 use crate::io::last_good::Copies;
 use crate::io::{clock, files, watch};
-use crate::lists::Table;
+use crate::lists::{Lists, Table};
 use crate::policy::rules::Policy;
 use crate::web;
 

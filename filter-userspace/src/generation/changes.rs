@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, of_entries};
-use super::lists::Lists;
 use crate::config::flat::{self, Keys};
 use crate::config::{Config, CountrySource};
-use crate::lists::LoadedFile;
+use crate::lists::{Lists, LoadedFile};
 
 /// The lines of changes that are kept of a reload.
 const LINES: usize = 50;

@@ -16,8 +16,8 @@ use crate::io::dns::{NO_SERVER, system};
 use crate::io::files;
 use crate::io::last_good::Counts;
 use crate::lists::{
-    self, Compiled, Countries, CountryCode, CountryLimits, CountryPolicy, ListSet, LoadedFile,
-    OnBadLine, ParseOptions, ParsedList, Purpose, Table, UnknownCountry,
+    self, Compiled, Countries, CountryCode, CountryLimits, CountryPolicy, ListSet, Lists,
+    LoadedFile, OnBadLine, ParseOptions, ParsedList, Purpose, UnknownCountry,
 };
 use crate::policy::rules::Policy;
 
@@ -26,14 +26,6 @@ const COUNTRY_FILES: usize = 2048;
 
 /// How many files of a country folder that were passed over are named.
 const PASSED_OVER: usize = 10;
-
-/// Lists, and the table compiled from them.
-pub struct Lists {
-    /// The lists, for the question "which line says so?".
-    pub set: ListSet,
-    /// The table, as the kernel has it.
-    pub table: Table,
-}
 
 /// Lists that were read and compiled, with what there is to say about them.
 pub struct Loaded {
@@ -248,7 +240,7 @@ fn load_countries(config: &Config, gathering: &mut Gathering<'_>) -> Option<Coun
     };
     let countries = found?;
     let wide = countries.too_wide(&config.countries.approved).take(PASSED_OVER);
-    gathering.warnings.extend(wide.map(|(source, net)| lists::wide_approval(&source, net)));
+    gathering.warnings.extend(wide.map(|(place, net)| lists::wide_approval(&place, net)));
     let known = countries.counts();
     let lists = [("approved", &config.countries.approved), ("blocked", &config.countries.blocked)];
     for (section, codes) in lists {
@@ -272,9 +264,9 @@ fn refuse_too_wide(config: &Config, countries: &Countries) -> Result<(), String>
     let wide: Vec<_> = countries
         .too_wide(&config.countries.blocked)
         .take(PASSED_OVER)
-        .map(|(source, net)| {
+        .map(|(place, net)| {
             format!(
-                "{source}: {net} would block {}; write `force = true` in [blocked] if you mean it",
+                "{place}: {net} would block {}; write `force = true` in [blocked] if you mean it",
                 lists::breadth(net)
             )
         })

@@ -5,10 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet};
 
-use super::lists::Lists;
-use crate::config::EnforcementTable;
 use crate::io::smtp::Classify;
-use crate::lists::Classification;
+use crate::lists::{Classification, EnforcementTable, Lists, Place};
 use crate::policy::facts::{Connection, Standing};
 use crate::runtime::RuntimeEntries;
 use crate::smtp::refusal::{Reason, Rule};
@@ -47,14 +45,8 @@ pub fn standing(said: &[Classification], enforcement: EnforcementTable) -> Stand
 /// The entry that gives an address its class.
 fn rule(class: Class, said: &[Classification]) -> Option<Rule> {
     let matched = said.iter().flat_map(|one| &one.matches).find(|one| one.class == class)?;
-    let (source, line) = match matched.source.rsplit_once(':') {
-        Some((file, line)) => match line.parse() {
-            Ok(line) => (file.to_owned(), line),
-            Err(_) => (matched.source.clone(), 0),
-        },
-        None => (matched.source.clone(), 0),
-    };
-    Some(Rule { source, line, entry: matched.prefix.to_string() })
+    let Place { file, line } = matched.place.clone();
+    Some(Rule { source: file, line, entry: matched.prefix.to_string() })
 }
 
 /// What SMTP answers to an address that a class blocks. One that is to be dropped

@@ -66,6 +66,15 @@ fn lookup<P: Prefix>(table: &[(P, ClassSet)], address: P::Address) -> ClassSet {
     index.map_or(ClassSet::EMPTY, |index| table[index].1)
 }
 
+/// The lists of a rule set, and the table compiled from them.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// The lists, for the question "which line says so?".
+    pub set: ListSet,
+    /// The table, as the kernel has it.
+    pub table: Table,
+}
+
 /// A table and what there is to say about the lists behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Compiled {
@@ -354,6 +363,6 @@ impl<'a, P: Prefix> Sweep<'a, P> {
 }
 
 fn describe<P: Prefix>(files: &[LoadedFile], item: &Item<P>) -> String {
-    let source = files.get(usize::from(item.file)).map(|file| file.source(item.line));
-    format!("{} ({})", item.net.any(), source.unwrap_or_default())
+    let place = files.get(usize::from(item.file)).map(|file| file.place(item.line).to_string());
+    format!("{} ({})", item.net.any(), place.unwrap_or_default())
 }

@@ -8,6 +8,7 @@ use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
 
 use super::parse::{ParseOptions, Purpose, parse};
+use super::place::Place;
 use super::prefix::{Lengths, Prefix, canonical, normalise};
 use super::{CountryCode, OnBadLine, country_of_file, is_too_short};
 
@@ -48,7 +49,7 @@ pub struct Countries {
 pub(super) struct Located {
     pub(super) code: CountryCode,
     pub(super) prefix: IpNet,
-    pub(super) source: String,
+    pub(super) place: Place,
 }
 
 impl Countries {
@@ -211,14 +212,14 @@ impl Countries {
     pub fn too_wide<'a>(
         &'a self,
         codes: &'a BTreeSet<CountryCode>,
-    ) -> impl Iterator<Item = (String, IpNet)> + 'a {
+    ) -> impl Iterator<Item = (Place, IpNet)> + 'a {
         let v4 = self.v4.iter().filter(|found| is_too_short(found.net.into()));
         let v4 = v4.filter(|found| found.line > 0 && codes.contains(&found.code));
         let v6 = self.v6.iter().filter(|found| is_too_short(found.net.into()));
         let v6 = v6.filter(|found| found.line > 0 && codes.contains(&found.code));
         let v4 = v4.map(|found| self.located(found));
         let v6 = v6.map(|found| self.located(found));
-        v4.chain(v6).map(|located| (located.source, located.prefix))
+        v4.chain(v6).map(|located| (located.place, located.prefix))
     }
 
     /// The first network of some countries inside a network, without those around it.
@@ -282,8 +283,8 @@ impl Countries {
 
     fn located<P: Prefix>(&self, found: &CountryNet<P>) -> Located {
         let file = self.files.get(usize::from(found.file)).unwrap_or(&self.name);
-        let source = if found.line == 0 { file.clone() } else { format!("{file}:{}", found.line) };
-        Located { code: found.code, prefix: found.net.any(), source }
+        let place = Place { file: file.clone(), line: found.line };
+        Located { code: found.code, prefix: found.net.any(), place }
     }
 
     fn push(&mut self, net: IpNet, code: CountryCode, file: u16, line: u32) {
@@ -317,7 +318,7 @@ impl Countries {
                     let (first, later) = (self.located(first), self.located(later));
                     self.conflicts.push(format!(
                         "{}: {} is in {} and, by {}, in {}; the first counts",
-                        first.source, first.prefix, first.code, later.source, later.code
+                        first.place, first.prefix, first.code, later.place, later.code
                     ));
                 }
             }
@@ -470,7 +471,7 @@ mod tests {
         assert_eq!(code(&countries, "2001:db8:1::1").as_deref(), Some("FR"));
         assert_eq!(code(&countries, "2001:db8:2::1").as_deref(), Some("DE"));
         let located = countries.locate("192.0.2.200".parse().expect("an address")).expect("found");
-        assert_eq!(located.source, "geo/fr.cidr:1");
+        assert_eq!(located.place.to_string(), "geo/fr.cidr:1");
         assert_eq!(located.prefix.to_string(), "192.0.2.128/25");
     }
 

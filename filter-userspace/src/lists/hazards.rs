@@ -10,6 +10,7 @@ use super::CountryCode;
 use super::bogons::is_bogon;
 use super::line::breadth;
 use super::parse::Entry;
+use super::place::Place;
 use super::prefix::{Lengths, Prefix};
 use super::protected::{Holder, Protected, is_too_short};
 use super::set::{ListSet, LoadedFile, Match};
@@ -40,8 +41,8 @@ pub fn hazards(files: &[LoadedFile], protected: &Protected) -> Vec<String> {
                 true => "; leave_out_bogons = true beside the file leaves such networks out",
                 false => "",
             };
-            let source = file.source(*line);
-            lines.push(format!("{source}: {net} blocks {hit}, {holder}{hint}"));
+            let place = file.place(*line);
+            lines.push(format!("{place}: {net} blocks {hit}, {holder}{hint}"));
         }
         if found.len() > NAMED {
             lines.push(format!("{}: and {} more such blocks", file.name, found.len() - NAMED));
@@ -67,7 +68,7 @@ pub fn country_hazards(set: &ListSet, protected: &Protected, file: &str) -> Vec<
         lines.push(match country {
             Some(country) => format!(
                 "{file}: blocked.countries: {country} blocks {hit}, {holder}: {} is listed in {}",
-                blocked.prefix, blocked.source
+                blocked.prefix, blocked.place
             ),
             None => format!(
                 "{file}: countries.unknown: \"block\" blocks {hit}, {holder}: it has no country"
@@ -106,7 +107,7 @@ pub fn wide_approvals(files: &[LoadedFile]) -> Vec<String> {
     for file in files.iter().filter(|file| file.class.approves()) {
         let wide = file.list.entries().filter(|(net, _)| is_too_short(*net));
         for (net, line) in wide.take(NAMED) {
-            lines.push(wide_approval(&file.source(line), net));
+            lines.push(wide_approval(&file.place(line), net));
         }
     }
     lines
@@ -114,9 +115,9 @@ pub fn wide_approvals(files: &[LoadedFile]) -> Vec<String> {
 
 /// That a prefix is approved which is too large to be meant.
 #[must_use]
-pub fn wide_approval(source: &str, net: IpNet) -> String {
+pub fn wide_approval(place: &Place, net: IpNet) -> String {
     let so = if net.prefix_len() == 0 { ", so nothing is filtered" } else { "" };
-    format!("{source}: {net} approves {}{so}", breadth(net))
+    format!("{place}: {net} approves {}{so}", breadth(net))
 }
 
 /// The part of a protected network that matters: of loopback, the one address that is

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::bogons::is_bogon;
 use super::country::embedded;
 use super::parse::{Entry, ParsedList};
+use super::place::Place;
 use super::prefix::canonical;
 use super::{Countries, CountryCode, UnknownCountry};
 
@@ -83,8 +84,8 @@ pub struct Match {
     pub class: Class,
     /// The listed prefix: the most specific of the class around the address.
     pub prefix: IpNet,
-    /// Where it is listed: `file:line`, or a country database.
-    pub source: String,
+    /// Where it is listed.
+    pub place: Place,
     /// The note beside it.
     pub note: Option<String>,
 }
@@ -131,11 +132,11 @@ impl ListSet {
         }
         let located = self.countries.as_ref().and_then(|countries| countries.locate(address));
         found.country = located.as_ref().map(|located| located.code);
-        let (prefix, source) = match (located, &self.countries) {
-            (Some(located), _) => (located.prefix, located.source),
+        let (prefix, place) = match (located, &self.countries) {
+            (Some(located), _) => (located.prefix, located.place),
             (None, countries) => (
                 everything(address),
-                countries.as_ref().map_or("countries", Countries::name).to_owned(),
+                Place::whole(countries.as_ref().map_or("countries", Countries::name)),
             ),
         };
         let classes = match found.country {
@@ -144,8 +145,8 @@ impl ListSet {
         };
         for class in classes.iter() {
             found.classes = found.classes.with(class);
-            let (source, note) = (source.clone(), None);
-            found.matches.push(Match { class, prefix, source, note });
+            let place = place.clone();
+            found.matches.push(Match { class, prefix, place, note: None });
         }
         found.matches.sort_by_key(|matched| matched.class);
         found
@@ -181,14 +182,14 @@ impl LoadedFile {
         Match {
             class: self.class,
             prefix,
-            source: self.source(entry.line),
+            place: self.place(entry.line),
             note: self.list.note(entry),
         }
     }
 
-    /// `file:line`; what has no line is named alone.
-    pub(super) fn source(&self, line: u32) -> String {
-        if line == 0 { self.name.clone() } else { format!("{}:{line}", self.name) }
+    /// A line of it.
+    pub(super) fn place(&self, line: u32) -> Place {
+        Place { file: self.name.clone(), line }
     }
 }
 
