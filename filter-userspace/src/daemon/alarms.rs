@@ -71,7 +71,7 @@ impl Daemon {
                 Some(format!("DNS list {}: {}", zone.zone, disabled.or(zone.error)?))
             }));
         }
-        let record = self.store.health();
+        let record = self.sink.health();
         if let Some(error) = record.error {
             alarms.push(format!("records cannot be written: {error}"));
         }

@@ -33,7 +33,7 @@ use crate::io::smtp::{Block, Edge};
 use crate::io::timeline::Timeline;
 use crate::lists::{Lists, Protected};
 use crate::runtime::RuntimeEntries;
-use crate::store::{Entry, Store};
+use crate::store::{Archive, Entry, Sink};
 use crate::web::Publisher;
 
 /// How often the time by which entries end is kept for the next start, at least.
@@ -75,7 +75,8 @@ pub(super) struct Daemon {
     /// The steps of them that are in the journal.
     pub(super) journaled: usize,
     pub(super) edge: Option<Arc<Edge>>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) archive: Arc<dyn Archive>,
     dropped: Dropped,
     told: Told,
     counted: Counted,
@@ -149,7 +150,8 @@ pub(super) struct Channels {
     /// The SMTP edge, if there is one.
     pub(super) edge: Option<Arc<Edge>>,
     /// To the record.
-    pub(super) store: Arc<dyn Store>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) archive: Arc<dyn Archive>,
     /// To who follows approved domains.
     pub(super) approvals: watch::Sender<approvals::Wanted>,
     pub(super) directories: watch::Sender<directories::Wanted>,
@@ -194,7 +196,8 @@ impl Daemon {
             journaled: 0,
             entries: Arc::new(RwLock::new(entries)),
             edge: channels.edge,
-            store: channels.store,
+            sink: channels.sink,
+            archive: channels.archive,
             dropped: Dropped::default(),
             told: Told::default(),
             counted: Counted::default(),
@@ -357,7 +360,7 @@ impl Daemon {
             let runtime = self.entries().classify(source);
             let enforcement = |class| self.config.enforcement.of(class);
             let (answer, _) = answer::answer(source, &[&runtime, &files], enforcement);
-            _ = self.store.add(Entry::Record(Box::new(syns::record(
+            _ = self.sink.add(Entry::Record(Box::new(syns::record(
                 now,
                 &answer,
                 (reason, count),
@@ -367,7 +370,7 @@ impl Daemon {
         let Ok(counters) = self.filter.counters() else { return };
         let frames = self.counted.take(counters);
         if !frames.is_empty() {
-            _ = self.store.add(Entry::Frames(now, frames));
+            _ = self.sink.add(Entry::Frames(now, frames));
         }
     }
 

@@ -31,7 +31,7 @@ use crate::io::smtp::{self, Edge, Inherited, Listeners, Recording};
 use crate::policy::facts::Standing;
 use crate::policy::rules::Policy;
 use crate::runtime::RuntimeEntries;
-use crate::store::{self, Entry, SqliteStore, Store};
+use crate::store::{self, Archive, Entry, Sink};
 use crate::web::{self, Publisher, Site};
 
 /// How long the first look at the backends may keep the listeners waiting.
@@ -122,15 +122,16 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         None => None,
     };
     let entries = entries::restore(&config.state.folder);
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::start(record_options(config)));
+    let store::Opened { sink, archive } = store::open(record_options(config));
     let audit = {
-        let store = store.clone();
-        move |change| _ = store.add(Entry::Change(change))
+        let sink = sink.clone();
+        move |change| _ = sink.add(Entry::Change(change))
     };
     let console = built.web.clone().map(Publisher::new);
     let outside = Outside {
         messages: messages.clone(),
-        store: store.clone(),
+        sink: sink.clone(),
+        archive,
         mode,
         console: console.clone(),
     };
@@ -142,7 +143,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         if let Some(web) = &config.web {
             announce_console(web, mode);
         }
-        listeners.serve(Site::new(desk.clone(), store.clone(), console));
+        listeners.serve(Site::new(desk.clone(), console));
     }
     let requests = tokio::spawn(forward_requests(socket, messages.clone(), desk, asked));
     tokio::spawn(forward_ticks(messages));
@@ -154,10 +155,10 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
     // Whoever asked for the end is told of it.
     _ = tokio::time::timeout(Duration::from_secs(2), requests).await;
-    if !store.flush(LAST_RECORDS) {
+    if !sink.flush(LAST_RECORDS) {
         tracing::error!("the last records could not be written");
     }
-    drop(store);
+    drop(sink);
     if mode == Mode::Trial {
         trial::leave_nothing(config);
     }
@@ -181,7 +182,8 @@ fn announce_console(web: &config::web::Web, mode: Mode) {
 /// What everything that is started needs to know.
 struct Outside {
     messages: mpsc::Sender<Message>,
-    store: Arc<dyn Store>,
+    sink: Arc<dyn Sink>,
+    archive: Arc<dyn Archive>,
     mode: Mode,
     console: Option<Publisher>,
 }
@@ -252,9 +254,9 @@ async fn open_smtp(
         }
     });
     let nothing: smtp::Classify = Arc::new(|_| Standing::default());
-    let store = outside.store.clone();
+    let sink = outside.sink.clone();
     let recording = Recording {
-        sink: Arc::new(move |record| store.add(Entry::Record(Box::new(record)))),
+        sink: Arc::new(move |record| sink.add(Entry::Record(Box::new(record)))),
         subject: config.record.subject,
     };
     Ok(Some((Edge::new(generation, nothing, blocks, recording), listeners)))
@@ -267,7 +269,7 @@ fn start_filter(
     outside: &Outside,
     edge: Option<Arc<Edge>>,
 ) -> Result<Daemon> {
-    let (messages, store) = (outside.messages.clone(), outside.store.clone());
+    let messages = outside.messages.clone();
     let config = &built.config;
     let mut filter = Filter::open(&options(config))?;
     let events = filter.take_events()?;
@@ -284,7 +286,8 @@ fn start_filter(
         messages: messages_again,
         watched,
         edge,
-        store,
+        sink: outside.sink.clone(),
+        archive: outside.archive.clone(),
         approvals,
         directories,
         console,

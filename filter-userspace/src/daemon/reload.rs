@@ -192,7 +192,7 @@ impl Daemon {
             }
             Err(errors) => (format!("reload ({why})"), format!("refused: {}", errors.join("\n"))),
         };
-        _ = self.store.add(Entry::Change(Change {
+        _ = self.sink.add(Entry::Change(Change {
             time: clock::unix_ms(),
             who: "mxdp".to_owned(),
             what: bounded(&what),

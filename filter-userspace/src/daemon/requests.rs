@@ -26,7 +26,7 @@ use crate::policy::explain::{
 use crate::policy::facts::{Known, NoHistory, Standing};
 use crate::record::{PAGE_LIMIT, Page, Query, Summary, when};
 use crate::runtime::Addition;
-use crate::store::{Store, StoreError};
+use crate::store::{Archive, StoreError};
 
 /// How many look into the record at once.
 pub(super) const LOOKS: usize = 8;
@@ -115,9 +115,9 @@ impl Daemon {
     fn look<T: Serialize + Send + 'static>(
         &self,
         asked: Incoming,
-        look: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+        look: impl FnOnce(&dyn Archive) -> Result<T, StoreError> + Send + 'static,
     ) {
-        let (store, places) = (self.store.clone(), self.looks.clone());
+        let (store, places) = (self.archive.clone(), self.looks.clone());
         self.asynchronous.spawn(async move {
             let Ok(Ok(place)) = timeout(LOOK_PATIENCE, places.acquire_owned()).await else {
                 let message = "too many searches at once; try again in a moment".to_owned();

@@ -102,7 +102,7 @@ impl Daemon {
     }
 
     fn record_state(&self) -> RecordState {
-        let Health { error, lost, records, bytes, .. } = self.store.health();
+        let Health { error, lost, records, bytes, .. } = self.sink.health();
         RecordState { error, lost, records, bytes }
     }
 

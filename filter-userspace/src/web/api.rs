@@ -427,7 +427,6 @@ mod tests {
     use crate::config::web::Web;
     use crate::control::server::{Desk, Incoming};
     use crate::record::{Record, Status};
-    use crate::store::{Options, SqliteStore};
     use crate::web::{Publisher, Rules};
 
     /// What a search meets: so many records that match, of which each page finds some,
@@ -478,8 +477,6 @@ mod tests {
 
     /// The lines of an export below its heading, and why it ended before its time.
     async fn exported(found: Found) -> (usize, Option<String>) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::start(Options::new(folder.path().to_owned())));
         let (requests, mut asked) = mpsc::channel::<Incoming>(1);
         tokio::spawn(async move {
             while let Some(incoming) = asked.recv().await {
@@ -492,7 +489,7 @@ mod tests {
         let (listen, tokens) = (Vec::new(), Vec::new());
         let web = Web { listen, certificate: None, loopback: Rights::Read, tokens };
         let rules = Publisher::new(Rules::load(&web, "").unwrap());
-        let site = State(Arc::new(Site::new(desk, store, &rules)));
+        let site = State(Arc::new(Site::new(desk, &rules)));
         let (who, address) = ("this host".to_owned(), IpAddr::from([127, 0, 0, 1]));
         let (rights, token) = (Rights::Read, None);
         let caller = Caller { who, address, rights, token, is_from_elsewhere: false };

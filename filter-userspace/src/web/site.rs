@@ -1,4 +1,4 @@
-//! What every answer needs: the daemon, the mail log and the active rules.
+//! What every answer needs: the daemon and the active rules.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,14 +9,11 @@ use tokio::sync::watch;
 use super::rules::{Publisher, Rules};
 use crate::control::protocol::{Failure, FailureKind, Reply, Request};
 use crate::control::server::{Desk, Peer};
-use crate::store::Store;
 
 /// The state that all handlers share.
 pub struct Site {
     /// Sends requests to the daemon.
     pub desk: Desk,
-    /// The mail log.
-    pub store: Arc<dyn Store>,
     /// The access rights of the active rule set.
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     /// The last answer about readiness, and its time.
@@ -26,9 +23,9 @@ pub struct Site {
 impl Site {
     /// Makes a site that follows the published rules.
     #[must_use]
-    pub fn new(desk: Desk, store: Arc<dyn Store>, rules: &Publisher) -> Self {
+    pub fn new(desk: Desk, rules: &Publisher) -> Self {
         let (rules, ready) = (rules.subscribe(), tokio::sync::Mutex::new(None));
-        Self { desk, store, rules, ready }
+        Self { desk, rules, ready }
     }
 
     /// The rules that are active now.

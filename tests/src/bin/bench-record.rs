@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use mxdp::record::{Query, Record, Status};
-use mxdp::store::{Entry, Options, SqliteStore, Store};
+use mxdp::store::{self, Entry, Opened, Options};
 use mxdp_tests::random::SplitMix;
 use serde_json::json;
 
@@ -43,10 +43,10 @@ fn main() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let folder = arguments.folder.unwrap_or_else(|| temporary.path().to_owned());
     let options = Options { clock: || NOW.load(Ordering::Relaxed), ..Options::new(folder) };
-    let store = SqliteStore::start(options);
+    let store = store::open(options);
 
     let filled = fill(&store, arguments.records)?;
-    let health = store.health();
+    let health = store.sink.health();
     let bytes = health.bytes / health.records.max(1);
     let searches = search_all(&store, arguments.records)?;
     let pages = turn_pages(&store)?;
@@ -196,16 +196,16 @@ fn time_of(n: u64, records: u64) -> u64 {
 }
 
 /// Writes the records, and gives how many a second were taken.
-fn fill(store: &SqliteStore, records: u64) -> Result<f64> {
+fn fill(store: &Opened, records: u64) -> Result<f64> {
     let start = Instant::now();
     for n in 0..records {
         let time = time_of(n, records);
         NOW.store(time, Ordering::Relaxed);
-        store.add(Entry::Record(Box::new(record(n, time))));
+        store.sink.add(Entry::Record(Box::new(record(n, time))));
         if n % 10_000 == 9_999 {
             // No more than the queue holds, so that none is lost.
-            while n + 1 - store.health().written > 40_000 {
-                ensure!(store.health().error.is_none(), "{:?}", store.health());
+            while n + 1 - store.sink.health().written > 40_000 {
+                ensure!(store.sink.health().error.is_none(), "{:?}", store.sink.health());
                 thread::sleep(Duration::from_millis(2));
             }
             if n % 1_000_000 == 999_999 {
@@ -213,10 +213,10 @@ fn fill(store: &SqliteStore, records: u64) -> Result<f64> {
             }
         }
     }
-    while !store.flush(PATIENCE) {
-        ensure!(start.elapsed() < 1_000 * PATIENCE, "{:?}", store.health());
+    while !store.sink.flush(PATIENCE) {
+        ensure!(start.elapsed() < 1_000 * PATIENCE, "{:?}", store.sink.health());
     }
-    let health = store.health();
+    let health = store.sink.health();
     ensure!(health.lost == 0 && health.error.is_none(), "{health:?}");
     Ok(per_second(records, start.elapsed()))
 }
@@ -294,14 +294,14 @@ fn values(records: u64, kind: Kind) -> Vec<String> {
     values
 }
 
-fn search_all(store: &SqliteStore, records: u64) -> Result<Vec<(&'static str, Times)>> {
+fn search_all(store: &Opened, records: u64) -> Result<Vec<(&'static str, Times)>> {
     let mut all = Vec::new();
     for kind in KINDS {
         let mut times = Times::default();
         for value in values(records, kind) {
             let query = query(&[(kind.1, &value)])?;
             let start = Instant::now();
-            let page = store.search(&query)?;
+            let page = store.archive.search(&query)?;
             times.ms.push(start.elapsed().as_secs_f64() * 1e3);
             times.found += page.records.len();
             times.partial += usize::from(page.partial);
@@ -313,7 +313,7 @@ fn search_all(store: &SqliteStore, records: u64) -> Result<Vec<(&'static str, Ti
         let mut times = Times::default();
         for _ in 0..5 {
             let start = Instant::now();
-            let summary = store.summary(now - days * 86_400_000, now)?;
+            let summary = store.archive.summary(now - days * 86_400_000, now)?;
             times.ms.push(start.elapsed().as_secs_f64() * 1e3);
             times.found += summary.decisions.len();
         }
@@ -330,7 +330,7 @@ fn query(parts: &[(&str, &str)]) -> Result<Query> {
 }
 
 /// Turns pages of a search with many results, and gives the time of a page at depths.
-fn turn_pages(store: &SqliteStore) -> Result<Vec<(usize, f64)>> {
+fn turn_pages(store: &Opened) -> Result<Vec<(usize, f64)>> {
     let mut query = query(&[("type", "blocked"), ("limit", "1000")])?;
     let mut depths = Vec::new();
     for page in 0..2_000 {
@@ -339,12 +339,12 @@ fn turn_pages(store: &SqliteStore) -> Result<Vec<(usize, f64)>> {
             let mut times = Times::default();
             for _ in 0..11 {
                 let start = Instant::now();
-                store.search(&small)?;
+                store.archive.search(&small)?;
                 times.ms.push(start.elapsed().as_secs_f64() * 1e3);
             }
             depths.push((page * 1_000, times.at(50)));
         }
-        let Some(next) = store.search(&query)?.next else { break };
+        let Some(next) = store.archive.search(&query)?.next else { break };
         query.before = Some(next);
     }
     Ok(depths)
@@ -359,7 +359,7 @@ struct Paced {
 }
 
 /// Writes at a steady pace while searches run.
-fn pace(store: &SqliteStore, records: u64, seconds: u64) -> Result<Paced> {
+fn pace(store: &Opened, records: u64, seconds: u64) -> Result<Paced> {
     let ended = AtomicBool::new(false);
     let kinds: Vec<_> = KINDS.iter().map(|kind| (kind.1, values(records, *kind))).collect();
     thread::scope(|scope| {
@@ -372,13 +372,13 @@ fn pace(store: &SqliteStore, records: u64, seconds: u64) -> Result<Paced> {
                     }
                     let query = query(&[(name, &values[round % values.len()])])?;
                     let start = Instant::now();
-                    store.search(&query)?;
+                    store.archive.search(&query)?;
                     times.ms.push(start.elapsed().as_secs_f64() * 1e3);
                 }
             }
             Ok(times)
         });
-        let before = store.health();
+        let before = store.sink.health();
         let start = Instant::now();
         let mut sent = 0;
         while start.elapsed() < Duration::from_secs(seconds) {
@@ -387,7 +387,7 @@ fn pace(store: &SqliteStore, records: u64, seconds: u64) -> Result<Paced> {
                 let n = records + sent;
                 let time = time_of(n, records);
                 NOW.store(time, Ordering::Relaxed);
-                store.add(Entry::Record(Box::new(record(n, time))));
+                store.sink.add(Entry::Record(Box::new(record(n, time))));
                 sent += 1;
             }
             let due = Duration::from_micros(sent * 1_000_000 / PACE);
@@ -395,11 +395,11 @@ fn pace(store: &SqliteStore, records: u64, seconds: u64) -> Result<Paced> {
         }
         let took = start.elapsed();
         let last = Instant::now();
-        ensure!(store.flush(PATIENCE), "{:?}", store.health());
+        ensure!(store.sink.flush(PATIENCE), "{:?}", store.sink.health());
         let flush_ms = last.elapsed().as_secs_f64() * 1e3;
         ended.store(true, Ordering::Relaxed);
         let times = searcher.join().map_err(|_| anyhow::anyhow!("the searcher panicked"))??;
-        let after = store.health();
+        let after = store.sink.health();
         Ok(Paced {
             rate: per_second(after.written - before.written, took),
             lost: after.lost - before.lost,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{list, read};
+use super::trail::{list, read};
 use crate::io::watch;
 use crate::record::Change;
 

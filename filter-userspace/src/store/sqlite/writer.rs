@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::failure::failure;
 use super::files::{self, Broken, DAY, RecordFile, TIME_SHIFT};
-use super::sqlite::{Job, Shared};
-use super::{Entry, Options, StoreError, schema};
+use super::schema;
+use super::shared::{Job, Shared};
 use crate::io::clock::Settled;
 use crate::io::weighed::Receiver;
 use crate::record::{Record, Status};
+use crate::store::entry::Entry;
+use crate::store::options::Options;
+use crate::store::traits::StoreError;
 
 /// How long entries wait for others to be written with.
 const GATHER: Duration = Duration::from_millis(200);
@@ -118,7 +122,7 @@ impl Writer {
         let Some(first) = batch.first() else { return Ok(()) };
         let file = self.newest(first.time())?;
         let Some(connection) = self.open.as_mut() else { return Ok(()) };
-        let wrong = |error: rusqlite::Error| StoreError::sqlite(&file.path, &error);
+        let wrong = |error: rusqlite::Error| failure(&file.path, &error);
         let mut after = file.clone();
         after.last = self.last;
         let transaction = connection.transaction().map_err(wrong)?;

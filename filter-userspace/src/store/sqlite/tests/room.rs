@@ -14,7 +14,7 @@ fn removed_and_open(folder: &Path) -> Vec<String> {
     open.collect()
 }
 
-fn open_all(reader: &mut reader::Reader, files: &[RecordFile]) {
+fn open_all(reader: &mut Reader, files: &[RecordFile]) {
     for file in files {
         let connection = reader.open(file).unwrap();
         let rows = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);

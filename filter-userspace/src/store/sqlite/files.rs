@@ -5,8 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::{StoreError, audit, schema};
+use rusqlite::{Connection, Row};
+
+use super::failure::failure;
+use super::schema;
 use crate::io::files as io_files;
+use crate::record::Change;
+use crate::store::traits::StoreError;
 
 /// A file of records; those of one file are all older than those of the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +201,36 @@ pub(super) fn look_into(
             broken: None,
         })
     };
-    ask().map_err(|error| StoreError::sqlite(path, &error))
+    ask().map_err(|error| failure(path, &error))
+}
+
+/// The changes that former versions kept among the records, the oldest first. What cannot be
+/// read is left out, with a line of log.
+pub(super) fn old_changes(files: &[RecordFile]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for file in files.iter().filter(|file| file.broken.is_none()) {
+        let read = || -> rusqlite::Result<Vec<Change>> {
+            let connection = Connection::open(&file.path)?;
+            let select = "SELECT time, who, what, outcome FROM change ORDER BY id";
+            let mut select = connection.prepare(select)?;
+            select.query_map([], read_change)?.collect()
+        };
+        match read() {
+            Ok(found) => changes.extend(found),
+            Err(error) => tracing::error!("{}: {error}", file.path.display()),
+        }
+    }
+    changes
+}
+
+/// Reads a change of `SELECT time, who, what, outcome`.
+fn read_change(row: &Row<'_>) -> rusqlite::Result<Change> {
+    Ok(Change {
+        time: schema::number(row, 0)?,
+        who: row.get(1)?,
+        what: row.get(2)?,
+        outcome: row.get(3)?,
+    })
 }
 
 /// Renames a file that is damaged, so that its name is free and it is kept; says its name.
@@ -230,7 +264,7 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-/// Removes all files of a folder, and the folder if nothing else is in it.
+/// Removes all files of a folder that hold records.
 pub(super) fn remove_all(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
@@ -238,9 +272,6 @@ pub(super) fn remove_all(folder: &Path) {
             remove(&path);
         }
     }
-    audit::remove_all(folder);
-    // Not if there is anything else in it.
-    _ = fs::remove_dir(folder);
 }
 
 /// The bytes that a file takes.

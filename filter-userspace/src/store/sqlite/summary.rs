@@ -7,8 +7,9 @@ use rusqlite::{Connection, Row};
 
 use super::files::{RecordFile, TIME_SHIFT};
 use super::reader::{Reader, bounds};
-use super::{StoreError, schema};
+use super::schema;
 use crate::record::{Counted, Country, Decided, Query, Source, Summary};
+use crate::store::traits::StoreError;
 
 /// The blocked records, the newest, whose sources are counted.
 const RECENT: u64 = 50_000;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row, ToSql};
 
-use super::files::RecordFile;
-use super::{Frames, StoreError};
-use crate::record::{Change, Kind, Record, Status, Stored, terms};
+use super::failure::failure;
+use crate::record::{Kind, Record, Status, Stored, terms};
+use crate::store::entry::Frames;
+use crate::store::traits::StoreError;
 
 /// The steps from one version of a file to the next; `user_version` counts them.
 ///
@@ -76,7 +77,7 @@ pub(super) const SCAN: &str =
 
 /// Opens a file to write, and makes or renews it.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let wrong = |error: rusqlite::Error| StoreError::sqlite(path, &error);
+    let wrong = |error: rusqlite::Error| failure(path, &error);
     let mut connection = Connection::open(path).map_err(wrong)?;
     // A commit is on the disk when it returns (synchronous = FULL): a crash of the
     // host loses no more than one of the process.
@@ -93,7 +94,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens a file to read.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    let wrong = |error: rusqlite::Error| StoreError::sqlite(path, &error);
+    let wrong = |error: rusqlite::Error| failure(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
     connection
@@ -106,7 +107,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let wrong = |error: rusqlite::Error| StoreError::sqlite(path, &error);
+    let wrong = |error: rusqlite::Error| failure(path, &error);
     let version: u32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(wrong)?;
     let missing = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..));
@@ -219,30 +220,6 @@ pub(super) fn write_frames(to: &Connection, time: u64, frames: &[Frames]) -> rus
     Ok(())
 }
 
-/// The changes that former versions kept among the records, the oldest first. What cannot be
-/// read is left out, with a line of log.
-pub(super) fn old_changes(files: &[RecordFile]) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for file in files.iter().filter(|file| file.broken.is_none()) {
-        let read = || -> rusqlite::Result<Vec<Change>> {
-            let connection = Connection::open(&file.path)?;
-            let select = "SELECT time, who, what, outcome FROM change ORDER BY id";
-            let mut select = connection.prepare(select)?;
-            select.query_map([], read_change)?.collect()
-        };
-        match read() {
-            Ok(found) => changes.extend(found),
-            Err(error) => tracing::error!("{}: {error}", file.path.display()),
-        }
-    }
-    changes
-}
-
-/// Reads a change of `SELECT time, who, what, outcome`.
-fn read_change(row: &Row<'_>) -> rusqlite::Result<Change> {
-    Ok(Change { time: number(row, 0)?, who: row.get(1)?, what: row.get(2)?, outcome: row.get(3)? })
-}
-
 /// Reads a record of [`SCAN`] or [`ONE`].
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let kind = kind(row.get_ref(2)?.as_str()?);
@@ -290,7 +267,7 @@ pub(super) fn status(name: &str) -> Option<Status> {
     Status::ALL.into_iter().find(|known| known.name() == name)
 }
 
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::io::clock;
-use crate::record::{Kind, Status, Stored};
+use crate::record::{Change, Kind, Status, Stored};
+use crate::store::entry::Frames;
 
 mod damage;
 mod room;

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 
+use super::failure::{failure, failure_unless_late};
 use super::files::{RecordFile, number_at};
-use super::{StoreError, schema};
+use super::schema;
 use crate::record::{Page, Query, Stored, terms};
+use crate::store::traits::StoreError;
 
 /// The records that one search may look at before it gives the page that it has.
 const LOOKS: usize = 100_000;
@@ -154,7 +156,7 @@ impl Reader {
     ) -> Result<Result<T, String>, StoreError> {
         let read = match self.open(file) {
             Ok(connection) => {
-                read(connection).map_err(|error| StoreError::sqlite_or_late(file, &error))
+                read(connection).map_err(|error| failure_unless_late(&file.path, &error))
             }
             Err(error) => Err(Some(error)),
         };
@@ -178,16 +180,8 @@ impl Reader {
         // Connections stay open between looks, each of which has a time of its own.
         connection
             .progress_handler(CLOCK, Some(move || Instant::now() >= deadline))
-            .map_err(|error| StoreError::sqlite(&file.path, &error))?;
+            .map_err(|error| failure(&file.path, &error))?;
         Ok(connection)
-    }
-}
-
-impl StoreError {
-    /// A failure of a file; none where the look was cut off.
-    fn sqlite_or_late(file: &RecordFile, error: &rusqlite::Error) -> Option<Self> {
-        let is_late = error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
-        (!is_late).then(|| Self::sqlite(&file.path, error))
     }
 }
 
