@@ -254,7 +254,7 @@ impl<'a> Lists<'a> {
         if class == Class::ApprovedIp {
             section.describe("spf", "list of domains", "");
             for text in section.strings("spf") {
-                let Some(domain) = Domain::parse(text.value) else {
+                let Ok(domain) = Domain::parse(text.value) else {
                     let message = format!(
                         "`{}` is not a domain name, such as example.org",
                         clean(text.value)

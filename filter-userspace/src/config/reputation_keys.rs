@@ -117,7 +117,7 @@ fn zone(section: Section<'_>) -> Zone {
     section.describe("codes", "", "required");
     section.describe("families", "list of `ipv4`, `ipv6`", "both");
     let name = required(&section, "name");
-    let domain = Domain::parse(&name);
+    let domain = Domain::parse(&name).ok();
     if domain.is_none() && !name.is_empty() {
         let message = format!("`{}` is not a domain name, such as bl.example.org", clean(&name));
         section.wrong("name", message);

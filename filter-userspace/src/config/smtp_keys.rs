@@ -189,7 +189,7 @@ fn read_listen(section: Section<'_>, has_relay: bool, has_tls: bool) -> Listen {
         smtps: sockets(&section, "smtps"),
         proxy_networks: networks(&section, "proxy_networks"),
         hostname: section.string("hostname").and_then(|text| {
-            let name = Domain::parse(text.value);
+            let name = Domain::parse(text.value).ok();
             if name.is_none() {
                 section.error(&text.span, "hostname", not_a_domain(text.value));
             }

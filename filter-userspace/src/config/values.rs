@@ -74,7 +74,7 @@ pub(super) fn domain_names(section: &Section<'_>, key: &'static str) -> Vec<Doma
     section.describe(key, "list of domains", "");
     let parse = |text: &At<&str>| {
         let below = text.value.strip_prefix("*.");
-        let domain = Domain::parse(below.unwrap_or(text.value));
+        let domain = Domain::parse(below.unwrap_or(text.value)).ok();
         if domain.is_none() {
             section.error(&text.span, key, not_a_domain(text.value));
         }

@@ -132,7 +132,7 @@ pub fn hostname(smtp: &Smtp) -> String {
     }
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     // A name that could not stand in a greeting is as none.
-    let name = name.filter(|name| Domain::parse(name).is_some());
+    let name = name.filter(|name| Domain::parse(name).is_ok());
     name.unwrap_or_else(|| "localhost".to_owned())
 }
 

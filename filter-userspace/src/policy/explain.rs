@@ -242,11 +242,11 @@ pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &B
 }
 
 fn sender(text: &str) -> Result<ReversePath, String> {
-    command::written_sender(text).ok_or_else(|| not_an_address("sender", text))
+    command::written_sender(text).map_err(|_| not_an_address("sender", text))
 }
 
 fn recipient(text: &str) -> Result<ForwardPath, String> {
-    command::written_recipient(text).ok_or_else(|| not_an_address("recipient", text))
+    command::written_recipient(text).map_err(|_| not_an_address("recipient", text))
 }
 
 fn not_an_address(which: &str, text: &str) -> String {

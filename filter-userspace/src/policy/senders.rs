@@ -364,7 +364,7 @@ fn parse(class: SenderClass, text: &str) -> Result<Pattern, Why> {
             return Err(STAR);
         }
         let address =
-            Mailbox::parse(text).ok_or("is not an address, `*@domain` or `*@*.domain`")?;
+            Mailbox::parse(text).map_err(|_| "is not an address, `*@domain` or `*@*.domain`")?;
         return Ok(Pattern::User(address.key()));
     };
     if matches!(host, "*" | "*.") {
@@ -374,7 +374,7 @@ fn parse(class: SenderClass, text: &str) -> Result<Pattern, Why> {
         if above.contains('*') {
             return Err(STAR);
         }
-        let above = Domain::parse(above).ok_or("has no domain behind `*.`")?;
+        let above = Domain::parse(above).map_err(|_| "has no domain behind `*.`")?;
         if above.parent().is_none() {
             return Err("would match every sender of a whole top-level domain");
         }
@@ -383,7 +383,7 @@ fn parse(class: SenderClass, text: &str) -> Result<Pattern, Why> {
     if host.contains('*') {
         return Err(STAR);
     }
-    Ok(Pattern::Host(Host::parse(host).ok_or("has no domain behind the `@`")?.to_string()))
+    Ok(Pattern::Host(Host::parse(host).map_err(|_| "has no domain behind the `@`")?.to_string()))
 }
 
 /// A domain alone, as public lists of domains have it: all senders of the domain are
@@ -397,6 +397,7 @@ fn bare_domain(class: SenderClass, text: &str) -> Result<Pattern, Why> {
     }
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     let domain = Domain::parse(name)
+        .ok()
         .filter(|domain| !domain.as_str().rsplit('.').next().is_none_or(is_number))
         .ok_or("is not an address, `*@domain` or `*@*.domain`")?;
     if class == SenderClass::Approved {

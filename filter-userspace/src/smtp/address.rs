@@ -14,22 +14,54 @@ const LOCAL: usize = 255;
 /// The longest domain, in octets (RFC 5321 section 4.5.3.1.2).
 const DOMAIN: usize = 255;
 
+/// What is wrong with a text that was to be an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// It has no `@` between a local part and a host.
+    NoHost,
+    /// Its local part is neither atoms with dots nor one quoted string, or is too long.
+    LocalPart,
+    /// Its domain is not a domain name.
+    Domain,
+    /// Its host begins as an address literal and is not one.
+    Literal,
+    /// It begins as a source route and is not one.
+    Route,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoHost => "has no @ with a domain behind it",
+            Self::LocalPart => "has an invalid local part",
+            Self::Domain => "has an invalid domain name",
+            Self::Literal => "has an invalid address literal",
+            Self::Route => "has an invalid source route",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}
+
 /// A domain name: ASCII, in lower case, internationalised labels as A-labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain(Box<str>);
 
 impl Domain {
     /// Parses a name as it stands behind an `@` or in a configuration. U-labels
-    /// are converted (UTS 46); a final dot is refused, as RFC 5321 has none.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    /// are converted (UTS 46); a final dot is refused, since RFC 5321 has none.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError::Domain`].
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
         if text.is_empty() || text.len() > DOMAIN {
-            return None;
+            return Err(AddressError::Domain);
         }
         let ascii = if text.is_ascii() {
             text.to_ascii_lowercase()
         } else {
-            idna::domain_to_ascii(text).ok()?
+            idna::domain_to_ascii(text).map_err(|_| AddressError::Domain)?
         };
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let is_label = |label: &str| {
@@ -39,7 +71,7 @@ impl Domain {
                 && !label.ends_with('-')
         };
         let is_name = ascii.len() <= 253 && ascii.split('.').all(is_label);
-        is_name.then(|| Self(ascii.into()))
+        if is_name { Ok(Self(ascii.into())) } else { Err(AddressError::Domain) }
     }
 
     /// The name.
@@ -72,10 +104,16 @@ pub enum Host {
 
 impl Host {
     /// Parses a domain or an address literal in brackets.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError::Literal`] or [`AddressError::Domain`].
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
         match text.strip_prefix('[') {
-            Some(rest) => literal(rest.strip_suffix(']')?).map(Self::Literal),
+            Some(rest) => {
+                let address = rest.strip_suffix(']').and_then(literal);
+                address.map(Self::Literal).ok_or(AddressError::Literal)
+            }
             None => Domain::parse(text).map(Self::Domain),
         }
     }
@@ -124,12 +162,15 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Parses `local@host`, without angle brackets.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (local, rest) = split_local(text)?;
+    ///
+    /// # Errors
+    ///
+    /// The first part of it that is wrong.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let (local, rest) = split_local(text).ok_or(AddressError::NoHost)?;
         let host = Host::parse(rest)?;
-        let unquoted = unquote(local)?;
-        Some(Self {
+        let unquoted = unquote(local).ok_or(AddressError::LocalPart)?;
+        Ok(Self {
             written_local: local.into(),
             local: unquoted.into(),
             written_host: rest.into(),
@@ -251,13 +292,13 @@ pub(super) fn path_end(text: &str, ends: impl Fn(u8) -> bool) -> Option<usize> {
 }
 
 /// Takes a source route off (RFC 5321 appendix C: accepted and ignored).
-pub(super) fn without_route(path: &str) -> Option<&str> {
+pub(super) fn without_route(path: &str) -> Result<&str, AddressError> {
     if !path.starts_with('@') {
-        return Some(path);
+        return Ok(path);
     }
-    let (route, rest) = path.split_once(':')?;
-    let is_hop = |hop: &str| hop.strip_prefix('@').is_some_and(|name| Host::parse(name).is_some());
-    route.split(',').all(is_hop).then_some(rest)
+    let (route, rest) = path.split_once(':').ok_or(AddressError::Route)?;
+    let is_hop = |hop: &str| hop.strip_prefix('@').is_some_and(|name| Host::parse(name).is_ok());
+    if route.split(',').all(is_hop) { Ok(rest) } else { Err(AddressError::Route) }
 }
 
 /// Splits at the `@` that ends the local part, which may be quoted.
@@ -315,7 +356,7 @@ mod tests {
 
     #[test]
     fn mailboxes_are_parsed_and_compared_in_one_form() {
-        let key = |text: &str| Mailbox::parse(text).map(|mailbox| mailbox.key());
+        let key = |text: &str| Mailbox::parse(text).ok().map(|mailbox| mailbox.key());
         assert_eq!(key("Bob@Example.ORG").as_deref(), Some("bob@example.org"));
         assert_eq!(key("\"bob\"@example.org").as_deref(), Some("bob@example.org"));
         assert_eq!(key("\"a\\\" @b\"@example.org").as_deref(), Some("a\" @b@example.org"));
@@ -326,45 +367,46 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mailbox_is_refused() {
-        for text in [
-            "",
-            "@",
-            "a",
-            "a@",
-            "@b",
-            "a b@c",
-            "a@b c",
-            "a@b>c",
-            "a<@b",
-            "a@???.com",
-            "a@-b.c",
-            "a@b..c",
-            "a@b.",
-            "a@[1.2.3]",
-            "a@[::1]",
-            "a@[IPv6:1.2.3.4]",
-            "\"a@b",
-            "\"a\"b@c",
-            "a\"b\"@c",
-            "\"a\r\nb\"@c",
-            "a\0@b",
-            ".@b",
-            "a@b@",
-            "a,b@c",
-            "(x)a@c",
+    fn what_is_not_a_mailbox_is_refused_with_what_is_wrong() {
+        for (text, error) in [
+            ("", AddressError::NoHost),
+            ("@", AddressError::Domain),
+            ("a", AddressError::NoHost),
+            ("a@", AddressError::Domain),
+            ("@b", AddressError::LocalPart),
+            ("a b@c", AddressError::LocalPart),
+            ("a@b c", AddressError::Domain),
+            ("a@b>c", AddressError::Domain),
+            ("a<@b", AddressError::LocalPart),
+            ("a@???.com", AddressError::Domain),
+            ("a@-b.c", AddressError::Domain),
+            ("a@b..c", AddressError::Domain),
+            ("a@b.", AddressError::Domain),
+            ("a@[1.2.3]", AddressError::Literal),
+            ("a@[::1]", AddressError::Literal),
+            ("a@[IPv6:1.2.3.4]", AddressError::Literal),
+            ("\"a@b", AddressError::NoHost),
+            ("\"a\"b@c", AddressError::NoHost),
+            ("a\"b\"@c", AddressError::LocalPart),
+            ("\"a\r\nb\"@c", AddressError::LocalPart),
+            ("a\0@b", AddressError::LocalPart),
+            (".@b", AddressError::LocalPart),
+            ("a@b@", AddressError::Domain),
+            ("a,b@c", AddressError::LocalPart),
+            ("(x)a@c", AddressError::LocalPart),
         ] {
-            assert_eq!(Mailbox::parse(text), None, "{text:?}");
+            assert_eq!(Mailbox::parse(text), Err(error), "{text:?}");
         }
-        assert_eq!(Mailbox::parse(&format!("{}@b", "a".repeat(256))), None);
-        assert_eq!(Domain::parse(&format!("{}.c", "b".repeat(64))), None);
+        let long = format!("{}@b", "a".repeat(256));
+        assert_eq!(Mailbox::parse(&long), Err(AddressError::LocalPart));
+        assert_eq!(Domain::parse(&format!("{}.c", "b".repeat(64))), Err(AddressError::Domain));
     }
 
     #[test]
     fn a_route_is_taken_off_and_quotes_hide_brackets() {
-        assert_eq!(without_route("@a.b,@c:d@e"), Some("d@e"));
-        assert_eq!(without_route("@a.b,c:d@e"), None);
-        assert_eq!(without_route("d@e"), Some("d@e"));
+        assert_eq!(without_route("@a.b,@c:d@e"), Ok("d@e"));
+        assert_eq!(without_route("@a.b,c:d@e"), Err(AddressError::Route));
+        assert_eq!(without_route("d@e"), Ok("d@e"));
         assert_eq!(path_end("\"a>b\"@c> X", |byte| byte == b'>'), Some(7));
         assert_eq!(path_end("a@c", |byte| byte == b'>'), None);
     }

@@ -1,6 +1,6 @@
 //! Commands of a client (RFC 5321 section 4.1, and the extensions offered).
 
-use super::address::{ForwardPath, Mailbox, ReversePath, path_end, without_route};
+use super::address::{AddressError, ForwardPath, Mailbox, ReversePath, path_end, without_route};
 
 /// What separates words.
 const SPACE: [char; 2] = [' ', '\t'];
@@ -191,7 +191,7 @@ fn number(text: &str) -> Option<u64> {
 fn mail(rest: &str) -> Result<Command, BadCommand> {
     let (path, parameters) =
         path(rest, "FROM:").ok_or(BadCommand::Syntax("MAIL FROM:<address> [parameters]"))?;
-    let sender = sender(path).ok_or(BadCommand::Sender)?;
+    let sender = sender(path).map_err(|_| BadCommand::Sender)?;
     let parameters = mail_parameters(parameters)?;
     let international = sender.mailbox().is_some_and(Mailbox::is_international);
     if international && !parameters.smtputf8 {
@@ -201,14 +201,20 @@ fn mail(rest: &str) -> Result<Command, BadCommand> {
 }
 
 /// A sender as people write it, with or without angle brackets, read as a session reads it.
-#[must_use]
-pub fn written_sender(text: &str) -> Option<ReversePath> {
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn written_sender(text: &str) -> Result<ReversePath, AddressError> {
     sender(plain(unbracketed(text)))
 }
 
 /// A recipient, the same.
-#[must_use]
-pub fn written_recipient(text: &str) -> Option<ForwardPath> {
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn written_recipient(text: &str) -> Result<ForwardPath, AddressError> {
     recipient(plain(unbracketed(text)))
 }
 
@@ -217,17 +223,17 @@ fn unbracketed(text: &str) -> &str {
     text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text)
 }
 
-fn sender(path: &str) -> Option<ReversePath> {
+fn sender(path: &str) -> Result<ReversePath, AddressError> {
     match without_route(path)? {
-        "" => Some(ReversePath::Null),
+        "" => Ok(ReversePath::Null),
         mailbox => Mailbox::parse(mailbox).map(ReversePath::Mailbox),
     }
 }
 
 /// The path of RCPT, without angle brackets.
-pub(super) fn recipient(path: &str) -> Option<ForwardPath> {
+pub(super) fn recipient(path: &str) -> Result<ForwardPath, AddressError> {
     match without_route(path)? {
-        name if name.eq_ignore_ascii_case("postmaster") => Some(ForwardPath::Postmaster),
+        name if name.eq_ignore_ascii_case("postmaster") => Ok(ForwardPath::Postmaster),
         mailbox => Mailbox::parse(mailbox).map(ForwardPath::Mailbox),
     }
 }
@@ -239,8 +245,8 @@ pub fn named(line: &[u8]) -> (Option<ReversePath>, Option<ForwardPath>) {
     let (verb, rest) = text.split_once(' ').unwrap_or_default();
     let path = |keyword| path(rest.trim_matches(SPACE), keyword).map(|(path, _)| path);
     match verb.to_ascii_uppercase().as_str() {
-        "MAIL" => (path("FROM:").and_then(sender), None),
-        "RCPT" => (None, path("TO:").and_then(recipient)),
+        "MAIL" => (path("FROM:").and_then(|path| sender(path).ok()), None),
+        "RCPT" => (None, path("TO:").and_then(|path| recipient(path).ok())),
         _ => (None, None),
     }
 }
@@ -285,7 +291,7 @@ fn mail_parameters(text: &str) -> Result<MailParameters, BadCommand> {
 fn rcpt(rest: &str) -> Result<Command, BadCommand> {
     let (path, parameters) =
         path(rest, "TO:").ok_or(BadCommand::Syntax("RCPT TO:<address> [parameters]"))?;
-    let recipient = recipient(path).ok_or(BadCommand::Recipient)?;
+    let recipient = recipient(path).map_err(|_| BadCommand::Recipient)?;
     Ok(Command::Rcpt(recipient, rcpt_parameters(parameters)?))
 }
 
@@ -327,7 +333,7 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
             let end = path_end(tail, |byte| b" \t".contains(&byte)).unwrap_or(tail.len());
             let word = plain(&tail[..end]);
             let is_postmaster = word.eq_ignore_ascii_case("postmaster") && keyword == "TO:";
-            let is_address = Mailbox::parse(without_route(word)?).is_some();
+            let is_address = without_route(word).and_then(Mailbox::parse).is_ok();
             (Some(word).filter(|_| is_postmaster || is_address)?, &tail[end..])
         }
     };

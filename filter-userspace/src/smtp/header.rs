@@ -203,8 +203,8 @@ impl Received<'_> {
         let client = Host::Literal(self.client.to_canonical());
         // What is no name and no literal would break the field's grammar.
         let helo = match Host::parse(self.helo) {
-            Some(host) => host.to_string(),
-            None => "unknown".to_owned(),
+            Ok(host) => host.to_string(),
+            Err(_) => "unknown".to_owned(),
         };
         let name = self.name.map_or_else(String::new, |name| format!("{name} "));
         let mut field =

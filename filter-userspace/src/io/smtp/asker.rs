@@ -98,6 +98,7 @@ impl Asker {
         let names = answer.records.iter().filter_map(|record| match record {
             // What is no host's name goes into no command and no header field.
             Record::Ptr(name) => Domain::parse(name)
+                .ok()
                 .map(|name| name.as_str().to_owned())
                 // An address that poses as a name is refused by mail systems, and the proxy
                 // with it.

@@ -33,7 +33,7 @@ impl Recipient {
         if let Some(domain) = text.strip_prefix('@') {
             return Self::all(domain);
         }
-        let mailbox = Mailbox::parse(text).ok_or("is not an address")?;
+        let mailbox = Mailbox::parse(text).map_err(|_| "is not an address")?;
         match mailbox.domain() {
             Some(_) => Ok(Self::One(mailbox)),
             None => Err("has an IP address for a domain"),
@@ -41,7 +41,7 @@ impl Recipient {
     }
 
     fn all(domain: &str) -> Result<Self, Why> {
-        Domain::parse(domain).map(Self::All).ok_or("has no domain behind the `@`")
+        Domain::parse(domain).map(Self::All).map_err(|_| "has no domain behind the `@`")
     }
 
     /// The domain that it is of.

@@ -56,7 +56,7 @@ impl Recipients {
 
     /// All of them, in the order in which they came.
     pub(super) fn iter(&self) -> impl Iterator<Item = ForwardPath> {
-        self.text.lines().filter_map(command::recipient)
+        self.text.lines().filter_map(|path| command::recipient(path).ok())
     }
 }
 
