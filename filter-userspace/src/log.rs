@@ -61,19 +61,19 @@ impl Lines {
         if self.json {
             return in_json(event);
         }
-        text::harmless(event, |letter| self.colours && letter == '\u{1b}')
+        text::escape_untrusted(event, |letter| self.colours && letter == '\u{1b}')
     }
 }
 
 /// A JSON text stands for the same value: outside of strings no letter acts, and inside
 /// they may be written so (RFC 8259, section 7).
 fn in_json(text: &str) -> Cow<'_, str> {
-    if !text.contains(text::acts) {
+    if !text.contains(text::is_active) {
         return Cow::Borrowed(text);
     }
     let mut line = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
-        if text::acts(letter) {
+        if text::is_active(letter) {
             // All of them are in the first plane. Writing into a text does not fail.
             _ = write!(line, "\\u{:04x}", u32::from(letter));
         } else {
@@ -129,7 +129,7 @@ mod tests {
         let lines = Lines { json: true, colours: false };
         let value = serde_json::json!({ "a\u{2029}": "x\ny\u{9b}\u{202e}\"\\\u{1f600}" });
         let line = lines.line(&value.to_string()).into_owned();
-        assert!(!line.contains(text::acts), "{line}");
+        assert!(!line.contains(text::is_active), "{line}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
     }
 

@@ -24,7 +24,7 @@ use crate::generation::sources::{Gathering, Tolerance};
 use crate::generation::standing::standing;
 use crate::io::clock;
 use crate::io::dns::Resolver;
-use crate::io::floor;
+use crate::io::minimum_kernel;
 use crate::io::smtp::Asker;
 use crate::io::spf::{Evaluator, Trace};
 use crate::lists::{Answer, EnforcementTable, Lists};
@@ -70,7 +70,7 @@ pub fn check(config: &Path, online: bool) -> CheckReport {
     }
     errors.extend(certificates::console_certificate(&config).err());
     errors.extend(certificates::directory_errors(&config));
-    warnings.splice(0..0, floor::too_old().into_iter().chain(config.warnings()));
+    warnings.splice(0..0, minimum_kernel::too_old().into_iter().chain(config.warnings()));
     warnings.extend(loaded.warnings);
     if !errors.is_empty() {
         return CheckReport { errors, warnings, ..CheckReport::default() };

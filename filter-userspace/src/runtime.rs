@@ -374,7 +374,7 @@ fn check_note(note: &str) -> Result<(), RuntimeError> {
     if characters > NOTE_LIMIT {
         return Err(RuntimeError::NoteTooLong(characters));
     }
-    if note.contains(text::acts) {
+    if note.contains(text::is_active) {
         return Err(RuntimeError::NoteControl);
     }
     Ok(())

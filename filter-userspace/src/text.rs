@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-/// Whether a letter does something instead of showing something: control characters, what
-/// breaks a line, and what turns the direction of the text around it (Unicode UAX 9), so
-/// that it reads other than it is.
+/// Whether a terminal or a browser would interpret a character instead of showing it: control
+/// characters, line separators, and those that change the direction of the text around them
+/// (Unicode UAX 9), so that it reads differently.
 #[must_use]
-pub fn acts(letter: char) -> bool {
+pub fn is_active(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,
@@ -21,22 +21,23 @@ pub fn acts(letter: char) -> bool {
         )
 }
 
-/// The text with every letter that acts in sight, but for those that `may` stay.
+/// Escapes characters that a terminal or a browser would interpret ([`is_active`]), except those
+/// that `may` stay.
 #[must_use]
-pub fn harmless(text: &str, may: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let escaped = |letter: char| acts(letter) && !may(letter);
+pub fn escape_untrusted(text: &str, may: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let escaped = |letter: char| is_active(letter) && !may(letter);
     if !text.contains(escaped) {
         return Cow::Borrowed(text);
     }
-    let mut harmless = String::with_capacity(text.len() + 16);
+    let mut shown = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         if escaped(letter) {
-            harmless.extend(letter.escape_default());
+            shown.extend(letter.escape_default());
         } else {
-            harmless.push(letter);
+            shown.push(letter);
         }
     }
-    Cow::Owned(harmless)
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -44,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_shown() {
+    fn active_characters_are_escaped() {
         let text =
             "a\u{1b}[2J\nb\u{85}c\u{9b}\u{2028}\u{202e}d\u{2069}e\u{feff} grüße 例子 \u{1f600}";
         assert_eq!(
-            harmless(text, |letter| letter == '\n'),
+            escape_untrusted(text, |letter| letter == '\n'),
             "a\\u{1b}[2J\nb\\u{85}c\\u{9b}\\u{2028}\\u{202e}d\\u{2069}e\\u{feff} grüße 例子 \u{1f600}"
         );
-        assert!(matches!(harmless("plain text", |_| false), Cow::Borrowed(_)));
-        assert_eq!(harmless("two\nlines", |_| false), "two\\nlines");
+        assert!(matches!(escape_untrusted("plain text", |_| false), Cow::Borrowed(_)));
+        assert_eq!(escape_untrusted("two\nlines", |_| false), "two\\nlines");
     }
 }

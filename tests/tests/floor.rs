@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use mxdp::io::floor;
+use mxdp::io::minimum_kernel;
 use mxdp_tests::daemon::{Home, files_below};
 use mxdp_tests::netns::Namespace;
 use mxdp_tests::peers;
@@ -16,7 +16,7 @@ fn words(output: &Output) -> String {
 /// `mxdp VERB` on a kernel that is too old: this one, if it is, or else one that calls
 /// itself 2.6, as it does to processes that ask for that (personality(2), `UNAME26`).
 fn on_an_old_kernel(home: &Home, namespace: &Namespace, verb: &str) -> Output {
-    let mut command = if floor::too_old().is_some() {
+    let mut command = if minimum_kernel::too_old().is_some() {
         namespace.command(peers::mxdp())
     } else {
         let mut command = namespace.command("setarch");

@@ -255,7 +255,7 @@ fn a_log_line_is_one_line_whoever_wrote_it() {
         daemon.end(nix::sys::signal::Signal::SIGTERM);
         let log = host.home.log();
         for (what, text) in [("the log", &log), ("the status", &status)] {
-            let found = text.chars().find(|letter| text::acts(*letter) && *letter != '\n');
+            let found = text.chars().find(|letter| text::is_active(*letter) && *letter != '\n');
             assert_eq!(found, None, "{what}, {format}: {text}");
         }
         for line in log.lines() {

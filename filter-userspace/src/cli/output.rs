@@ -168,7 +168,7 @@ impl Style {
 /// The text without what a terminal would obey: file names and list lines come
 /// from others. Line breaks stay.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    text::harmless(text, |letter| letter == '\n')
+    text::escape_untrusted(text, |letter| letter == '\n')
 }
 
 #[cfg(test)]

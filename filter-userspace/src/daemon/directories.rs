@@ -153,8 +153,8 @@ impl Answer {
                     if remarks.len() < NAMED {
                         let text = String::from_utf8_lossy(&value.bytes);
                         let start: String = text.chars().take(SHOWN).collect();
-                        let start = text::harmless(&start, |_| false);
-                        let dn = text::harmless(&value.dn, |_| false);
+                        let start = text::escape_untrusted(&start, |_| false);
+                        let dn = text::escape_untrusted(&value.dn, |_| false);
                         let name = answers::directory_key(name);
                         remarks.push(format!("{name}: `{start}` of {dn} is skipped: it {why}"));
                     }

@@ -23,7 +23,7 @@ use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
 use crate::generation::build::{self, Built};
 use crate::generation::certificates;
-use crate::io::floor;
+use crate::io::minimum_kernel;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
 use crate::io::ports;
 use crate::io::privilege;
@@ -78,15 +78,15 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
         )]));
     }
     // Before privileges, which an old kernel has other names for.
-    floor::require().map_err(|error| refused(&error))?;
+    minimum_kernel::require().map_err(|error| refused(&error))?;
     privilege::require().map_err(|error| refused(&error))?;
     ports::remember_holders(&config.listeners());
     // While there is one thread: those that come inherit what this one holds.
-    privilege::restrain().map_err(|error| refused(&error))?;
+    privilege::drop_capabilities().map_err(|error| refused(&error))?;
     crate::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .on_thread_start(privilege::restrain_worker)
+        .on_thread_start(privilege::drop_worker_capabilities)
         .build()
         .context("the asynchronous runtime")
         .map_err(|error| refused(&error))?;

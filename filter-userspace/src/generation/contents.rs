@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use crate::text::harmless;
+use crate::text::escape_untrusted;
 
 /// The entries that are named of each file, added and removed.
 const NAMED: usize = 10;
@@ -123,7 +123,7 @@ impl Named {
         self.count += 1;
         if self.first.len() < NAMED {
             let text: String = entry.to_string().chars().take(LINE).collect();
-            self.first.push(harmless(&text, |_| false).into_owned());
+            self.first.push(escape_untrusted(&text, |_| false).into_owned());
         }
     }
 

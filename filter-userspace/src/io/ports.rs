@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use tokio::net::TcpSocket;
 
-use crate::text::harmless;
+use crate::text::escape_untrusted;
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENING: &str = "0A";
@@ -162,7 +162,7 @@ fn holder(address: SocketAddr) -> Option<Process> {
         });
         if held.any(|inode| inodes.contains(&inode)) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            let name = harmless(name.trim(), |_| false).into_owned();
+            let name = escape_untrusted(name.trim(), |_| false).into_owned();
             return Some(Process { id, name });
         }
     }

@@ -56,19 +56,19 @@ pub fn require() -> Result<()> {
 /// # Errors
 ///
 /// When the kernel refuses to take them.
-pub fn restrain() -> Result<()> {
-    restrain_to(&KEPT.into_iter().collect()).context("giving up capabilities")
+pub fn drop_capabilities() -> Result<()> {
+    drop_all_but(&KEPT.into_iter().collect()).context("giving up capabilities")
 }
 
 /// For the threads that talk with clients: what they hold of files. The filter and the
 /// ports are the business of the threads that were there before.
-pub fn restrain_worker() {
-    if let Err(error) = restrain_to(&CapsHashSet::from([Capability::CAP_DAC_READ_SEARCH])) {
+pub fn drop_worker_capabilities() {
+    if let Err(error) = drop_all_but(&CapsHashSet::from([Capability::CAP_DAC_READ_SEARCH])) {
         tracing::error!("a thread holds more than it needs: {error:#}");
     }
 }
 
-fn restrain_to(kept: &CapsHashSet) -> Result<()> {
+fn drop_all_but(kept: &CapsHashSet) -> Result<()> {
     prctl::set_no_new_privs().context("no_new_privs")?;
     // The bounding set first: that takes CAP_SETPCAP, which goes next. Without it,
     // no_new_privs still keeps what has gone from coming back.

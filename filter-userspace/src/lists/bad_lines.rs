@@ -53,5 +53,5 @@ impl BadLines {
 
 /// The text with what acts escaped: it goes to terminals and logs.
 pub(crate) fn sanitise(text: &str) -> String {
-    text::harmless(text, |_| false).into_owned()
+    text::escape_untrusted(text, |_| false).into_owned()
 }

@@ -125,7 +125,7 @@ fn cells(record: &Record) -> [String; 26] {
 fn harmless(text: &str) -> Cow<'_, str> {
     let is_formula =
         text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    let shown = text::harmless(text, |_| false);
+    let shown = text::escape_untrusted(text, |_| false);
     if is_formula { Cow::Owned(format!("'{shown}")) } else { shown }
 }
 

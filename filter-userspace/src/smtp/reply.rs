@@ -4,7 +4,7 @@ use std::fmt;
 
 use memchr::memchr;
 
-use crate::text::acts;
+use crate::text::is_active;
 
 /// The longest line of a backend's reply, and the most octets of all its lines.
 const LINE: usize = 4096;
@@ -110,7 +110,7 @@ impl Reply {
     pub fn for_client(&self, smtputf8: bool) -> Self {
         let printable = |letter: char| match letter {
             '\t' => ' ',
-            letter if acts(letter) || letter == char::REPLACEMENT_CHARACTER => '?',
+            letter if is_active(letter) || letter == char::REPLACEMENT_CHARACTER => '?',
             letter if letter.is_ascii() || smtputf8 => letter,
             _ => '?',
         };
@@ -236,7 +236,7 @@ fn split(line: &[u8]) -> Option<(String, bool, String)> {
     let text = String::from_utf8_lossy(text);
     let printable = |letter: char| match letter {
         '\t' => ' ',
-        letter if acts(letter) || letter == char::REPLACEMENT_CHARACTER => '?',
+        letter if is_active(letter) || letter == char::REPLACEMENT_CHARACTER => '?',
         letter => letter,
     };
     let text = text.chars().map(printable);

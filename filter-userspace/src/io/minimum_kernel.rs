@@ -3,9 +3,9 @@
 use anyhow::{Result, bail};
 use nix::sys::utsname::uname;
 
-/// The floor: the oldest kernel whose verifier is seen to take the program. What the
-/// filter is made of needs 5.18 (XDP on frames in fragments, `bpf_xdp_load_bytes`).
-pub const FLOOR: Version = Version { major: 6, minor: 1 };
+/// The oldest kernel whose verifier is seen to accept the program. The features that the
+/// filter uses need 5.18 (XDP on frames in fragments, `bpf_xdp_load_bytes`).
+pub const MINIMUM: Version = Version { major: 6, minor: 1 };
 
 /// A kernel's version, as far as it counts here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// Says that the kernel is too old, before it says no more than "invalid argument".
+/// Reports that the kernel is too old, before the kernel itself reports only "invalid argument".
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub fn require() -> Result<()> {
     }
 }
 
-/// What to tell of a kernel below the floor; nothing where it is not below it.
+/// The message about a kernel that is too old; none where it is not.
 #[must_use]
 pub fn too_old() -> Option<String> {
     let name = uname().ok()?;
@@ -52,11 +52,11 @@ pub fn too_old() -> Option<String> {
 }
 
 fn complaint(release: &str) -> Option<String> {
-    // A release that says nothing is asked by trying.
+    // Where the release cannot be read, loading the program shows whether it works.
     let version = Version::parse(release)?;
-    (version < FLOOR).then(|| {
+    (version < MINIMUM).then(|| {
         format!(
-            "this kernel is Linux {release}, and the filter needs Linux {FLOOR} or newer: boot a \
+            "this kernel is Linux {release}, and the filter needs Linux {MINIMUM} or newer: boot a \
              newer kernel (Debian 12 and later have one)"
         )
     })
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_the_floor_is_named_with_what_is_needed() {
+    fn a_kernel_that_is_too_old_is_named_with_what_is_needed() {
         for release in ["5.10.0-32-cloud-amd64", "5.15.0", "6.0.19", "4.19.0-27-amd64", "2.6.78"] {
             let message = complaint(release).expect("too old");
             assert!(message.contains(release) && message.contains("Linux 6.1 or newer"));
