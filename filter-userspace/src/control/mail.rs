@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::policy::reputation::ZoneState;
+
 /// A host that may not send out for a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspendedHost {
@@ -60,23 +62,6 @@ pub struct ServedCertificate {
     pub file: String,
     /// When it ends, in seconds of the Unix epoch.
     pub expires: u64,
-}
-
-/// A DNS list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ZoneState {
-    /// Its name.
-    pub zone: String,
-    /// Why it is not used; none when it is.
-    pub disabled: Option<String>,
-    /// The last error, while it is new.
-    pub error: Option<String>,
-    /// How many addresses it was asked about.
-    pub asked: u64,
-    /// How many of them it lists.
-    pub listed: u64,
-    /// How many questions came to nothing.
-    pub errors: u64,
 }
 
 /// Recipients that were refused for a reason.

@@ -13,7 +13,7 @@ use super::requests::disposition;
 use crate::control::protocol::{
     ClassEnforcement, Counter, EventStatus, FailedHandshakes, GenerationStatus, InterfaceStatus,
     ListStatus, RecordState, Refused, ServedCertificate, ServerState, SmtpState, Status,
-    TemporaryStatus, ZoneState,
+    TemporaryStatus,
 };
 use crate::io::certificates::Facts;
 use crate::store::Health;
@@ -172,7 +172,6 @@ impl Daemon {
 fn smtp(status: SmtpStatus) -> SmtpState {
     let refused = status.refused.into_iter();
     let servers = status.servers.into_iter();
-    let zones = status.zones.into_iter();
     SmtpState {
         open: status.open,
         connections: status.connections,
@@ -190,16 +189,7 @@ fn smtp(status: SmtpStatus) -> SmtpState {
                 error: server.error,
             })
             .collect(),
-        zones: zones
-            .map(|zone| ZoneState {
-                zone: zone.zone,
-                disabled: zone.disabled,
-                error: zone.error,
-                asked: zone.asked,
-                listed: zone.listed,
-                errors: zone.errors,
-            })
-            .collect(),
+        zones: status.zones,
         handshakes: status
             .handshakes
             .into_iter()

@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dns::{Lookup, Query, RecordType, reversed};
 use crate::smtp::refusal::{Own, Reason, Refusal, Rule};
 
@@ -398,6 +400,23 @@ pub fn clean_text(text: &[u8]) -> Option<String> {
     let text: String = letters.collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The state of a zone, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneState {
+    /// Its name.
+    pub zone: String,
+    /// Why it is not used; none when it is.
+    pub disabled: Option<String>,
+    /// The last error, while it is new.
+    pub error: Option<String>,
+    /// How many addresses it was queried about.
+    pub asked: u64,
+    /// How many of them it lists.
+    pub listed: u64,
+    /// How many queries came to nothing.
+    pub errors: u64,
 }
 
 #[cfg(test)]

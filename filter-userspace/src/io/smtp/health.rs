@@ -7,9 +7,9 @@ use std::time::Instant;
 use super::backend::ServerHealth;
 use super::edge::Edge;
 use super::handshakes::{Cause, Failed, Peer};
-use super::zones::ZoneHealth;
 use crate::io::certificates::Facts;
 use crate::io::dns::NO_SERVER;
+use crate::policy::reputation::ZoneState;
 
 /// The state of the edge, for people.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct SmtpStatus {
     /// The servers behind.
     pub servers: Vec<ServerHealth>,
     /// The DNS lists.
-    pub zones: Vec<ZoneHealth>,
+    pub zones: Vec<ZoneState>,
     /// TLS handshakes that failed, by cause.
     pub handshakes: Vec<(&'static str, u64)>,
 }

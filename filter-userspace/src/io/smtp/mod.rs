@@ -38,4 +38,3 @@ pub use history::Peek;
 pub use inherited::Inherited;
 pub use listener::{Listeners, bind};
 pub use tls::{ServerTls, with_certificate};
-pub use zones::ZoneHealth;

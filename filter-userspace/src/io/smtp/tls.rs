@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -83,9 +83,10 @@ impl ServerTls {
             .with_protocol_versions(versions)
             .map_err(|error| vec![format!("tls: {error}")])?;
         let builder = match &verifier {
-            Some(verifier) => {
-                builder.with_client_cert_verifier(Arc::new(AnyClient(verifier.clone())))
-            }
+            Some(verifier) => builder.with_client_cert_verifier(Arc::new(AnyClient {
+                verifier: verifier.clone(),
+                signatures: Signatures::new(),
+            })),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
@@ -186,11 +187,49 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// Takes any client certificate: mail servers show theirs whoever asks, and one
-/// that is not valid here is as none. Whether it is valid is asked afterwards; one whose
-/// signatures cannot be verified never is, so that its signature is not asked for.
+/// Verifies the signatures of handshakes. A certificate with a key of a kind that cannot be
+/// verified ([`is_provable`]) counts as none, so its signature is not checked.
 #[derive(Debug)]
-struct AnyClient(Arc<dyn ClientCertVerifier>);
+struct Signatures(WebPkiSupportedAlgorithms);
+
+impl Signatures {
+    /// Those that the library verifies.
+    fn new() -> Self {
+        Self(provider().signature_verification_algorithms)
+    }
+
+    fn tls12(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if !is_provable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn tls13(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if !is_provable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+}
+
+/// Accepts any client certificate: mail servers present theirs to whoever asks, and one that is
+/// not valid here counts as none. Whether it is valid is checked after the handshake.
+#[derive(Debug)]
+struct AnyClient {
+    verifier: Arc<dyn ClientCertVerifier>,
+    signatures: Signatures,
+}
 
 impl ClientCertVerifier for AnyClient {
     fn offer_client_auth(&self) -> bool {
@@ -202,7 +241,7 @@ impl ClientCertVerifier for AnyClient {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -220,10 +259,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if !is_provable(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.signatures.tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -232,14 +268,11 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if !is_provable(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.signatures.tls13(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.signatures.0.supported_schemes()
     }
 }
 
@@ -256,7 +289,7 @@ pub(super) fn towards(backend: &Backend) -> Result<Option<Arc<ClientConfig>>, St
         BackendTls::None => return Ok(None),
         BackendTls::Opportunistic => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider())))
+            .with_custom_certificate_verifier(Arc::new(AnyServer(Signatures::new())))
             .with_no_client_auth(),
         BackendTls::Verified => {
             let roots = match &backend.ca {
@@ -286,10 +319,10 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Believes whoever answers: opportunistic TLS hides from listeners and knows
+/// Accepts any server certificate: opportunistic TLS protects from listeners and authenticates
 /// nobody (RFC 7435).
 #[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
+struct AnyServer(Signatures);
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
@@ -309,11 +342,7 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if !is_provable(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+        self.0.tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -322,14 +351,10 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if !is_provable(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+        self.0.tls13(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.0.supported_schemes()
     }
 }

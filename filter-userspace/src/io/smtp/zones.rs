@@ -15,7 +15,9 @@ use tokio::time::timeout_at;
 
 use crate::dns::Failure;
 use crate::io::dns::{Purpose, Resolver};
-use crate::policy::reputation::{Hit, Kind, Listing, Reputation, Verdict, Zone, clean_text};
+use crate::policy::reputation::{
+    Hit, Kind, Listing, Reputation, Verdict, Zone, ZoneState, clean_text,
+};
 
 /// For how long an error is shown.
 const SHOWN: Duration = Duration::from_secs(60);
@@ -47,23 +49,6 @@ struct State {
     asked: u64,
     listed: u64,
     errors: u64,
-}
-
-/// The state of a zone, for people.
-#[derive(Clone, Debug)]
-pub struct ZoneHealth {
-    /// Its name.
-    pub zone: String,
-    /// Why it is not used.
-    pub disabled: Option<String>,
-    /// The last error, while it is new.
-    pub error: Option<String>,
-    /// How many addresses it was asked about.
-    pub asked: u64,
-    /// How many of them it lists.
-    pub listed: u64,
-    /// How many questions came to nothing.
-    pub errors: u64,
 }
 
 impl Zones {
@@ -237,17 +222,17 @@ impl Zones {
     }
 
     /// The state of the zones of a generation.
-    pub(super) fn health(&self, reputation: &Reputation) -> Vec<ZoneHealth> {
+    pub(super) fn health(&self, reputation: &Reputation) -> Vec<ZoneState> {
         let states = self.states();
         let nothing = State::default();
-        let mut health: Vec<ZoneHealth> = Vec::new();
+        let mut health: Vec<ZoneState> = Vec::new();
         for zone in reputation.services().into_iter().flat_map(|(_, service)| &service.zones) {
             if health.iter().any(|known| *known.zone == *zone.name) {
                 continue;
             }
             let state = states.get(&zone.name).unwrap_or(&nothing);
             let error = state.error.as_ref().filter(|(at, _)| at.elapsed() < SHOWN);
-            health.push(ZoneHealth {
+            health.push(ZoneState {
                 zone: zone.name.to_string(),
                 disabled: state.disabled.clone().filter(|_| zone.control),
                 error: error.map(|(_, error)| error.clone()),
