@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
+
+use crate::smtp::session::Now;
 
 /// Nanoseconds of CLOCK_BOOTTIME, the clock of temporary blocks: it goes on while
 /// the host sleeps and knows no leap and no setting of the time. It is the one that the
@@ -54,6 +56,12 @@ pub fn unix_seconds() -> u64 {
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The time for a session.
+#[must_use]
+pub fn now() -> Now {
+    Now { monotonic: Instant::now(), unix_ms: unix_ms() }
 }
 
 /// A step of the time of day that is believed at once: more than a clock drifts, and than

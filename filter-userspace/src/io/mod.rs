@@ -15,6 +15,7 @@ pub mod last_good;
 pub mod ldap;
 pub mod memory;
 pub mod minimum_kernel;
+pub mod networks;
 pub mod offender_file;
 pub mod pem;
 pub mod places;

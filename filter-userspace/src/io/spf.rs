@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::dns::{Purpose, Resolver};
-use super::smtp::network;
+use super::networks::network;
 use super::workers::Workers;
 use crate::dns::{Failure, Query};
 use crate::spf::flatten::{Networks, flatten};

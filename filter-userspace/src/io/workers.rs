@@ -9,7 +9,7 @@ use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::io::smtp::wide;
+use crate::io::networks::wide;
 
 /// Who works.
 #[derive(Debug)]

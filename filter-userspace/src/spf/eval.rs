@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::evaluation::{Evaluation, Identity, Input, Outcome};
+use super::known::{Known, Step};
 use super::macros::MacroString;
 use super::record::{Lengths, Mechanism};
 use super::walk::{Halt, Result, Sender, Walk, is_at_or_below, shown};
-use super::{Evaluation, Identity, Input, Known, Outcome, Step};
 use crate::dns::RecordType;
 
 /// What is wrong with a redirect whose name depends on a local part that is not ASCII.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::evaluation::Outcome;
+use super::known::{Known, Step};
 use super::macros::MacroString;
 use super::record::{Directive, Lengths, Mechanism};
 use super::walk::{Halt, Walk, shown};
-use super::{Known, Outcome, Step};
 use crate::dns::RecordType;
 
 /// The most networks of a domain.

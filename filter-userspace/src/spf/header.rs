@@ -1,11 +1,19 @@
 //! The field Received-SPF (RFC 7208 section 9.1).
 
-use super::{Evaluation, Identity, Input, Outcome};
+use super::evaluation::{Evaluation, Identity, Input, Outcome};
 
 /// The longest value of a key, in letters: no line shall be longer than permitted.
 const VALUE: usize = 300;
 
-pub(super) fn received_spf(evaluation: &Evaluation, input: &Input<'_>) -> String {
+impl Evaluation {
+    /// The field `Received-SPF` with its last CRLF (RFC 7208 section 9.1).
+    #[must_use]
+    pub fn received_spf(&self, input: &Input<'_>) -> String {
+        received_spf(self, input)
+    }
+}
+
+fn received_spf(evaluation: &Evaluation, input: &Input<'_>) -> String {
     let Evaluation { outcome, client, domain, .. } = evaluation;
     let says = match outcome {
         Outcome::Pass => "designates",

@@ -2,7 +2,7 @@
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::Outcome;
+use super::evaluation::Outcome;
 use super::macros::MacroString;
 
 /// The most terms of a record; no name server's answer has as many that mean

@@ -1,5 +1,6 @@
 //! Records of a small world, and what they make of clients.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 
 use super::flatten::{Networks, flatten};
 use super::*;
-use crate::dns::{Answer, Failure, Record, RecordType};
+use crate::dns::{Answer, Failure, Lookup, Query, Record, RecordType};
 
 /// Names with their records: `TXT v=spf1 -all`, `A 192.0.2.1`, `MX 10 host`,
 /// `PTR host`, or `fails` for a name server that does.

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use super::macros::{MacroString, shortened};
 use std::sync::Arc;
 
+use super::evaluation::{Input, TraceLine};
+use super::known::Known;
 use super::record::{self, Lengths, Record};
-use super::{Input, Known, TraceLine};
 use crate::dns::{Answer, Query, Record as DnsRecord, RecordType, reverse_name, reversed};
 
 /// The terms that ask DNS (section 4.6.4).

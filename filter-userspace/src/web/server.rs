@@ -27,9 +27,9 @@ use super::error::Rejection;
 use super::site::Site;
 use super::{api, assets, metrics, openapi, pages};
 use crate::config::web::{Rights, Web};
+use crate::io::networks::network;
 use crate::io::places::{Activity, Bounds, Place, Places, Watched};
 use crate::io::ports::CannotListen;
-use crate::io::smtp::network;
 
 /// Connections at once from other hosts: of all, and of one client network.
 const OUTSIDE: Bounds = Bounds { total: 192, each: 32, greedy: usize::MAX };

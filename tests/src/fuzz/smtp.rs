@@ -25,7 +25,7 @@ const BOUND: usize = 512 * 1024;
 pub fn smtp_session(data: &[u8]) {
     let start = Instant::now();
     let mut now = Now { monotonic: start, unix_ms: 1_795_407_247_000 };
-    let mut session = Session::new(Arc::new(settings()), client(), now);
+    let mut session = Session::new(Arc::new(settings()), client(), None, now);
     let mut rest = data;
     while let [kind, tail @ ..] = rest {
         let (piece, next) = tail.split_at(usize::from(kind >> 3).min(tail.len()));
@@ -116,7 +116,6 @@ pub(super) fn client() -> Client {
         name: None,
         port: 1025,
         id: "ID".to_owned(),
-        tls: None,
         bare_newlines: BareNewlines::Refuse,
         offers: Offers::ALL,
     }
@@ -168,7 +167,8 @@ pub fn smtp_words(data: &[u8]) {
         _ => String::new(),
     };
     assert!(!written.chars().any(char::is_control), "{written:?}");
-    if let Some(mailbox) = std::str::from_utf8(data).ok().and_then(|text| Mailbox::parse(text).ok()) {
+    if let Some(mailbox) = std::str::from_utf8(data).ok().and_then(|text| Mailbox::parse(text).ok())
+    {
         let again = Mailbox::parse(&mailbox.to_string()).expect("an address");
         assert_eq!(again.key(), mailbox.key());
     }

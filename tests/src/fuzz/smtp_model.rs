@@ -272,7 +272,7 @@ impl World {
             invalid_recipients: u32::MAX,
             ..settings()
         };
-        let session = Session::new(Arc::new(settings), client(), now);
+        let session = Session::new(Arc::new(settings), client(), None, now);
         let mut world = Self { session, now, told: Vec::new(), backend: Backend::default() };
         world.settle();
         world

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::dns::{Lookup, Query};
 use crate::io::descriptors;
-use crate::io::smtp::{network, wide};
+use crate::io::networks::{network, wide};
 
 /// Who waits for an answer.
 pub(super) type Waiting = watch::Receiver<Option<Lookup>>;

@@ -10,8 +10,8 @@ use aya::maps::{LpmTrie, MapData, MapError};
 use filter_common::abi::{Managed, maps};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::object::take;
 use super::pod::ManagedPod;
-use super::take;
 
 /// The tries of both families, and what is in them. One writer: the daemon.
 pub(super) struct ManagedTables {

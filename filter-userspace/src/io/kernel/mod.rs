@@ -44,6 +44,7 @@ pub use tables::{Change, Layout, Layouts, Prepared};
 pub use temporary::{Inserted, TemporaryBlocks};
 
 use carry::{carried_blocks, carried_counters, count_on};
+use object::take;
 use pins::{FoundLink, Lock};
 use pod::SamplerPod;
 use tables::Tables;
@@ -398,8 +399,4 @@ pub fn detach_pinned(base: &Path) -> Result<Vec<String>> {
     let pins = Pins::new(base);
     let _lock = pins.lock()?;
     pins.remove_all()
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
-    ebpf.take_map(name).with_context(|| format!("no map {name}"))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{MapInfo, MapType};
+use aya::maps::{Map, MapInfo, MapType};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use filter_common::abi::{
@@ -53,6 +53,11 @@ pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let name = if privilege::has_ranges() { abi::PROGRAM } else { abi::PROGRAM_TRIE };
     let program = ebpf.program_mut(name).context("the object lacks its program")?;
     Ok(program.try_into()?)
+}
+
+/// A map of a loaded object; it can be taken once.
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("no map {name}"))
 }
 
 /// What a map must look like to be taken over: the kernel does not compare.

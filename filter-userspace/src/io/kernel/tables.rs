@@ -22,8 +22,8 @@ use filter_common::ranges::v4::Planes;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::managed::ManagedTables;
+use super::object::take;
 use super::pod::SettingsPod;
-use super::take;
 use crate::config::Engine;
 use crate::io::privilege;
 use crate::lists::Table;

@@ -5,8 +5,9 @@ use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::edge::{Block, Edge, network};
+use super::edge::{Block, Edge};
 use super::generation::Generation;
+use crate::io::networks::network;
 use crate::policy::escalation::Measure;
 use crate::policy::evidence::Witness;
 use crate::policy::offences::Sign;

@@ -2,6 +2,7 @@
 //! and does what the session asks for. It decides nothing.
 
 use std::future::Future;
+use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,14 +12,16 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::backend::Lease;
-use super::edge::{network, now};
 use super::farewell;
-use super::handshakes::{Peer, handshake};
+use super::handshake::handshake;
+use super::handshakes::Peer;
 use super::introduction::ClientFacts;
 use super::judge::{Judge, Learning};
 use super::room::Room;
 use super::stream::Stream;
 use crate::dns::HostNames;
+use crate::io::clock::now;
+use crate::io::networks::network;
 use crate::smtp::session::{Action, BackendName, OpenFailure, Opened, Question, Session};
 
 /// What is read at once.
@@ -216,15 +219,11 @@ impl Connection {
             Poll::Ready(Ok(count)) => {
                 out.sent(count);
                 self.session.client_took(now());
-                true
             }
-            Poll::Ready(Err(_)) => {
-                self.client = None;
-                self.session.client_lost(now());
-                true
-            }
-            Poll::Pending => false,
+            Poll::Ready(Err(_)) => self.lose_client(),
+            Poll::Pending => return false,
         }
+        true
     }
 
     fn poll_backend_write(&mut self, cx: &mut Context<'_>) -> bool {
@@ -259,9 +258,8 @@ impl Connection {
         }
         self.session.backend_holds_back(self.backend_unflushed);
         let mut space = [MaybeUninit::uninit(); 4096];
-        let mut bytes = ReadBuf::uninit(&mut space);
-        match Pin::new(backend).poll_read(cx, &mut bytes) {
-            Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {
+        match poll_bytes(backend, &mut space, cx) {
+            Poll::Ready(Ok(bytes)) if !bytes.filled().is_empty() => {
                 // A client is not read while its message is with the backend; what nobody
                 // hears is not recorded as said (RFC 1047).
                 if self.client.take_if(|client| client.is_reset()).is_some() {
@@ -285,23 +283,21 @@ impl Connection {
         }
         let Some(client) = &mut self.client else { return false };
         let mut space = [MaybeUninit::uninit(); READ];
-        let mut bytes = ReadBuf::uninit(&mut space);
-        match Pin::new(client).poll_read(cx, &mut bytes) {
-            Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {
+        match poll_bytes(client, &mut space, cx) {
+            Poll::Ready(Ok(bytes)) if !bytes.filled().is_empty() => {
                 self.session.client_bytes(bytes.filled(), now());
-                true
             }
-            Poll::Ready(Ok(())) => {
-                self.session.client_end(now());
-                true
-            }
-            Poll::Ready(Err(_)) => {
-                self.client = None;
-                self.session.client_lost(now());
-                true
-            }
-            Poll::Pending => false,
+            Poll::Ready(Ok(_)) => self.session.client_end(now()),
+            Poll::Ready(Err(_)) => self.lose_client(),
+            Poll::Pending => return false,
         }
+        true
+    }
+
+    /// The client can neither be read nor written to any more.
+    fn lose_client(&mut self) {
+        self.client = None;
+        self.session.client_lost(now());
     }
 
     fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
@@ -337,4 +333,14 @@ impl Connection {
         let most = self.judge.generation().settings.message_size;
         farewell::part(client, self.session.lingers(), most).await;
     }
+}
+
+/// Reads what has come into `space`; no bytes are the end of the stream.
+fn poll_bytes<'a>(
+    stream: &mut Stream,
+    space: &'a mut [MaybeUninit<u8>],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<ReadBuf<'a>>> {
+    let mut bytes = ReadBuf::uninit(space);
+    Pin::new(stream).poll_read(cx, &mut bytes).map_ok(|()| bytes)
 }

@@ -5,12 +5,11 @@ mod blocks;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::RandomState;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
 use super::asker::Asker;
@@ -20,8 +19,8 @@ use super::handshakes::Handshakes;
 use super::proxy::Balancers;
 use super::room::{Memory, Room};
 use super::zones::Zones;
-use crate::io::clock;
 use crate::io::kernel::give_back;
+use crate::io::networks::{network, wide};
 use crate::io::spf::Evaluator;
 use crate::io::workers::Workers;
 use crate::lists::Protected;
@@ -30,7 +29,6 @@ use crate::policy::facts::Standing;
 use crate::policy::offences::Offence;
 use crate::policy::rates::{Rate, Remembered};
 use crate::policy::relay::{Direction, Suspension, Watch};
-use crate::record;
 use crate::smtp::session::Now;
 
 /// How often memory is looked at.
@@ -373,29 +371,4 @@ impl Edge {
         };
         self.counts().watch.resume(is_meant, Instant::now())
     }
-}
-
-/// What counts as one client: an IPv4 address, or an IPv6 /64.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-    }
-}
-
-/// What counts as one when places are short: an IPv4 address, or an IPv6 /48, which is what
-/// one customer of a provider is given (RFC 6177 section 2).
-pub fn wide(address: IpAddr) -> IpAddr {
-    record::site(address)
-}
-
-/// Whether one of the networks has the address.
-pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.contains(&address))
-}
-
-/// The time.
-pub(super) fn now() -> Now {
-    Now { monotonic: Instant::now(), unix_ms: clock::unix_ms() }
 }

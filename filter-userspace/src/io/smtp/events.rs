@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::edge::network;
 use super::handshakes::Failed;
 use crate::io::clock;
+use crate::io::networks::network;
 use crate::io::weighed::{self, Receiver, Sender};
 use crate::policy::relay::Direction;
 use crate::record::folding::{Folding, Sums};

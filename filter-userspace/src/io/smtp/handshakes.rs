@@ -8,19 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-
-use super::edge::{Edge, network, wide};
-use super::generation::Generation;
-use super::stream::Stream;
-use super::tls::ServerTls;
+use crate::io::networks::{network, wide};
 use crate::policy::relay::Direction;
 use crate::record::everybody;
-use crate::smtp::session::Tls;
-
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// How long failures are folded.
 const FOLDED: Duration = Duration::from_secs(60);
@@ -40,48 +30,6 @@ pub(super) struct Peer {
     pub(super) direction: Direction,
     /// Whether TLS is the first that is said.
     pub(super) implicit: bool,
-}
-
-/// Does a handshake with a client; one that fails is counted and recorded. Who connects to a
-/// port of TLS and closes without a byte, as monitors and balancers do, is counted only.
-pub(super) async fn handshake(
-    stream: Stream,
-    edge: &Edge,
-    generation: &Generation,
-    peer: Peer,
-) -> Option<(Stream, Tls)> {
-    let (tls, plain) = (generation.tls.as_ref()?, stream.into_plain()?);
-    let shake = async {
-        if peer.implicit && !matches!(plain.peek(&mut [0]).await, Ok(1)) {
-            return None;
-        }
-        Some(TlsAcceptor::from(tls.config.clone()).accept(plain).await)
-    };
-    let stream = match timeout(HANDSHAKE, shake).await {
-        Ok(Some(Ok(stream))) => stream,
-        Ok(None) => {
-            edge.handshakes.count(Cause::NothingSent);
-            return None;
-        }
-        Ok(Some(Err(error))) => {
-            edge.handshake_failed(peer, Cause::of(&error), &error.to_string());
-            return None;
-        }
-        Err(_) => {
-            let why = format!("not finished within {} s", HANDSHAKE.as_secs());
-            edge.handshake_failed(peer, Cause::TimedOut, &why);
-            return None;
-        }
-    };
-    let certificate = match tls.chain(stream.get_ref().1) {
-        Some(chain) => {
-            let tls = tls.clone();
-            edge.workers.run(network(peer.address), move || tls.verify(&chain)).await.flatten()
-        }
-        None => None,
-    };
-    let described = ServerTls::describe(stream.get_ref().1, certificate);
-    Some((Stream::Tls(Box::new(stream.into())), described))
 }
 
 /// Why a handshake failed.

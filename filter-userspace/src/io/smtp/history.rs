@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::edge::{Edge, network};
+use super::edge::Edge;
+use crate::io::networks::network;
 use crate::policy::evidence::Witness;
 use crate::policy::facts::{Facts, History};
 use crate::smtp::address::ForwardPath;

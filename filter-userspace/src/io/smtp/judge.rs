@@ -227,7 +227,7 @@ impl Judge {
             direction: self.direction,
             client: self.client,
             helo: session.helo().to_owned(),
-            tls: session.client().tls.clone(),
+            tls: session.tls().cloned(),
             connection,
             sender: sender.clone(),
             size,
@@ -316,7 +316,7 @@ impl Judge {
             client: self.client,
             country,
             helo: session.helo().to_owned(),
-            tls: session.client().tls.as_ref().map(|tls| tls.text.clone()),
+            tls: session.tls().map(|tls| tls.text.clone()),
             reputation: listed.map(Verdict::note),
             spf: self.known.spf.as_ref().map(|checked| checked.evaluation.outcome.name()),
             attempt,
@@ -347,7 +347,7 @@ impl Judge {
         if self.direction == Direction::Inbound {
             return None;
         }
-        let certificate = session.client().tls.as_ref().and_then(|tls| tls.certificate.as_deref());
+        let certificate = session.tls().and_then(|tls| tls.certificate.as_deref());
         let relay = &self.generation.policy.relay;
         let customer = relay.customer_of(self.client, certificate)?.name.clone();
         match HostSign::of(attempt) {

@@ -9,13 +9,15 @@ use anyhow::Result;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::edge::{Edge, is_in, network, now, wide};
+use super::edge::Edge;
 use super::generation::Generation;
 use super::inherited::Inherited;
 use super::proxy::{self, Opening};
 use super::serve::{self, Accepted};
 use crate::config::smtp::{Listen, Smtp};
+use crate::io::clock::now;
 use crate::io::descriptors;
+use crate::io::networks::{is_in, network, wide};
 use crate::io::places::{self, Bounds};
 use crate::io::ports::CannotListen;
 use crate::policy::relay::Direction;
@@ -285,7 +287,6 @@ fn client(
         name: None,
         port: address.port(),
         id: edge.session_id(now()),
-        tls: None,
         bare_newlines: bare.into(),
         offers: generation.offers(direction),
     }

@@ -14,6 +14,7 @@ mod edge;
 mod events;
 mod farewell;
 mod generation;
+mod handshake;
 mod handshakes;
 mod health;
 mod history;
@@ -30,7 +31,7 @@ mod zones;
 
 pub use asker::Asker;
 pub use backend::ServerHealth;
-pub use edge::{Block, Classify, Edge, network, wide};
+pub use edge::{Block, Classify, Edge};
 pub use events::{Recording, Sink};
 pub use generation::{Generation, certificate_errors, probe};
 pub use health::SmtpStatus;

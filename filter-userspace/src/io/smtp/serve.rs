@@ -7,11 +7,13 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use super::connection::Connection;
-use super::edge::{Edge, now};
+use super::edge::Edge;
 use super::generation::Generation;
-use super::handshakes::{Peer, handshake};
+use super::handshake::handshake;
+use super::handshakes::Peer;
 use super::judge::Judge;
 use super::stream::Stream;
+use crate::io::clock::now;
 use crate::io::places::{Place, taken};
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::Refusal;
@@ -48,13 +50,14 @@ pub(super) async fn serve(accepted: Accepted) {
         local,
         direction,
         implicit,
-        mut client,
+        client,
         settings,
         refusal,
         patient,
         place,
     } = accepted;
     let mut stream = Stream::Plain(stream);
+    let mut client_tls = None;
     if implicit && !patient {
         return;
     }
@@ -66,7 +69,7 @@ pub(super) async fn serve(accepted: Accepted) {
         };
         let Some((encrypted, tls)) = shaken else { return };
         stream = encrypted;
-        client.tls = Some(tls);
+        client_tls = Some(tls);
     }
     let mut judge = Judge::new(edge.clone(), generation, direction, client.address);
     if refusal.is_none() {
@@ -74,8 +77,8 @@ pub(super) async fn serve(accepted: Accepted) {
         judge.begin_naming();
     }
     let session = match refusal {
-        Some(refusal) => Session::refuse(settings, client, refusal, now()),
-        None => Session::new(settings, client, now()),
+        Some(refusal) => Session::refuse(settings, client, client_tls, refusal, now()),
+        None => Session::new(settings, client, client_tls, now()),
     };
     // What waits is held by every connection: it is kept small.
     let mut connection = Box::new(Connection::new(session, judge, stream, (address, local)));

@@ -1,21 +1,9 @@
 //! The end of a session, and who brings it about.
 
 use super::facts::Now;
-use super::{Session, State};
+use super::state::{Linger, Session, State};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
-
-/// What a client may still send when its session is over. To close with bytes unread would
-/// reset the connection, and the last reply with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linger {
-    /// Nothing: it was told the end, or is gone.
-    Nothing,
-    /// A few commands.
-    Reply,
-    /// The rest of a message.
-    Message,
-}
 
 impl Session {
     /// What the client may still send, and is to be read so that it can read the last reply.

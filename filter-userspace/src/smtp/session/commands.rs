@@ -1,8 +1,9 @@
 //! The dialogue: what a command does.
 
-use super::envelope::{Rcpt, Transaction};
+use super::body::Chunk;
 use super::facts::{Action, Answer, Now, Question};
-use super::{Asked, Session, State};
+use super::state::{Asked, Hello, Session, State};
+use super::transaction::{Rcpt, Transaction};
 use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
 use crate::smtp::command::{self, BadCommand, Command, MailParameters, RcptParameters};
 use crate::smtp::line::BadLine;
@@ -227,16 +228,16 @@ impl Session {
             return;
         }
         self.reset(now);
-        if self.helo.as_ref().is_some_and(|former| *former != name) || self.extended != extended {
+        let hello = Hello { name: name.clone(), is_extended: extended };
+        if self.channel.hello.as_ref().is_some_and(|former| *former != hello) {
             // The backend was told the former name.
             self.drop_link();
         }
-        self.extended = extended;
+        self.channel.hello = Some(hello);
         let mut greeting = format!("{} greets {name}", self.settings.hostname);
         if greeting.len() > GREETING {
             greeting.clone_from(&self.settings.hostname);
         }
-        self.helo = Some(name);
         if !extended {
             return self.reply(&Reply::new(250, None, greeting));
         }
@@ -245,7 +246,7 @@ impl Session {
         let size = self.settings.message_size;
         let offers = self.client.offers;
         let mut lines = vec![greeting, "PIPELINING".to_owned(), format!("SIZE {size}")];
-        let starttls = self.settings.starttls && self.client.tls.is_none();
+        let starttls = self.settings.starttls && self.channel.tls.is_none();
         let keywords = [
             ("STARTTLS", starttls),
             ("ENHANCEDSTATUSCODES", true),
@@ -260,7 +261,7 @@ impl Session {
     }
 
     fn start_tls(&mut self, now: Now) {
-        if self.client.tls.is_some() {
+        if self.channel.tls.is_some() {
             return self.error(503, BAD_SEQUENCE, "TLS is in use", now);
         }
         if !self.settings.starttls {
@@ -278,14 +279,16 @@ impl Session {
     /// Ends the transaction that is open, whatever has come of it.
     pub(super) fn reset(&mut self, now: Now) {
         self.record_unfinished(None, now);
+        let has_begun = self.transaction.as_ref().is_some_and(|open| open.message.is_some());
+        self.transaction = None;
         // A message in chunks cannot be taken back but by closing.
-        if self.transaction.take().is_some_and(|transaction| transaction.message.is_some()) {
+        if has_begun {
             self.drop_link();
         }
     }
 
     fn mail(&mut self, sender: ReversePath, parameters: MailParameters, now: Now) {
-        if self.helo.is_none() {
+        if self.channel.hello.is_none() {
             self.counts.excuse_mail(self.settings.recipients);
             return self.error(503, BAD_SEQUENCE, "EHLO or HELO comes first", now);
         }
@@ -416,7 +419,7 @@ impl Session {
     }
 
     fn bdat(&mut self, size: u64, last: bool, now: Now) {
-        let chunk = super::message::Chunk::new(size, last);
+        let chunk = Chunk::new(size, last);
         let open = self.transaction.as_mut().and_then(|transaction| transaction.message.take());
         if let Some(message) = open {
             self.next_chunk(message, chunk, now);

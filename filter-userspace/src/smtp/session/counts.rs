@@ -4,7 +4,7 @@
 //! do not exist, and make errors. What follows from a refusal of ours, as the rest of a
 //! group of commands does (RFC 2920), is not an error of the client.
 
-use super::envelope::Transaction;
+use super::transaction::Transaction;
 use crate::smtp::address::ReversePath;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Session;
+use super::attempt::Outcome;
+use super::body::Ending;
 use super::counts::Counts;
 use super::facts::Now;
-use super::record::Outcome;
-use crate::smtp::header::MessageFacts;
+use super::state::Session;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
 
@@ -16,23 +16,6 @@ const WHOLE: usize = 10;
 
 /// The most bytes of each fact in the records of the others.
 const SHORT: usize = 64;
-
-/// A message that is with the backend.
-#[derive(Debug)]
-pub(super) struct Ending {
-    pub(super) facts: Arc<MessageFacts>,
-    pub(super) size: u64,
-    pub(super) reference: String,
-    /// Whether the client still waits for the reply.
-    pub(super) heard: bool,
-}
-
-impl Ending {
-    /// The client has gone.
-    pub(super) fn unheard(self) -> Self {
-        Self { heard: false, ..self }
-    }
-}
 
 impl Session {
     pub(super) fn ending_reply(&mut self, ending: &Ending, reply: &Reply, now: Now) {

@@ -5,108 +5,12 @@ use std::collections::VecDeque;
 
 use super::facts::{Action, BackendName, Now, OpenFailure, Opened, Permit};
 use super::link::Link;
-use super::message::Message;
-use super::recipients::Recipients;
-use super::{Linger, Session, State};
-use crate::smtp::address::{ForwardPath, Mailbox, ReversePath};
-use crate::smtp::command::{Body, MailParameters, RcptParameters, Ret};
+use super::state::{Linger, Session, State};
+use super::transaction::{Envelope, Rcpt, Step, Transaction};
+use crate::smtp::address::Mailbox;
+use crate::smtp::command::{Body, Ret};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
-
-/// A recipient that was asked for.
-#[derive(Debug)]
-pub(super) struct Rcpt {
-    pub(super) path: ForwardPath,
-    pub(super) parameters: RcptParameters,
-    /// Header fields that come with it.
-    pub(super) headers: Vec<String>,
-}
-
-/// A message's envelope, from MAIL on.
-#[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) sender: ReversePath,
-    pub(super) parameters: MailParameters,
-    pub(super) accepted: Recipients,
-    /// Recipients that do not exist.
-    pub(super) invalid: u32,
-    /// Header fields that stand above ours, each once.
-    pub(super) headers: Vec<String>,
-    pub(super) started_ms: u64,
-    /// Why MAIL was refused: so is every recipient.
-    pub(super) refused: Option<Refusal>,
-    /// The record of that, until a recipient has its own.
-    pub(super) unrecorded: Option<(Refusal, Reply, String)>,
-    /// A message in chunks, between two of them.
-    pub(super) message: Option<Box<Message>>,
-    backend: Option<BackendName>,
-    /// The backend's reply to MAIL, where it refused that.
-    mail_refused: Option<Reply>,
-    /// Whether the backend has taken MAIL on the connection that stands.
-    begun: bool,
-    /// Whether the connection broke that recipients were accepted on.
-    pub(super) lost: bool,
-    /// The backend and server of the last connection that served it.
-    pub(super) served: Option<(String, String)>,
-}
-
-impl Transaction {
-    pub(super) const fn new(sender: ReversePath, parameters: MailParameters, now: Now) -> Self {
-        Self {
-            sender,
-            parameters,
-            accepted: Recipients::new(),
-            invalid: 0,
-            headers: Vec::new(),
-            started_ms: now.unix_ms,
-            refused: None,
-            unrecorded: None,
-            message: None,
-            backend: None,
-            mail_refused: None,
-            begun: false,
-            lost: false,
-            served: None,
-        }
-    }
-
-    pub(super) fn refused_by(&mut self, refusal: Refusal, reply: Reply, reference: String) {
-        self.unrecorded = Some((refusal.clone(), reply, reference));
-        self.refused = Some(refusal);
-    }
-
-    /// The backend's connection has broken.
-    pub(super) fn lose(&mut self) {
-        self.begun = false;
-        self.lost |= !self.accepted.is_empty();
-    }
-}
-
-/// A command that the backend is to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Rset,
-    Mail,
-    Rcpt,
-}
-
-/// A recipient that the backend is asked about.
-#[derive(Debug)]
-pub(super) struct Envelope {
-    pub(super) rcpt: Rcpt,
-    unsent: VecDeque<Step>,
-    unanswered: VecDeque<Step>,
-    mail_refused: Option<Reply>,
-    /// Whether the connection is of this very recipient's making.
-    fresh: bool,
-}
-
-impl Envelope {
-    /// Whether a command was sent that has no reply yet.
-    pub(super) fn awaits_reply(&self) -> bool {
-        !self.unanswered.is_empty()
-    }
-}
 
 impl Session {
     /// Refuses a recipient, and ends the session after too many.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::record::Attempt;
+use super::attempt::Attempt;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::command::MailParameters;
 use crate::smtp::data::BareNewlines;
@@ -78,8 +78,6 @@ pub struct Client {
     pub port: u16,
     /// The session's id: what references begin with.
     pub id: String,
-    /// TLS, when it is in use.
-    pub tls: Option<Tls>,
     /// What bare line ends in its messages do.
     pub bare_newlines: BareNewlines,
     /// What is offered to it beside what mxdp does by itself.

@@ -2,85 +2,15 @@
 //! the backend says at its end is the reply.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::ending::Ending;
-use super::facts::{Now, Settings};
+use super::body::{Begin, Chunk, Ending, Message, Skip};
+use super::facts::Now;
 use super::pace::Pace;
-use super::{Linger, Session, State};
-use crate::smtp::data::{BadData, BareNewlines, Decoder, Stuffer};
+use super::state::{Linger, Session, State};
+use crate::smtp::data::{BadData, BareNewlines, Decoded, Decoder, Stuffer};
 use crate::smtp::header::{HeaderScan, Received};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
-
-/// Octets that are announced by BDAT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
-    size: u64,
-    left: u64,
-    last: bool,
-}
-
-impl Chunk {
-    pub(super) const fn new(size: u64, last: bool) -> Self {
-        Self { size, left: size, last }
-    }
-}
-
-/// A message whose backend was asked to take it.
-#[derive(Debug)]
-pub(super) struct Begin {
-    chunk: Option<Chunk>,
-}
-
-/// A message that streams.
-#[derive(Debug)]
-pub(super) struct Message {
-    decoder: Decoder,
-    stuffer: Stuffer,
-    scan: HeaderScan,
-    /// The octets of the message, without dots for transparency.
-    size: u64,
-    /// The octets that came for it.
-    came: u64,
-    /// Why it will be refused: the rest is read and thrown away.
-    refused: Option<Refusal>,
-    /// The chunk that comes; none in DATA.
-    chunk: Option<Chunk>,
-    reference: String,
-    pace: Pace,
-    /// Since when the client is not read, because the backend does not take.
-    blocked: Option<Instant>,
-}
-
-impl Message {
-    pub(super) const fn is_refused(&self) -> bool {
-        self.refused.is_some()
-    }
-
-    /// The first reason counts.
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.refused.get_or_insert(refusal);
-    }
-
-    /// The backend takes bytes again: the time until now is not the client's.
-    pub(super) fn resume(&mut self, now: Now) {
-        if let Some(since) = self.blocked.take() {
-            self.pace.forgive(since, now.monotonic);
-        }
-    }
-
-    /// When the next bytes must have come.
-    pub(super) fn deadline(&self, settings: &Settings) -> Instant {
-        self.pace.deadline(&settings.times)
-    }
-
-    /// Takes note of bytes that came; false when they came too slowly.
-    fn took(&mut self, count: u64, settings: &Settings, now: Now) -> bool {
-        self.came += count;
-        self.pace.took(count, &settings.times, now.monotonic)
-    }
-}
 
 impl Session {
     /// Asks the backend to take a message.
@@ -138,8 +68,8 @@ impl Session {
     fn received(&self, reference: &str, now: Now) -> String {
         let transaction = self.transaction.as_ref();
         let utf8 = transaction.is_some_and(|open| open.parameters.smtputf8);
-        let tls = self.client.tls.as_ref();
-        let protocol = match (utf8, self.extended, tls.is_some()) {
+        let tls = self.channel.tls.as_ref();
+        let protocol = match (utf8, self.is_extended(), tls.is_some()) {
             (true, _, false) => "UTF8SMTP",
             (true, _, true) => "UTF8SMTPS",
             (false, true, false) => "ESMTP",
@@ -265,11 +195,7 @@ impl Session {
         decoded.used
     }
 
-    fn decode(
-        &mut self,
-        message: &mut Message,
-        bytes: &[u8],
-    ) -> Result<crate::smtp::data::Decoded, BadData> {
+    fn decode(&mut self, message: &mut Message, bytes: &[u8]) -> Result<Decoded, BadData> {
         let Message { decoder, stuffer, scan, size, refused, .. } = message;
         let mut out =
             self.link.as_mut().filter(|_| refused.is_none()).map(|link| link.out.buffer());
@@ -383,21 +309,6 @@ impl Session {
             return self.drop_link();
         }
         self.message_ended(message, Some(Refusal::new(Reason::TooSlow, "")), true, now);
-    }
-}
-
-/// Octets that nobody wants, and what is replied behind them.
-#[derive(Debug)]
-pub(super) struct Skip {
-    left: u64,
-    reply: Reply,
-    pace: Pace,
-}
-
-impl Skip {
-    /// When the next bytes must have come.
-    pub(super) fn deadline(&self, settings: &Settings) -> Instant {
-        self.pace.deadline(&settings.times)
     }
 }
 

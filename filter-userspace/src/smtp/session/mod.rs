@@ -2,20 +2,27 @@
 //!
 //! Bytes of client and backend, answers and the time go in by [`Session`]'s
 //! methods. Out come bytes for both ([`Session::to_client`],
-//! [`Session::to_backend`]) and [`Action`]s: what is to be asked, opened, closed
-//! and recorded. Commands are taken one after the other, each when the one before
-//! has its reply, so replies cannot come out of order.
+//! [`Session::to_backend`]) and [`Action`]s: what to ask, open, close and record.
+//! Commands are handled one after the other, each when the one before has its
+//! reply, so replies cannot come out of order.
 //!
-//! Nothing that was not said by the backend is said of a message: the reply to
-//! its end is the backend's, and without it 451. Whatever goes wrong before, the
-//! backend's connection is closed without the final dot.
+//! The client is told nothing about its message that the backend did not say: the reply to
+//! the end of a message is the backend's, and without one it is 451. If anything goes wrong
+//! before, the backend's connection is closed without the final dot.
 //!
-//! [`commands`] is the dialogue, [`envelope`] what becomes of recipients,
-//! [`message`] what becomes of a message, [`link`] the backend's side, [`closing`] the end.
+//! [`state`] is what a session consists of, grouped by how long each part lasts; [`facts`] is
+//! what goes in and comes out. [`transaction`], [`body`], [`link`], [`counts`] and [`attempt`]
+//! are its parts. The other files are its methods: [`dialogue`] for whoever holds it,
+//! [`commands`] for commands, [`envelope`] for recipients, [`message`] and [`ending`] for
+//! messages, [`backend`] for the backend, [`record`] for the mail log, [`closing`] for the end.
 
+mod attempt;
+mod backend;
+mod body;
 mod closing;
 mod commands;
 mod counts;
+mod dialogue;
 mod ending;
 mod envelope;
 mod facts;
@@ -24,389 +31,15 @@ mod message;
 mod pace;
 mod recipients;
 mod record;
+mod state;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Instant;
-
-use super::line::{COMMAND_LINE, Lines};
-use super::refusal::{Reason, Refusal};
-use super::reply::{Enhanced, Reply};
-use counts::Counts;
-use ending::Ending;
-use envelope::{Envelope, Transaction};
-use link::Link;
-use message::{Message, Skip};
-
-pub use closing::Linger;
+pub use attempt::{Attempt, Outcome};
 pub use facts::{
     Action, Answer, BackendName, BackendTimes, Capabilities, Client, Extensions, Now, Offers,
     OpenFailure, Opened, Permit, Question, Settings, Times, Tls,
 };
 pub use link::Outgoing;
-pub use record::{Attempt, Outcome};
-
-/// Bytes for the client that may wait before no more of its own are read.
-const CLIENT_HIGH: usize = 16 * 1024;
-
-/// Bytes for the backend that may wait before the client is read no more.
-const BACKEND_HIGH: usize = 128 * 1024;
-
-/// What is waited for.
-#[derive(Debug)]
-enum State {
-    /// The pause before the greeting.
-    Pause,
-    /// A command.
-    Ready,
-    /// The answer to a question.
-    Asked(Asked),
-    /// A backend's connection, for a recipient.
-    Opening(envelope::Rcpt),
-    /// The backend's replies to MAIL and RCPT.
-    Envelope(Envelope),
-    /// The backend's 354, for DATA or the first BDAT.
-    Begin(message::Begin),
-    /// The client's message.
-    Message(Box<Message>),
-    /// Octets of a chunk that nobody wants.
-    Skip(Skip),
-    /// The backend's reply to a message.
-    Ending(Ending),
-    /// The TLS handshake.
-    StartTls,
-    /// Nothing: what was written goes out, and that is the end.
-    Closed,
-}
-
-/// What was asked.
-#[derive(Debug)]
-enum Asked {
-    Mail(Box<Transaction>),
-    Rcpt(envelope::Rcpt),
-}
-
-/// A session with a client.
-#[derive(Debug)]
-pub struct Session {
-    settings: Arc<Settings>,
-    client: Client,
-    state: State,
-    input: Lines,
-    to_client: Outgoing,
-    actions: VecDeque<Action>,
-    /// What the client called itself; none before HELO and EHLO.
-    helo: Option<Box<str>>,
-    /// Whether it said EHLO.
-    extended: bool,
-    transaction: Option<Box<Transaction>>,
-    link: Option<Box<Link>>,
-    counts: Counts,
-    /// References given out.
-    references: u32,
-    /// When the state has lasted too long.
-    deadline: Instant,
-    /// When the client last took bytes, while there are some for it.
-    client_took: Instant,
-    ending: bool,
-    /// What the client may still send after our end.
-    linger: Linger,
-}
-
-impl Session {
-    /// A session with a client that has connected.
-    #[must_use]
-    pub fn new(settings: Arc<Settings>, client: Client, now: Now) -> Self {
-        let pause = settings.greeting_pause;
-        let mut session = Self {
-            settings,
-            client,
-            state: State::Pause,
-            input: Lines::default(),
-            to_client: Outgoing::default(),
-            actions: VecDeque::new(),
-            helo: None,
-            extended: false,
-            transaction: None,
-            link: None,
-            counts: Counts::default(),
-            references: 0,
-            deadline: now.monotonic + pause,
-            client_took: now.monotonic,
-            ending: false,
-            linger: Linger::Nothing,
-        };
-        if pause.is_zero() {
-            session.greet(now);
-        }
-        session
-    }
-
-    /// A session that is refused at once: the reply, and the end.
-    #[must_use]
-    pub fn refuse(settings: Arc<Settings>, client: Client, refusal: Refusal, now: Now) -> Self {
-        let mut session = Self::new(settings, client, now);
-        session.to_client = Outgoing::default();
-        session.end_with(refusal, now);
-        session
-    }
-
-    fn greet(&mut self, now: Now) {
-        let text = format!("{} ESMTP mxdp", self.settings.hostname);
-        self.reply(&Reply::new(220, None, text));
-        self.ready(now);
-    }
-
-    /// Takes bytes of the client.
-    pub fn client_bytes(&mut self, bytes: &[u8], now: Now) {
-        self.start_waiting(now);
-        let mut rest = bytes;
-        // The bytes of a message need not be copied first.
-        if self.input.is_empty() && matches!(self.state, State::Message(_)) {
-            let used = self.message_bytes(rest, now);
-            rest = &rest[used..];
-        }
-        self.input.push(rest);
-        self.run(now);
-    }
-
-    /// The client sends no more.
-    pub fn client_end(&mut self, now: Now) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Message(message) => self.message_broken(*message, Reason::ClientGone, now),
-            // The message is with the backend: its fate is recorded, not told.
-            State::Ending(ending) => {
-                self.state = State::Ending(ending.unheard());
-                return;
-            }
-            State::Asked(Asked::Rcpt(rcpt)) | State::Opening(rcpt) => {
-                self.record_gone(rcpt.path, now);
-            }
-            State::Envelope(envelope) => self.record_gone(envelope.rcpt.path, now),
-            _ => {}
-        }
-        self.close(now);
-    }
-
-    /// The client cannot be written to.
-    pub fn client_lost(&mut self, now: Now) {
-        self.to_client = Outgoing::default();
-        self.client_end(now);
-    }
-
-    /// What has come and can be done, is done.
-    fn run(&mut self, now: Now) {
-        loop {
-            match &self.state {
-                State::Pause if commands::is_a_look(self.input.rest()) => return,
-                State::Pause if !self.input.is_empty() => {
-                    self.end_with(Refusal::new(Reason::EarlyTalker, self.client.address), now);
-                }
-                State::Ready => {
-                    if self.ending && self.transaction.is_none() {
-                        self.end_with(Refusal::new(Reason::Ending, ""), now);
-                        return;
-                    }
-                    if self.to_client.len() > CLIENT_HIGH {
-                        return;
-                    }
-                    match self.input.next(COMMAND_LINE) {
-                        Ok(Some(line)) => self.command(&line, now),
-                        Ok(None) => return,
-                        Err(bad) => self.bad_line(bad, now),
-                    }
-                }
-                State::Message(_) => {
-                    if self.input.is_empty() && !self.is_chunk_done() {
-                        return;
-                    }
-                    let input = std::mem::take(&mut self.input);
-                    let used = self.message_bytes(input.rest(), now);
-                    let closed = matches!(self.state, State::Closed);
-                    self.input = input;
-                    self.input.consume(if closed { usize::MAX } else { used });
-                    if used == 0 && matches!(self.state, State::Message(_)) {
-                        return;
-                    }
-                }
-                State::Skip(_) => {
-                    let State::Skip(skip) = std::mem::replace(&mut self.state, State::Closed)
-                    else {
-                        return;
-                    };
-                    self.skip_bytes(skip, now);
-                    if matches!(self.state, State::Skip(_)) {
-                        return;
-                    }
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Time has passed.
-    pub fn time(&mut self, now: Now) {
-        if !self.to_client.is_empty()
-            && now.monotonic >= self.client_took + self.settings.times.command
-        {
-            // It takes nothing: nothing can be said to it either.
-            return self.client_lost(now);
-        }
-        if now.monotonic < self.deadline_of_state() {
-            return;
-        }
-        self.start_waiting(now);
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Pause => self.greet(now),
-            State::Ready | State::Skip(_) => {
-                self.end_with(Refusal::new(Reason::TimedOut, ""), now);
-            }
-            State::Message(message) => {
-                let blocked = self.backend_blocks();
-                self.message_timed_out(*message, blocked, now);
-            }
-            State::Envelope(envelope) => self.envelope_lost(envelope, now),
-            State::Begin(begin) => self.begin_lost(&begin, now),
-            State::Ending(ending) => self.ending_lost(&ending, now),
-            // Who opens and answers keeps time of its own.
-            state @ (State::Asked(_) | State::Opening(_) | State::StartTls | State::Closed) => {
-                self.state = state;
-                self.deadline = now.monotonic + self.settings.times.command;
-            }
-        }
-        self.run(now);
-    }
-
-    /// When [`Self::time`] is to be called, at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        let state = self.deadline_of_state();
-        if self.to_client.is_empty() {
-            state
-        } else {
-            state.min(self.client_took + self.settings.times.command)
-        }
-    }
-
-    fn deadline_of_state(&self) -> Instant {
-        match &self.state {
-            State::Message(message) if !self.backend_blocks() => message.deadline(&self.settings),
-            State::Skip(skip) => skip.deadline(&self.settings),
-            State::Message(_) => {
-                let link = self.link.as_ref();
-                link.map_or(self.deadline, |link| link.took + link.times.data)
-            }
-            _ => self.deadline,
-        }
-    }
-
-    /// How many recipients are accepted, whose message is under way or still to come.
-    #[must_use]
-    pub fn accepted(&self) -> usize {
-        self.transaction.as_ref().map_or(0, |open| open.accepted.len())
-    }
-
-    /// The client's name by reverse DNS is confirmed.
-    pub fn client_named(&mut self, name: &str) {
-        self.client.name = Some(name.to_owned());
-    }
-
-    /// The TLS handshake is done.
-    pub fn tls_started(&mut self, tls: Tls, now: Now) {
-        self.client.tls = Some(tls);
-        // As if it had just connected (RFC 3207 section 4.2).
-        self.helo = None;
-        self.extended = false;
-        self.transaction = None;
-        self.input.discard();
-        self.ready(now);
-        self.run(now);
-    }
-
-    /// Bytes for the client.
-    pub const fn to_client(&mut self) -> &mut Outgoing {
-        &mut self.to_client
-    }
-
-    /// The client took bytes.
-    pub fn client_took(&mut self, now: Now) {
-        self.client_took = now.monotonic;
-        if self.to_client.len() <= CLIENT_HIGH {
-            self.run(now);
-        }
-    }
-
-    /// The next thing to do.
-    pub fn action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// Whether bytes of the client are of use now.
-    #[must_use]
-    pub fn wants_client(&self) -> bool {
-        match &self.state {
-            State::Pause | State::Skip(_) => true,
-            State::Ready => self.to_client.len() <= CLIENT_HIGH,
-            State::Message(message) => message.is_refused() || !self.backend_blocks(),
-            _ => false,
-        }
-    }
-
-    /// Whether the session is over once everything is sent.
-    #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
-    }
-
-    /// The client, as the session knows it.
-    #[must_use]
-    pub const fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// What the client called itself.
-    #[must_use]
-    pub fn helo(&self) -> &str {
-        self.helo.as_deref().unwrap_or_default()
-    }
-
-    /// Whether the client said EHLO.
-    #[must_use]
-    pub const fn is_extended(&self) -> bool {
-        self.extended
-    }
-
-    /// Before anything is written: a client that has taken everything so far is
-    /// not behind, however long ago that was.
-    fn start_waiting(&mut self, now: Now) {
-        if self.to_client.is_empty() {
-            self.client_took = now.monotonic;
-        }
-    }
-
-    fn ready(&mut self, now: Now) {
-        self.state = State::Ready;
-        self.deadline = now.monotonic + self.settings.times.command;
-    }
-
-    fn reply(&mut self, reply: &Reply) {
-        self.for_client(reply).write(self.to_client.buffer());
-    }
-
-    /// Sends a reply that was made for this client.
-    fn send(&mut self, reply: &Reply) {
-        reply.write(self.to_client.buffer());
-    }
-
-    /// A reply as the client may be sent it.
-    fn for_client(&self, reply: &Reply) -> Reply {
-        let open = self.transaction.as_ref();
-        reply.for_client(open.is_some_and(|open| open.parameters.smtputf8))
-    }
-
-    fn say(&mut self, code: u16, enhanced: Enhanced, text: &str) {
-        self.reply(&Reply::new(code, Some(enhanced), text));
-    }
-}
+pub use state::{Linger, Session};

@@ -1,11 +1,16 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use memchr::memmem;
 use proptest::prelude::*;
 
+use super::dialogue::CLIENT_HIGH;
+use super::link::BACKEND_HIGH;
+use super::state::State;
 use super::*;
 use crate::smtp::data::BareNewlines;
+use crate::smtp::refusal::{Reason, Refusal};
 
 /// What a client's bytes come in at most, at once.
 const READ: usize = 32 * 1024;
@@ -32,7 +37,6 @@ fn client() -> Client {
         name: None,
         port: 40000,
         id: "ID".to_owned(),
-        tls: None,
         bare_newlines: BareNewlines::Refuse,
         offers: Offers::ALL,
     }
@@ -87,7 +91,7 @@ impl Outside {
     fn new(settings: Settings) -> Self {
         let now = Now { monotonic: Instant::now(), unix_ms: 0 };
         let mut outside = Self {
-            session: Session::new(Arc::new(settings), client(), now),
+            session: Session::new(Arc::new(settings), client(), None, now),
             now,
             waiting: Vec::new(),
             lines: 0,

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Edge, network};
+use super::Edge;
+use crate::io::networks::network;
 use crate::io::smtp::backend::Pool;
 use crate::lists::{Holder, Protected};
 

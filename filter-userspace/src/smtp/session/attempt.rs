@@ -1,0 +1,43 @@
+//! What became of a recipient that a client attempted.
+
+use std::sync::Arc;
+
+use crate::smtp::address::{ForwardPath, ReversePath};
+use crate::smtp::header::MessageFacts;
+use crate::smtp::refusal::Refusal;
+use crate::smtp::reply::Reply;
+
+/// A recipient that a client attempted, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// What a record is found by.
+    pub reference: String,
+    /// When the transaction began, in milliseconds of the Unix epoch.
+    pub started_ms: u64,
+    /// When it was decided.
+    pub ended_ms: u64,
+    /// The sender; none where the client came to no MAIL.
+    pub sender: Option<ReversePath>,
+    /// The recipient; none where the client came to no RCPT.
+    pub recipient: Option<ForwardPath>,
+    /// What became of it: one for all recipients of a message, since what a backend says may
+    /// be long.
+    pub outcome: Arc<Outcome>,
+    /// The reply as it was sent; none where there was nobody to hear it.
+    pub reply: Option<Arc<Reply>>,
+    /// The octets of the message.
+    pub size: u64,
+    /// Of its header.
+    pub message: Option<Arc<MessageFacts>>,
+    /// The backend, and its server's address.
+    pub backend: Option<(String, String)>,
+}
+
+/// What became of a recipient.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The backend has the message.
+    Accepted,
+    /// It was refused.
+    Refused(Refusal),
+}
