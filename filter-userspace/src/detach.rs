@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{DEFAULT_CONFIG, DEFAULT_PIN};
 use crate::control::protocol::{Detached, Failure, FailureKind};
-use crate::generation::build;
+use crate::generation::read;
 use crate::io::{files, kernel};
 
 /// The largest configuration that is looked through.
@@ -23,7 +23,7 @@ pub fn run(config: Option<&Path>) -> Result<Detached, Failure> {
     let default = Path::new(DEFAULT_CONFIG);
     let path = config.unwrap_or(default);
     let default_pin = || PathBuf::from(DEFAULT_PIN);
-    let bases = match build::read_config(path) {
+    let bases = match read::read_config(path) {
         Ok(config) => vec![config.filter.pin],
         // Whatever is wrong with it, the filter is to come off.
         Err(_) => setting(path, "pin").into_iter().chain([default_pin()]).collect(),

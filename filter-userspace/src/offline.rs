@@ -17,10 +17,10 @@ use crate::config::smtp::Smtp;
 use crate::config::{Dns, Doubts};
 use crate::control::protocol::ListStatus;
 use crate::generation::answer;
-use crate::generation::build;
 use crate::generation::certificates;
-use crate::generation::lists::{self, Loaded};
-use crate::generation::sources::{Gathering, Tolerance};
+use crate::generation::files::Tolerance;
+use crate::generation::read;
+use crate::generation::rule_set::Loaded;
 use crate::generation::standing::standing;
 use crate::io::clock;
 use crate::io::dns::Resolver;
@@ -58,7 +58,7 @@ pub struct CheckReport {
 /// the network too.
 #[must_use]
 pub fn check(config: &Path, online: bool) -> CheckReport {
-    let build::Read { config, mut loaded, .. } = match build::read_strictly(config) {
+    let read::Read { config, mut loaded, .. } = match read::read_strictly(config) {
         Ok(read) => read,
         Err(errors) => return CheckReport { errors, ..CheckReport::default() },
     };
@@ -97,7 +97,7 @@ pub fn check(config: &Path, online: bool) -> CheckReport {
 ///
 /// Every error of the configuration, in lines.
 pub fn socket(config: &Path) -> Result<PathBuf, String> {
-    let config = build::read_config(config).map_err(|errors| errors.join("\n"))?;
+    let config = read::read_config(config).map_err(|errors| errors.join("\n"))?;
     Ok(config.control.socket)
 }
 
@@ -117,9 +117,8 @@ impl Lookup {
     ///
     /// Every error of either, in lines.
     pub fn open(config: &Path) -> Result<Self, String> {
-        let loaded = build::read_config(config).and_then(|config| {
-            let gathering = Gathering::new(Tolerance::Strict);
-            let Loaded { lists, policy, .. } = lists::load(&config, gathering)?;
+        let loaded = read::read_config(config).and_then(|config| {
+            let Loaded { lists, policy, .. } = read::load(&config, &Tolerance::Strict)?;
             Ok(Self {
                 lists,
                 enforcement: config.enforcement,
@@ -182,7 +181,7 @@ pub struct SpfQuestion<'a> {
 ///
 /// In words: every error of the configuration, or there is no name server.
 pub fn spf(config: Option<&Path>, question: &SpfQuestion<'_>) -> Result<Evaluation, String> {
-    let config = config.map(build::read_config).transpose().map_err(|errors| errors.join("\n"))?;
+    let config = config.map(read::read_config).transpose().map_err(|errors| errors.join("\n"))?;
     let mut dns = config.as_ref().map(|config| config.dns.clone()).unwrap_or_default();
     if !question.servers.is_empty() {
         dns.servers = question.servers.to_vec();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::core::{Daemon, Origin};
 use crate::control::protocol::FailedReload;
-use crate::generation::sources::without_age;
+use crate::generation::fault::without_age;
 use crate::io::clock;
 
 /// For how long it is shown that a block could not be had.

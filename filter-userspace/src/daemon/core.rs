@@ -24,7 +24,8 @@ use crate::control::server::Incoming;
 use crate::generation::answer;
 use crate::generation::build::{self, Built};
 use crate::generation::changes::Remembered;
-use crate::generation::sources::Fault;
+use crate::generation::fault::Fault;
+use crate::generation::read;
 use crate::generation::watched::{self, FileStamps};
 use crate::io::clock::{self, Settled};
 use crate::io::kernel::{Change, Filter, Layouts};
@@ -316,7 +317,7 @@ impl Daemon {
     /// that a list that was missing is loaded when it comes.
     pub(super) fn watch_what_is_wanted(&self) {
         let mut paths = watched::watched_paths(&self.path, &self.config);
-        if let Ok(wanted) = build::read_config(&self.path) {
+        if let Ok(wanted) = read::read_config(&self.path) {
             paths.extend(watched::watched_paths(&self.path, &wanted));
         }
         _ = self.watched.send(watched::stamps(paths));

@@ -23,6 +23,7 @@ use crate::control::protocol::Failure;
 use crate::control::server::{self, ControlSocket, Desk, Incoming};
 use crate::generation::build::{self, Built};
 use crate::generation::certificates;
+use crate::generation::read;
 use crate::io::kernel::{Capacities, Filter, Options, inherited_sockets};
 use crate::io::minimum_kernel;
 use crate::io::ports;
@@ -63,11 +64,11 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     let path = &std::path::absolute(path)
         .context("the configuration's path")
         .map_err(|error| refused(&error))?;
-    let config = match build::read_config(path) {
+    let config = match read::read_config(path) {
         Ok(config) => config,
         // With what is wrong with the files that it names.
         Err(errors) => {
-            return Err(misconfigured(&build::read_strictly(path).err().unwrap_or(errors)));
+            return Err(misconfigured(&read::read_strictly(path).err().unwrap_or(errors)));
         }
     };
     if mode == Mode::Trial && (config.filter.persist || !is_volatile(&config)) {

@@ -14,7 +14,7 @@ use super::core::Daemon;
 use super::refused;
 use crate::control::protocol::{Failure, RuntimeEntry, RuntimeList, Window};
 use crate::control::server::Incoming;
-use crate::generation::sources::Fault;
+use crate::generation::fault::Fault;
 use crate::io::{clock, runtime_file, runtime_journal};
 use crate::lists::{LoadedFile, normalise};
 use crate::runtime::{Added, Addition, RuntimeEntries, Step};

@@ -10,23 +10,20 @@ use filter_common::Class;
 use filter_common::abi::Settings;
 
 use super::answers::{self, DIRECTORY, SPF};
-use super::certificates::certificate_errors;
 use super::changes::Remembered;
-use super::lists::{Loaded, load};
+use super::fault::Fault;
+use super::files::Tolerance;
+use super::read::{Read, read};
 use super::restart;
-use super::sources::{Fault, Gathering, Tolerance};
+use super::rule_set::Loaded;
 use super::watched::{FileStamps, files_of, stamps, watched_paths};
-use crate::config::flat::{self, Keys};
-use crate::config::{self, Config, Engine};
+use crate::config::{Config, Engine};
 use crate::io::kernel::{Layouts, Prepared};
 use crate::io::last_good::Copies;
-use crate::io::{clock, files, watch};
+use crate::io::{clock, watch};
 use crate::lists::{Lists, Table};
 use crate::policy::rules::Policy;
 use crate::web;
-
-/// The largest configuration file.
-const CONFIG_BYTES: u64 = 1024 * 1024;
 
 /// A generation that is ready to be put in force.
 pub struct Built {
@@ -116,12 +113,12 @@ pub fn build(
         if !refused.is_empty() {
             return Err(refused);
         }
-        Ok(Gathering::new(Tolerance::LastGood {
+        Ok(Tolerance::LastGood {
             copies: Copies::new(&config.state.folder, config.limits.file_bytes),
             accept: &files,
             active: in_force.map_or(&nothing, |in_force| &in_force.sources),
             now: clock::unix_seconds(),
-        }))
+        })
     })?;
     let mut seen = stamps(watched_paths(path, &config));
     if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
@@ -180,73 +177,6 @@ fn install(table: &Table, engine: Engine) -> Result<Prepared, Vec<String>> {
     .map_err(|error| vec![format!("{error:#}")])
 }
 
-/// Reads and checks a configuration file.
-///
-/// # Errors
-///
-/// All errors at once, a line each: file, line, key and what to do.
-pub fn read_config(path: &Path) -> Result<Config, Vec<String>> {
-    let bytes = files::read(path, CONFIG_BYTES).map_err(|error| vec![error])?;
-    config::parse_bytes(&bytes, path)
-        .map_err(|errors| errors.to_string().lines().map(str::to_owned).collect())
-}
-
-/// A configuration with everything that it names.
-pub struct Read {
-    /// The configuration.
-    pub config: Config,
-    /// Its lists and policy.
-    pub loaded: Loaded,
-    /// Its keys as they are written.
-    pub keys: Keys,
-}
-
-/// Reads a configuration, and every file that it names; `keep` puts back what is to stay as it
-/// was, `gathering` says what becomes of a file that is bad.
-///
-/// # Errors
-///
-/// Everything that is wrong with the one and the others: an error in a key hides no error
-/// in a file.
-pub fn read<'a>(
-    path: &Path,
-    keep: impl FnOnce(Config) -> Config,
-    gathering: impl FnOnce(&Config) -> Result<Gathering<'a>, Vec<String>>,
-) -> Result<Read, Vec<String>> {
-    let bytes = files::read(path, CONFIG_BYTES).map_err(|error| vec![error])?;
-    let (config, wrong) = config::parse_all(&bytes, path);
-    let mut errors: Vec<_> = wrong.iter().map(ToString::to_string).collect();
-    let Some(config) = config else { return Err(errors) };
-    if errors.is_empty() {
-        let config = keep(config);
-        match load(&config, gathering(&config)?) {
-            Ok(loaded) => {
-                let keys = flat::keys(&String::from_utf8_lossy(&bytes));
-                return Ok(Read { config, loaded, keys });
-            }
-            Err(of_files) => errors.extend(of_files),
-        }
-        errors.extend(certificate_errors(&config));
-    } else {
-        let of_files = load(&config, Gathering::new(Tolerance::Strict)).err();
-        errors.extend(of_files.unwrap_or_default());
-        errors.extend(certificate_errors(&config));
-    }
-    // A file that is named twice is read twice.
-    let mut said = BTreeSet::new();
-    errors.retain(|error| said.insert(error.clone()));
-    Err(errors)
-}
-
-/// The same, where every bad file is an error.
-///
-/// # Errors
-///
-/// All of them at once.
-pub fn read_strictly(path: &Path) -> Result<Read, Vec<String>> {
-    read(path, |config| config, |_| Ok(Gathering::new(Tolerance::Strict)))
-}
-
 /// The settings of a generation.
 #[must_use]
 pub fn settings(config: &Config, generation: u64) -> Settings {
@@ -266,6 +196,7 @@ pub fn settings(config: &Config, generation: u64) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::read::read_config;
 
     /// What only a restart can change changes nothing of what is built: another state folder
     /// has no networks of `approved.spf`, no answers of directories and no good copies.
@@ -292,7 +223,7 @@ mod tests {
             awaited = restart::needs_restart(&started, &config);
             restart::keep_until_restart(&started, &started, config)
         };
-        let strict = |_: &Config| Ok(Gathering::new(Tolerance::Strict));
+        let strict = |_: &Config| Ok(Tolerance::Strict);
         let Read { config, loaded, .. } = read(&path, keep, strict).expect("read");
         assert_eq!(config.state, started.state);
         assert_eq!(loaded.lists.set.files().len(), 1);

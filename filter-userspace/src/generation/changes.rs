@@ -91,8 +91,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::generation::build;
-    use crate::generation::sources::{Gathering, Tolerance};
+    use crate::generation::files::Tolerance;
+    use crate::generation::read;
     use crate::io::last_good::Copies;
 
     /// A source whose content is held back has not changed, whatever lies on the disk.
@@ -123,14 +123,14 @@ mod tests {
         );
         let read = |active: &BTreeSet<String>| {
             let gathering = |config: &Config| {
-                Ok(Gathering::new(Tolerance::LastGood {
+                Ok(Tolerance::LastGood {
                     copies: Copies::new(&config.state.folder, config.limits.file_bytes),
                     accept: &[],
                     active,
                     now: 1,
-                }))
+                })
             };
-            let read = build::read(&path, |config| config, gathering)
+            let read = read::read(&path, |config| config, gathering)
                 .unwrap_or_else(|why| panic!("{why:?}"));
             let (sources, faults) = (read.loaded.sources.clone(), read.loaded.faults.len());
             let contents = read.loaded.contents;

@@ -1,28 +1,25 @@
-//! From the configuration's SMTP side and its files to what decides in sessions.
+//! What decides in SMTP sessions, compiled.
 
 use std::sync::Arc;
 
 use super::recipients;
-use super::sources::{Gathering, Tolerance};
+use super::senders;
+use super::sources::Sources;
 use crate::config::Config;
 use crate::config::smtp::{PeerTls, Smtp};
-use crate::io::files;
 use crate::policy::reputation::{Kind, Reputation, Service, ZoneKey};
 use crate::policy::rules::Policy;
 use crate::policy::spf::SpfPolicy;
 use crate::policy::tls::{Requirement, TlsPolicy};
 use crate::smtp::refusal::Rule;
 
-/// The largest file of a zone's key.
-const ZONE_KEY: u64 = 4096;
-
-/// Reads every file of the SMTP side; none where the configuration has none.
-pub fn policy(config: &Config, gathering: &mut Gathering<'_>) -> Option<Policy> {
+/// Compiles the policy of the SMTP side; none where the configuration has none.
+pub(super) fn policy(config: &Config, sources: &mut Sources<'_>) -> Option<Policy> {
     let smtp = config.smtp.as_ref()?;
     let source = config.path.display().to_string();
-    let senders = recipients::senders(config, smtp, gathering);
-    let reputation = reputation(config, smtp, gathering);
-    let (domains, recipients) = recipients::recipients(config, smtp, gathering);
+    let senders = senders::senders(config, smtp, sources);
+    let reputation = reputation(config, smtp, sources);
+    let (domains, recipients) = recipients::recipients(config, smtp, sources);
     Some(Policy {
         message_size: smtp.limits.message_size,
         senders,
@@ -43,27 +40,16 @@ fn spf(smtp: &Smtp) -> SpfPolicy {
     SpfPolicy { exempt: spf.exempt.clone(), header: spf.header, explanation: spf.explanation }
 }
 
-/// The DNS lists of a configuration, with their keys.
-///
-/// # Errors
-///
-/// What is wrong with the files of the keys, in lines.
-pub fn reputation_of(config: &Config, smtp: &Smtp) -> Result<Reputation, String> {
-    let mut gathering = Gathering::new(Tolerance::Strict);
-    let reputation = reputation(config, smtp, &mut gathering);
-    let errors = gathering.errors;
-    if errors.is_empty() { Ok(reputation) } else { Err(errors.join("\n")) }
-}
-
 /// The DNS lists, with the keys of those that need one. A list whose key cannot be had is
 /// not asked.
-fn reputation(config: &Config, smtp: &Smtp, gathering: &mut Gathering<'_>) -> Reputation {
+pub(super) fn reputation(config: &Config, smtp: &Smtp, sources: &mut Sources<'_>) -> Reputation {
     let mut reputation = smtp.reputation.clone();
     let mut lost = Vec::new();
-    for key in &smtp.zone_keys {
+    let gathered = sources.gathered;
+    for (key, read) in smtp.zone_keys.iter().zip(&gathered.zone_keys) {
         let place = format!("({}:{})", config.path.display(), key.line);
-        let read = files::read(&key.file, ZONE_KEY).and_then(|bytes| {
-            zone_key(&bytes).ok_or_else(|| {
+        let read = read.as_deref().map_err(Clone::clone).and_then(|bytes| {
+            zone_key(bytes).ok_or_else(|| {
                 format!("{}: is not one label of letters, digits and -", key.file.display())
             })
         });
@@ -71,7 +57,7 @@ fn reputation(config: &Config, smtp: &Smtp, gathering: &mut Gathering<'_>) -> Re
         match (read, zones.get_mut(key.zone)) {
             (Ok(label), Some(zone)) => zone.key = Some(ZoneKey(label)),
             (Err(error), _) => {
-                gathering.fault(format!("{error} {place}"), "the DNS list is not queried");
+                sources.fault(format!("{error} {place}"), "the DNS list is not queried");
                 lost.push((key.kind, key.zone));
             }
             (Ok(_), None) => {}

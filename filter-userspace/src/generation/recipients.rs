@@ -1,74 +1,23 @@
-//! Senders and recipients of the configuration's files and directories.
+//! The recipients of a configuration's files and directories, compiled.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::answers;
-use super::sources::{Gathering, Source, Told, counts};
+use super::source::{BACKEND_DECIDES, Source};
+use super::sources::Sources;
 use crate::config::Config;
 use crate::config::smtp::{DomainEntry, Smtp};
-use crate::io::files;
 use crate::io::last_good::Counts;
 use crate::lists::OnBadLine;
 use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
 use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
-use crate::policy::senders::{SenderClass, SenderLists};
-
-const BACKEND_DECIDES: &str = "the backend decides which of its recipients are valid";
-
-/// The approved and blocked senders.
-pub(super) fn senders(config: &Config, smtp: &Smtp, gathering: &mut Gathering<'_>) -> SenderLists {
-    let mut builder = SenderLists::builder(config.limits.prefixes);
-    let senders = &smtp.senders;
-    let inline =
-        [(SenderClass::Approved, &senders.approved), (SenderClass::Blocked, &senders.blocked)];
-    let name = config.path.display().to_string();
-    for (class, patterns) in inline {
-        for (pattern, line) in patterns {
-            if let Err(wrong) = builder.add_one(class, &name, *line, pattern) {
-                gathering.errors.extend(wrong.lines().iter().cloned());
-            }
-        }
-    }
-    let listed = [
-        (SenderClass::Approved, "list of approved senders", &senders.approved_files),
-        (SenderClass::Blocked, "list of blocked senders", &senders.blocked_files),
-    ];
-    for (class, kind, paths) in listed {
-        for path in paths {
-            let source = Source {
-                kind,
-                path,
-                place: format!(" (senders in {name})"),
-                may_shrink: false,
-                without: "nothing of it is used",
-                told: Told::Lines,
-            };
-            let file = path.display().to_string();
-            let taken = gathering.take(
-                &source,
-                || files::read(path, config.limits.file_bytes),
-                |bytes| {
-                    let read = builder.read(class, &file, bytes);
-                    let read = read.map_err(|wrong| wrong.to_string())?;
-                    let counts = counts(read.len());
-                    Ok((read, counts))
-                },
-            );
-            if let Some(read) = taken {
-                gathering.warnings.extend(read.remarks().iter().cloned());
-                builder.add(read);
-            }
-        }
-    }
-    builder.build()
-}
 
 /// The domains, and the recipients of all files and directories.
 pub(super) fn recipients(
     config: &Config,
     smtp: &Smtp,
-    gathering: &mut Gathering<'_>,
+    sources: &mut Sources<'_>,
 ) -> (Domains, RecipientSet) {
     let mut domains = Domains::default();
     for entry in &smtp.domains {
@@ -76,13 +25,13 @@ pub(super) fn recipients(
     }
     let mut set = RecipientSet::default();
     let mut left = config.limits.prefixes;
-    let lost = read_files(config, smtp, &domains, &mut set, &mut left, gathering);
-    read_directories(config, smtp, &domains, &mut set, &mut left, gathering);
+    let lost = of_files(config, smtp, &domains, &mut set, &mut left, sources);
+    of_directories(smtp, &domains, &mut set, &mut left, sources);
     // Where something is not known, refusing by the rest would refuse valid recipients.
     let mut known = Domains::default();
     for entry in &smtp.domains {
         let is_lost = entry.recipients.iter().any(|path| lost.contains(path.as_path()));
-        let unlisted = if is_lost { Vec::new() } else { unlisted(config, entry, &set, gathering) };
+        let unlisted = if is_lost { Vec::new() } else { unlisted(config, entry, &set, sources) };
         add_domain(&mut known, entry, |index| {
             if is_lost || unlisted.contains(&index) {
                 RecipientSource::Backend
@@ -94,14 +43,14 @@ pub(super) fn recipients(
     (known, set)
 }
 
-/// Reads the files, and says of which nothing is known.
-fn read_files<'a>(
+/// Compiles the files, and says of which nothing is known.
+fn of_files<'a>(
     config: &Config,
     smtp: &'a Smtp,
     domains: &Domains,
     set: &mut RecipientSet,
     left: &mut usize,
-    gathering: &mut Gathering<'_>,
+    sources: &mut Sources<'_>,
 ) -> BTreeSet<&'a Path> {
     let mut read: BTreeSet<&Path> = BTreeSet::new();
     let mut lost = BTreeSet::new();
@@ -111,41 +60,30 @@ fn read_files<'a>(
             if !read.insert(path) {
                 continue;
             }
-            let place = format!(" ({}:{})", config.path.display(), entry.line);
-            let source = Source {
-                kind: "recipients",
-                path,
-                place: place.clone(),
-                may_shrink: false,
-                without: BACKEND_DECIDES,
-                told: Told::Lines,
-            };
+            let source = Source::of_recipients(path, entry, config);
+            let place = source.place.clone();
             let name = path.display().to_string();
             let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: *left };
-            let taken = gathering.take(
-                &source,
-                || files::read(path, config.limits.file_bytes),
-                |bytes| {
-                    let import = recipients::parse(bytes, Format::of_name(&name), &name, options)
-                        .map_err(|error| format!("{error}{place}"))?;
-                    if let Some((line, domain)) = import.open_end()
-                        && domains.find(domain).is_none()
-                    {
-                        return Err(format!(
-                            "{name}:{line}: the last line has no line end and is of {domain}, \
+            let taken = sources.take(&source, |bytes| {
+                let import = recipients::parse(bytes, Format::of_name(&name), &name, options)
+                    .map_err(|error| format!("{error}{place}"))?;
+                if let Some((line, domain)) = import.open_end()
+                    && domains.find(domain).is_none()
+                {
+                    return Err(format!(
+                        "{name}:{line}: the last line has no line end and is of {domain}, \
                              which no [[domain]] has: it may have been cut{place}"
-                        ));
-                    }
-                    let counts = domain_counts(&import, domains);
-                    Ok((import, counts))
-                },
-            );
+                    ));
+                }
+                let counts = domain_counts(&import, domains);
+                Ok((import, counts))
+            });
             match taken {
                 Some(import) => {
-                    gathering.warnings.extend(import.remarks().iter().cloned());
+                    sources.warnings.extend(import.remarks().iter().cloned());
                     *left = left.saturating_sub(import.len());
                     let names_it = |one: &DomainEntry| one.recipients.contains(path);
-                    set.import(of_its_domains(import, smtp, domains, names_it, gathering));
+                    set.import(of_its_domains(import, smtp, domains, names_it, sources));
                 }
                 None => {
                     lost.insert(path.as_path());
@@ -156,40 +94,39 @@ fn read_files<'a>(
     lost
 }
 
-/// Reads the last answers of directories.
-fn read_directories(
-    config: &Config,
+/// Compiles the last answers of directories.
+fn of_directories(
     smtp: &Smtp,
     domains: &Domains,
     set: &mut RecipientSet,
     left: &mut usize,
-    gathering: &mut Gathering<'_>,
+    sources: &mut Sources<'_>,
 ) {
-    let copies = answers::copies(config);
-    for directory in &smtp.directories {
+    let gathered = sources.gathered;
+    for (directory, kept) in smtp.directories.iter().zip(&gathered.directories) {
         let key = answers::directory_key(&directory.name);
-        gathering.keep(answers::held_directory(&directory.name));
-        gathering.keep(key.clone());
+        sources.keep(answers::held_directory(&directory.name));
+        sources.keep(key.clone());
         let name = &directory.name;
         let instead = "the backend decides about recipients until the directory answers";
-        let read = copies.read(&key).and_then(|kept| {
+        let read = kept.as_ref().map_err(Clone::clone).and_then(|kept| {
             let Some((header, bytes)) = kept else { return Ok(None) };
             let options = ImportOptions { on_bad_line: OnBadLine::Skip, max_entries: *left };
-            let import = recipients::from_kept(&bytes, &key, options)
+            let import = recipients::from_kept(bytes, &key, options)
                 .map_err(|error| format!("the last answer of {name}: {error}"))?;
             Ok(Some((header, bytes, import)))
         });
         match read {
             Ok(Some((header, bytes, import))) => {
-                gathering.contents.add_lines(key.clone(), key, &bytes);
-                gathering.warnings.extend(header.remarks);
+                sources.contents.add_lines(key.clone(), key, bytes);
+                sources.warnings.extend(header.remarks.iter().cloned());
                 *left = left.saturating_sub(import.len());
                 let names_it = |one: &DomainEntry| one.directory.as_ref() == Some(name);
-                set.import(of_its_domains(import, smtp, domains, names_it, gathering));
+                set.import(of_its_domains(import, smtp, domains, names_it, sources));
             }
             // Before the first answer there is none: then the backend decides.
             Ok(None) => {}
-            Err(error) => gathering.fault(error, instead),
+            Err(error) => sources.fault(error, instead),
         }
     }
 }
@@ -201,7 +138,7 @@ fn of_its_domains(
     smtp: &Smtp,
     domains: &Domains,
     names_it: impl Fn(&DomainEntry) -> bool,
-    gathering: &mut Gathering<'_>,
+    sources: &mut Sources<'_>,
 ) -> Import {
     let lines: Vec<_> =
         smtp.domains.iter().filter(|entry| names_it(entry)).map(|entry| entry.line).collect();
@@ -214,7 +151,7 @@ fn of_its_domains(
     let mut warn = |first: Option<String>, count: usize, what: &str| {
         let Some(first) = first else { return };
         let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        gathering.warnings.push(format!("{name}: recipients of {first}{more} {what}"));
+        sources.warnings.push(format!("{name}: recipients of {first}{more} {what}"));
     };
     let first = others.first().map(ToString::to_string);
     warn(first, others.len(), "count for nothing: the domain's table names other sources");
@@ -235,7 +172,7 @@ fn unlisted(
     config: &Config,
     entry: &DomainEntry,
     recipients: &RecipientSet,
-    gathering: &mut Gathering<'_>,
+    sources: &mut Sources<'_>,
 ) -> Vec<usize> {
     if recipients_of(entry) != RecipientSource::Listed {
         return Vec::new();
@@ -253,7 +190,7 @@ fn unlisted(
             entry.line,
             entry.names[*index].domain
         );
-        gathering.fault(text, BACKEND_DECIDES);
+        sources.fault(text, BACKEND_DECIDES);
     }
     found
 }
@@ -287,8 +224,9 @@ const fn recipients_of(entry: &DomainEntry) -> RecipientSource {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::generation::files::{Tolerance, gather};
     use crate::generation::mail;
-    use crate::generation::sources::Tolerance;
+    use crate::generation::sources::counts;
     use crate::policy::recipients::Found;
     use crate::smtp::address::Mailbox;
 
@@ -313,7 +251,8 @@ mod tests {
         let key = answers::directory_key("people");
         let copies = answers::copies(&config);
         copies.write(&key, kept.as_bytes(), 1, counts(3), Vec::new()).unwrap();
-        let mut gathering = Gathering::new(Tolerance::Strict);
+        let gathered = gather(&config, &Tolerance::Strict);
+        let mut gathering = Sources::new(&gathered);
         let policy = mail::policy(&config, &mut gathering).unwrap();
         assert_eq!(gathering.errors, [""; 0]);
         let found = |address: &str| {

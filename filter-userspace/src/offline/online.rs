@@ -11,7 +11,7 @@ use crate::config::smtp::Smtp;
 use crate::config::{Config, Dns};
 use crate::dns::{Query, RecordType};
 use crate::generation::certificates::hostname;
-use crate::generation::{answers, mail};
+use crate::generation::{answers, read};
 use crate::io::dns::Resolver;
 use crate::io::{ldap, ports, smtp as edge};
 use crate::policy::reputation::Zone;
@@ -113,7 +113,7 @@ async fn resolver(dns: Dns, server: SocketAddr, domain: String) -> Vec<Asked> {
 /// The zones of both services, each once, with their keys.
 fn zones(config: &Config, smtp: &Smtp) -> Result<Vec<Zone>, String> {
     let mut zones: Vec<Zone> = Vec::new();
-    for (_, service) in mail::reputation_of(config, smtp)?.services() {
+    for (_, service) in read::reputation_of(config, smtp)?.services() {
         for zone in &service.zones {
             if !zones.iter().any(|known| known.name == zone.name) {
                 zones.push(zone.clone());
