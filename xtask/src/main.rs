@@ -61,7 +61,11 @@ enum Command {
         seconds: u32,
     },
     /// Check the house rules that no compiler checks.
-    Tidy,
+    Tidy {
+        /// Write the table of rooms, the fingerprint of a new ABI, and a shorter ledger.
+        #[arg(long)]
+        write: bool,
+    },
     /// Make a Debian package in target/package.
     Package {
         /// Package the development build.
@@ -115,7 +119,7 @@ fn run(workspace: &Workspace, command: Command) -> Result<()> {
         Command::Run { arguments } => run::run(workspace, &arguments),
         Command::Test { filter } => test::run(workspace, filter.as_deref()),
         Command::Fuzz { target, seconds } => fuzz::run(workspace, target.as_deref(), seconds),
-        Command::Tidy => tidy::check(workspace),
+        Command::Tidy { write } => tidy::run(workspace, write),
         Command::Package { dev } => package::package(workspace, dev),
         Command::Install(installation) => package::install(workspace, &installation),
         Command::Kernels { releases } => kernels::run(workspace, &releases),
@@ -143,6 +147,7 @@ mod tests {
             "test mail",
             "fuzz frames --seconds 60",
             "tidy",
+            "tidy --write",
             "package --dev",
             "install --prefix /opt/mxdp --destdir /tmp/x --dev",
             "kernels bookworm trixie",

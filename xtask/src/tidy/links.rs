@@ -1,12 +1,12 @@
 //! What documents name must be there: a reference to a test that was renamed shows
 //! nothing.
 
-use super::Finding;
+use super::finding::Finding;
 
 /// Files of the repository, as documents name them: by the end of their path.
 const KINDS: [&str; 5] = [".rs", ".md", ".toml", ".txt", ".yml"];
 
-/// All names in the document `path` of files that are none of `files`.
+/// All names in the document `path` of files that are not among `files`.
 pub(super) fn check(path: &str, text: &str, files: &[&str]) -> Vec<Finding> {
     // What has changed since is history there.
     if !path.ends_with(".md") || path == "CHANGELOG.md" {
@@ -21,8 +21,7 @@ pub(super) fn check(path: &str, text: &str, files: &[&str]) -> Vec<Finding> {
             };
             if !files.iter().any(is_there) {
                 let message = format!("`{name}` is named, and is not there");
-                let path = path.to_owned();
-                findings.push(Finding { path, line: index + 1, message, is_warning: false });
+                findings.push(Finding::error("links", path, index + 1, message));
             }
         }
     }

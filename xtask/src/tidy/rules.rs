@@ -1,22 +1,22 @@
 //! The rules, one function each.
 
-use super::Finding;
-use super::source::{Named, Token, paths, tokens};
+use super::finding::Finding;
+use super::source::{Source, Token};
 
 /// Lines before the tests.
 const LONG: usize = 350;
 const TOO_LONG: usize = 450;
 
-/// The rooms of `filter-userspace/src` that decide and never act.
-const PURE_ROOMS: [&str; 6] = ["dns", "lists", "policy", "record", "smtp", "spf"];
-const OUTER_ROOMS: [&str; 7] = ["io", "store", "control", "web", "cli", "config", "main"];
+/// Lines of a function, from `fn` to its closing brace.
+const LONG_FUNCTION: usize = 70;
 
-/// All breaches in the file `path` (relative to the workspace) with this text.
-pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+/// All breaches in the file `path` (relative to the workspace) with this text, and what is
+/// in it if it is Rust.
+pub(super) fn check(path: &str, text: &str, source: Option<&Source>) -> Vec<Finding> {
     let mut findings = Findings { path, list: Vec::new() };
     machine_paths(text, &mut findings);
-    if path.ends_with(".rs") {
-        rust(path, text, &mut findings);
+    if let Some(source) = source {
+        rust(path, text, source, &mut findings);
     }
     if let Some(folder) = path.strip_suffix("/Cargo.toml") {
         manifest(folder, text, &mut findings);
@@ -31,60 +31,41 @@ struct Findings<'a> {
 
 impl Findings<'_> {
     fn error(&mut self, line: usize, message: impl Into<String>) {
-        self.add(line, message.into(), false);
-    }
-
-    fn add(&mut self, line: usize, message: String, is_warning: bool) {
-        let path = self.path.to_owned();
-        self.list.push(Finding { path, line, message, is_warning });
+        self.list.push(Finding::error("house", self.path, line, message));
     }
 }
 
-fn rust(path: &str, text: &str, findings: &mut Findings<'_>) {
-    let all = tokens(text);
-    half_done(text, &all, findings);
-    unsafe_code(path, &all, findings);
-
-    if is_tests(path) {
-        return;
-    }
-    let body = before_tests(text, &all);
-    length(body, findings);
-    let named =
-        paths(&all.iter().take_while(|token| token.line <= body).cloned().collect::<Vec<_>>());
-    if let Some(inside) = path.strip_prefix("filter-userspace/src/") {
-        imports(inside, &named, findings);
-    }
-    if path.starts_with("filter-common/src/") {
-        only_core(&named, findings);
+fn rust(path: &str, text: &str, source: &Source, findings: &mut Findings<'_>) {
+    half_done(text, &source.tokens, findings);
+    unsafe_code(path, &source.tokens, findings);
+    if !is_tests(path) {
+        length(source, findings);
     }
 }
 
 /// Whether the whole file is tests: in a crate's `tests` folder, or a module of
 /// tests that has a file of its own.
-fn is_tests(path: &str) -> bool {
+pub(super) fn is_tests(path: &str) -> bool {
     let inside_crate = path.split_once('/').map_or(path, |(_, inside)| inside);
     let mut parts = inside_crate.trim_end_matches(".rs").split('/');
     parts.any(|part| part == "tests")
 }
 
-/// The number of lines before the file's test module.
-fn before_tests(text: &str, tokens: &[Token]) -> usize {
-    let attribute = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
-    let is_module = |window: &[Token]| {
-        let (head, rest) = window.split_at(attribute.len());
-        // One in another file does not end this one.
-        head.iter().map(|token| token.text.as_str()).eq(attribute) && rest[1].text == "{"
-    };
-    let found = tokens.windows(attribute.len() + 2).find(|window| is_module(window));
-    found.map_or_else(|| text.lines().count(), |window| window[0].line - 1)
-}
-
-fn length(lines: usize, findings: &mut Findings<'_>) {
+fn length(source: &Source, findings: &mut Findings<'_>) {
+    let lines = source.before_tests;
     if lines > LONG {
         let message =
             format!("{lines} lines before the tests, {TOO_LONG} at most: split it by purpose");
-        findings.add(lines, message, lines <= TOO_LONG);
+        let finding = Finding::error("length", findings.path, lines, message);
+        findings.list.push(if lines > TOO_LONG { finding } else { finding.warning() });
+    }
+    for function in source.functions.iter().filter(|function| function.lines > LONG_FUNCTION) {
+        let message = format!(
+            "the function {} has {} lines, {LONG_FUNCTION} at most: split it by purpose",
+            function.name, function.lines
+        );
+        let finding = Finding::error("function", findings.path, function.line, message);
+        findings.list.push(finding.known_as(&function.name));
     }
 }
 
@@ -120,55 +101,6 @@ fn unsafe_code(path: &str, tokens: &[Token], findings: &mut Findings<'_>) {
     }
 }
 
-/// Imports run downwards: what decides has no clock, no socket, no file, and
-/// does not know who calls it.
-fn imports(inside: &str, named: &[Named], findings: &mut Findings<'_>) {
-    let modules: Vec<_> =
-        inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect();
-    let Some(room) = modules.first().filter(|room| PURE_ROOMS.contains(room)) else {
-        return;
-    };
-    for path in named {
-        let path = &from_the_crate(&modules, path);
-        let outer = OUTER_ROOMS.iter().any(|outer| path.starts_with(&format!("crate::{outer}")));
-        let library = ["tokio", "aya", "std::fs", "std::os", "std::process"]
-            .iter()
-            .any(|name| path.starts_with(name));
-        let act = ["TcpStream", "TcpListener", "UdpSocket", "Instant::now", "SystemTime::now"];
-        if outer || library || act.iter().any(|name| path.contains(name)) {
-            findings.error(
-                path.line,
-                format!("{room} is pure and must not use {}", path.segments.join("::")),
-            );
-        }
-    }
-}
-
-/// `super::super::io` in the module `lists::parse` is `crate::io`.
-fn from_the_crate(modules: &[&str], path: &Named) -> Named {
-    let ups = path.segments.iter().take_while(|segment| *segment == "super").count();
-    if ups == 0 || ups > modules.len() {
-        return path.clone();
-    }
-    let above = modules[..modules.len() - ups].iter().map(|module| (*module).to_owned());
-    let segments = std::iter::once("crate".to_owned())
-        .chain(above)
-        .chain(path.segments[ups..].iter().cloned());
-    Named { segments: segments.collect(), line: path.line }
-}
-
-/// The kernel has neither an allocator nor an operating system.
-fn only_core(named: &[Named], findings: &mut Findings<'_>) {
-    for path in named.iter().filter(|path| path.segments.len() > 1) {
-        if ["std", "alloc"].iter().any(|library| path.starts_with(library)) {
-            findings.error(
-                path.line,
-                format!("filter-common is for the kernel too: no {}", path.segments.join("::")),
-            );
-        }
-    }
-}
-
 /// Every crate inherits the ledger of lints.
 fn manifest(folder: &str, text: &str, findings: &mut Findings<'_>) {
     let mut section = "";
@@ -188,7 +120,7 @@ fn manifest(folder: &str, text: &str, findings: &mut Findings<'_>) {
     }
 }
 
-/// A path of somebody's machine is none of the reader's.
+/// A path of somebody's machine means nothing to a reader.
 fn machine_paths(text: &str, findings: &mut Findings<'_>) {
     let patterns = ["home", "root", "work", "Users"].map(|folder| format!("/{folder}/"));
     for (index, line) in text.lines().enumerate() {
@@ -209,8 +141,14 @@ fn machine_paths(text: &str, findings: &mut Findings<'_>) {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Source {
+        Source::read(text, text.parse().unwrap()).unwrap()
+    }
+
     fn errors(path: &str, text: &str) -> Vec<(usize, String)> {
-        let findings = check(path, text).into_iter().filter(|finding| !finding.is_warning);
+        let source = path.ends_with(".rs").then(|| read(text));
+        let findings = check(path, text, source.as_ref()).into_iter();
+        let findings = findings.filter(|finding| !finding.is_warning);
         findings.map(|finding| (finding.line, finding.message)).collect()
     }
 
@@ -223,55 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_decides_does_not_act() {
-        let path = "filter-userspace/src/lists/parse.rs";
-        for text in [
-            "use tokio::sync::mpsc;",
-            "use aya::Ebpf;",
-            "use std::{collections::BTreeMap, fs};",
-            "fn f() { std::fs::read(p); }",
-            "use std::net::{IpAddr, TcpStream};",
-            "use std::net; fn f() { net::UdpSocket::bind(a); }",
-            "fn f() { Instant::now(); }",
-            "fn f() { std::time::SystemTime::now(); }",
-            "use crate::{lists, io::kernel};",
-            "use crate::config::Config;",
-            "use super::super::store::Event;",
-            "use super::super::{lists, web};",
-        ] {
-            fails(path, text);
-        }
-        for text in [
-            "use std::net::IpAddr; use std::time::{Duration, Instant};",
-            "// tokio::spawn, std::fs\nfn f() { g(\"std::fs::read\"); }",
-            "use super::class::Class; use super::super::policy::Facts;",
-            "use crate::lists::{compile, io};",
-            "#[cfg(test)]\nmod tests { use std::fs; }",
-        ] {
-            passes(path, text);
-        }
-        passes("filter-userspace/src/io/dns.rs", "use tokio::net::UdpSocket; use crate::config;");
-        fails("filter-userspace/src/smtp/mod.rs", "use super::io::Clock;");
-        fails("filter-userspace/src/policy.rs", "use crate::io::Clock;");
-    }
-
-    #[test]
-    fn a_breach_is_told_with_its_place() {
-        let findings = check("filter-userspace/src/spf/eval.rs", "\n\nuse crate::store;\n");
-        assert_eq!(
-            findings[0].to_string(),
-            "filter-userspace/src/spf/eval.rs:3: spf is pure and must not use crate::store"
-        );
-    }
-
-    #[test]
-    fn the_shared_crate_needs_core_only() {
-        fails("filter-common/src/frame.rs", "use std::vec::Vec;");
-        fails("filter-common/src/frame.rs", "fn f() -> alloc::string::String {}");
-        passes(
-            "filter-common/src/frame.rs",
-            "use core::net::IpAddr;\n#[cfg(test)]\nmod tests { use std::vec; }",
-        );
+    fn the_shared_crate_has_no_dependencies() {
         fails(
             "filter-common/Cargo.toml",
             "[dependencies]\nlibc = \"1\"\n[lints]\nworkspace = true\n",
@@ -293,15 +183,15 @@ mod tests {
         fails("xtask/src/run.rs", "fn f() { todo!() }");
         fails("xtask/src/run.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}");
         fails("xtask/src/run.rs", &["// FIX", "ME later"].concat());
-        passes("xtask/src/run.rs", "// what is to do: todo\nlet todo = 1;");
+        passes("xtask/src/run.rs", "// what is to do: todo\nfn todo() {}");
     }
 
     #[test]
     fn files_stay_short_before_their_tests() {
         let lines = |count: usize| "const A: u8 = 1;\n".repeat(count);
         passes("tests/src/a.rs", &lines(TOO_LONG));
-        assert!(check("tests/src/a.rs", &lines(LONG)).is_empty());
-        assert!(check("tests/src/a.rs", &lines(LONG + 1)).iter().all(|finding| finding.is_warning));
+        let warnings = |text: &str| check("tests/src/a.rs", text, Some(&read(text))).len();
+        assert_eq!((warnings(&lines(LONG)), warnings(&lines(LONG + 1))), (0, 1));
         fails("tests/src/a.rs", &lines(TOO_LONG + 1));
         passes("tests/tests/vectors.rs", &lines(TOO_LONG + 1));
         passes("filter-userspace/src/lists/compile/tests.rs", &lines(TOO_LONG + 1));
@@ -310,6 +200,15 @@ mod tests {
             "tests/src/a.rs",
             &format!("{}#[cfg(test)]\nmod tests {{\n{}}}", lines(LONG), lines(900)),
         );
+    }
+
+    #[test]
+    fn functions_stay_short() {
+        let function = |lines: usize| format!("fn f() {{{}}}\n", "\n".repeat(lines - 1));
+        passes("tests/src/a.rs", &function(LONG_FUNCTION));
+        fails("tests/src/a.rs", &function(LONG_FUNCTION + 1));
+        passes("tests/tests/a.rs", &function(LONG_FUNCTION + 1));
+        passes("tests/src/a.rs", &format!("#[cfg(test)]\n{}", function(LONG_FUNCTION + 1)));
     }
 
     #[test]
