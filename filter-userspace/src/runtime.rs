@@ -147,13 +147,18 @@ pub enum RuntimeError {
     )]
     Full,
     /// There is no such entry.
-    #[error("{prefix} is not among the entries that were {list} at run time")]
+    #[error("{prefix} is not {list} by a managed entry; see `mxdp {command} list`", command = command(list))]
     NotFound {
         /// The list that was looked at.
         list: &'static str,
         /// The prefix, normalised.
         prefix: IpNet,
     },
+}
+
+/// The command that lists the entries of a list.
+fn command(list: &str) -> &'static str {
+    if list == RuntimeList::Approved.name() { "approve" } else { "block" }
 }
 
 impl RuntimeList {
@@ -513,7 +518,7 @@ mod tests {
         let error = entries.remove(RuntimeList::Blocked, net("2001:db8::/33")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "2001:db8::/33 is not among the entries that were blocked at run time"
+            "2001:db8::/33 is not blocked by a managed entry; see `mxdp block list`"
         );
         assert!(entries.remove(RuntimeList::Approved, net("2001:db8::/32")).is_err());
         assert!(entries.remove(RuntimeList::Blocked, net("2001:db8::1/32")).is_ok());

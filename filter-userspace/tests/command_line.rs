@@ -1,5 +1,5 @@
-//! The binary as its users meet it: exit codes, errors, streams. It asks a
-//! daemon that is played here behind the real control socket.
+//! The binary as its users see it: exit codes, errors, streams. It talks to a fake daemon
+//! behind the real control socket.
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends a test")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -20,7 +20,7 @@ use mxdp::runtime::{Addition, RuntimeEntries};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-/// A daemon with runtime entries and without a kernel.
+/// A daemon with managed entries and without a kernel.
 struct Daemon {
     folder: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -92,7 +92,7 @@ fn answer(incoming: Incoming, entries: &mut RuntimeEntries) {
     }
 }
 
-/// Every address is unlisted; of 192.0.2.66 the kernel thinks otherwise.
+/// Every address is unlisted; for 192.0.2.66 the kernel's verdict differs.
 fn live(ip: IpAddr) -> LiveAnswer {
     let agree = ip.to_string() != "192.0.2.66";
     let answer = Answer {
@@ -117,7 +117,7 @@ fn status() -> Status {
         pid: 1,
         uptime_s: 1,
         config: "mxdp.toml".to_owned(),
-        alarms: vec!["this is a play".to_owned()],
+        alarms: vec!["this is a fake daemon".to_owned()],
         interfaces: Vec::new(),
         ports: vec![25],
         record: RecordState::default(),
@@ -169,11 +169,12 @@ fn json_of(line: &str) -> Value {
 fn without_a_daemon_the_exit_code_is_4() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("none.sock").display().to_string();
-    for verb in ["status", "status --watch", "reload", "temp list", "lookup --live 192.0.2.1"] {
-        let (code, out, error) = outcome(mxdp(&format!("{verb} --socket {socket}")));
-        let expected =
-            format!("error: mxdp does not run: no socket at {socket}; start it with `mxdp run`\n");
-        assert_eq!((code, out.as_str(), error), (4, "", expected), "{verb}");
+    for command in ["status", "status --watch", "reload", "temp list", "lookup --live 192.0.2.1"] {
+        let (code, out, error) = outcome(mxdp(&format!("{command} --socket {socket}")));
+        let expected = format!(
+            "error: mxdp is not running (no socket at {socket}). Start it: `systemctl start mxdp`; another instance: `--socket`\n"
+        );
+        assert_eq!((code, out.as_str(), error), (4, "", expected), "{command}");
     }
     let (code, out, error) = outcome(mxdp(&format!("block list --json --socket {socket}")));
     assert_eq!((code, out.as_str()), (4, ""));
@@ -181,7 +182,7 @@ fn without_a_daemon_the_exit_code_is_4() {
 }
 
 #[test]
-fn a_wrong_command_line_has_exit_code_2() {
+fn an_invalid_command_line_has_exit_code_2() {
     for words in ["", "frobnicate", "lookup", "check --socket /x", "temp add 192.0.2.1 --for 0s"] {
         let (code, out, error) = outcome(mxdp(words));
         assert_eq!((code, out.as_str()), (2, ""), "{words}");
@@ -197,11 +198,11 @@ fn a_wrong_command_line_has_exit_code_2() {
 }
 
 #[test]
-fn runtime_entries_come_and_go() {
+fn managed_entries_are_added_listed_and_removed() {
     let daemon = Daemon::start();
     let mut add = daemon.mxdp("block add 192.0.2.77/24 --for 2h30m");
     add.args(["--note", "spam run"]);
-    let expected = "192.0.2.0/24 is blocked for 2h 30m, until 2026-11-23 06:44:07 UTC\n";
+    let expected = "Blocked 192.0.2.0/24 for 2h 30m, until 2026-11-23 06:44:07 UTC\n";
     assert_eq!(outcome(add), (0, expected.to_owned(), String::new()));
 
     let (code, out, _) = outcome(daemon.mxdp("block list --json"));
@@ -210,7 +211,7 @@ fn runtime_entries_come_and_go() {
         "added_at": 1_795_407_247_u64, "expires_at": 1_795_416_247_u64,
     });
     assert_eq!((code, json_of(&out)), (0, json!([entry])));
-    let nothing = (0, "nothing was approved at run time\n".to_owned(), String::new());
+    let nothing = (0, "No managed approvals.\n".to_owned(), String::new());
     assert_eq!(outcome(daemon.mxdp("approve list")), nothing);
 
     let (code, _, error) = outcome(daemon.mxdp("block add ::/0"));
@@ -232,11 +233,14 @@ fn errors_of_the_configuration_have_exit_code_3() {
 }
 
 #[test]
-fn a_disagreement_is_loud_and_has_exit_code_5() {
+fn a_verdict_that_differs_is_an_error_with_exit_code_5() {
     let daemon = Daemon::start();
     let (code, out, error) = outcome(daemon.mxdp("lookup --live 192.0.2.1 192.0.2.66"));
     assert_eq!((code, out.lines().count()), (5, 2));
-    assert!(error.starts_with("error: THE KERNEL DISAGREES"), "{error}");
+    assert!(
+        error.starts_with("error: 192.0.2.66: the kernel's verdict differs from the lists"),
+        "{error}"
+    );
 
     let (code, out, error) = outcome(daemon.mxdp("lookup --live --json 192.0.2.66"));
     assert_eq!((code, json_of(&out)["agree"].clone()), (5, json!(false)));
@@ -281,13 +285,13 @@ fn an_answer_does_not_wait_for_the_next_question() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_reader_that_goes_away_ends_the_command_without_an_error() {
     let daemon = Daemon::start();
     for words in ["status --watch --json", "status --watch", "lookup --live -"] {
         let mut child = daemon.mxdp(words).stdin(Stdio::piped()).spawn().unwrap();
         let mut questions = child.stdin.take().unwrap();
         let feeder = thread::spawn(move || {
-            // Until the other side is gone.
+            // Writes until the reader has gone away.
             while questions.write_all(b"192.0.2.1\n").is_ok() {}
         });
         let mut reader = BufReader::new(child.stdout.take().unwrap());
@@ -309,7 +313,7 @@ fn watching_ends_when_it_is_interrupted() {
     for _ in 0..2 {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        assert_eq!(json_of(&line)["alarms"], json!(["this is a play"]));
+        assert_eq!(json_of(&line)["alarms"], json!(["this is a fake daemon"]));
     }
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();

@@ -1,4 +1,4 @@
-//! The live view, in a terminal that is none.
+//! The live view, in a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -44,7 +44,7 @@ fn traffic(host: &Host) {
 }
 
 #[test]
-fn scripts_get_an_object_a_look() {
+fn scripts_get_an_object_per_refresh() {
     let (host, _sink) = host();
     let _daemon = host.start();
     traffic(&host);
@@ -116,7 +116,7 @@ impl Terminal {
         !tcgetattr(&self.slave).expect("a terminal").local_flags.contains(LocalFlags::ICANON)
     }
 
-    /// What it was, it is again.
+    /// Waits for the end of `top`, and for the terminal to be as it was.
     fn is_restored(&mut self) {
         let mut ended = None;
         wait_for("the end of top", || {
@@ -145,7 +145,7 @@ fn a_terminal_is_filled_and_restored() {
         "main 127.0.0.1:2600 up",
         "192.0.2.66",
         "Countries",
-        "recipients a second: 0.0 taken",
+        "recipients per second: 0.0 accepted",
         "dropped SYNs, 1h",
     ] {
         terminal.wait_for(text);
@@ -153,11 +153,11 @@ fn a_terminal_is_filled_and_restored() {
     println!("{}", terminal.shows());
     assert!(terminal.is_raw());
     terminal.master.write_all(b" ").expect("a key");
-    terminal.wait_for("HELD");
+    terminal.wait_for("PAUSED");
     terminal.master.write_all(b" ").expect("a key");
-    terminal.wait_for("space: hold");
+    terminal.wait_for("space: pause");
 
-    // A daemon that ends is missed, and one that comes back is seen.
+    // The view shows that the daemon has ended, and that it is back.
     daemon.end(Signal::SIGTERM);
     terminal.wait_for("ALARM the daemon does not answer");
     let _daemon: Daemon<'_> = host.start();
@@ -165,7 +165,7 @@ fn a_terminal_is_filled_and_restored() {
     terminal.master.write_all(b"q").expect("a key");
     terminal.is_restored();
 
-    // A signal restores it too.
+    // A signal restores the terminal too.
     let mut other = Terminal::start(&host);
     other.wait_for("Frames by verdict");
     let pid = i32::try_from(other.top.0.id()).expect("a process id");

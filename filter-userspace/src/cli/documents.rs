@@ -1,5 +1,5 @@
-//! The reference pages of `docs/`, made of what the code knows: the reasons, the replies, the
-//! metrics and the command line. The tests compare the committed pages with these.
+//! The reference pages of `docs/`, generated from the code: configuration, reasons, replies,
+//! metrics and command line. A test compares the committed pages with these.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use super::help;
 use crate::smtp::refusal::Reason;
 use crate::{config, web};
 
-/// Writes every generated page into a folder such as `docs`, and says how many there are.
+/// Writes every generated page into a folder such as `docs`, and returns their number.
 pub(super) fn write(folder: &Path) -> Result<usize, CliError> {
     let failed = |error| CliError::system(format!("{}: {error}", folder.display()));
     fs::create_dir_all(folder.join("reference")).map_err(failed)?;
@@ -36,7 +36,7 @@ fn pages() -> Result<Vec<(&'static str, String)>, CliError> {
     ])
 }
 
-/// Text in a cell of a table.
+/// Text for a cell of a table.
 fn cell(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     words.join(" ").replace('|', "\\|").replace('<', "&lt;").replace('>', "&gt;")
@@ -45,11 +45,11 @@ fn cell(text: &str) -> String {
 fn reasons() -> String {
     let mut text = String::from(
         "# Reasons\n\n\
-         A reason says why a frame or a recipient was passed or stopped. The same codes are in the \
-         mail log, the API, the metrics and the log.\n\n\
+         A reason is the code for why a frame or a recipient was passed or stopped. The mail log, the \
+         API, the metrics and the log use the same codes.\n\n\
          ## Packet filter\n\n\
          Every frame on a filtered interface is counted under exactly one reason. The three \
-         reasons that end with `_monitor` are counted in addition to the verdict.\n\n\
+         reasons that end with `_monitor` are counted in addition to it.\n\n\
          | reason | frame | meaning |\n|---|---|---|\n",
     );
     for reason in FrameReason::ALL {
@@ -57,7 +57,7 @@ fn reasons() -> String {
             Disposition::Pass => "passes",
             Disposition::Drop => "is dropped",
         };
-        // Writing into a text does not fail.
+        // Writing into a string cannot fail.
         _ = writeln!(text, "| `{}` | {verdict} | {} |", reason.name(), cell(reason.meaning()));
     }
     text.push_str(
@@ -76,12 +76,12 @@ fn reasons() -> String {
 fn replies() -> String {
     let mut text = String::from(
         "# Reply texts\n\n\
-         What mxdp tells a client when it refuses something. In front of the text stands what the \
-         refusal is about where there is such a thing: an address, a domain or a size. Behind it \
-         stands `; reference` and the reference that `mxdp traffic show` finds. The codes and texts \
-         of reputation can be configured (`reputation.standard.code`, `reputation.standard.text` \
-         and the same of `reputation.dynamic`). A refusal of the mail server \
-         (`backend_refused`) is passed on in its own words.\n\n\
+         These are the replies with which mxdp refuses something. Where the refusal is about an \
+         address, a domain or a size, that comes before the text. After the text come `; reference` \
+         and the reference that `mxdp traffic show` finds. The codes and texts of reputation can be \
+         configured (`reputation.standard.code`, `reputation.standard.text` and the same keys of \
+         `reputation.dynamic`). A refusal by the mail server (`backend_refused`) is passed on in \
+         its own words.\n\n\
          | code | text | reason |\n|---|---|---|\n",
     );
     let mut rows = BTreeMap::new();
@@ -99,8 +99,9 @@ fn replies() -> String {
 fn metrics() -> Result<String, CliError> {
     let mut text = String::from(
         "# Metrics\n\n\
-         `/metrics` of the web console serves these in the text format of Prometheus, to clients \
-         that may read. A metric about SMTP is there only if mxdp serves SMTP.\n\n\
+         The web console serves these metrics at `/metrics`, in the text format of Prometheus, to \
+         clients whose token has the right to read. The metrics of SMTP are there only if mxdp \
+         serves SMTP.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     let all = web::metrics_sample().map_err(|error| CliError::system(error.to_string()))?;
@@ -127,7 +128,7 @@ fn command_line() -> String {
     command.build();
     let mut text = String::from(
         "# Command line\n\n\
-         The same text is in the manual pages, `mxdp man`, and in `mxdp COMMAND --help`.\n",
+         The same text is in the manual pages (`mxdp man`) and in `mxdp COMMAND --help`.\n",
     );
     describe(&command, "", &mut text);
     text
@@ -211,21 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_pages_are_what_the_code_says() {
+    fn the_committed_pages_are_up_to_date() {
         for (name, text) in pages().unwrap() {
             let committed = fs::read_to_string(repository().join("docs").join(name)).unwrap();
             assert!(
                 committed == text,
-                "docs/{name} is not what the code says: \
+                "docs/{name} differs from the code; generate it again: \
                  `cargo run --bin mxdp -- man --reference --dir docs`"
             );
         }
     }
 
-    /// The words of a line of shell up to its end, a comment, a pipe or a redirection.
+    /// The words of a shell line, up to its end, a comment, a pipe or a redirection.
     fn words(line: &str) -> Vec<OsString> {
         let mut words = Vec::new();
-        // A pair of quotes with nothing in it is a word too.
+        // An empty pair of quotes is a word too.
         let mut word: Option<String> = None;
         let mut quote = None;
         for letter in line.chars() {

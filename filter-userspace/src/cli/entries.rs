@@ -1,4 +1,4 @@
-//! `approve`, `block` and `temp`: what operators add, remove and list.
+//! `approve`, `block` and `temp`: add, remove and list managed entries and temporary blocks.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::control::client::call;
 use crate::control::protocol::{LiveAnswer, Request, RuntimeEntry, RuntimeList, TemporaryEntry};
 use crate::smtp::refusal::Reason;
 
-/// Adds or replaces a runtime entry.
+/// Adds or replaces a managed entry.
 pub(super) fn add(
     socket: &Path,
     list: RuntimeList,
@@ -37,7 +37,7 @@ pub(super) fn add(
     let entry: RuntimeEntry = call(socket, &request)?;
     let warning = match list {
         RuntimeList::Blocked => approved_first(socket, entry.prefix.network(), entry.prefix),
-        // The approval stands, so an answer that cannot be had is no error.
+        // The approval is made: a lookup that fails now is not an error.
         RuntimeList::Approved => {
             call::<Option<String>>(socket, &Request::Shadowed { prefix: entry.prefix })
                 .ok()
@@ -55,7 +55,7 @@ pub(super) fn add(
     Ok(Exit::Done)
 }
 
-/// What was done, and what to know of it.
+/// An entry that was added, with a warning about its effect.
 #[derive(Serialize)]
 struct WithWarning<'a, T> {
     #[serde(flatten)]
@@ -64,26 +64,42 @@ struct WithWarning<'a, T> {
     warning: Option<String>,
 }
 
-/// What lets an address of what is blocked in all the same. The block stands, so an
-/// answer that cannot be had is no error.
+/// A warning if an approval goes before the block, so that it has no effect. The block is made:
+/// a lookup that fails now is not an error.
 fn approved_first(socket: &Path, address: IpAddr, blocked: IpNet) -> Option<String> {
     let request = Request::Lookup { addresses: vec![address] };
     let answers: Vec<LiveAnswer> = call(socket, &request).ok()?;
     answers.into_iter().next()?.answer.approved_first(blocked)
 }
 
+/// `Approved` or `Blocked`, at the beginning of a sentence.
+const fn done(list: RuntimeList) -> &'static str {
+    match list {
+        RuntimeList::Approved => "Approved",
+        RuntimeList::Blocked => "Blocked",
+    }
+}
+
+/// An approval or a block, as the object of a sentence.
+const fn noun(list: RuntimeList) -> &'static str {
+    match list {
+        RuntimeList::Approved => "approval",
+        RuntimeList::Blocked => "block",
+    }
+}
+
 fn added(entry: &RuntimeEntry) -> String {
-    let (prefix, list) = (entry.prefix, entry.list.name());
+    let (done, prefix) = (done(entry.list), entry.prefix);
     match entry.expires_at {
-        None => format!("{prefix} is {list}"),
+        None => format!("{done} {prefix} permanently"),
         Some(at) => {
             let time = human(at.saturating_sub(entry.added_at));
-            format!("{prefix} is {list} for {time}, until {}", utc(at))
+            format!("{done} {prefix} for {time}, until {}", utc(at))
         }
     }
 }
 
-/// Removes a runtime entry.
+/// Removes a managed entry.
 pub(super) fn remove(
     socket: &Path,
     list: RuntimeList,
@@ -94,12 +110,12 @@ pub(super) fn remove(
     if output.json {
         output.object(&entry)?;
     } else {
-        output.line(&format!("{} is no longer {} at run time", entry.prefix, list.name()))?;
+        output.line(&format!("Removed the managed {} of {}", noun(list), entry.prefix))?;
     }
     Ok(Exit::Done)
 }
 
-/// Lists the runtime entries of a list.
+/// Lists the managed entries of a list.
 pub(super) fn list(
     socket: &Path,
     list: RuntimeList,
@@ -109,7 +125,7 @@ pub(super) fn list(
     if output.json {
         output.object(&entries)?;
     } else if entries.is_empty() {
-        output.line(&format!("nothing was {} at run time", list.name()))?;
+        output.line(&format!("No managed {}s.", noun(list)))?;
     } else {
         output.text(&runtime_table(&entries, now()))?;
     }
@@ -117,20 +133,20 @@ pub(super) fn list(
 }
 
 fn runtime_table(entries: &[RuntimeEntry], now: u64) -> String {
-    let columns = ["PREFIX", "ADDED", "LAPSES", "NOTE"].map(|name| (name, Align::Left));
+    let columns = ["PREFIX", "ADDED", "EXPIRES", "NOTE"].map(|name| (name, Align::Left));
     let mut table = Table::new(columns);
     for entry in entries {
-        let lapses = match entry.expires_at {
+        let expires = match entry.expires_at {
             None => "never".to_owned(),
             Some(at) => format!("in {}", human(at.saturating_sub(now))),
         };
         let note = entry.note.clone().unwrap_or_default();
-        table.row([entry.prefix.to_string(), utc(entry.added_at), lapses, note]);
+        table.row([entry.prefix.to_string(), utc(entry.added_at), expires, note]);
     }
     table.render("")
 }
 
-/// Blocks an address for a time.
+/// Blocks an address temporarily.
 pub(super) fn temporary_add(
     socket: &Path,
     address: IpAddr,
@@ -144,7 +160,7 @@ pub(super) fn temporary_add(
         output.object(&WithWarning { entry: &entry, warning })?;
     } else {
         let time = human(entry.remaining_s);
-        output.line(&format!("{} is blocked for {time}", entry.prefix))?;
+        output.line(&format!("Blocked {} for {time}", entry.prefix))?;
         if let Some(warning) = warning {
             output.warning(&warning)?;
         }
@@ -186,11 +202,11 @@ pub(super) fn temporary_list(socket: &Path, output: &mut Output) -> Result<Exit,
 }
 
 fn temporary_table(entries: &[TemporaryEntry]) -> String {
-    let columns = ["PREFIX", "LAPSES", "REASON"].map(|name| (name, Align::Left));
+    let columns = ["PREFIX", "EXPIRES", "REASON"].map(|name| (name, Align::Left));
     let mut table = Table::new(columns);
     for entry in entries {
-        let lapses = format!("in {}", human(entry.remaining_s));
-        table.row([entry.prefix.to_string(), lapses, entry.reason.clone()]);
+        let expires = format!("in {}", human(entry.remaining_s));
+        table.row([entry.prefix.to_string(), expires, entry.reason.clone()]);
     }
     table.render("")
 }
@@ -210,16 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_says_what_stands_now() {
-        assert_eq!(added(&entry("192.0.2.0/24", None, None)), "192.0.2.0/24 is blocked");
+    fn an_addition_is_confirmed_with_its_end() {
+        assert_eq!(added(&entry("192.0.2.0/24", None, None)), "Blocked 192.0.2.0/24 permanently");
         assert_eq!(
             added(&entry("192.0.2.0/24", None, Some(1_795_416_247))),
-            "192.0.2.0/24 is blocked for 2h 30m, until 2026-11-23 06:44:07 UTC"
+            "Blocked 192.0.2.0/24 for 2h 30m, until 2026-11-23 06:44:07 UTC"
         );
     }
 
     #[test]
-    fn runtime_entries_are_a_table() {
+    fn managed_entries_are_a_table() {
         let entries = [
             entry("192.0.2.0/24", Some("ticket 4711"), None),
             entry("2001:db8:1234::/48", None, Some(1_795_416_247)),
@@ -227,8 +243,8 @@ mod tests {
         assert_eq!(
             runtime_table(&entries, 1_795_416_187),
             "\
-PREFIX              ADDED                    LAPSES  NOTE
-192.0.2.0/24        2026-11-23 04:14:07 UTC  never   ticket 4711
+PREFIX              ADDED                    EXPIRES  NOTE
+192.0.2.0/24        2026-11-23 04:14:07 UTC  never    ticket 4711
 2001:db8:1234::/48  2026-11-23 04:14:07 UTC  in 1m
 "
         );
@@ -246,7 +262,7 @@ PREFIX              ADDED                    LAPSES  NOTE
         assert_eq!(
             temporary_table(&entries),
             "\
-PREFIX         LAPSES     REASON
+PREFIX         EXPIRES    REASON
 192.0.2.1/32   in 9m 59s  operator
 2001:db8::/64  in 2h      operator
 "

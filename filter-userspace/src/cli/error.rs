@@ -1,4 +1,4 @@
-//! How a verb ends: exit codes, and errors with their kind.
+//! How a command ends: exit codes, and errors with their kind.
 
 use std::io;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::control::client::CallError;
 use crate::control::protocol::{Failure, FailureKind};
 
-/// The exit codes; part of the interface.
+/// The exit codes. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Exit {
@@ -30,16 +30,16 @@ impl Exit {
         Self::Alarm,
     ];
 
-    /// What it means, for the help and the manual.
+    /// Its meaning, for the help and the manual.
     pub(super) const fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "done",
+            Self::Done => "success",
             Self::Failed => "the operation failed",
-            Self::Usage => "the command line is wrong",
-            Self::Configuration => "the configuration or a list has errors",
-            Self::Unreachable => "the daemon is not running or not reachable",
-            Self::Disagreement => "lookup --live: the daemon and the kernel disagree",
-            Self::Alarm => "status --exit-code: there is an alarm",
+            Self::Usage => "invalid command line",
+            Self::Configuration => "errors in the configuration or in a list",
+            Self::Unreachable => "the daemon is not running or cannot be reached",
+            Self::Disagreement => "lookup --live: the kernel's verdict differs from the lists",
+            Self::Alarm => "status --exit-code: an alarm is active",
         }
     }
 }
@@ -50,22 +50,22 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb did not come to its end.
+/// Why a command did not finish.
 #[derive(Debug)]
 pub(super) enum CliError {
-    /// Nobody reads the output any more (`| head`): there is nothing to say.
+    /// The reader of the output has gone away (`| head`); nothing is reported.
     Hung,
-    /// It failed.
+    /// The command failed.
     Failed(Failed),
 }
 
-/// What is said of a failure.
+/// The report of a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failed {
     pub(super) exit: Exit,
-    /// For scripts; stable.
+    /// A code for scripts; it does not change between versions.
     pub(super) kind: &'static str,
-    /// For people; may have several lines.
+    /// The text for people; it may have several lines.
     pub(super) message: String,
 }
 
@@ -88,7 +88,7 @@ impl CliError {
 }
 
 impl From<io::Error> for CliError {
-    /// For what is written to standard output.
+    /// An error of writing to standard output.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Hung,

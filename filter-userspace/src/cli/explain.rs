@@ -1,4 +1,4 @@
-//! `explain`: what would become of a message.
+//! `explain`: what would happen to a message.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::control::protocol::Request;
 use crate::offline::Lookup;
 use crate::policy::explain::{ExplainedEnvelope, Explanation};
 
-/// From the configuration and its files.
+/// Explains by the configuration and its files.
 pub(super) fn from_files(
     config: &Path,
     envelope: &Envelope,
@@ -22,7 +22,7 @@ pub(super) fn from_files(
     print(&explained, output)
 }
 
-/// From the daemon.
+/// Explains by the state of the daemon.
 pub(super) fn live(
     socket: &Path,
     envelope: &Envelope,
@@ -56,8 +56,7 @@ fn print(explained: &Explanation, output: &mut Output) -> Result<Exit, CliError>
 }
 
 fn render(explained: &Explanation, style: Style) -> String {
-    let mut table =
-        Table::new(["STAGE", "VERDICT", "WHAT IT FOUND"].map(|name| (name, Align::Left)));
+    let mut table = Table::new(["STAGE", "VERDICT", "DETAIL"].map(|name| (name, Align::Left)));
     for stage in &explained.stages {
         let verdict = match (stage.reached, stage.passes) {
             (false, _) => "not reached",
@@ -76,11 +75,13 @@ fn render(explained: &Explanation, style: Style) -> String {
     let last = match explained.stages.iter().find(|stage| !stage.passes) {
         Some(stage) => match &stage.reply {
             Some(reply) => format!("{}: {}", style.paint("refused", Colour::Red), clean(reply)),
-            None => format!("{}: no answer", style.paint("dropped", Colour::Red)),
+            None => format!("{}: the client gets no reply", style.paint("dropped", Colour::Red)),
         },
-        None => "the envelope passes every check; the content of the message is checked when it \
-                 comes, and the backend has the last word"
-            .to_owned(),
+        None => {
+            "All checks of the envelope pass. mxdp checks the content when the message is sent, \
+                 and the mail server decides."
+                .to_owned()
+        }
     };
     text.push_str(&format!("\n{last}\n"));
     text

@@ -1,4 +1,4 @@
-//! Completion scripts and manual pages, made from the arguments.
+//! Completion scripts and manual pages, generated from the arguments; tokens.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ use crate::{config, web};
 
 /// Prints the completion script of a shell.
 pub(super) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, CliError> {
-    // Into memory first: the generator panics if it cannot write.
+    // Into memory first, because the generator panics if it cannot write.
     let mut script = Vec::new();
     let mut command = without_files(Arguments::command());
     clap_complete::generate(shell, &mut command, "mxdp", &mut script);
@@ -27,10 +27,10 @@ pub(super) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, Cli
     Ok(Exit::Done)
 }
 
-/// The command, in which values that are no paths are not completed by names of files.
+/// The command line, with file names completed only for values that are paths.
 fn without_files(command: Command) -> Command {
     let command = command.mut_args(|argument| match argument.get_value_hint() {
-        // That of paths is set where they are declared.
+        // Paths have their hint where they are declared.
         ValueHint::Unknown if argument.get_action().takes_values() => {
             argument.value_hint(ValueHint::Other)
         }
@@ -67,7 +67,7 @@ pub(super) fn reference(folder: Option<&Path>, output: &mut Output) -> Result<Ex
     Ok(Exit::Done)
 }
 
-/// Makes a token; nothing of it is kept.
+/// Creates a token. It is stored nowhere.
 pub(super) fn token(
     name: &str,
     rights: TokenRights,
@@ -87,21 +87,20 @@ pub(super) fn token(
         return Ok(Exit::Done);
     }
     let name = toml::Value::String(name.to_owned());
-    output
-        .line(&format!("The token, for whoever is to have it; it is shown once:\n\n  {token}\n"))?;
-    output.line("In the configuration, and then restart mxdp:\n")?;
+    output.line(&format!("Token (it is shown only once; give it to its owner):\n\n  {token}\n"))?;
+    output.line("Add this to the configuration and run `mxdp reload`:\n")?;
     output.line(&format!(
         "  [[web.tokens]]\n  name = {name}\n  rights = \"{rights}\"\n  sha256 = \"{sha256}\""
     ))?;
     Ok(Exit::Done)
 }
 
-fn write_all(command: &Command, verb: &str, folder: &Path) -> io::Result<usize> {
-    let name = format!("mxdp {verb}").trim_end().replace(' ', "-");
-    fs::write(folder.join(format!("{name}.1")), render(command, verb)?)?;
+fn write_all(command: &Command, words: &str, folder: &Path) -> io::Result<usize> {
+    let name = format!("mxdp {words}").trim_end().replace(' ', "-");
+    fs::write(folder.join(format!("{name}.1")), render(command, words)?)?;
     let mut written = 1;
     for inner in command.get_subcommands() {
-        let words = format!("{verb} {}", inner.get_name());
+        let words = format!("{words} {}", inner.get_name());
         written += write_all(inner, words.trim_start(), folder)?;
     }
     Ok(written)
@@ -113,7 +112,7 @@ fn configuration_page() -> String {
     let version = format!("mxdp {}", env!("CARGO_PKG_VERSION"));
     roff.control("TH", ["mxdp.toml", "5", "", version.as_str(), "mxdp"]);
     roff.control("SH", ["NAME"]);
-    roff.text([roman("mxdp.toml - the configuration of mxdp(1)")]);
+    roff.text([roman("mxdp.toml - configuration of mxdp(1)")]);
     roff.control("SH", ["DESCRIPTION"]);
     for block in config::reference::manual() {
         match block {
@@ -134,7 +133,7 @@ fn configuration_page() -> String {
     roff.to_roff()
 }
 
-fn render(command: &Command, verb: &str) -> io::Result<Vec<u8>> {
+fn render(command: &Command, words: &str) -> io::Result<Vec<u8>> {
     let version = format!("mxdp {}", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone()).source(version).manual("mxdp");
     let mut text = Vec::new();
@@ -146,7 +145,7 @@ fn render(command: &Command, verb: &str) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
-    if let Some(page) = page(verb) {
+    if let Some(page) = page(words) {
         let mut roff = Roff::new();
         roff.control("SH", ["EXAMPLES"]);
         for (purpose, example) in page.examples {
@@ -171,7 +170,7 @@ mod tests {
     use crate::cli::help::PAGES;
 
     #[test]
-    fn every_verb_has_a_manual_page() {
+    fn every_command_has_a_manual_page() {
         let folder = tempfile::tempdir().unwrap();
         let pages = folder.path().join("man1");
         let mut output = Output::captured(false);
@@ -179,7 +178,7 @@ mod tests {
         let expected = format!("wrote {} pages to {}\n", PAGES.len() + 1, pages.display());
         assert_eq!(output.captured_text(), expected);
         for page in PAGES {
-            let name = format!("mxdp {}.1", page.verb).replace(" .", ".").replace(' ', "-");
+            let name = format!("mxdp {}.1", page.command).replace(" .", ".").replace(' ', "-");
             let text = fs::read_to_string(pages.join(&name)).unwrap();
             for heading in [
                 ".SH NAME",

@@ -1,5 +1,5 @@
-//! What the help and the manual say beside the arguments: examples and exit
-//! codes, one [`Page`] a verb.
+//! The part of the help and the manual beyond the arguments: examples and exit
+//! codes, one [`Page`] per command.
 
 use std::fmt::Write as _;
 
@@ -8,225 +8,234 @@ use clap::{Command, CommandFactory};
 use super::args::Arguments;
 use super::error::Exit::{self, Alarm, Configuration, Done, Failed, Unreachable, Usage};
 
-/// The examples and exit codes of a verb.
+/// The examples and exit codes of a command.
 pub(super) struct Page {
-    /// The verb's words; empty for mxdp itself.
-    pub(super) verb: &'static str,
-    /// What it is for, and the command.
+    /// The words of the command; empty for mxdp itself.
+    pub(super) command: &'static str,
+    /// The purpose of each example, and its command line.
     pub(super) examples: &'static [(&'static str, &'static str)],
     /// The exit codes it can have.
     pub(super) exits: &'static [Exit],
 }
 
-const ASKS: &[Exit] = &[Done, Failed, Usage, Configuration, Unreachable];
+/// The exit codes of a command that talks to the daemon.
+const DAEMON: &[Exit] = &[Done, Failed, Usage, Configuration, Unreachable];
 
-/// A page for every verb; the tests see to it that none is missing.
+/// A page for every command; a test fails if one is missing.
 pub(super) const PAGES: &[Page] = &[
     Page {
-        verb: "",
+        command: "",
         examples: &[
             ("Check the configuration, then run the daemon", "mxdp check && sudo mxdp run"),
-            ("What is dropped at this moment?", "sudo mxdp status --watch"),
-            ("Why is this sender not let in?", "mxdp lookup 203.0.113.7"),
-            ("Let it in for a day", "sudo mxdp approve add 203.0.113.7 --for 1d"),
+            ("What is dropped right now?", "sudo mxdp status --watch"),
+            ("Why is this sender blocked?", "mxdp lookup 203.0.113.7"),
+            ("Approve it for a day", "sudo mxdp approve add 203.0.113.7 --for 1d"),
         ],
         exits: &Exit::ALL,
     },
     Page {
-        verb: "run",
+        command: "run",
         examples: &[
-            ("With /etc/mxdp/mxdp.toml", "mxdp run"),
+            ("With the default configuration", "mxdp run"),
             ("With another configuration", "mxdp run -c /srv/edge/mxdp.toml"),
         ],
         exits: &[Done, Failed, Usage, Configuration],
     },
     Page {
-        verb: "trial",
+        command: "trial",
         examples: &[("On loopback, from a checkout", "mxdp trial -c config/trial.toml")],
         exits: &[Done, Failed, Usage, Configuration],
     },
     Page {
-        verb: "check",
+        command: "check",
         examples: &[
             ("Before a reload", "mxdp check && mxdp reload"),
             ("In a script", "mxdp check -c new.toml --json"),
-            ("Name servers, DNS lists, backends and ports too", "mxdp check --online"),
+            ("Test name servers, DNS lists, backends and ports too", "mxdp check --online"),
         ],
         exits: &[Done, Failed, Usage, Configuration],
     },
     Page {
-        verb: "reload",
+        command: "reload",
         examples: &[
-            ("After a list was changed", "mxdp reload"),
+            ("After a change of a list", "mxdp reload"),
             (
                 "After most of a list was removed on purpose",
                 "mxdp reload --accept /etc/mxdp/blocked.txt",
             ),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "status",
+        command: "status",
         examples: &[
             ("Once", "mxdp status"),
             ("Every second, with rates", "mxdp status --watch"),
-            ("The alarms alone", "mxdp status --json | jq -r '.alarms[]'"),
-            ("For monitoring: 6 when there is an alarm", "mxdp status --exit-code"),
+            ("Alarms only", "mxdp status --json | jq -r '.alarms[]'"),
+            ("For monitoring: exit code 6 if there is an alarm", "mxdp status --exit-code"),
         ],
         exits: &[Done, Failed, Usage, Configuration, Unreachable, Alarm],
     },
     Page {
-        verb: "lookup",
+        command: "lookup",
         examples: &[
-            ("Two addresses, from the files", "mxdp lookup 192.0.2.1 2001:db8::1"),
+            ("Two addresses, by the files", "mxdp lookup 192.0.2.1 2001:db8::1"),
             (
-                "The dropped ones of a list of addresses",
+                "Which addresses of a list are dropped?",
                 "mxdp lookup --json - < senders.txt | jq -r 'select(.action == \"drop\") | .ip'",
             ),
-            ("What does the kernel itself do?", "mxdp lookup --live 192.0.2.1"),
+            ("What does the kernel do?", "mxdp lookup --live 192.0.2.1"),
         ],
         exits: &Exit::ALL,
     },
     Page {
-        verb: "explain",
+        command: "explain",
         examples: &[
             (
-                "Would this be let in, and by which rule?",
+                "Would this message pass, and by which rule?",
                 "mxdp explain --ip 203.0.113.7 --from a@example.com --rcpt bob@example.org",
             ),
             (
-                "As the daemon sees it now",
+                "With the state of the running daemon",
                 "mxdp explain --live --ip 203.0.113.7 --from \"\" --rcpt bob@example.org --tls 1.3",
             ),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "spf",
+        command: "spf",
         examples: &[
             (
                 "Why does this message fail?",
                 "mxdp spf 203.0.113.7 mail.example.com bob@example.com",
             ),
             (
-                "By a certain name server",
+                "With a particular name server",
                 "mxdp spf 203.0.113.7 h example.com --server 192.0.2.53:53",
             ),
         ],
         exits: &[Done, Failed, Usage, Configuration],
     },
     Page {
-        verb: "approve",
+        command: "approve",
         examples: &[
-            ("Let a network in", "mxdp approve add 192.0.2.0/24"),
-            ("What was let in?", "mxdp approve list"),
+            ("Approve a network", "mxdp approve add 192.0.2.0/24"),
+            ("Which networks are approved?", "mxdp approve list"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "approve add",
+        command: "approve add",
         examples: &[
             (
-                "A customer, until the list file has it",
+                "A customer, for a week",
                 "mxdp approve add 192.0.2.0/24 --note \"ticket 4711\" --for 7d",
             ),
             ("One address", "mxdp approve add 2001:db8::25"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "approve remove",
-        examples: &[("As it was added", "mxdp approve remove 192.0.2.0/24")],
-        exits: ASKS,
+        command: "approve remove",
+        examples: &[("As `list` shows it", "mxdp approve remove 192.0.2.0/24")],
+        exits: DAEMON,
     },
     Page {
-        verb: "approve list",
+        command: "approve list",
         examples: &[
             ("For people", "mxdp approve list"),
-            ("The networks alone", "mxdp approve list --json | jq -r '.[].prefix'"),
+            ("Networks only", "mxdp approve list --json | jq -r '.[].prefix'"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "block",
+        command: "block",
         examples: &[
-            ("Keep a network out", "mxdp block add 198.51.100.0/24"),
-            ("What was kept out?", "mxdp block list"),
+            ("Block a network", "mxdp block add 198.51.100.0/24"),
+            ("Which networks are blocked?", "mxdp block list"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "block add",
+        command: "block add",
         examples: &[
+            ("During a spam run", "mxdp block add 198.51.100.0/24 --note \"spam run\" --for 2h30m"),
             (
-                "A spam run, for some hours",
-                "mxdp block add 198.51.100.0/24 --note \"spam run\" --for 2h30m",
+                "Everything that is not approved by address",
+                "mxdp block add 0.0.0.0/0 --force --for 10m",
             ),
-            ("Every address not itself approved", "mxdp block add 0.0.0.0/0 --force --for 10m"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "block remove",
-        examples: &[("As it was added", "mxdp block remove 198.51.100.0/24")],
-        exits: ASKS,
+        command: "block remove",
+        examples: &[("As `list` shows it", "mxdp block remove 198.51.100.0/24")],
+        exits: DAEMON,
     },
-    Page { verb: "block list", examples: &[("For people", "mxdp block list")], exits: ASKS },
+    Page { command: "block list", examples: &[("For people", "mxdp block list")], exits: DAEMON },
     Page {
-        verb: "temp",
+        command: "temp",
         examples: &[
-            ("Ten minutes of quiet", "mxdp temp add 198.51.100.7 --for 10m"),
+            ("Block an address for ten minutes", "mxdp temp add 198.51.100.7 --for 10m"),
             ("Who is temporarily blocked?", "mxdp temp list"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "temp add",
+        command: "temp add",
         examples: &[
             ("An address", "mxdp temp add 198.51.100.7 --for 10m"),
             ("The /64 of an IPv6 address", "mxdp temp add 2001:db8::25 --for 12h"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "temp remove",
+        command: "temp remove",
         examples: &[("An address", "mxdp temp remove 198.51.100.7")],
-        exits: ASKS,
+        exits: DAEMON,
     },
-    Page { verb: "temp list", examples: &[("For scripts", "mxdp temp list --json")], exits: ASKS },
-    Page { verb: "relay", examples: &[("Who may not send out?", "mxdp relay list")], exits: ASKS },
     Page {
-        verb: "relay list",
+        command: "temp list",
+        examples: &[("For scripts", "mxdp temp list --json")],
+        exits: DAEMON,
+    },
+    Page {
+        command: "relay",
+        examples: &[("Which hosts are suspended?", "mxdp relay list")],
+        exits: DAEMON,
+    },
+    Page {
+        command: "relay list",
         examples: &[("For scripts", "mxdp relay list --json")],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "relay resume",
+        command: "relay resume",
         examples: &[
-            ("A host, once it is clean", "mxdp relay resume 198.51.100.7"),
+            ("A host that has been cleaned up", "mxdp relay resume 198.51.100.7"),
             ("All hosts of a customer", "mxdp relay resume --customer acme"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "traffic",
+        command: "traffic",
         examples: &[("What was blocked in the last day?", "mxdp traffic blocked --since 24h")],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "traffic blocked",
+        command: "traffic blocked",
         examples: &[
             (
                 "Why does this sender's mail not arrive?",
                 "mxdp traffic blocked --sender \"*@example.com\" --since 7d",
             ),
-            ("As it comes", "mxdp traffic blocked --follow"),
+            ("Follow live", "mxdp traffic blocked --follow"),
             ("For a spreadsheet", "mxdp traffic blocked --since 30d --all --csv > blocked.csv"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "traffic accepted",
+        command: "traffic accepted",
         examples: &[
             ("Did it arrive?", "mxdp traffic accepted --recipient bob@example.org --text invoice"),
             (
@@ -234,37 +243,40 @@ pub(super) const PAGES: &[Page] = &[
                 "mxdp traffic accepted --status permanent,temporary --since 24h",
             ),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "traffic show",
-        examples: &[("What a sender quotes of our reply", "mxdp traffic show 1KZ2ABCDEF0GH-1")],
-        exits: ASKS,
+        command: "traffic show",
+        examples: &[(
+            "The reference that a sender quotes from the reply",
+            "mxdp traffic show 1KZ2ABCDEF0GH-1",
+        )],
+        exits: DAEMON,
     },
     Page {
-        verb: "top",
+        command: "top",
         examples: &[
             ("What is going on?", "mxdp top"),
             ("For a script, once", "mxdp top --json --count 1 --window 15m"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
-    Page { verb: "audit", examples: &[("Who changed what?", "mxdp audit")], exits: ASKS },
+    Page { command: "audit", examples: &[("Who changed what?", "mxdp audit")], exits: DAEMON },
     Page {
-        verb: "detach",
+        command: "detach",
         examples: &[
-            ("Of the daemon, or what it left", "mxdp detach"),
-            ("Of another configuration", "mxdp detach -c /srv/edge/mxdp.toml"),
+            ("With the default configuration", "mxdp detach"),
+            ("With another configuration", "mxdp detach -c /srv/edge/mxdp.toml"),
         ],
-        exits: ASKS,
+        exits: DAEMON,
     },
     Page {
-        verb: "token",
+        command: "token",
         examples: &[("For a colleague who may change lists", "mxdp token anna --rights write")],
         exits: &[Done, Failed, Usage],
     },
     Page {
-        verb: "completions",
+        command: "completions",
         examples: &[(
             "For bash",
             "mxdp completions bash > /usr/share/bash-completion/completions/mxdp",
@@ -272,36 +284,36 @@ pub(super) const PAGES: &[Page] = &[
         exits: &[Done, Failed, Usage],
     },
     Page {
-        verb: "man",
+        command: "man",
         examples: &[
-            ("Read it", "mxdp man | man -l -"),
+            ("Read the manual page", "mxdp man | man -l -"),
             (
-                "Write all pages: mxdp.toml.5 belongs in man5, the others in man1",
+                "Write all pages (mxdp.toml.5 belongs in man5, the others in man1)",
                 "mxdp man --dir pages",
             ),
-            ("Which keys are there, and what do they do?", "mxdp man --reference"),
+            ("Which configuration keys are there?", "mxdp man --reference"),
         ],
         exits: &[Done, Failed, Usage],
     },
 ];
 
-/// The page of a verb, by its words.
-pub(super) fn page(verb: &str) -> Option<&'static Page> {
-    PAGES.iter().find(|page| page.verb == verb)
+/// The page of a command, by its words.
+pub(super) fn page(words: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.command == words)
 }
 
-/// The command with its pages in the long help of every verb.
+/// The command line, with the pages in the long help of every command.
 pub(super) fn command() -> Command {
     with_pages(Arguments::command(), "")
 }
 
-fn with_pages(command: Command, verb: &str) -> Command {
-    let command = match page(verb) {
+fn with_pages(command: Command, words: &str) -> Command {
+    let command = match page(words) {
         Some(page) => command.after_long_help(page.as_help()),
         None => command,
     };
     command.mut_subcommands(|inner| {
-        let words = format!("{verb} {}", inner.get_name());
+        let words = format!("{words} {}", inner.get_name());
         with_pages(inner, words.trim_start())
     })
 }
@@ -329,12 +341,12 @@ mod tests {
 
     use super::*;
 
-    /// Every verb's words, in the order of the help.
-    fn verbs(command: &Command, verb: &str, into: &mut Vec<String>) {
-        into.push(verb.to_owned());
+    /// The words of every command, in the order of the help.
+    fn commands(command: &Command, words: &str, into: &mut Vec<String>) {
+        into.push(words.to_owned());
         for inner in command.get_subcommands() {
-            let words = format!("{verb} {}", inner.get_name());
-            verbs(inner, words.trim_start(), into);
+            let words = format!("{words} {}", inner.get_name());
+            commands(inner, words.trim_start(), into);
         }
     }
 
@@ -344,22 +356,23 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_has_its_page_and_long_help() {
+    fn every_command_has_its_page_and_long_help() {
         let mut known = Vec::new();
-        verbs(&command(), "", &mut known);
-        assert_eq!(known, PAGES.iter().map(|page| page.verb.to_owned()).collect::<Vec<_>>());
+        commands(&command(), "", &mut known);
+        assert_eq!(known, PAGES.iter().map(|page| page.command.to_owned()).collect::<Vec<_>>());
         for page in PAGES {
-            let words = ["mxdp"].into_iter().chain(page.verb.split_whitespace()).chain(["--help"]);
+            let words =
+                ["mxdp"].into_iter().chain(page.command.split_whitespace()).chain(["--help"]);
             let error = command().try_get_matches_from(words).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);
             let text = error.render().to_string();
-            for part in ["Usage:", "Examples:", "Exit codes:", "  0  done"] {
-                assert!(text.contains(part), "{}: {text}", page.verb);
+            for part in ["Usage:", "Examples:", "Exit codes:", "  0  success"] {
+                assert!(text.contains(part), "{}: {text}", page.command);
             }
         }
     }
 
-    /// What the shell would start mxdp with, once for each time it does.
+    /// The arguments of each call of mxdp in an example, as a shell would split them.
     fn calls(example: &str) -> Vec<Vec<String>> {
         example
             .split(['|', '&'])

@@ -1,7 +1,7 @@
-//! `lookup`: what becomes of addresses.
+//! `lookup`: what happens to addresses.
 //!
-//! Addresses stream: an answer is printed when the input pauses, and a hundred
-//! thousand of them are no more than a few writes.
+//! Addresses stream: answers are printed whenever the input pauses, and a hundred
+//! thousand of them take only a few writes.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,10 +17,10 @@ use crate::control::protocol::{LOOKUP_LIMIT, LiveAnswer, Request};
 use crate::lists::Answer;
 use crate::offline::Lookup;
 
-/// The longest line of standard input that is looked at, in bytes.
+/// The longest line of standard input, in bytes; the rest of a line is ignored.
 const LINE_LIMIT: u64 = 1024;
 
-/// Answers from the configuration and its lists.
+/// Answers by the configuration and its lists.
 pub(super) fn from_files(
     config: &Path,
     addresses: &[Address],
@@ -41,7 +41,7 @@ pub(super) fn from_files(
     each_batch(addresses, output, &mut answers)
 }
 
-/// Answers of the daemon and the kernel.
+/// Answers by the daemon and the kernel.
 pub(super) fn live(
     socket: &Path,
     addresses: &[Address],
@@ -67,7 +67,7 @@ pub(super) fn live(
     each_batch(addresses, output, &mut answers)
 }
 
-/// What answers a batch of at most [`LOOKUP_LIMIT`] addresses.
+/// Answers a batch of at most [`LOOKUP_LIMIT`] addresses.
 type Answers<'a> = &'a mut dyn FnMut(&[IpAddr], &mut Output) -> Result<Exit, CliError>;
 
 fn each_batch(
@@ -76,7 +76,7 @@ fn each_batch(
     answers: Answers<'_>,
 ) -> Result<Exit, CliError> {
     if addresses.contains(&Address::Stdin) {
-        // Not `io::stdin()`: its buffer cannot be asked whether it is empty.
+        // Not `io::stdin()`, which does not show whether its buffer is empty.
         let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(read_error)?;
         return from_reader(BufReader::with_capacity(1 << 16, File::from(stdin)), output, answers);
     }
@@ -92,8 +92,8 @@ fn each_batch(
     Ok(exit)
 }
 
-/// Answers the addresses of `input`, one a line. A batch is answered when it is
-/// full and when there is nothing more to read without waiting.
+/// Answers the addresses of `input`, one per line. A batch is answered when it is
+/// full, and when nothing more can be read without waiting.
 fn from_reader<R: Read>(
     mut input: BufReader<R>,
     output: &mut Output,
@@ -132,7 +132,11 @@ fn from_reader<R: Read>(
     Ok(exit)
 }
 
-/// The address of a line, none if there is nothing on it; else its text.
+/// The address on a line, and none if the line is empty or a comment.
+///
+/// # Errors
+///
+/// The text of a line that is not an address.
 fn address_of(line: &[u8]) -> Result<Option<IpAddr>, String> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim();
@@ -147,7 +151,7 @@ fn read_error(error: impl std::fmt::Display) -> CliError {
     CliError::system(format!("standard input: {error}"))
 }
 
-/// An answer on one line, in columns as far as addresses are of usual length.
+/// An answer on one line. The columns are aligned for addresses of usual length.
 fn sentence(answer: &Answer) -> String {
     let Answer { ip, class, action, prefix, source, note, country, listed } = answer;
     let ip = ip.to_string();
@@ -169,7 +173,7 @@ fn sentence(answer: &Answer) -> String {
     if !others.is_empty() {
         text.push_str(&format!("; also {}", others.join(", ")));
     }
-    // One line an address, whatever a note holds.
+    // One line per address, even if a note contains a line break.
     clean(&text).replace('\n', " ")
 }
 
@@ -177,9 +181,9 @@ fn live_sentence(answer: &LiveAnswer) -> String {
     let mut text = sentence(&answer.answer);
     if let Some(block) = &answer.temporary {
         let (reason, time) = (clean(&block.reason), super::time::human(block.remaining_s));
-        // Where a list decides, a block beside it is another thing.
-        let is_said = answer.answer.source.as_deref() == Some("temporary block");
-        let by = if is_said { "by" } else { "temporarily blocked by" };
+        // If a list decides, the temporary block is additional information.
+        let decides = answer.answer.source.as_deref() == Some("temporary block");
+        let by = if decides { "by" } else { "temporarily blocked by" };
         text.push_str(&format!("; {by} {reason}, expires in {time}"));
     }
     let (action, reason) = (clean(&answer.kernel.action), clean(&answer.kernel.reason));
@@ -194,8 +198,8 @@ fn disagreement(answer: &LiveAnswer) -> String {
         classes => classes.join(", "),
     };
     format!(
-        "THE KERNEL DISAGREES WITH THE LISTS about {}: the lists say {}, {} (listed: {}), \
-         the kernel does {}, {} (listed: {})",
+        "{}: the kernel's verdict differs from the lists: the lists give {}, {} (listed: {}); \
+         the kernel gives {}, {} (listed: {})",
         answer.ip,
         answer.action,
         answer.class,

@@ -1,9 +1,9 @@
 //! The command line: arguments in, text and an exit code out.
 //!
-//! [`args`] says what can be asked and [`help`] how, with examples that the
-//! tests parse; a verb each of [`status`], [`lookup`], [`explain`], [`entries`]
-//! and [`offline`] does it; [`output`], [`table`] and [`time`] are how it looks. May
-//! import everything; nothing imports it but `main`.
+//! [`args`] declares the commands and options, and [`help`] their examples, which the
+//! tests parse. [`status`], [`lookup`], [`explain`], [`entries`], [`offline`] and others
+//! carry out a command each; [`output`], [`table`] and [`time`] format the result. This
+//! room may import everything; only `main` imports it.
 
 mod args;
 mod documents;
@@ -35,7 +35,9 @@ use std::time::{Duration, Instant};
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
-use self::args::{ApproveVerb, Arguments, BlockVerb, RelayVerb, TempVerb, TrafficVerb, Verb};
+use self::args::{
+    ApproveCommand, Arguments, BlockCommand, RelayCommand, Task, TempCommand, TrafficCommand,
+};
 use self::error::{CliError, Exit};
 use self::output::{Output, report};
 use crate::config::DEFAULT_CONFIG;
@@ -45,18 +47,18 @@ use crate::control::protocol::{Detached, Reloaded, Request};
 use crate::daemon::{self, Mode};
 use crate::record::Kind;
 
-/// Where the daemon listens for the command line, unless `--socket` or the file
-/// of `-c` says otherwise.
+/// The control socket of the daemon, unless `--socket` or the file of `--config` names
+/// another one.
 pub const DEFAULT_SOCKET: &str = "/run/mxdp/mxdp.sock";
 
-/// Does what the process was asked to do, and says how it went.
+/// Carries out the command of the process, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     run(std::env::args_os().collect())
 }
 
 fn run(words: Vec<OsString>) -> ExitCode {
-    // Needed before clap knows: its own errors are JSON too if asked for.
+    // Needed before clap has parsed: with --json, clap's own errors are JSON too.
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let parsed = help::command()
         .try_get_matches_from(args::with_add(words))
@@ -74,7 +76,7 @@ fn run(words: Vec<OsString>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(CliError::Hung) => Exit::Done.into(),
         Err(CliError::Failed(failed)) => {
-            // What was already said comes first.
+            // Output that was already written comes first.
             let _ = output.flush();
             report(json, failed.kind, &failed.message);
             failed.exit.into()
@@ -82,14 +84,14 @@ fn run(words: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Help and version go to standard output and are no errors.
+/// Reports a usage error. Help and version go to standard output and are not errors.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !wanted {
         let text = error.render().to_string();
         report(true, "usage", text.trim_start_matches("error: ").trim_end());
     } else {
-        // A reader that has gone away needs no help.
+        // An error here means that the reader has gone away.
         let _ = error.print();
     }
     if wanted { Exit::Done.into() } else { Exit::Usage.into() }
@@ -99,86 +101,92 @@ fn dispatch(arguments: &Arguments, output: &mut Output) -> Result<Exit, CliError
     arguments.refuse_what_has_no_effect()?;
     let config = arguments.config.as_deref();
     let config_or_default = config.unwrap_or(Path::new(DEFAULT_CONFIG));
-    match &arguments.verb {
-        Verb::Run => start(config_or_default, Mode::Run),
-        Verb::Trial => start(config_or_default, Mode::Trial),
-        Verb::Check { online } => offline::check(config_or_default, *online, output),
-        Verb::Lookup { live: false, addresses } => {
+    match &arguments.task {
+        Task::Run => start(config_or_default, Mode::Run),
+        Task::Trial => start(config_or_default, Mode::Trial),
+        Task::Check { online } => offline::check(config_or_default, *online, output),
+        Task::Lookup { live: false, addresses } => {
             lookup::from_files(config_or_default, addresses, output)
         }
-        Verb::Explain(envelope) if !envelope.live => {
+        Task::Explain(envelope) if !envelope.live => {
             explain::from_files(config_or_default, envelope, output)
         }
-        Verb::Token { name, rights } => generate::token(name, *rights, output),
-        Verb::Spf(arguments) => spf::evaluate(config, arguments, output),
-        Verb::Completions { shell } => generate::completions(*shell, output),
-        Verb::Man { reference: true, dir } => generate::reference(dir.as_deref(), output),
-        Verb::Man { dir, .. } => generate::man(dir.as_deref(), output),
-        asks_the_daemon => {
+        Task::Token { name, rights } => generate::token(name, *rights, output),
+        Task::Spf(arguments) => spf::evaluate(config, arguments, output),
+        Task::Completions { shell } => generate::completions(*shell, output),
+        Task::Man { reference: true, dir } => generate::reference(dir.as_deref(), output),
+        Task::Man { dir, .. } => generate::man(dir.as_deref(), output),
+        task => {
             let socket = socket_of(arguments)?;
-            ask(asks_the_daemon, &socket, config, output)
+            ask(task, &socket, config, output)
         }
     }
 }
 
 fn ask(
-    verb: &Verb,
+    task: &Task,
     socket: &Path,
     config: Option<&Path>,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    match verb {
-        Verb::Reload { accept } => reload(socket, accept, output),
-        Verb::Status { watch: false, exit_code } => status::once(socket, *exit_code, output),
-        Verb::Status { watch: true, .. } => watch::status(socket, output),
-        Verb::Lookup { addresses, .. } => lookup::live(socket, addresses, output),
-        Verb::Explain(envelope) => explain::live(socket, envelope, output),
-        Verb::Approve { verb } => match verb {
-            ApproveVerb::Add(addition) => entries::add(socket, Approved, addition, false, output),
-            ApproveVerb::Remove(listed) => entries::remove(socket, Approved, listed.prefix, output),
-            ApproveVerb::List => entries::list(socket, Approved, output),
+    match task {
+        Task::Reload { accept } => reload(socket, accept, output),
+        Task::Status { watch: false, exit_code } => status::once(socket, *exit_code, output),
+        Task::Status { watch: true, .. } => watch::status(socket, output),
+        Task::Lookup { addresses, .. } => lookup::live(socket, addresses, output),
+        Task::Explain(envelope) => explain::live(socket, envelope, output),
+        Task::Approve { command } => match command {
+            ApproveCommand::Add(addition) => {
+                entries::add(socket, Approved, addition, false, output)
+            }
+            ApproveCommand::Remove(listed) => {
+                entries::remove(socket, Approved, listed.prefix, output)
+            }
+            ApproveCommand::List => entries::list(socket, Approved, output),
         },
-        Verb::Block { verb } => match verb {
-            BlockVerb::Add { addition, force } => {
+        Task::Block { command } => match command {
+            BlockCommand::Add { addition, force } => {
                 entries::add(socket, Blocked, addition, *force, output)
             }
-            BlockVerb::Remove(listed) => entries::remove(socket, Blocked, listed.prefix, output),
-            BlockVerb::List => entries::list(socket, Blocked, output),
+            BlockCommand::Remove(listed) => entries::remove(socket, Blocked, listed.prefix, output),
+            BlockCommand::List => entries::list(socket, Blocked, output),
         },
-        Verb::Temp { verb } => match verb {
-            TempVerb::Add { address, seconds, force } => {
+        Task::Temp { command } => match command {
+            TempCommand::Add { address, seconds, force } => {
                 entries::temporary_add(socket, *address, *seconds, *force, output)
             }
-            TempVerb::Remove { address } => entries::temporary_remove(socket, *address, output),
-            TempVerb::List => entries::temporary_list(socket, output),
+            TempCommand::Remove { address } => entries::temporary_remove(socket, *address, output),
+            TempCommand::List => entries::temporary_list(socket, output),
         },
-        Verb::Relay { verb } => match verb {
-            RelayVerb::List => relay::list(socket, output),
-            RelayVerb::Resume { address, customer, .. } => {
+        Task::Relay { command } => match command {
+            RelayCommand::List => relay::list(socket, output),
+            RelayCommand::Resume { address, customer, .. } => {
                 relay::resume(socket, *address, customer.clone(), output)
             }
         },
-        Verb::Traffic { verb } => match verb {
-            TrafficVerb::Blocked(wanted) => traffic::search(socket, Kind::Blocked, wanted, output),
-            TrafficVerb::Accepted(wanted) => {
+        Task::Traffic { command } => match command {
+            TrafficCommand::Blocked(wanted) => {
+                traffic::search(socket, Kind::Blocked, wanted, output)
+            }
+            TrafficCommand::Accepted(wanted) => {
                 traffic::search(socket, Kind::Accepted, wanted, output)
             }
-            TrafficVerb::Show { reference } => traffic::show(socket, reference, output),
+            TrafficCommand::Show { reference } => traffic::show(socket, reference, output),
         },
-        Verb::Top(arguments) => top::run(socket, arguments, output),
-        Verb::Audit { limit } => traffic::audit(socket, *limit, output),
-        Verb::Detach => detach(socket, config, output),
-        Verb::Run
-        | Verb::Trial
-        | Verb::Check { .. }
-        | Verb::Token { .. }
-        | Verb::Spf(_)
-        | Verb::Completions { .. }
-        | Verb::Man { .. } => Ok(Exit::Usage),
+        Task::Top(arguments) => top::run(socket, arguments, output),
+        Task::Audit { limit } => traffic::audit(socket, *limit, output),
+        Task::Detach => detach(socket, config, output),
+        Task::Run
+        | Task::Trial
+        | Task::Check { .. }
+        | Task::Token { .. }
+        | Task::Spf(_)
+        | Task::Completions { .. }
+        | Task::Man { .. } => Ok(Exit::Usage),
     }
 }
 
-/// Where the daemon is to be asked: `--socket`, else what the file of `-c` says.
+/// The socket of the daemon: `--socket`, else `control.socket` of the file of `--config`.
 fn socket_of(arguments: &Arguments) -> Result<PathBuf, CliError> {
     if let Some(socket) = &arguments.socket {
         return Ok(socket.clone());
@@ -186,8 +194,8 @@ fn socket_of(arguments: &Arguments) -> Result<PathBuf, CliError> {
     match &arguments.config {
         None => Ok(PathBuf::from(DEFAULT_SOCKET)),
         Some(config) => match crate::offline::socket(config) {
-            // The filter must come off whatever is wrong with the configuration.
-            Err(_) if matches!(arguments.verb, Verb::Detach) => {
+            // `detach` must work even if the configuration has errors.
+            Err(_) if matches!(arguments.task, Task::Detach) => {
                 let socket = crate::detach::setting(config, "socket");
                 Ok(socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
             }
@@ -196,7 +204,7 @@ fn socket_of(arguments: &Arguments) -> Result<PathBuf, CliError> {
     }
 }
 
-/// A status to render in tests.
+/// A status that tests render.
 #[cfg(test)]
 pub(crate) fn busy_status() -> crate::control::protocol::Status {
     status::tests::busy(0)
@@ -218,19 +226,19 @@ fn reload(socket: &Path, accept: &[PathBuf], output: &mut Output) -> Result<Exit
     for warning in reloaded.faults.iter().chain(&reloaded.warnings) {
         output.warning(warning)?;
     }
-    output.line(&format!("generation {} is in force", reloaded.generation))?;
+    output.line(&format!("rule set {} is active", reloaded.generation))?;
     Ok(Exit::Done)
 }
 
-/// A source by the name that the daemon knows it by: the whole path of a file.
+/// The daemon's name for a source: of a file, its absolute path.
 fn source_name(path: &Path) -> String {
-    let is_no_file =
+    let is_a_name =
         path.to_str().is_some_and(|name| name.starts_with("ldap:") || name.starts_with("spf:"));
-    let whole = if is_no_file { None } else { std::path::absolute(path).ok() };
+    let whole = if is_a_name { None } else { std::path::absolute(path).ok() };
     whole.as_deref().unwrap_or(path).display().to_string()
 }
 
-/// Says on a terminal for how long it waits already.
+/// Does `work`, and shows on a terminal how long it has been waiting.
 fn while_waiting<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let (start, done) = (Instant::now(), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -240,7 +248,7 @@ fn while_waiting<T: Send>(work: impl FnOnce() -> T + Send) -> T {
                 thread::park_timeout(Duration::from_secs(1));
                 let seconds = start.elapsed().as_secs();
                 if is_terminal && seconds > 0 && !done.load(Ordering::Acquire) {
-                    eprint!("\rmxdp is reading and compiling its lists: {seconds} s ");
+                    eprint!("\rmxdp is loading its lists: {seconds} s ");
                 }
             }
             if is_terminal && start.elapsed().as_secs() > 0 {
@@ -254,7 +262,8 @@ fn while_waiting<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// By the daemon if there is one, so that it does not attach again.
+/// Removes the filter: through the daemon if one is running, so that it does not attach the
+/// filter again.
 fn detach(socket: &Path, config: Option<&Path>, output: &mut Output) -> Result<Exit, CliError> {
     let detached: Detached = match call(socket, &Request::Detach) {
         Ok(detached) => detached,
@@ -264,9 +273,9 @@ fn detach(socket: &Path, config: Option<&Path>, output: &mut Output) -> Result<E
     if output.json {
         output.object(&detached)?;
     } else if detached.interfaces.is_empty() {
-        output.line("no interface was filtered")?;
+        output.line("No interface had a filter.")?;
     } else {
-        output.line(&format!("no longer filtered: {}", detached.interfaces.join(", ")))?;
+        output.line(&format!("Removed the filter from {}", detached.interfaces.join(", ")))?;
     }
     Ok(Exit::Done)
 }

@@ -8,7 +8,7 @@ use super::table::{Align, Table, number};
 use crate::control::protocol::ListStatus;
 use crate::offline::{self, Asked, CheckReport};
 
-/// Checks a configuration. The report is the answer, errors included: it goes to
+/// Checks a configuration. The report, with its errors, is the result, so it goes to
 /// standard output.
 pub(super) fn check(config: &Path, online: bool, output: &mut Output) -> Result<Exit, CliError> {
     let report = offline::check(config, online);
@@ -18,8 +18,8 @@ pub(super) fn check(config: &Path, online: bool, output: &mut Output) -> Result<
         let text = render(config, &report, output.style);
         output.text(&text)?;
     }
-    let is_good = report.online.iter().all(|asked| asked.good);
-    Ok(match (report.errors.is_empty(), is_good) {
+    let all_pass = report.online.iter().all(|asked| asked.good);
+    Ok(match (report.errors.is_empty(), all_pass) {
         (false, _) => Exit::Configuration,
         (true, false) => Exit::Failed,
         (true, true) => Exit::Done,
@@ -49,10 +49,12 @@ fn render(config: &Path, report: &CheckReport, style: Style) -> String {
     } else {
         let (v4, v6) = (number(report.ipv4_prefixes), number(report.ipv6_prefixes));
         let failed = report.online.iter().filter(|asked| !asked.good).count();
-        let online =
-            if failed > 0 { format!(", {failed} of what was asked failed") } else { String::new() };
+        let online = match failed {
+            0 => String::new(),
+            _ => format!(", {} failed", counted(failed, "online test")),
+        };
         text.push_str(&format!(
-            "{config}: good, {warnings}{online}; {v4} IPv4 and {v6} IPv6 prefixes\n"
+            "{config}: configuration OK, {warnings}{online}; {v4} IPv4 and {v6} IPv6 prefixes\n"
         ));
     }
     text
@@ -66,12 +68,12 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// What was asked on the network, as a table.
+/// The results of the online tests, as a table.
 fn online(asked: &[Asked]) -> Table {
-    let columns = ["ASKED", "NAME", "RESULT", "DETAIL"].map(|name| (name, Align::Left));
+    let columns = ["TEST", "NAME", "RESULT", "DETAIL"].map(|name| (name, Align::Left));
     let mut table = Table::new(columns);
     for one in asked {
-        let result = if one.good { "good" } else { "FAILED" }.to_owned();
+        let result = if one.good { "OK" } else { "FAILED" }.to_owned();
         table.row([one.kind.clone(), one.name.clone(), result, one.detail.clone()]);
     }
     table
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_configuration_is_summed_up() {
+    fn a_valid_configuration_is_summarised() {
         let report = CheckReport {
             warnings: vec!["b.txt:7: 192.0.2.0/25 is dead: a.txt:1 approves it".to_owned()],
             lists: vec![
@@ -131,7 +133,7 @@ warning: b.txt:7: 192.0.2.0/25 is dead: a.txt:1 approves it
 LIST                     CLASS                ENTRIES  SKIPPED
 approved.txt             approved_ip               12        0
 /var/lib/feeds/drop.txt  known_spam_source  1,234,567        3
-mxdp.toml: good, 1 warning; 1,200,000 IPv4 and 34 IPv6 prefixes
+mxdp.toml: configuration OK, 1 warning; 1,200,000 IPv4 and 34 IPv6 prefixes
 "
         );
     }

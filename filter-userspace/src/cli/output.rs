@@ -1,4 +1,4 @@
-//! Where text goes: buffered standard output, JSON or for people, and errors.
+//! Output: buffered standard output, as JSON or as text for people, and errors.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use crate::text;
 
-/// Standard output and how to write to it.
+/// Standard output, and how to write to it.
 ///
-/// It is buffered; who waits for more input flushes it first.
+/// It is buffered; flush it before waiting for input.
 pub(super) struct Output {
     to: BufWriter<Sink>,
-    /// Objects, not text.
+    /// Whether to write JSON objects instead of text.
     pub(super) json: bool,
-    /// How text is set off.
+    /// How text is highlighted.
     pub(super) style: Style,
-    /// Whether a person looks at it.
+    /// Whether standard output is a terminal.
     pub(super) is_terminal: bool,
 }
 
@@ -45,7 +45,7 @@ impl Write for Sink {
 }
 
 impl Output {
-    /// Standard output; coloured if a person looks at it and has not said no.
+    /// Standard output; coloured on a terminal, unless `NO_COLOR` or `TERM` forbids it.
     pub(super) fn standard(json: bool) -> Self {
         let is_terminal = io::stdout().is_terminal();
         // https://no-color.org: present and not empty.
@@ -59,35 +59,35 @@ impl Output {
         }
     }
 
-    /// Text as it is.
+    /// Writes text unchanged.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         self.to.write_all(text.as_bytes())
     }
 
-    /// Bytes as they are.
+    /// Writes bytes unchanged.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.to.write_all(bytes)
     }
 
-    /// A line of text.
+    /// Writes a line of text.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
         self.text(text)?;
         self.text("\n")
     }
 
-    /// An object on a line.
+    /// Writes an object as one line of JSON.
     pub(super) fn object<T: Serialize>(&mut self, object: &T) -> io::Result<()> {
         serde_json::to_writer(&mut self.to, object)?;
         self.text("\n")
     }
 
-    /// A warning, as part of the answer.
+    /// Writes a warning as part of the result.
     pub(super) fn warning(&mut self, text: &str) -> io::Result<()> {
         let label = self.style.paint("warning:", Colour::Yellow);
         self.line(&format!("{label} {}", clean(text)))
     }
 
-    /// Hands over what is buffered.
+    /// Writes out the buffer.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
@@ -123,8 +123,8 @@ struct ErrorBody<'a> {
     message: &'a str,
 }
 
-/// Says on standard error what went wrong. If even that fails there is nobody
-/// left to tell.
+/// Reports an error on standard error. A failure of that is ignored: there is no other place
+/// to report it.
 pub(super) fn report(json: bool, kind: &str, message: &str) {
     let mut text = if json {
         let object = ErrorObject { error: ErrorBody { kind, message } };
@@ -136,25 +136,25 @@ pub(super) fn report(json: bool, kind: &str, message: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// How text is set off on a terminal.
+/// How text is highlighted on a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) colour: bool,
 }
 
-/// What text is set off for.
+/// Why text is highlighted.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Colour {
     /// A heading.
     Bold,
-    /// What is wrong.
+    /// An error or an alarm.
     Red,
-    /// What may be wrong.
+    /// A warning.
     Yellow,
 }
 
 impl Style {
-    /// The text, set off if anything is.
+    /// The text, highlighted if colours are on.
     pub(super) fn paint(self, text: &str, colour: Colour) -> String {
         let code = match colour {
             Colour::Bold => "1",
@@ -165,8 +165,8 @@ impl Style {
     }
 }
 
-/// The text without what a terminal would obey: file names and list lines come
-/// from others. Line breaks stay.
+/// The text with every character escaped that a terminal would interpret: file names and lines
+/// of lists come from others. Line breaks stay.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     text::escape_untrusted(text, |letter| letter == '\n')
 }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_a_terminal_obeys_is_printed() {
+    fn control_characters_are_escaped() {
         assert_eq!(clean("plain\nlines"), "plain\nlines");
         assert_eq!(clean("a\x1b[2Jb\r\u{9b}\u{202e}c"), "a\\u{1b}[2Jb\\r\\u{9b}\\u{202e}c");
     }

@@ -1,4 +1,4 @@
-//! `relay`: hosts that may not send out for a time.
+//! `relay`: customers' hosts that are suspended from sending.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::time::human;
 use crate::control::client::call;
 use crate::control::protocol::{Request, SuspendedHost};
 
-/// Lists them.
+/// Lists the suspended hosts.
 pub(super) fn list(socket: &Path, output: &mut Output) -> Result<Exit, CliError> {
     let hosts: Vec<SuspendedHost> = call(socket, &Request::RelayList)?;
     if output.json {
@@ -23,7 +23,7 @@ pub(super) fn list(socket: &Path, output: &mut Output) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
-/// Lets some send out again.
+/// Lifts suspensions.
 pub(super) fn resume(
     socket: &Path,
     address: Option<IpAddr>,
@@ -36,19 +36,19 @@ pub(super) fn resume(
     } else {
         for host in &hosts {
             let customer = clean(&host.customer);
-            output.line(&format!("{} of {customer} may send out again", host.address))?;
+            output.line(&format!("Lifted the suspension of {} of {customer}", host.address))?;
         }
     }
     Ok(Exit::Done)
 }
 
 fn table(hosts: &[SuspendedHost]) -> String {
-    let columns = ["HOST", "CUSTOMER", "REASON", "ENDS"].map(|name| (name, Align::Left));
+    let columns = ["HOST", "CUSTOMER", "REASON", "EXPIRES"].map(|name| (name, Align::Left));
     let mut table = Table::new(columns);
     for host in hosts {
-        let ends = format!("in {}", human(host.remaining_s));
+        let expires = format!("in {}", human(host.remaining_s));
         let customer = clean(&host.customer).into_owned();
-        table.row([host.address.to_string(), customer, host.reason.clone(), ends]);
+        table.row([host.address.to_string(), customer, host.reason.clone(), expires]);
     }
     table.render("")
 }

@@ -1,4 +1,4 @@
-//! `spf`: an evaluation, as a tree.
+//! `spf`: an SPF evaluation, printed as a tree.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::output::{Colour, Output, Style, clean};
 use crate::offline::{self, SpfQuestion};
 use crate::spf::{Evaluation, Identity, Outcome};
 
-/// Evaluates and prints.
+/// Evaluates SPF and prints the result.
 pub(super) fn evaluate(
     config: Option<&Path>,
     arguments: &SpfArguments,
@@ -38,13 +38,13 @@ fn render(evaluation: &Evaluation, style: Style) -> String {
     };
     let identity = match evaluation.identity {
         Identity::MailFrom => "the sender's domain",
-        Identity::Helo => "the client's own name",
+        Identity::Helo => "the client's HELO name",
     };
     let mut text = evaluation.tree();
     let result = style.paint(evaluation.outcome.name(), colour);
     let domain = clean(&evaluation.domain);
     text.push_str(&format!("\n{result} for {} of {domain}, {identity}\n", evaluation.client));
-    let more = [("problem", &evaluation.problem), ("it says", &evaluation.explanation)];
+    let more = [("problem", &evaluation.problem), ("explanation", &evaluation.explanation)];
     for (label, said) in more {
         if let Some(said) = said {
             text.push_str(&format!("{label}: {}\n", clean(said)));

@@ -1,4 +1,4 @@
-//! `status`: what the filter does, on a screen.
+//! `status`: the state of the daemon, as text.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub(super) fn once(socket: &Path, exit_code: bool, output: &mut Output) -> Resul
     Ok(if exit_code && !status.alarms.is_empty() { Exit::Alarm } else { Exit::Done })
 }
 
-/// An earlier status, for rates.
+/// An earlier status, from which rates are calculated.
 #[derive(Clone, Copy)]
 pub(super) struct Earlier<'a> {
     pub(super) status: &'a Status,
@@ -35,13 +35,13 @@ pub(super) struct Earlier<'a> {
     pub(super) seconds: f64,
 }
 
-/// How the status is looked at.
+/// How the status is shown.
 #[derive(Clone, Copy)]
 pub(super) enum View<'a> {
-    /// As a page, to be read from the top.
+    /// As a page that is read from the top.
     Page,
-    /// On a screen that may be too short for all of it, so that what moves comes
-    /// first; with rates since an earlier look.
+    /// On a screen that may be too short for all of it, so counters come first; with rates
+    /// since the earlier status.
     Screen(Option<Earlier<'a>>),
 }
 
@@ -56,7 +56,7 @@ pub(super) fn render(status: &Status, view: View<'_>, now: u64, style: Style) ->
     text
 }
 
-/// The daemon, in two lines.
+/// The daemon itself, in two lines.
 fn head(status: &Status, style: Style) -> String {
     let ports: Vec<String> = status.ports.iter().map(u16::to_string).collect();
     format!(
@@ -70,7 +70,7 @@ fn head(status: &Status, style: Style) -> String {
     )
 }
 
-/// What changes with the configuration: interfaces and lists.
+/// The parts that change only with the configuration: interfaces and lists.
 fn standing(status: &Status, now: u64, style: Style) -> String {
     format!(
         "\n{}\n{}\n{}{}",
@@ -81,7 +81,7 @@ fn standing(status: &Status, now: u64, style: Style) -> String {
     )
 }
 
-/// What changes with every packet.
+/// The parts that change with every packet.
 fn moving(status: &Status, earlier: Option<Earlier<'_>>, style: Style) -> String {
     let mut text = String::new();
     let heading = |text: &str| style.paint(text, Colour::Bold);
@@ -91,7 +91,7 @@ fn moving(status: &Status, earlier: Option<Earlier<'_>>, style: Style) -> String
                 let heading = heading(group.heading());
                 text.push_str(&format!("\n{heading}\n{}", table.render("  ")));
             }
-            // Most have nothing on monitor.
+            // Few hosts monitor anything.
             None if group == Group::Monitored => {}
             None => text.push_str(&format!("\n{}  none\n", heading(group.heading()))),
         }
@@ -104,7 +104,7 @@ fn moving(status: &Status, earlier: Option<Earlier<'_>>, style: Style) -> String
     let (held, capacity) = (number(temporary.held), number(temporary.capacity));
     text.push_str(&format!("\n{}  {held} of {capacity}\n", heading("Temporary blocks")));
     let (read, lost) = (number(status.events.read), number(status.events.lost));
-    text.push_str(&format!("{}  {read} read, {lost} lost\n", heading("Sampled events")));
+    text.push_str(&format!("{}  {read} read, {lost} lost\n", heading("SYN samples")));
     text.push_str(&record(&status.record, style));
     text.push_str(&top_sources(status, style));
     text
@@ -116,10 +116,10 @@ fn record(record: &RecordState, style: Style) -> String {
         0 => String::new(),
         lost => format!(", {} lost", number(lost)),
     };
-    format!("{}  {kept} in {size} MB{lost}\n", style.paint("Records", Colour::Bold))
+    format!("{}  {kept} entries, {size} MB{lost}\n", style.paint("Mail log", Colour::Bold))
 }
 
-/// What needs attention, first and loud.
+/// The alarms, which come first.
 fn alarms(status: &Status, style: Style) -> String {
     let mut text = String::new();
     let mut alarm = |message: &str| {
@@ -127,7 +127,7 @@ fn alarms(status: &Status, style: Style) -> String {
         let message = clean(message).replace('\n', "\n       ");
         text.push_str(&format!("{label}  {message}\n"));
     };
-    // The alarm of a failed reload has its first error; here are all of them.
+    // The alarm of a failed reload has only the first error; all of them are shown here.
     let failed = status.failed_reload.as_ref();
     let reload = failed.map(|failed| failed.alarm());
     for message in status.alarms.iter().filter(|message| reload.as_ref() != Some(message)) {
@@ -136,7 +136,7 @@ fn alarms(status: &Status, style: Style) -> String {
     if let Some(failed) = failed {
         let at = utc(failed.at);
         alarm(&format!(
-            "the reload of {at} failed, and the previous configuration stays active\n{}",
+            "Reload failed at {at}; the previous configuration stays active\n{}",
             failed.message
         ));
     }
@@ -146,10 +146,10 @@ fn alarms(status: &Status, style: Style) -> String {
     text
 }
 
-/// The SMTP side.
+/// The SMTP proxy.
 fn mail(smtp: &SmtpState) -> String {
     let mut text = format!(
-        "  connections  {} open, {} since the start\n  recipients   {} accepted\n",
+        "  connections  {} open, {} since start\n  recipients   {} accepted\n",
         number(smtp.open),
         number(smtp.connections),
         number(smtp.accepted)
@@ -159,12 +159,12 @@ fn mail(smtp: &SmtpState) -> String {
         text.push_str(&format!("               {} {reason}\n", number(refused.recipients)));
     }
     if smtp.unlogged > 0 {
-        text.push_str(&format!("  not logged   {}\n", number(smtp.unlogged)));
+        text.push_str(&format!("  log lines    {} dropped\n", number(smtp.unlogged)));
     }
     if smtp.bad_proxy_headers > 0 {
         let (bad, checks) = (number(smtp.bad_proxy_headers), number(smtp.balancer_checks));
         text.push_str(&format!(
-            "  balancers    {bad} without a valid PROXY header, {checks} that sent nothing\n"
+            "  balancers    {bad} connections without a valid PROXY header, {checks} empty health checks\n"
         ));
     }
     for server in &smtp.servers {
@@ -174,14 +174,14 @@ fn mail(smtp: &SmtpState) -> String {
     }
     for zone in &smtp.zones {
         let state = match (&zone.disabled, &zone.error) {
-            (Some(why), _) => format!("not used: {}", clean(why)),
+            (Some(why), _) => format!("out of use: {}", clean(why)),
             (None, Some(error)) => clean(error).into_owned(),
-            (None, None) => "works".to_owned(),
+            (None, None) => "up".to_owned(),
         };
         let (asked, listed) = (number(zone.asked), number(zone.listed));
         let name = clean(&zone.zone);
         text.push_str(&format!(
-            "  DNS list     {name}: {state}; lists {listed} of {asked} asked\n"
+            "  DNS list     {name}: {state}; {listed} listed of {asked} queried\n"
         ));
     }
     text
@@ -191,7 +191,7 @@ fn interfaces(interfaces: &[InterfaceStatus]) -> String {
     if interfaces.is_empty() {
         return "  none\n".to_owned();
     }
-    let columns = ["NAME", "MODE", "OUTLIVES THE DAEMON", "FOUND ATTACHED"];
+    let columns = ["NAME", "MODE", "PINNED", "ADOPTED"];
     let mut table = Table::new(columns.map(|name| (name, Align::Left)));
     let yes = |yes| if yes { "yes" } else { "no" }.to_owned();
     for interface in interfaces {
@@ -205,7 +205,7 @@ fn interfaces(interfaces: &[InterfaceStatus]) -> String {
 fn generation(generation: &GenerationStatus, now: u64, style: Style) -> String {
     let age = human(now.saturating_sub(generation.since));
     let mut text = format!(
-        "  generation {}, in force for {age}, made in {} ms\n",
+        "  rule set {}, active for {age}, built in {} ms\n",
         number(generation.number),
         number(generation.build_ms)
     );
@@ -213,7 +213,7 @@ fn generation(generation: &GenerationStatus, now: u64, style: Style) -> String {
         engine.as_ref().map_or_else(String::new, |engine| format!(" ({})", clean(engine)))
     };
     text.push_str(&format!(
-        "  {} IPv4 prefixes{}, {} IPv6 prefixes{}, {} runtime entries\n",
+        "  {} IPv4 prefixes{}, {} IPv6 prefixes{}, {} managed entries\n",
         number(generation.ipv4_prefixes),
         engine(&generation.ipv4_engine),
         number(generation.ipv6_prefixes),
@@ -236,7 +236,7 @@ fn generation(generation: &GenerationStatus, now: u64, style: Style) -> String {
     text
 }
 
-/// What a reader wants to tell apart among the counters.
+/// The groups of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Dropped,
@@ -252,12 +252,12 @@ impl Group {
         match self {
             Self::Dropped => "Dropped",
             Self::Passed => "Passed SYNs",
-            Self::NotJudged => "Passed, not judged",
-            Self::Monitored => "Monitored only (counted beside the verdict)",
+            Self::NotJudged => "Passed without a check",
+            Self::Monitored => "Monitored (counted in addition to the verdict)",
         }
     }
 
-    /// A reason that this program does not know is grouped by its action.
+    /// The group of a counter. An unknown reason, of a newer daemon, is grouped by its action.
     fn of(counter: &Counter) -> Self {
         match Reason::ALL.into_iter().find(|reason| reason.name() == counter.reason) {
             None if counter.action == "drop" => Self::Dropped,
@@ -277,7 +277,7 @@ impl Group {
     }
 }
 
-/// Frames of a reason: by family, and in all some time ago.
+/// Frames of a reason: by family, in total, and in total at the earlier status.
 #[derive(Default)]
 struct Row {
     families: BTreeMap<String, u64>,
@@ -289,7 +289,7 @@ fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> Opti
     let of_group = |status: &Status| -> Vec<Counter> {
         status.counters.iter().filter(|counter| Group::of(counter) == group).cloned().collect()
     };
-    // Reasons in the daemon's order, then the sum.
+    // Reasons in the daemon's order, then the total.
     let mut rows: Vec<(String, Row)> = Vec::new();
     let mut sum = Row::default();
     for counter in of_group(status) {
@@ -316,7 +316,7 @@ fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> Opti
         return None;
     }
     if rows.len() > 1 {
-        rows.push(("in all".to_owned(), sum));
+        rows.push(("total".to_owned(), sum));
     }
     Some(table_of(rows, earlier.map(|earlier| earlier.seconds)))
 }
@@ -324,7 +324,7 @@ fn counters(group: Group, status: &Status, earlier: Option<Earlier<'_>>) -> Opti
 fn table_of(rows: Vec<(String, Row)>, seconds: Option<f64>) -> Table {
     const FAMILIES: [(&str, &str); 3] = [("ipv4", "IPV4"), ("ipv6", "IPV6"), ("other", "OTHER")];
     let frames = |row: &Row, family: &str| row.families.get(family).copied().unwrap_or(0);
-    // Few groups have frames that are neither IPv4 nor IPv6.
+    // Most groups have only IPv4 and IPv6 frames.
     let shown = FAMILIES.map(|(family, _)| {
         family != "other" || rows.iter().any(|(_, row)| frames(row, family) > 0)
     });
@@ -346,11 +346,11 @@ fn table_of(rows: Vec<(String, Row)>, seconds: Option<f64>) -> Table {
     table
 }
 
-/// Frames a second. Counters that went back are those of new maps.
+/// Frames per second. A counter that went back belongs to new maps, and has no rate yet.
 fn rate(now: u64, before: u64, seconds: f64) -> String {
     match now.checked_sub(before) {
         Some(frames) if seconds > 0.0 => {
-            // A rate is for reading: what a float loses of it is not seen.
+            // The precision of a float is enough for a rate on a screen.
             #[allow(
                 clippy::cast_precision_loss,
                 clippy::cast_possible_truncation,
@@ -374,7 +374,7 @@ fn top_sources(status: &Status, style: Style) -> String {
         let estimated = format!("~{}", number(source.estimated));
         table.row([source.ip.to_string(), source.reason.clone(), estimated]);
     }
-    let heading = style.paint("Most dropped in the last minutes (estimated)", Colour::Bold);
+    let heading = style.paint("Top dropped sources of the last minutes (estimated)", Colour::Bold);
     format!("\n{heading}\n{}", table.render("  "))
 }
 

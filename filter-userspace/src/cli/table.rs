@@ -1,4 +1,4 @@
-//! Aligned columns, and numbers that can be read.
+//! Tables with aligned columns, and grouped numbers.
 
 use super::output::clean;
 
@@ -20,14 +20,14 @@ impl Table {
         Self { columns: columns.into(), rows: Vec::new() }
     }
 
-    /// Adds a row; cells that are missing at its end are empty.
+    /// Adds a row; cells missing at its end are empty.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        // A cell stays on its line.
+        // A cell has one line.
         let cells = cells.into_iter().map(|cell| clean(&cell).replace('\n', " "));
         self.rows.push(cells.collect());
     }
 
-    /// The lines, each begun with `indent` and ended without spaces.
+    /// The lines; each begins with `indent` and has no spaces at its end.
     pub(super) fn render(&self, indent: &str) -> String {
         let heading: Vec<String> =
             self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();

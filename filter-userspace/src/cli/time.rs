@@ -1,9 +1,16 @@
-//! Times as people write and read them.
+//! Times and durations, as people write and read them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
 use crate::config::units::{self, BadQuantity};
 use crate::runtime::LONGEST_S;
+
+const SHOWN: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
@@ -22,16 +29,16 @@ pub(super) fn parse_duration(text: &str) -> Result<u64, String> {
     }
 }
 
-/// For how long an entry is to be listed.
+/// The lifetime of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lasts {
-    /// For so many seconds.
+    /// A number of seconds.
     Seconds(u64),
-    /// For good.
+    /// Without an end.
     Forever,
 }
 
-/// A duration, or `never` for an entry that does not lapse.
+/// A duration, or `never` for an entry that does not expire.
 pub(super) fn parse_end(text: &str) -> Result<Lasts, String> {
     if text == "never" { Ok(Lasts::Forever) } else { parse_duration(text).map(Lasts::Seconds) }
 }
@@ -39,7 +46,11 @@ pub(super) fn parse_end(text: &str) -> Result<Lasts, String> {
 /// Seconds as a plain number, or a duration.
 pub(super) fn parse_interval(text: &str) -> Result<u64, String> {
     let seconds = text.parse().or_else(|_| parse_duration(text))?;
-    if (1..=3600).contains(&seconds) { Ok(seconds) } else { Err("must be 1s to 1h".to_owned()) }
+    if (1..=3600).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("`{text}` is out of range; write 1s to 1h"))
+    }
 }
 
 /// Bytes as a plain number, or a size such as `50MB`.
@@ -56,7 +67,7 @@ pub(super) fn human(seconds: u64) -> String {
     for (unit, factor) in UNITS {
         let number = rest / factor;
         rest %= factor;
-        // What is smaller than the unit after the largest does not count.
+        // Only the largest unit and the next one count.
         if number > 0 {
             parts.push(format!("{number}{unit}"));
         } else if !parts.is_empty() {
@@ -71,20 +82,11 @@ pub(super) fn human(seconds: u64) -> String {
 
 /// `2026-11-23 04:14:07 UTC`, from seconds of the Unix epoch.
 pub(super) fn utc(seconds: u64) -> String {
-    let (days, time) = (seconds / 86_400, seconds % 86_400);
-    // Days to the civil calendar, counted in eras of 400 years from 0000-03-01
-    // (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    let time =
+        i64::try_from(seconds).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+    let text = time.and_then(|time| time.format(SHOWN).ok());
+    // Beyond the year 9999.
+    text.unwrap_or_else(|| format!("{seconds} s after 1970"))
 }
 
 /// Now, in seconds of the Unix epoch.
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn other_texts_are_not_durations() {
         for text in [
             "",
             "10",
@@ -170,6 +172,7 @@ mod tests {
             (4_107_542_399, "2100-02-28 23:59:59 UTC"),
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
             (1_795_407_247, "2026-11-23 04:14:07 UTC"),
+            (u64::MAX, "18446744073709551615 s after 1970"),
         ] {
             assert_eq!(utc(seconds), text);
         }

@@ -1,4 +1,4 @@
-//! `status --watch`: the status again every second.
+//! `status --watch`: the status, refreshed every second.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(super) fn status(socket: &Path, output: &mut Output) -> Result<Exit, CliErro
         output.text(SHOW_CURSOR)?;
         output.flush()?;
     }
-    // A daemon that does not answer must not hold up the end.
+    // A daemon that does not answer must not delay the exit.
     runtime.shutdown_background();
     watched.map(|()| Exit::Done)
 }
@@ -67,7 +67,7 @@ async fn watch(socket: PathBuf, output: &mut Output) -> Result<(), CliError> {
                 seen = true;
                 earlier = Some((status, at));
             }
-            // A daemon that restarts comes back; one that never was does not.
+            // A daemon that was seen may be restarting: wait for it.
             Err(error) if seen => gone(error, output)?,
             Err(error) => return Err(error.into()),
         }
@@ -112,8 +112,8 @@ fn draw(text: &str, output: &mut Output) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The text as it is put over what stood there, cut to the screen: a line more
-/// would scroll the first one, an alarm maybe, out of sight.
+/// The sequence that draws the text over the former one, cut to the screen: one line too many
+/// would scroll the first line, perhaps an alarm, off the screen.
 fn screen(text: &str, columns: usize, rows: usize) -> String {
     let mut lines: Vec<String> = text.lines().map(|line| cut(line, columns)).collect();
     let hidden = (lines.len() + 1).saturating_sub(rows.max(2));
@@ -131,7 +131,7 @@ fn screen(text: &str, columns: usize, rows: usize) -> String {
     screen
 }
 
-/// The first `columns` characters; a colour takes no room and is always ended.
+/// The first `columns` characters. Colour sequences have no width and are always ended.
 fn cut(line: &str, columns: usize) -> String {
     let mut cut = String::new();
     let mut shown = 0;
@@ -163,7 +163,7 @@ mod tests {
         );
         assert_eq!(screen(&long, 80, 10).matches("\r\n").count(), 9);
         assert!(!screen(&long, 80, 10).contains('…'));
-        // A terminal too small for anything is no reason to fail.
+        // A terminal without any room must not cause a panic.
         screen(&long, 0, 0);
     }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_look() {
+    fn json_is_one_object_per_refresh() {
         let status = super::super::status::tests::busy(0);
         let mut output = Output::captured(true);
         show(&status, None, &mut output).unwrap();

@@ -24,17 +24,21 @@ const REPLY_LIMIT: u64 = 512 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no socket.
-    #[error("mxdp does not run: no socket at {}; start it with `mxdp run`", .0.display())]
+    #[error(
+        "mxdp is not running (no socket at {}). Start it: `systemctl start mxdp`; another \
+         instance: `--socket`",
+        .0.display()
+    )]
     NoSocket(PathBuf),
     /// There is a socket, and nobody listens.
     #[error(
-        "mxdp does not run: nobody listens at {}; it ended without cleaning up; \
-         start it with `mxdp run`",
+        "mxdp is not running (it left the socket {} behind). Start it: `systemctl start mxdp`; \
+         another instance: `--socket`",
         .0.display()
     )]
     NobodyListens(PathBuf),
     /// This user may not ask.
-    #[error("no permission to use {}: only root may ask the daemon; try `sudo mxdp …`", .0.display())]
+    #[error("no permission to use {}: only root may talk to the daemon; try `sudo mxdp …`", .0.display())]
     NoPermission(PathBuf),
     /// The daemon did not answer in time. What was asked may still happen.
     #[error("mxdp did not answer in time at {}; see its log for what it is doing", .0.display())]

@@ -42,16 +42,16 @@ impl Answer {
         let source = source.as_ref().map_or_else(String::new, |source| format!(" ({source})"));
         Some(match prefix {
             Some(approved) if approved.contains(&blocked) => format!(
-                "blocking {blocked} has no effect: it is approved by {approved}{source}, which \
-                 goes first"
+                "blocking {blocked} has no effect: it is approved by {approved}{source}, and \
+                 approvals come first"
             ),
             Some(approved) => format!(
-                "{ip} is let in all the same: it is approved by {approved}{source}, which goes \
+                "{ip} is still admitted: it is approved by {approved}{source}, and approvals come \
                  first"
             ),
             None => {
                 let class = class.replace('_', " ");
-                format!("{ip} is let in all the same: {class}{source} goes first")
+                format!("{ip} is still admitted: {class}{source} comes first")
             }
         })
     }

@@ -1,5 +1,5 @@
-//! The arguments of verbs about mail. The comments here are the help and the manual
-//! pages.
+//! The arguments of commands about mail. The doc comments here are the text of the help
+//! and of the manual pages.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,69 +8,69 @@ use clap::{Args, Subcommand};
 
 use super::super::time::parse_size;
 
-/// A question to SPF.
+/// An evaluation of SPF.
 #[derive(Debug, Args)]
 pub(in super::super) struct SpfArguments {
-    /// The client's address
+    /// Client's address
     pub(in super::super) ip: IpAddr,
 
-    /// What the client calls itself
+    /// Client's name in HELO or EHLO
     pub(in super::super) helo: String,
 
-    /// The envelope sender, or its domain; "" is the null sender
+    /// Envelope sender, or its domain; "" is the null sender
     pub(in super::super) from: String,
 
-    /// A name server, such as 192.0.2.53:53; may stand several times
+    /// Name server, such as 192.0.2.53:53; may be given several times
     #[arg(long = "server", value_name = "ADDRESS:PORT")]
     pub(in super::super) servers: Vec<SocketAddr>,
 }
 
-/// A message that nobody sends.
+/// The envelope of a hypothetical message.
 #[derive(Debug, Args)]
 pub(in super::super) struct Envelope {
-    /// Ask the daemon
+    /// Query the daemon
     #[arg(short, long)]
     pub(in super::super) live: bool,
 
-    /// The client's address
+    /// Client's address
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) ip: IpAddr,
 
-    /// What the client calls itself
+    /// Client's name in HELO or EHLO
     #[arg(long, value_name = "NAME")]
     pub(in super::super) helo: Option<String>,
 
-    /// The envelope sender; "" is the null sender
+    /// Envelope sender; "" is the null sender
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) from: String,
 
-    /// The envelope recipient
+    /// Envelope recipient
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) rcpt: String,
 
-    /// The size that MAIL declares, in bytes or such as 50MB
+    /// Size that MAIL declares, in bytes or such as 50MB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(in super::super) size: Option<u64>,
 
-    /// The version of TLS
+    /// TLS version of the connection
     #[arg(long, value_name = "VERSION", default_value = "none",
           value_parser = PossibleValuesParser::new(["none", "1.2", "1.3"]).map(|text| tls_version(&text)))]
     pub(in super::super) tls: TlsVersion,
 
-    /// The client shows a valid certificate
+    /// The client presents a valid certificate
     #[arg(long)]
     pub(in super::super) certificate: bool,
 
-    /// It is sent out, through the relay
+    /// The message is outgoing, through the relay
     #[arg(long)]
     pub(in super::super) relay: bool,
 }
 
-/// The version of TLS, 12 or 13, or none.
+/// The version of TLS, 12 or 13; none without TLS.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct TlsVersion(pub(in super::super) Option<u8>);
 
-/// The parser lets nothing else come here.
+/// The version of a value that the parser has accepted.
 fn tls_version(text: &str) -> TlsVersion {
     TlsVersion(match text {
         "1.2" => Some(12),
@@ -80,17 +80,17 @@ fn tls_version(text: &str) -> TlsVersion {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in super::super) enum RelayVerb {
-    /// List the hosts that may not send out
+pub(in super::super) enum RelayCommand {
+    /// List suspended hosts
     List,
 
-    /// Let hosts send out again
+    /// Lift the suspension of hosts
     Resume {
-        /// The host, or for IPv6 any address of its /64
+        /// Address of the host; for IPv6, any address of its /64
         #[arg(required_unless_present_any = ["customer", "all"])]
         address: Option<IpAddr>,
 
-        /// All hosts of a customer; with a host, that one alone, of this customer alone
+        /// All hosts of this customer; with an address, only this customer's host
         #[arg(long, value_name = "NAME")]
         customer: Option<String>,
 

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-/// Inserts the `add` that is meant where an address follows a list: `block 192.0.2.1`.
+/// Inserts the `add` that is meant if an address follows the name of a list:
+/// `block 192.0.2.1`.
 pub(in super::super) fn with_add(mut words: Vec<OsString>) -> Vec<OsString> {
     let text = |word: &OsString| word.to_str().unwrap_or_default().to_owned();
     let mut place = 1;
@@ -13,7 +14,7 @@ pub(in super::super) fn with_add(mut words: Vec<OsString>) -> Vec<OsString> {
             "-c" | "--config" | "--socket" => place += 1,
             word if word.starts_with("--config=") || word.starts_with("--socket=") => {}
             "block" | "approve" | "temp" if !list => list = true,
-            // Something that is written like an address, right or wrong.
+            // A word that looks like an address, valid or not.
             word if list && word.contains(['.', ':']) && !word.starts_with('-') => {
                 words.insert(place, "add".into());
                 return words;

@@ -1,4 +1,5 @@
-//! The arguments of `traffic`. The comments here are the help and the manual pages.
+//! The arguments of `traffic`. The doc comments here are the text of the help and of the
+//! manual pages.
 
 use std::ffi::OsStr;
 
@@ -8,8 +9,8 @@ use clap::{Arg, Args, Command, Subcommand};
 use super::super::time::parse_interval;
 use crate::record::{direction_names, reason_names, stage_names, status_names};
 
-/// Values that shells offer. What is written is for the daemon to judge, since it may be
-/// several of them, separated by commas.
+/// Values that shells offer as completions. The daemon checks the value, which may be a list
+/// separated by commas.
 #[derive(Clone, Copy, Debug)]
 struct Offered(fn() -> Vec<&'static str>);
 
@@ -31,24 +32,24 @@ impl TypedValueParser for Offered {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in super::super) enum TrafficVerb {
-    /// What mxdp stopped: by the packet filter, or in SMTP
+pub(in super::super) enum TrafficCommand {
+    /// Search what mxdp blocked, in the packet filter or in SMTP
     Blocked(Search),
 
-    /// What mxdp let pass to the backend, and what the backend said
+    /// Search what mxdp passed to the backend, with the backend's reply
     Accepted(Search),
 
     /// Show all details of a reference or session
     ///
-    /// A reference is what the client was told; a session is a reference without
+    /// A reply to a client ends with its reference; a session is a reference without
     /// its last number.
     Show {
-        /// The reference or session
+        /// Reference or session
         reference: String,
     },
 }
 
-/// What is wanted. Lists are separated by commas.
+/// The filters of a search. Lists are separated by commas.
 #[derive(Debug, Args)]
 pub(in super::super) struct Search {
     /// Start: an age (24h, 7d) or a UTC date and time (2026-11-23, "2026-11-23 04:14")
@@ -59,44 +60,43 @@ pub(in super::super) struct Search {
     #[arg(long, value_name = "TIME")]
     pub(in super::super) until: Option<String>,
 
-    /// The envelope sender, with `*` for any text: "*@example.org"; "<>" is the null
-    /// sender
+    /// Envelope sender, with `*` for any text: "*@example.org"; "<>" is the null sender
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) sender: Option<String>,
 
-    /// The envelope recipient, with `*` for any text
+    /// Envelope recipient, with `*` for any text
     #[arg(long, value_name = "ADDRESS")]
     pub(in super::super) recipient: Option<String>,
 
-    /// The client's address, or a network such as 192.0.2.0/24
+    /// Client's address, or a network such as 192.0.2.0/24
     #[arg(long, value_name = "IP")]
     pub(in super::super) ip: Option<String>,
 
-    /// The client's countries; `none` are addresses without one
+    /// Client's countries; `none` matches addresses without a country
     #[arg(long, value_name = "CODES")]
     pub(in super::super) country: Option<String>,
 
-    /// The reasons, such as blocked_ip,spf_refused
+    /// Reasons, such as blocked_ip,spf_refused
     #[arg(long, value_name = "REASONS", hide_possible_values = true,
           value_parser = Offered(reason_names))]
     pub(in super::super) reason: Option<String>,
 
-    /// The stages, such as syn,reputation
+    /// Stages, such as syn,reputation
     #[arg(long, value_name = "STAGES", hide_possible_values = true,
           value_parser = Offered(stage_names))]
     pub(in super::super) stage: Option<String>,
 
-    /// temporary, permanent, dropped (before SMTP) or delivered
+    /// Status: temporary, permanent, dropped (before SMTP) or delivered
     #[arg(long, value_name = "STATUS", hide_possible_values = true,
           value_parser = Offered(status_names))]
     pub(in super::super) status: Option<String>,
 
-    /// inbound or outgoing
+    /// Direction: inbound or outgoing
     #[arg(long, value_name = "DIRECTION", hide_possible_values = true,
           value_parser = Offered(direction_names))]
     pub(in super::super) direction: Option<String>,
 
-    /// Words that are in Subject or Message-ID
+    /// Words in Subject or Message-ID
     #[arg(long, value_name = "WORDS")]
     pub(in super::super) text: Option<String>,
 
@@ -118,7 +118,7 @@ pub(in super::super) struct Search {
 }
 
 impl Search {
-    /// The parts of the query.
+    /// The names and values of the query.
     pub(in super::super) fn parts(&self, kind: &str) -> Vec<(String, String)> {
         let named = [
             ("since", &self.since),
@@ -139,18 +139,18 @@ impl Search {
     }
 }
 
-/// How the live view looks.
+/// The options of the live view.
 #[derive(Debug, Args)]
 pub(in super::super) struct TopArguments {
-    /// The time between two refreshes, in seconds or such as 5s
+    /// Refresh interval, in seconds or such as 5s
     #[arg(long, value_name = "TIME", default_value = "1", value_parser = parse_interval)]
     pub(in super::super) every: u64,
 
-    /// The time that decisions, sources and countries are summed up over
+    /// Window for the sums of decisions, sources and countries
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(in super::super) window: String,
 
-    /// Exit after this many refreshes
+    /// Exit after this number of refreshes
     #[arg(long, value_name = "NUMBER")]
     pub(in super::super) count: Option<u64>,
 }

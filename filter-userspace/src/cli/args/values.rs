@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// An address of `lookup`.
+/// An argument of `lookup`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Address {
-    /// As given.
+    /// An address on the command line.
     Ip(IpAddr),
-    /// `-`: those of standard input.
+    /// `-`: the addresses on standard input.
     Stdin,
 }
 
@@ -19,13 +19,13 @@ pub(super) fn parse_address(text: &str) -> Result<Address, String> {
         _ => text
             .parse()
             .map(Address::Ip)
-            .map_err(|_| "neither an IPv4 or IPv6 address nor `-`".to_owned()),
+            .map_err(|_| "expected an IPv4 or IPv6 address, or `-` for standard input".to_owned()),
     }
 }
 
 pub(super) fn parse_prefix(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| {
-        "neither an address nor a network in CIDR notation, such as 192.0.2.0/24".to_owned()
+        "expected an address, or a network in CIDR notation such as 192.0.2.0/24".to_owned()
     })
 }

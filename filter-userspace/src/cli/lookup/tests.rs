@@ -78,16 +78,16 @@ fn a_live_answer_says_what_the_kernel_does() {
 }
 
 #[test]
-fn a_disagreement_says_both_sides() {
+fn a_disagreement_shows_both_sides() {
     let answer = live(blocked("203.0.113.7"), "unlisted", "pass", false);
     assert_eq!(
         disagreement(&answer),
-        "THE KERNEL DISAGREES WITH THE LISTS about 203.0.113.7: the lists say drop, blocked_ip \
-         (listed: blocked_ip, approved_country), the kernel does pass, unlisted (listed: none)"
+        "203.0.113.7: the kernel's verdict differs from the lists: the lists give drop, blocked_ip \
+         (listed: blocked_ip, approved_country); the kernel gives pass, unlisted (listed: none)"
     );
 }
 
-/// Gives its pieces one read each, as a terminal or a slow pipe does.
+/// Returns one piece per read, as a terminal or a slow pipe does.
 struct Pieces(Vec<Vec<u8>>);
 
 impl Read for Pieces {
@@ -101,7 +101,7 @@ impl Read for Pieces {
     }
 }
 
-/// The batches that `pieces` are answered in, and the exit code.
+/// The batches in which `pieces` are answered, and the exit code.
 fn batches(pieces: Vec<Vec<u8>>) -> (Vec<Vec<IpAddr>>, Exit) {
     let mut batches = Vec::new();
     let input = BufReader::with_capacity(1 << 16, Pieces(pieces));
@@ -120,7 +120,7 @@ fn addresses_are_answered_when_the_input_pauses() {
     let expected = [
         vec!["192.0.2.1", "192.0.2.2"],
         vec!["2001:db8::1"],
-        // The line that the pause cut.
+        // The pause cut this line in two.
         vec!["192.0.2.3"],
     ];
     assert_eq!(exit, Exit::Done);
@@ -139,7 +139,7 @@ fn batches_are_bounded() {
 }
 
 #[test]
-fn a_bad_line_is_passed_over_and_remembered() {
+fn a_bad_line_is_skipped_and_sets_the_exit_code() {
     let mut long = vec![b'1'; 5_000];
     long.push(b'\n');
     let pieces =

@@ -9,7 +9,7 @@ fn counter(reason: &str, action: &str, family: &str, frames: u64) -> Counter {
     Counter { reason, action, family, frames }
 }
 
-/// A daemon at work: `more` frames of a reason than at first.
+/// The status of a busy daemon, with `more` frames of one reason.
 pub(in crate::cli) fn busy(more: u64) -> Status {
     Status {
         version: "0.1.0".to_owned(),
@@ -85,11 +85,11 @@ mxdp 0.1.0, pid 4242, up 2h 5m, /etc/mxdp/mxdp.toml
 protected ports: 25, 465, 587
 
 Interfaces
-  NAME  MODE    OUTLIVES THE DAEMON  FOUND ATTACHED
-  eth0  native  yes                  no
+  NAME  MODE    PINNED  ADOPTED
+  eth0  native  yes     no
 
-Lists  generation 7, in force for 3m 12s, made in 1,412 ms
-  12,000 IPv4 prefixes (ranges), 345 IPv6 prefixes (trie), 3 runtime entries
+Lists  rule set 7, active for 3m 12s, built in 1,412 ms
+  12,000 IPv4 prefixes (ranges), 345 IPv6 prefixes (trie), 3 managed entries
   blocked_ip drop
   LIST                   CLASS       ENTRIES  SKIPPED
   /etc/mxdp/blocked.txt  blocked_ip   12,345        0
@@ -98,23 +98,23 @@ Dropped
   REASON                IPV4  IPV6      TOTAL
   blocked_ip       1,234,567    12  1,234,579
   temporary_block          5     0          5
-  in all           1,234,572    12  1,234,584
+  total            1,234,572    12  1,234,584
 
 Passed SYNs
   REASON       IPV4  IPV6  TOTAL
   approved_ip   900     0    900
 
-Passed, not judged
+Passed without a check
   REASON        IPV4   IPV6  OTHER      TOTAL
   not_ip           0      0     31         31
   not_tcp  1,000,000  2,000      0  1,002,000
-  in all   1,000,000  2,000     31  1,002,031
+  total    1,000,000  2,000     31  1,002,031
 
 Temporary blocks  2 of 1,048,576
-Sampled events  4,096 read, 0 lost
-Records  1,234,567 in 345 MB, 3 lost
+SYN samples  4,096 read, 0 lost
+Mail log  1,234,567 entries, 345 MB, 3 lost
 
-Most dropped in the last minutes (estimated)
+Top dropped sources of the last minutes (estimated)
   SOURCE       REASON          SYNS
   203.0.113.7  blocked_ip  ~120,000
 "
@@ -122,7 +122,7 @@ Most dropped in the last minutes (estimated)
 }
 
 #[test]
-fn alarms_stand_first() {
+fn alarms_come_first() {
     let mut status = busy(0);
     status.alarms = vec!["eth0: generic mode, slower\nthan native".to_owned()];
     status.failed_reload =
@@ -131,7 +131,7 @@ fn alarms_stand_first() {
     let expected = "\
 ALARM  eth0: generic mode, slower
        than native
-ALARM  the reload of 2026-11-23 04:14:07 UTC failed, and the previous configuration stays active
+ALARM  Reload failed at 2026-11-23 04:14:07 UTC; the previous configuration stays active
        blocked.txt:3: `\\u{1b}[2J`
 
 mxdp 0.1.0,";
@@ -142,7 +142,7 @@ mxdp 0.1.0,";
 }
 
 #[test]
-fn rates_are_those_since_the_last_look() {
+fn rates_are_calculated_since_the_earlier_status() {
     let before = busy(0);
     let earlier = Some(Earlier { status: &before, seconds: 2.0 });
     let text = render(&busy(30_000), View::Screen(earlier), NOW, Style { colour: false });
@@ -151,13 +151,13 @@ Dropped
   REASON                IPV4  IPV6      TOTAL  PER SECOND
   blocked_ip       1,264,567    12  1,264,579      15,000
   temporary_block          5     0          5           0
-  in all           1,264,572    12  1,264,584      15,000
+  total            1,264,572    12  1,264,584      15,000
 ";
     assert!(text.contains(expected), "{text}");
     let [dropped, lists] = ["Dropped", "Lists"].map(|heading| text.find(heading).unwrap());
-    assert!(dropped < lists, "what moves comes first");
+    assert!(dropped < lists, "counters come first");
 
-    // New maps begin at nothing: that is no negative rate.
+    // New maps count from zero, which must not give a negative rate.
     let (old, new) = (busy(30_000), busy(0));
     let earlier = Some(Earlier { status: &old, seconds: 1.0 });
     let text = render(&new, View::Screen(earlier), NOW, Style { colour: false });

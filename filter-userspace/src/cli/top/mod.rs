@@ -1,7 +1,8 @@
-//! `top`: what is going on, over the whole terminal.
+//! `top`: a live view of the daemon that fills the terminal.
 //!
-//! A thread asks the daemon; [`model`] makes rates and a history of the answers, and
-//! [`view`] draws them. Here is the loop between them, the keyboard and the end.
+//! A thread queries the daemon; [`model`] calculates rates and a history from the answers, and
+//! [`view`] draws them. This file has the loop between them, and handles the keyboard and
+//! signals.
 
 mod model;
 mod view;
@@ -26,64 +27,62 @@ use crate::control::client::{CallError, call};
 use crate::control::protocol::{Request, Status};
 use crate::record::Summary;
 
-/// How long a key may wait until it is looked at.
+/// The longest time until a key takes effect.
 const KEYS: Duration = Duration::from_millis(100);
 
-/// One look at the daemon.
+/// The state of the daemon at one refresh.
 #[derive(Serialize)]
-struct Look {
+struct Refresh {
     status: Status,
     summary: Summary,
     #[serde(skip)]
     at: Instant,
 }
 
-type Seen = Result<Look, CallError>;
+type Answer = Result<Refresh, CallError>;
 
-fn look(socket: &Path, window: &str) -> Seen {
+fn refresh(socket: &Path, window: &str) -> Answer {
     let status = call(socket, &Request::Status)?;
     let request = Request::Summary { since: Some(window.to_owned()), until: None };
-    Ok(Look { status, summary: call(socket, &request)?, at: Instant::now() })
+    Ok(Refresh { status, summary: call(socket, &request)?, at: Instant::now() })
 }
 
-/// Looks again and again until nobody takes what was seen.
-fn look_again(socket: &Path, window: &str, every: Duration, to: &SyncSender<Seen>) {
+/// Queries the daemon at an interval, until the receiver has gone away.
+fn refresh_always(socket: &Path, window: &str, every: Duration, to: &SyncSender<Answer>) {
     loop {
         thread::sleep(every);
-        if to.send(look(socket, window)).is_err() {
+        if to.send(refresh(socket, window)).is_err() {
             return;
         }
     }
 }
 
-/// Shows the live view until it is ended, or prints looks.
+/// Shows the live view until the user quits, or prints an object per refresh.
 pub(super) fn run(
     socket: &Path,
     arguments: &TopArguments,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     if !output.json && !output.is_terminal {
-        let message = "top is a view of the terminal, and standard output is none: --json prints \
-                       an object each time";
-        return Err(CliError::usage(message));
+        return Err(CliError::usage("top needs a terminal; use --json otherwise"));
     }
-    // A daemon that restarts comes back; one that never was does not.
-    let first = look(socket, &arguments.window)?;
-    let (to, seen) = sync_channel(1);
+    // Without a daemon there is no view; one that ends later is waited for.
+    let first = refresh(socket, &arguments.window)?;
+    let (to, answers) = sync_channel(1);
     let (socket, window) = (PathBuf::from(socket), arguments.window.clone());
     let every = Duration::from_secs(arguments.every);
     // Not joined: it may be waiting for a daemon that does not answer.
-    thread::spawn(move || look_again(&socket, &window, every, &to));
+    thread::spawn(move || refresh_always(&socket, &window, every, &to));
     let left = arguments.count.unwrap_or(u64::MAX);
     if output.json {
-        return print(first, &seen, left, output);
+        return print(first, &answers, left, output);
     }
-    show(Model::new(first, &arguments.window, output.style.colour), &seen, left)
+    show(Model::new(first, &arguments.window, output.style.colour), &answers, left)
 }
 
 fn print(
-    first: Look,
-    seen: &Receiver<Seen>,
+    first: Refresh,
+    answers: &Receiver<Answer>,
     mut left: u64,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
@@ -95,18 +94,18 @@ fn print(
         if left == 0 {
             return Ok(Exit::Done);
         }
-        next = seen.recv().map_err(|error| CliError::system(error.to_string()))?;
+        next = answers.recv().map_err(|error| CliError::system(error.to_string()))?;
     }
 }
 
-fn show(mut model: Model, seen: &Receiver<Seen>, left: u64) -> Result<Exit, CliError> {
+fn show(mut model: Model, answers: &Receiver<Answer>, left: u64) -> Result<Exit, CliError> {
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGHUP, SIGINT] {
         signal_hook::flag::register(signal, ended.clone())?;
     }
     // This also restores the terminal before a panic is reported.
     let mut terminal = ratatui::try_init()?;
-    let done = watch(&mut terminal, &mut model, seen, left, &ended);
+    let done = watch(&mut terminal, &mut model, answers, left, &ended);
     ratatui::try_restore()?;
     done?;
     Ok(Exit::Done)
@@ -115,7 +114,7 @@ fn show(mut model: Model, seen: &Receiver<Seen>, left: u64) -> Result<Exit, CliE
 fn watch(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
-    seen: &Receiver<Seen>,
+    answers: &Receiver<Answer>,
     mut left: u64,
     ended: &AtomicBool,
 ) -> Result<(), CliError> {
@@ -135,9 +134,9 @@ fn watch(
             }
             continue;
         }
-        for look in seen.try_iter() {
-            match look {
-                Ok(look) => model.take(look),
+        for answer in answers.try_iter() {
+            match answer {
+                Ok(refresh) => model.take(refresh),
                 Err(error) => model.lose(&CliError::from(error)),
             }
         }
@@ -145,13 +144,13 @@ fn watch(
     Ok(())
 }
 
-/// Does what a key stands for, and says whether to go on.
+/// Carries out a key, and returns whether the view goes on.
 fn pressed(key: KeyEvent, model: &mut Model) -> bool {
     match key.code {
         KeyCode::Char('q' | 'Q') | KeyCode::Esc => false,
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => false,
         KeyCode::Char(' ') => {
-            model.held = !model.held;
+            model.paused = !model.paused;
             true
         }
         _ => true,

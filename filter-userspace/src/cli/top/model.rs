@@ -1,13 +1,13 @@
-//! What the live view shows: the last look, and what has changed since those before.
+//! The data of the live view: the last refresh, and the changes since the ones before.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Look;
+use super::Refresh;
 use crate::cli::error::{CliError, Failed};
 use crate::control::protocol::Status;
 use crate::record::{Kind, Summary};
 
-/// The looks that are remembered.
+/// The number of refreshes in the history.
 const HISTORY: usize = 512;
 
 pub(super) struct Model {
@@ -15,21 +15,23 @@ pub(super) struct Model {
     pub(super) summary: Summary,
     /// The packet filter's reasons with frames, the busiest first.
     pub(super) verdicts: Vec<Verdict>,
-    /// Frames a second that passed and that were dropped, the newest last.
+    /// Passed and dropped frames per second, the newest last.
     pub(super) history: [VecDeque<u64>; 2],
-    /// Of SMTP, a second.
+    /// SMTP connections per second.
     pub(super) connections: Option<f64>,
+    /// Accepted recipients per second.
     pub(super) accepted: Option<f64>,
+    /// Refused recipients per second.
     pub(super) refused: Option<f64>,
     /// Why the daemon does not answer.
     pub(super) lost: Option<String>,
-    /// What is summed up: `1h` is the last hour.
+    /// The window of the sums: `1h` is the last hour.
     pub(super) window: String,
-    /// Whether the view stands still.
-    pub(super) held: bool,
-    /// Whether the terminal is to be coloured.
+    /// Whether the view is paused.
+    pub(super) paused: bool,
+    /// Whether to use colours.
     pub(super) colour: bool,
-    /// Looks since the last drawing.
+    /// Refreshes since the view was last drawn.
     pub(super) news: u64,
     at: std::time::Instant,
 }
@@ -43,7 +45,7 @@ pub(super) struct Verdict {
     pub(super) per_second: Option<f64>,
 }
 
-/// What was decided in the window, by stage and reason.
+/// The decisions of the window with the same stage and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision<'a> {
     pub(super) stage: &'a str,
@@ -53,7 +55,7 @@ pub(super) struct Decision<'a> {
 }
 
 impl Model {
-    pub(super) fn new(first: Look, window: &str, colour: bool) -> Self {
+    pub(super) fn new(first: Refresh, window: &str, colour: bool) -> Self {
         let verdicts = verdicts(&first.status, None, 0.0);
         Self {
             verdicts,
@@ -65,24 +67,24 @@ impl Model {
             refused: None,
             lost: None,
             window: window.to_owned(),
-            held: false,
+            paused: false,
             colour,
             news: 1,
             at: first.at,
         }
     }
 
-    /// Takes a look; one that is held back is seen, and not shown.
-    pub(super) fn take(&mut self, look: Look) {
+    /// Takes a refresh. While the view is paused, it is counted but not shown.
+    pub(super) fn take(&mut self, refresh: Refresh) {
         self.news += 1;
         self.lost = None;
-        if self.held {
+        if self.paused {
             return;
         }
-        let seconds = look.at.duration_since(self.at).as_secs_f64();
-        // A daemon that began anew counts from nothing.
-        let earlier = Some(&self.status).filter(|earlier| earlier.pid == look.status.pid);
-        self.verdicts = verdicts(&look.status, earlier, seconds);
+        let seconds = refresh.at.duration_since(self.at).as_secs_f64();
+        // A restarted daemon counts from zero.
+        let earlier = Some(&self.status).filter(|earlier| earlier.pid == refresh.status.pid);
+        self.verdicts = verdicts(&refresh.status, earlier, seconds);
         for (drops, history) in [false, true].into_iter().zip(&mut self.history) {
             let kind = self.verdicts.iter().filter(|verdict| verdict.drops == drops);
             history.push_back(whole(kind.filter_map(|verdict| verdict.per_second).sum()));
@@ -95,24 +97,24 @@ impl Model {
             let refused = smtp.refused.iter().map(|refused| refused.recipients).sum::<u64>();
             Some([smtp.connections, smtp.accepted, refused])
         };
-        let rates = smtp(&look.status).zip(earlier.and_then(smtp)).map(|(now, then)| {
+        let rates = smtp(&refresh.status).zip(earlier.and_then(smtp)).map(|(now, then)| {
             [0, 1, 2].map(|index: usize| per_second(now[index], then[index], seconds))
         });
         [self.connections, self.accepted, self.refused] =
             rates.map_or([None; 3], |rates| rates.map(Some));
-        self.status = look.status;
-        self.summary = look.summary;
-        self.at = look.at;
+        self.status = refresh.status;
+        self.summary = refresh.summary;
+        self.at = refresh.at;
     }
 
-    /// The daemon does not answer.
+    /// Notes that the daemon does not answer.
     pub(super) fn lose(&mut self, error: &CliError) {
         if let CliError::Failed(Failed { message, .. }) = error {
             self.lost = Some(message.clone());
         }
     }
 
-    /// What SMTP decided in the window, the most frequent first.
+    /// The decisions of the window, the most frequent first.
     pub(super) fn decisions(&self) -> Vec<Decision<'_>> {
         let mut sums: BTreeMap<(&str, &str, bool), u64> = BTreeMap::new();
         for decided in &self.summary.decisions {
@@ -159,7 +161,7 @@ fn per_second(now: u64, then: u64, seconds: f64) -> f64 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a rate is positive, and rounded for a picture"
+    reason = "a rate is positive, and rounded for display"
 )]
 pub(super) fn whole(rate: f64) -> u64 {
     rate.round() as u64
@@ -171,20 +173,20 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in super::super) fn look(at: std::time::Instant, frames: u64) -> Look {
+    pub(in super::super) fn refresh(at: std::time::Instant, frames: u64) -> Refresh {
         let mut status = crate::cli::busy_status();
         for counter in &mut status.counters {
             counter.frames += frames;
         }
-        Look { status, summary: Summary::of(0, 3_600_000), at }
+        Refresh { status, summary: Summary::of(0, 3_600_000), at }
     }
 
     #[test]
-    fn rates_are_of_what_came_since() {
+    fn rates_are_calculated_between_refreshes() {
         let start = std::time::Instant::now();
-        let mut model = Model::new(look(start, 0), "1h", false);
+        let mut model = Model::new(refresh(start, 0), "1h", false);
         assert!(model.verdicts.iter().all(|verdict| verdict.per_second.is_none()));
-        model.take(look(start + Duration::from_secs(2), 100));
+        model.take(refresh(start + Duration::from_secs(2), 100));
         let families = |reason: &str| {
             let of = |counter: &&crate::control::protocol::Counter| counter.reason == reason;
             model.status.counters.iter().filter(of).count()
@@ -196,14 +198,14 @@ pub(super) mod tests {
         }
         assert_eq!(model.history.each_ref().map(VecDeque::len), [1, 1]);
 
-        // Another daemon, and one that stands still.
-        let mut other = look(start + Duration::from_secs(3), 0);
+        // A restarted daemon, and a paused view.
+        let mut other = refresh(start + Duration::from_secs(3), 0);
         other.status.pid += 1;
         model.take(other);
         assert!(model.verdicts.iter().all(|verdict| verdict.per_second.is_none()));
-        model.held = true;
-        let held = model.verdicts.clone();
-        model.take(look(start + Duration::from_secs(4), 1_000));
-        assert_eq!((model.verdicts, model.news), (held, 4));
+        model.paused = true;
+        let shown = model.verdicts.clone();
+        model.take(refresh(start + Duration::from_secs(4), 1_000));
+        assert_eq!((model.verdicts, model.news), (shown, 4));
     }
 }

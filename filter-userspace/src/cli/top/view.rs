@@ -1,5 +1,4 @@
-//! The live view, drawn: panels in the order of their weight, as many as there is room
-//! for.
+//! Draws the live view: as many panels as fit, the most important first.
 
 use std::collections::VecDeque;
 
@@ -13,10 +12,10 @@ use super::model::Model;
 use crate::cli::output::clean;
 use crate::cli::table::number;
 
-/// A panel is not worth less.
+/// Minimum height of a panel, in rows.
 const LEAST: u16 = 6;
 
-/// Draws all of it.
+/// Draws the view.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let alarms = alarms(model);
     let height = u16::try_from(alarms.len()).unwrap_or(u16::MAX);
@@ -31,7 +30,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let red = if model.colour { Style::new().fg(Color::Red) } else { Style::new() };
     let lines = alarms.iter().map(|alarm| Line::from(format!("ALARM {alarm}")));
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).style(red.bold()), alarm);
-    let keys = if model.held { "HELD  space: go on  q: end" } else { "space: hold  q: end" };
+    let keys =
+        if model.paused { "PAUSED  space: resume  q: quit" } else { "space: pause  q: quit" };
     frame.render_widget(Paragraph::new(keys).style(Style::new().add_modifier(Modifier::DIM)), foot);
 
     let rows: [[Panel; 2]; 3] = [[verdicts, traffic], [decisions, smtp], [sources, countries]];
@@ -69,9 +69,9 @@ fn header(model: &Model) -> Paragraph<'static> {
     let interfaces = status.interfaces.iter().map(|one| format!("{} ({})", one.name, one.mode));
     let interfaces = interfaces.collect::<Vec<_>>().join(", ");
     let text = format!(
-        " {}  up {}  generation {}  {} prefixes",
+        " {}  up {}  rule set {}  {} prefixes",
         clean(&interfaces),
-        lasted(status.uptime_s),
+        uptime(status.uptime_s),
         status.generation.number,
         number(status.generation.ipv4_prefixes + status.generation.ipv6_prefixes),
     );
@@ -79,7 +79,7 @@ fn header(model: &Model) -> Paragraph<'static> {
     Paragraph::new(Line::from(vec![name, Span::from(text)]))
 }
 
-fn lasted(seconds: u64) -> String {
+fn uptime(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),
@@ -88,7 +88,7 @@ fn lasted(seconds: u64) -> String {
     }
 }
 
-/// A rate: with a decimal while it is small, nothing before there is one.
+/// A rate, with a decimal if it is small; `…` until there are two refreshes.
 fn rate(rate: Option<f64>) -> String {
     match rate {
         None => "…".to_owned(),
@@ -99,7 +99,7 @@ fn rate(rate: Option<f64>) -> String {
 
 fn block(model: &Model, title: &str) -> Block<'static> {
     let block = Block::bordered().title(format!(" {title} "));
-    // What is old is not as bright.
+    // Stale values are dimmed.
     if model.lost.is_some() { block.dim() } else { block }
 }
 
@@ -115,7 +115,7 @@ fn right(text: String) -> Cell<'static> {
     Cell::from(Line::from(text).right_aligned())
 }
 
-/// A table, or a sentence where it would be empty.
+/// A table, or the text `empty` if it has no rows.
 fn table(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -151,15 +151,15 @@ fn verdicts(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let head = Row::new([
         Cell::from("reason"),
         Cell::from(""),
-        right("a second".to_owned()),
-        right("in all".to_owned()),
+        right("per second".to_owned()),
+        right("total".to_owned()),
     ]);
     let block = block(model, "Frames by verdict");
-    table(frame, area, block, (rows.collect(), &widths, head), "no frame yet");
+    table(frame, area, block, (rows.collect(), &widths, head), "no frames yet");
 }
 
 fn traffic(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let block = block(model, "Frames a second");
+    let block = block(model, "Frames per second");
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let [above, below] = Layout::vertical([Constraint::Fill(1); 2]).areas(inside);
@@ -171,7 +171,7 @@ fn traffic(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
         let newest = history.back().map_or("…".to_owned(), |newest| number(*newest));
         let most = number(history.iter().max().copied().unwrap_or(0));
-        frame.render_widget(Paragraph::new(format!("{name} {newest}, at most {most}")), label);
+        frame.render_widget(Paragraph::new(format!("{name} {newest}, peak {most}")), label);
         let values = newest_of(history, picture.width);
         let line = Sparkline::default().data(values).style(colour(model, stops));
         frame.render_widget(line, picture);
@@ -203,10 +203,10 @@ fn decisions(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Cell::from(""),
     ]);
     let block = block(model, &format!("Recipients and dropped SYNs, {}", clean(&model.window)));
-    table(frame, area, block, (rows.collect(), &widths, head), "nothing was decided");
+    table(frame, area, block, (rows.collect(), &widths, head), "no decisions");
 }
 
-/// Ten characters for the most.
+/// A bar of up to ten characters, in proportion to `most`.
 fn bar(count: u64, most: u64) -> String {
     let length = usize::try_from(count.saturating_mul(10).div_ceil(most)).unwrap_or(10);
     "■".repeat(length.min(10))
@@ -215,18 +215,18 @@ fn bar(count: u64, most: u64) -> String {
 fn smtp(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let block = block(model, "SMTP");
     let Some(smtp) = &model.status.smtp else {
-        let text = "this host has a packet filter only";
+        let text = "packet filter only; mxdp serves no SMTP";
         frame.render_widget(Paragraph::new(text).block(block), area);
         return;
     };
     let mut lines = vec![
         Line::from(format!(
-            "{} open, {} connections a second",
+            "{} open, {} connections per second",
             number(smtp.open),
             rate(model.connections)
         )),
         Line::from(format!(
-            "recipients a second: {} taken, {} not",
+            "recipients per second: {} accepted, {} refused",
             rate(model.accepted),
             rate(model.refused)
         )),
@@ -243,7 +243,7 @@ fn smtp(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         let wrong = zone.disabled.as_deref().or(zone.error.as_deref());
         state(format!("{} ({} of {})", zone.zone, number(zone.listed), number(zone.asked)), wrong)
     });
-    // What does not work is seen first.
+    // Failures come first.
     let mut states: Vec<_> = servers.chain(zones).collect();
     states.sort_by_key(|line| line.spans.last().is_some_and(|span| span.content == "up"));
     lines.extend(states);
@@ -260,8 +260,8 @@ fn sources(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     });
     let widths = [Constraint::Fill(1), Constraint::Length(7), Constraint::Length(13)];
     let head = Row::new([Cell::from("source"), Cell::from("country"), right("blocked".to_owned())]);
-    let block = block(model, "Sources of most that was blocked");
-    table(frame, area, block, (rows.collect(), &widths, head), "nothing was blocked");
+    let block = block(model, "Top blocked sources");
+    table(frame, area, block, (rows.collect(), &widths, head), "nothing blocked");
 }
 
 fn countries(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -289,7 +289,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::cli::top::model::tests::look;
+    use crate::cli::top::model::tests::refresh;
 
     fn screen(model: &Model, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -299,19 +299,19 @@ mod tests {
 
     fn model() -> Model {
         let start = std::time::Instant::now();
-        let mut model = Model::new(look(start, 0), "1h", true);
-        model.take(look(start + Duration::from_secs(1), 70));
+        let mut model = Model::new(refresh(start, 0), "1h", true);
+        model.take(refresh(start + Duration::from_secs(1), 70));
         model
     }
 
     #[test]
-    fn panels_are_there_as_far_as_there_is_room() {
+    fn as_many_panels_as_fit_are_drawn() {
         let panels = [
             "Frames by verdict",
-            "Frames a second",
+            "Frames per second",
             "Recipients and dropped SYNs",
             "SMTP",
-            "Sources of most",
+            "Top blocked sources",
             "Countries",
         ];
         for (width, height, shown) in
@@ -320,7 +320,7 @@ mod tests {
             let screen = screen(&model(), width, height);
             let seen = panels.iter().filter(|panel| screen.contains(*panel)).count();
             assert_eq!(seen, shown, "{width}x{height}:\n{screen}");
-            assert!(screen.contains("mxdp ") && screen.contains("q: end"), "{screen}");
+            assert!(screen.contains("mxdp ") && screen.contains("q: quit"), "{screen}");
         }
         for width in 1..40 {
             for height in 1..20 {
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_named_obeys_nobody() {
+    fn control_characters_of_others_are_escaped() {
         let mut model = model();
         model.status.alarms = vec!["\u{1b}[2J wiped\nand more".to_owned()];
         model.lost = Some("no \u{7} socket".to_owned());

@@ -223,7 +223,7 @@ fn a_client_says_what_is_wrong_with_the_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mxdp.sock");
     let error = call::<String>(&path, &Request::Status).unwrap_err();
-    let expected = format!("mxdp does not run: no socket at {}; start it", path.display());
+    let expected = format!("mxdp is not running (no socket at {}). Start it", path.display());
     assert!(error.to_string().starts_with(&expected), "{error}");
 
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());

@@ -156,7 +156,7 @@ impl Scene {
         let output = self.home.mxdp(Some(&self.namespace), &arguments).output();
         let output = output.expect("mxdp starts");
         let said = said(&output);
-        assert!(said.contains("good, no warnings"), "{place}:\n{said}\n{text}");
+        assert!(said.contains("configuration OK, no warnings"), "{place}:\n{said}\n{text}");
     }
 }
 
