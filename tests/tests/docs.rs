@@ -1,8 +1,14 @@
-//! The documents: every relative link and anchor resolves, and the book has every page.
+//! The documents: links and anchors resolve, the book has every page, shell blocks are valid shell,
+//! and the configuration keys and source files that a document names exist.
+//!
+//! `field/console/documents.rs` checks the configurations in documents with `mxdp check`, and
+//! `filter-userspace/src/cli/documents.rs` parses their calls of mxdp.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -23,7 +29,7 @@ fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The documents for people, decisions included.
+/// All documents, with the decisions.
 fn documents() -> Vec<PathBuf> {
     let mut all: Vec<_> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name)).into();
@@ -44,7 +50,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 /// The targets of the links and pictures of a document.
 fn links(text: &str) -> Vec<&str> {
     let prose = prose(text);
-    // A link's text may hold brackets in code, its target holds none.
+    // The text of a link may contain brackets in code; its target contains none.
     prose
         .flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split_once(')')))
         .map(|(target, _)| target)
@@ -62,27 +68,170 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-#[test]
-fn every_relative_link_and_anchor_resolves() {
-    let mut count = 0;
-    for document in documents() {
-        let text = read(&document);
-        let folder = document.parent().expect("a folder");
-        for link in links(&text) {
-            if link.contains("://") || link.starts_with("mailto:") {
-                continue;
-            }
-            count += 1;
-            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { document.clone() } else { folder.join(file) };
-            assert!(target.exists(), "{}: {link} is not there", document.display());
-            if !anchor.is_empty() {
-                let known = anchors(&read(&target));
-                assert!(known.contains(anchor), "{}: {link}: {known:?}", document.display());
-            }
+/// The links of a document that do not resolve, and the number of those that were checked.
+fn broken_links(document: &Path, text: &str) -> (Vec<String>, usize) {
+    let folder = document.parent().expect("a folder");
+    let (mut broken, mut count) = (Vec::new(), 0);
+    for link in links(text) {
+        if link.contains("://") || link.starts_with("mailto:") {
+            continue;
+        }
+        count += 1;
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let target = if file.is_empty() { document.to_owned() } else { folder.join(file) };
+        let target_text = || if file.is_empty() { text.to_owned() } else { read(&target) };
+        let resolves = (file.is_empty() || target.exists())
+            && (anchor.is_empty() || anchors(&target_text()).contains(anchor));
+        if !resolves {
+            broken.push(link.to_owned());
         }
     }
-    assert!(count > 50, "{count} links are found");
+    (broken, count)
+}
+
+/// The fenced blocks of a language.
+fn fenced(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut block: Option<(bool, String)> = None;
+    for line in text.lines() {
+        match (&mut block, line.strip_prefix("```")) {
+            (None, Some(name)) => block = Some((name == language, String::new())),
+            (Some(_), Some(_)) => {
+                found
+                    .extend(block.take().filter(|(is_wanted, _)| *is_wanted).map(|(_, text)| text));
+            }
+            (Some((_, text)), None) => *text += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// What bash reports about the syntax of the shell blocks of a document, without running them.
+fn shell_errors(text: &str) -> (Vec<String>, usize) {
+    let blocks = fenced(text, "sh");
+    let mut errors = Vec::new();
+    for block in &blocks {
+        let mut bash = Command::new("bash");
+        bash.arg("-n").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut bash = bash.spawn().expect("bash");
+        bash.stdin.take().expect("an input").write_all(block.as_bytes()).expect("written");
+        let output = bash.wait_with_output().expect("bash ends");
+        if !output.status.success() {
+            errors.push(format!("{}\n{block}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    (errors, blocks.len())
+}
+
+/// The pieces of inline code of a document.
+fn code(text: &str) -> BTreeSet<&str> {
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The keys of the configuration reference.
+fn keys() -> BTreeSet<String> {
+    let reference = read(&root().join("docs/configuration.md"));
+    let rows = reference.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(key, _)| key.to_owned()).collect()
+}
+
+/// The inline code of a document that is written like a key of a known section, and is none.
+fn unknown_keys(text: &str, keys: &BTreeSet<String>) -> (Vec<String>, usize) {
+    let sections: BTreeSet<_> = keys.iter().filter_map(|key| key.split('.').next()).collect();
+    let is_key = |word: &&&str| {
+        let (section, rest) = word.split_once('.').unwrap_or((word, ""));
+        let kind = rest.rsplit('.').next().unwrap_or_default();
+        let is_file = ["rs", "txt", "toml", "md"].contains(&kind);
+        sections.contains(section)
+            && !is_file
+            && rest
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c))
+            && !rest.is_empty()
+    };
+    // The name of a table is one too: `reputation.dynamic`.
+    let is_known = |word: &str| {
+        let table = format!("{word}.");
+        keys.contains(word) || keys.iter().any(|key| key.starts_with(&table))
+    };
+    let named: Vec<_> = code(text).iter().filter(is_key).map(|word| (*word).to_owned()).collect();
+    let unknown = named.iter().filter(|word| !is_known(word)).cloned().collect();
+    (unknown, named.len())
+}
+
+/// The source files that a document names and that do not exist. A path begins at the root of the
+/// repository, or of the sources of a crate.
+fn missing_files(text: &str) -> (Vec<String>, usize) {
+    let roots = ["", "filter-userspace/src", "filter-common/src", "filter-ebpf/src", "tests"];
+    let is_path = |word: &&&str| {
+        // `TARGET/` stands for a name, and a folder without a parent is one of another document.
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
+        let is_file = word.ends_with(".rs") || word.ends_with('/');
+        is_file && word.trim_end_matches('/').contains('/') && word.chars().all(is_plain)
+    };
+    let is_there = |word: &str| roots.iter().any(|folder| root().join(folder).join(word).exists());
+    let named: Vec<_> = code(text).iter().filter(is_path).map(|word| (*word).to_owned()).collect();
+    let missing = named.iter().filter(|word| !word.starts_with('/') && !is_there(word));
+    (missing.cloned().collect(), named.len())
+}
+
+/// Checks all documents, and that at least `least` places were checked.
+fn check(
+    what: &str,
+    least: usize,
+    documents: Vec<PathBuf>,
+    find: impl Fn(&Path, &str) -> (Vec<String>, usize),
+) {
+    let (mut faults, mut count) = (Vec::new(), 0);
+    for document in documents {
+        let (found, checked) = find(&document, &read(&document));
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", document.display())));
+        count += checked;
+    }
+    assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
+    assert!(count >= least, "only {count} places were checked for {what}");
+}
+
+/// The documents that describe the present. Decisions describe their own time.
+fn current() -> Vec<PathBuf> {
+    let decisions = root().join("docs/adr");
+    documents().into_iter().filter(|document| !document.starts_with(&decisions)).collect()
+}
+
+#[test]
+fn every_relative_link_and_anchor_resolves() {
+    check("broken links", 50, documents(), broken_links);
+}
+
+#[test]
+fn every_shell_block_is_valid_shell() {
+    check("invalid shell", 30, documents(), |_, text| shell_errors(text));
+}
+
+#[test]
+fn every_configuration_key_in_a_document_exists() {
+    let keys = keys();
+    check("unknown keys", 60, current(), |_, text| unknown_keys(text, &keys));
+}
+
+#[test]
+fn every_source_file_in_a_document_exists() {
+    check("missing files", 60, current(), |_, text| missing_files(text));
+}
+
+#[test]
+fn each_check_finds_a_fault() {
+    let document = root().join("docs/SUMMARY.md");
+    let text = "# A heading\n[a](#a-heading) [b](#other) [c](none.md) [d](https://none.example/)\n\
+                `smtp.errors` `smtp.eror` `reputation.dynamic` `cli/mod.rs` `cli/none.rs`\n\
+                ```sh\nmxdp status\n```\n```sh\nif then\n```\n```toml\n`smtp.none`\n```\n";
+    let (broken, checked) = broken_links(&document, text);
+    assert_eq!((broken, checked), (vec!["#other".to_owned(), "none.md".to_owned()], 3));
+    let (errors, checked) = shell_errors(text);
+    assert_eq!((errors.len(), checked), (1, 2), "{errors:?}");
+    assert_eq!(unknown_keys(text, &keys()), (vec!["smtp.eror".to_owned()], 3));
+    assert_eq!(missing_files(text), (vec!["cli/none.rs".to_owned()], 2));
 }
 
 #[test]
@@ -94,7 +243,7 @@ fn the_book_has_every_page_once() {
     assert_eq!(unique.len(), listed.len(), "a page is in the summary twice");
     let mut pages = Vec::new();
     collect(&docs, &mut pages);
-    // Decisions are for those who change mxdp, and stand beside the book.
+    // Decisions are for people who change mxdp, and are not part of the book.
     pages.retain(|page| !page.starts_with(docs.join("adr")) && !page.ends_with("SUMMARY.md"));
     assert_eq!(pages.into_iter().collect::<BTreeSet<_>>(), unique);
 }
