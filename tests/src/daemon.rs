@@ -112,13 +112,13 @@ impl Home {
         command
     }
 
-    /// Runs a verb to its end.
+    /// Runs a command to its end.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.mxdp(None, arguments).output().expect("mxdp starts")
     }
 
-    /// Runs a verb that must succeed, with `--json`, and reads what it printed.
+    /// Runs a command with `--json`, which must succeed, and parses its output.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);
@@ -130,7 +130,7 @@ impl Home {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// The same, of a verb that prints an object a line.
+    /// The same for a command that prints one object per line.
     ///
     /// # Panics
     ///
@@ -258,7 +258,7 @@ impl Daemon<'_> {
         _ = self.process.0.wait();
     }
 
-    /// Waits for it to end by itself and says whether it did well.
+    /// Waits for it to end by itself; whether it succeeded.
     #[must_use]
     pub fn wait(mut self) -> bool {
         self.process.0.wait().expect("the daemon's end").success()

@@ -51,7 +51,7 @@ impl Dialogue {
         Ok(Self { wire: Wire::Plain(stream), came: Vec::new() })
     }
 
-    /// Sends; that nobody reads it is no error.
+    /// Sends; a peer that has gone away is not an error.
     pub fn send(&mut self, bytes: &[u8]) {
         _ = match &mut self.wire {
             Wire::Plain(stream) => stream.write_all(bytes),
@@ -60,7 +60,7 @@ impl Dialogue {
         };
     }
 
-    /// Sends as much of it as is taken at once, and gives how much that is.
+    /// Sends as much as the socket accepts at once, and returns its length.
     ///
     /// # Panics
     ///
@@ -121,7 +121,7 @@ impl Dialogue {
         }
     }
 
-    /// Whether the next line starts so; it is not taken.
+    /// Whether the next line starts like this; the line is not consumed.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Dialogue {
     ///
     /// # Errors
     ///
-    /// What it says or does instead.
+    /// Its reply or action instead.
     pub fn closed(&mut self) -> Result<(), String> {
         if self.came.is_empty() && self.read()? == 0 {
             return Ok(());

@@ -19,7 +19,7 @@ use crate::netns::{Namespace, Pair};
 /// 250.
 pub type Words = fn(command: &str, mail: &str) -> Option<String>;
 
-/// A mail system whose words a test chooses. It accepts what it says nothing of.
+/// A mail server whose replies a test chooses. It accepts every command without a reply of its own.
 pub struct MailSystem {
     ends: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
@@ -65,7 +65,7 @@ impl Drop for MailSystem {
     }
 }
 
-/// Serves a connection to its end; that it breaks is no error.
+/// Serves a connection to its end; a connection that breaks is not an error.
 fn serve(stream: &TcpStream, words: Words, heard: &Mutex<Vec<String>>) {
     let mut lines = BufReader::new(stream).lines();
     let (mut mail, mut in_message) = (String::new(), false);

@@ -29,7 +29,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header field; empty if there is none.
+    /// A header field; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

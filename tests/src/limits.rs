@@ -56,7 +56,7 @@ impl MemoryGroup {
         self.folder.join("cgroup.procs")
     }
 
-    /// The bytes that are taken.
+    /// The bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         let names = ["memory.current", "memory.usage_in_bytes"];

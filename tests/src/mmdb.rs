@@ -9,7 +9,7 @@ pub enum Record {
     Nothing,
     /// Another node.
     Node(u32),
-    /// A place in the data section.
+    /// A position in the data section.
     Data(u32),
 }
 
@@ -137,11 +137,11 @@ fn unsigned(kind: u8, bytes: &[u8]) -> Vec<u8> {
     [&[control(kind, bytes.len())], bytes].concat()
 }
 
-/// A pointer to a place in the data section, with 32 bits.
+/// A pointer to a position in the data section, with 32 bits.
 ///
 /// # Panics
 ///
-/// When the place is out of their reach.
+/// When the position does not fit.
 #[must_use]
 pub fn pointer(place: usize) -> Vec<u8> {
     [&[1 << 5 | 3 << 3], &u32::try_from(place).expect("small").to_be_bytes()[..]].concat()

@@ -31,7 +31,7 @@ impl Held {
     ///
     /// # Panics
     ///
-    /// When there is no such process.
+    /// When the process does not exist.
     #[must_use]
     pub fn by(pid: u32) -> Self {
         let folder = format!("/proc/{pid}");
@@ -42,7 +42,7 @@ impl Held {
             ..Self::default()
         };
         for entry in fs::read_dir(format!("{folder}/fd")).expect("its descriptors").flatten() {
-            // One that was closed meanwhile is none.
+            // A descriptor that was closed meanwhile does not count.
             let Ok(target) = fs::read_link(entry.path()) else { continue };
             held.descriptors += 1;
             match target.to_string_lossy().trim_start_matches("anon_inode:") {
@@ -78,11 +78,11 @@ impl Held {
     }
 }
 
-/// The processor time that the process of an id has taken.
+/// The processor time that the process with an id has used.
 ///
 /// # Panics
 ///
-/// When there is no such process.
+/// When the process does not exist.
 #[must_use]
 pub fn processor_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");

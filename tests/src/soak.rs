@@ -119,7 +119,7 @@ pub fn run(mut goes_on: impl FnMut(usize, Duration) -> bool) -> Report {
 }
 
 /// Records of an earlier day: the writer of the record keeps 16 MB of pages, and what
-/// fills them is no leak.
+/// fills them is not a leak.
 fn fill_the_record(host: &Host) {
     let messages = ["-s", "10", "-m", "800", "-r", "50", "-l", "100"];
     let envelope = ["-f", "a@b.example", "-t", "bob@example.org", "127.0.0.1:25"];

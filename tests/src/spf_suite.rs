@@ -152,9 +152,9 @@ fn data_of(kind: &str, data: &Value) -> Option<String> {
     }
 }
 
-/// A text as quoted strings of at most 255 octets.
+/// A text as quoted strings of at most 255 bytes.
 fn strings(text: &str) -> Vec<String> {
-    // The suite's own letters stand for octets.
+    // Letters of the suite that stand for bytes.
     let octets: Vec<u8> = text
         .chars()
         .flat_map(|letter| match u8::try_from(u32::from(letter)) {
@@ -176,7 +176,7 @@ fn strings(text: &str) -> Vec<String> {
     }
 }
 
-/// An absolute name; whatever is no letter or digit is escaped.
+/// An absolute name; characters other than letters and digits are escaped.
 fn escaped(name: &str) -> String {
     let name = name.trim_end_matches('.');
     let escape = |octet: u8| match octet {

@@ -109,7 +109,7 @@ fn prefix(bytes: &[u8; 10]) -> (Class, IpNet) {
     (class, net.map_or_else(|_| Ipv4Net::default().into(), |net| net.trunc()))
 }
 
-/// The engines that can be asked for, by name.
+/// The engines that can be selected, by name.
 pub const ENGINES: [(&str, Engine); 2] = [("trie", Engine::Trie), ("ranges", Engine::Ranges)];
 
 /// The engine that the tests of the packet filter are to use: `MXDP_TEST_ENGINE`,

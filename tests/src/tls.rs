@@ -77,7 +77,7 @@ pub fn trusting_by(provider: CryptoProvider) -> Arc<dyn ServerCertVerifier> {
     Arc::new(TrustingBy(provider))
 }
 
-/// Sends one message of `size` octets over a connection of its own, with STARTTLS.
+/// Sends one message of `size` bytes over a connection of its own, with STARTTLS.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@
 //! - `S: TEXT` is the server's next line; `...` at its end stands for any rest,
 //!   and `S: 250-...` for all lines of that reply but the last.
 //! - `R: WORD…` is found in one record of the daemon's log, in any order.
-//! - `$ mxdp VERB…` runs a verb; `$ stop` sends the daemon SIGTERM.
+//! - `$ mxdp COMMAND…` runs a command; `$ stop` sends the daemon SIGTERM.
 //! - `-- STARTTLS --` and `-- TLS --` are the handshake, `-- closed --` the
 //!   server's end, `-- hang up --` the client's, `-- dropped --` a connection that
 //!   is not answered, `-- wait 1500ms --` time, `-- another connection --` (or
@@ -60,7 +60,7 @@ pub enum Step {
     Expect(String),
     /// Words of a record.
     Record(Vec<String>),
-    /// A verb of mxdp.
+    /// A command of mxdp.
     Run(Vec<String>),
     /// The daemon is told to end.
     Stop,
@@ -90,7 +90,7 @@ pub fn folder() -> PathBuf {
 ///
 /// # Panics
 ///
-/// When a file is none.
+/// When a file is not a transcript.
 #[must_use]
 pub fn all() -> Vec<Transcript> {
     let files = fs::read_dir(folder()).expect("the transcripts");

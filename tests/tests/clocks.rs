@@ -100,7 +100,7 @@ fn a_wrong_time_of_day_takes_nothing_away() {
         scene.set_clock(offset);
         wait_for(alarm, || scene.alarms().contains(alarm));
         all_blocked(offset);
-        // What is blocked meanwhile lapses when it should.
+        // A block that is added meanwhile expires on time.
         scene.home.json(&["temp", "add", "10.77.0.6", "--for", "2s"]);
         assert!(!scene.is_admitted("10.77.0.6"));
         wait_for("the block's end", || scene.is_admitted("10.77.0.6"));

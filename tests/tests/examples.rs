@@ -223,7 +223,7 @@ fn small_office() {
     let texts: Vec<_> = messages.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
     let marked = texts.iter().find(|text| text.contains("from a@soft.example")).expect("it");
     assert!(marked.contains("Received-SPF: softfail"), "{marked}");
-    // By XCLIENT Postfix knows who the client is.
+    // XCLIENT tells Postfix the client's address.
     assert!(postfix.log().contains("[203.0.113.65]"), "{}", postfix.log());
 }
 
@@ -252,7 +252,7 @@ fn isp() {
             // A list of good addresses speaks for it.
             ("198.51.100.68", 25, "a@b.example", "bob@example.org", "250 "),
             ("198.51.100.7", 25, "a@b.example", "bob@example.org", "550 5.7.1 "),
-            // Customers: theirs, another's, a stranger, and one who says to be theirs.
+            // Customers: their own sender, another's, a stranger's, and a forged one.
             ("192.0.2.65", 587, "boss@acme.example", "friend@elsewhere.example", "250 "),
             ("192.0.2.65", 587, "boss@globex.example", "friend@elsewhere.example", "550 5.7.1 "),
             ("192.0.2.65", 587, "boss@other.example", "friend@elsewhere.example", "553 5.7.1 "),

@@ -1,5 +1,5 @@
 //! The benchmark of a flood in small: mail flows under it, and every frame of it is
-//! accounted for. How fast, `cargo xtask bench flood` says.
+//! accounted for. `cargo xtask bench flood` measures the speed.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Generations in the kernel: its tables against the compiled table, and flips
+//! Rule sets in the kernel: its tables against the compiled table, and switches
 //! between two policies that disagree on everything, under a flood.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

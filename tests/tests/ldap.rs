@@ -234,7 +234,7 @@ fn a_wrong_password_and_a_server_that_is_gone() {
     directory.process.0.wait().expect("gone");
     fails(&directory.query(), "connect: I/O error: Connection refused");
 
-    // A server that takes connections and says nothing.
+    // A server that accepts connections and sends nothing.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = silent.local_addr().expect("its address");
     for (starttls, step) in [(false, "bind"), (true, "connect and STARTTLS")] {
@@ -281,7 +281,7 @@ fn tls_is_verified() {
     assert_eq!(search(&query(&format!("ldapi://{socket}"))).expect("by socket").len(), 2 * PEOPLE);
 }
 
-/// The kind: an answer that costs whoever reads it more than whoever sends it. Source: sequences
+/// The kind: an answer that costs the reader more than the sender. Source: sequences
 /// in sequences, 100,000 deep, ended the daemon with an overflow of the stack.
 #[test]
 fn an_answer_that_is_nested_or_scattered_is_an_error() {
@@ -333,7 +333,7 @@ fn cut_after(mut left: usize, server: SocketAddr) -> SocketAddr {
     address
 }
 
-/// A server that says the same to everyone.
+/// A server that gives everyone the same answer.
 fn answering(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("its address");

@@ -1,4 +1,4 @@
-//! The filter's life: it outlives its daemon, is taken over, replaced and removed.
+//! The life of the filter: it stays when its daemon ends, and is adopted, replaced and removed.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -155,7 +155,7 @@ fn a_pin_directory_has_one_daemon() {
     drop(daemon);
 }
 
-/// What is pinned in the other mode cannot be taken over; it is replaced.
+/// A filter that is pinned in the other mode cannot be adopted; it is replaced.
 #[test]
 fn a_change_of_mode_replaces_the_link() {
     let scene = Scene::new();
@@ -280,7 +280,7 @@ fn interfaces_come_and_go_by_reload() {
     assert!(scene.is_admitted("10.77.0.66"));
 }
 
-/// The daemon puts the filter back by itself, with the tables in force, and says so.
+/// The daemon attaches the filter again by itself, with the active tables, and reports it.
 #[test]
 fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
     let scene = Scene::new();

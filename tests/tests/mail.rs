@@ -231,7 +231,7 @@ for size, declare, code in [
     assert_eq!(postfix.wait_for(3).len(), 3);
 }
 
-/// What `explain` says of an envelope, a session does.
+/// A session does what `explain` predicts for an envelope.
 #[test]
 fn explain_says_what_sessions_do() {
     let host = Host::new();

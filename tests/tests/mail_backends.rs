@@ -1,4 +1,4 @@
-//! What stands behind: TLS and PROXY headers towards backends, fail-over,
+//! Backends: TLS and PROXY headers towards them, fail-over,
 //! directories, and an older Postfix that would be smuggled to.
 
 use std::fs;
@@ -126,7 +126,7 @@ s.quit()
     assert!(log.contains("[2001:db8::7]"), "{log}");
 }
 
-/// What a backend has against a client says nothing of the backend.
+/// A backend that refuses a client is not down.
 #[test]
 fn a_client_that_the_backend_refuses_takes_nothing_from_others() {
     let host = Host::new();
@@ -208,7 +208,7 @@ fn recipients_come_from_a_directory_and_stay_when_it_goes() {
     let people = ["bob@example.org", "carol@example.org"];
     let _slapd = Slapd::start(&host.namespace, 3890, &people);
     wait_for("the end of the alarm", || alarms() == "[]");
-    // Other keys are in force by a reload.
+    // A reload activates other keys.
     host.configure("", &format!("{rest}{}", ldap.replace(":3890", ":3891")));
     host.home.json(&["reload"]);
     wait_for("an alarm of the new address", || alarms().contains("ldap://127.0.0.1:3891"));

@@ -43,7 +43,7 @@ const ENDS: [&[u8]; 24] = [
     b"\r\n.\r\0\n",
 ];
 
-/// What is an end when the first dot is taken for transparency; and a real one.
+/// Ends of data for a server that drops a leading dot, and a real end.
 const MORE_ENDS: [&[u8]; 5] = [b"\r\n..\r\n", b"\n..\n", b"\r\n..\n", b"\r\n...\r\n", b"\r\n.\r\n"];
 
 const HEAD: &[u8] = b"Subject: first\r\n\r\nfirst";
@@ -75,7 +75,7 @@ fn lenient() -> Backend {
     Backend::start(behind(), Script { lenient: true, pipelining: true, ..Script::default() })
 }
 
-/// A client whose recipient is taken.
+/// A client whose recipient is accepted.
 fn with_recipient(address: SocketAddr) -> Client {
     let mut client = Client::connect(address).expect("it accepts");
     assert!(client.hello(), "no greeting");
@@ -174,7 +174,7 @@ fn is_never_two(limits: &str, [in_data, in_chunks]: [bool; 2]) {
     });
 }
 
-/// Whether a CR or an LF stands alone.
+/// Whether there is a bare CR or LF.
 fn is_bare(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "");
     text.contains(['\r', '\n'])

@@ -18,7 +18,7 @@ use mxdp_tests::systemd::Machine;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What `systemd-analyze security` of systemd 252 says, times ten: 0 is best, 100 worst.
+/// The score of `systemd-analyze security` of systemd 252, times ten: 0 is best, 100 worst.
 const EXPOSURE: u32 = 24;
 
 const SHORT: Duration = Duration::from_millis(400);
@@ -312,7 +312,7 @@ fn the_unit_starts_reloads_restarts_and_is_watched() {
     assert_eq!(scene.program(), None);
 }
 
-/// What the kernel says that the daemon may do, and what it may write to.
+/// The daemon's capabilities and writable paths, as the kernel reports them.
 fn restrictions(scene: &Scene) {
     let pid = scene.main_pid();
     let status = scene.machine.run(&["cat", &format!("/proc/{pid}/status")]);
@@ -366,7 +366,7 @@ fn the_socket_keeps_the_port_open_while_daemons_change() {
             while !done.load(Ordering::Relaxed) {
                 // While no daemon runs it waits for the next one.
                 let greeting = scene.connect("10.77.0.2", LONG);
-                // A daemon that ends says so to whom it has taken.
+                // A daemon that ends tells the clients that it has accepted.
                 assert!(matches!(greeting.as_deref(), Ok("220" | "421")), "{greeting:?}");
                 greeted += 1;
             }

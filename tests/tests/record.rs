@@ -210,7 +210,7 @@ fn every_column_is_what_happened() {
     assert!(text(&by_file, "rule").ends_with("blocked.txt:2 (192.0.2.99/32)"), "{by_file:#}");
     one(&host, &["blocked", "--ip", "2001:db8:66::/48", "--country", "at"]);
 
-    // All that belongs to a reference, and what is not there.
+    // Everything about a reference, and an unknown one.
     let reference = text(&spam, "reference");
     let output = said(&host.home.run(&["traffic", "show", &reference]));
     for part in ["Permanent", "known_spam_source", "mxdp.toml:", "192.0.2.67", &reference] {
@@ -360,7 +360,7 @@ fn has_alarm(host: &Host) -> bool {
     alarms.iter().any(|alarm| alarm.as_str().unwrap_or("").starts_with("records cannot be written"))
 }
 
-/// Runs `work` while mail is sent, and then finds all of it in the record.
+/// Runs `work` while mail is sent, and then finds all of it in the mail log.
 fn while_mail_flows(host: &Host, work: impl FnOnce(&dyn Fn())) {
     let stop = AtomicBool::new(false);
     let taken = AtomicU64::new(0);
@@ -372,7 +372,7 @@ fn while_mail_flows(host: &Host, work: impl FnOnce(&dyn Fn())) {
             wait_for("mail flows", || taken.load(Ordering::Relaxed) >= before + 60);
         });
     });
-    // What was taken while nothing could be written waited in memory.
+    // Entries that could not be written waited in memory.
     wait_for("all records", || {
         let found = host.home.json_lines(&["traffic", "accepted", "--all"]);
         found.len() as u64 == taken.load(Ordering::Relaxed)
@@ -442,7 +442,7 @@ fn records_that_find_no_room_are_an_alarm() {
     assert!(!log.contains("no longer: records find no room"), "{log}");
 }
 
-/// Writes zeros until there is no room.
+/// Writes zeros until the disk is full.
 fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::create(path).expect("a file");

@@ -71,7 +71,7 @@ fn an_open_relay_is_suspended_and_its_neighbours_are_not() {
     for (source, sender) in [("127.0.1.1", "x@acme.test"), ("127.0.2.1", "x@neighbour.test")] {
         assert!(send(&host, source, sender, "bob@a.test").starts_with("250 "));
     }
-    // A host of acme's has been taken over: names that are not there, in numbers.
+    // A compromised host of acme sends to many recipients that do not exist.
     let mut told = String::new();
     for number in 0..60 {
         let domain =
@@ -92,7 +92,7 @@ fn an_open_relay_is_suspended_and_its_neighbours_are_not() {
         &host.namespace,
         &["-s", "5", "-m", "300", "-f", "x@acme.test", "-t", "bob@a.test", "127.0.0.1:587"],
     );
-    // That one is no customer's host at all: 127.0.0.1.
+    // 127.0.0.1 is not a customer's host.
     assert!(said(&output).contains("554 5.7.1"), "{}", said(&output));
     // The others go on, of the same customer and of others.
     for (source, sender) in [("127.0.1.1", "x@acme.test"), ("127.0.2.1", "x@neighbour.test")] {
@@ -146,7 +146,7 @@ fn a_suspension_ends_by_itself() {
         send(&host, "127.0.1.1", "x@acme.test", "bob@a.test").starts_with("250 ")
     });
     assert!(start.elapsed() > Duration::from_millis(1500), "{:?}", start.elapsed());
-    // Explained: who may, and who not.
+    // `explain` shows which hosts may send.
     let config = host.home.path("mxdp.toml").display().to_string();
     for (ip, from, decided) in [
         ("127.0.1.9", "x@acme.test", serde_json::Value::Null),

@@ -190,7 +190,7 @@ fn what_lists_say_is_what_clients_are_told() {
         starts(source, "250 ");
         wait_for("the alarm", || world.alarms().contains(alarm));
     }
-    // Approved clients are not asked about, approved senders excused, blocked ones not.
+    // Approved clients are not queried, approved senders are excused, blocked ones are not.
     starts("198.51.100.9", "250 ");
     assert_eq!(world.relay.asked("9.100.51.198.std.example", A), 0);
     assert!(world.told_from("198.51.100.40", "friend@example.net").starts_with("250 "));
@@ -236,11 +236,11 @@ fn lookups_are_shared_and_remembered() {
     let start = Instant::now();
     assert!(dialogue.told("RCPT TO:<bob@example.org>").starts_with("250 "));
     assert!(start.elapsed() < Duration::from_millis(280), "{:?}", start.elapsed());
-    // The text is asked for only where it is needed.
+    // The text is queried only if it is needed.
     assert_eq!(world.relay.asked(name, TXT), 0);
 }
 
-/// Whatever name servers do, mail flows; what is wrong is said, and over when it is.
+/// Whatever name servers do, mail flows; faults raise an alarm that ends with them.
 #[test]
 fn faults_of_name_servers_cost_no_mail() {
     let mut world = World::new("");
@@ -271,7 +271,7 @@ fn faults_of_name_servers_cost_no_mail() {
     ] {
         world.relay.fault("dyn.example", true, None, fault.clone());
         wait_for(&format!("{fault:?} to be seen"), || {
-            // Mail that comes meanwhile is taken, in time.
+            // Mail that arrives meanwhile is accepted in time.
             let start = Instant::now();
             let lies = matches!(&fault, Fault::Address(address) if address.octets()[0] == 127 && address.octets()[3] == 2);
             let told = world.told(&next());
@@ -280,7 +280,7 @@ fn faults_of_name_servers_cost_no_mail() {
             !works(&world, "dyn.example")
         });
         wait_for("the alarm", || world.alarms().contains("DNS list dyn.example: is not used"));
-        // Now it is not asked, and nobody waits or is refused.
+        // Now it is not queried, and nobody waits or is refused.
         let start = Instant::now();
         let told = world.told(&next());
         assert!(told.starts_with("250 "), "{fault:?}: {told}");
@@ -291,7 +291,7 @@ fn faults_of_name_servers_cost_no_mail() {
         assert!(world.told("198.51.100.2").starts_with("450 "), "{fault:?}");
         _ = world.host.home.run(&["temp", "remove", "198.51.100.2"]);
     }
-    // Too long for UDP: asked by TCP, and the same is heard.
+    // Too long for UDP: queried by TCP, with the same answer.
     world.relay.fault("std.example", true, None, Fault::Truncate);
     assert!(world.told("2001:db8:1::5").starts_with("550 "));
     assert!(world.relay.over_tcp() > 0);
@@ -335,7 +335,7 @@ fn actions_keys_and_levels() {
     assert!(with(&dynamic("action = \"close\"")).starts_with("421 4.7.1 198.51.100.2 is listed"));
     let own = with(&dynamic("code = 554\ntext = \"is not welcome\""));
     assert!(own.starts_with("554 5.7.1 198.51.100.2 is not welcome; reference "), "{own}");
-    // The account's key stands in the question and nowhere else.
+    // The account's key is in the query and nowhere else.
     world.host.home.write("key", "s3cr3tkey\n");
     world.relay.fault("s3cr3tkey.dyn.example", true, None, Fault::Address([127, 0, 0, 2].into()));
     world.relay.fault("1.0.0.127.s3cr3tkey.dyn.example", false, None, Fault::Code(3));

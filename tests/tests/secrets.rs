@@ -159,7 +159,7 @@ fn no_secret_is_shown_anywhere() {
     }
 }
 
-/// Mistakes around a secret: it stands where it should not, and is not told.
+/// Mistakes around a secret: it is in a wrong place, and is not revealed.
 #[test]
 fn no_error_quotes_a_secret() {
     let host = Host::new();

@@ -351,7 +351,7 @@ fn described(step: &Step) -> String {
     }
 }
 
-/// Reads what is expected, and gives what was read.
+/// Reads the expected lines, and returns what was read.
 fn expect(connection: &mut Dialogue, expected: &str) -> Result<String, String> {
     let all_but_last = expected.strip_suffix("...").filter(|start| start.len() == 4);
     let mut said = String::new();

@@ -35,7 +35,7 @@ fn vector(name: &'static str, frame: Vec<u8>, steps: &[(usize, Reason)]) -> Vect
     vector_at(14, name, frame, steps)
 }
 
-/// A frame with its IP header at `network`; before that, there is no telling.
+/// A frame with its IP header at `network`.
 fn vector_at(
     network: usize,
     name: &'static str,
@@ -202,7 +202,7 @@ fn ipv4_fragments() -> Vec<Vector> {
     ];
     for length in [0, 4, 8, 13, 14, 19] {
         v.push(vector("tiny first fragment", first.frame(&syn[..length]), &too_short));
-        // Padding behind the packet is no part of it.
+        // Padding behind the packet is not part of it.
         let mut padded = first.frame(&syn[..length]);
         padded.extend(&syn);
         v.push(vector("tiny first fragment, padded", padded, &too_short));
@@ -408,7 +408,7 @@ fn ipv6_fragments() -> Vec<Vector> {
     ]
 }
 
-/// The lists of the vectors: what the model says and what the kernel is given.
+/// The lists of the vectors, for the model and for the kernel.
 const LISTED: [(&str, &[Class]); 7] = [
     ("1", &[Class::ApprovedIp]),
     ("2", &[Class::BlockedIp]),

@@ -47,7 +47,7 @@ pub mod io {
     pub mod kernel {
         pub use crate::kernel_event::read_event;
     }
-    /// What stands before a session.
+    /// The layers before a session.
     pub mod smtp {
         /// PROXY headers.
         pub mod proxy {

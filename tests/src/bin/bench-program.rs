@@ -28,7 +28,7 @@ struct Step {
     name: &'static str,
     frame: Vec<u8>,
     reason: Reason,
-    /// What is in force.
+    /// The active rule set.
     tables: Engine,
     rate: bool,
 }

@@ -1,4 +1,4 @@
-//! Measures the record: how fast records are taken, found and paged through.
+//! Measures the mail log: how fast entries are accepted, found and paged through.
 //!
 //! `cargo xtask bench record [--records N] [--seconds N] [--folder DIR] [--json]`.
 //! N records (ten million) of thirty days are written as fast as they are taken. Then
@@ -25,10 +25,10 @@ const START: u64 = 1_792_800_000_000;
 const DAYS: u64 = 30;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Records a second that have to be taken while searches run.
+/// Entries per second that must be accepted while searches run.
 const PACE: u64 = 20_000;
 
-/// The values of each kind of search that are asked for.
+/// The values of each kind of search.
 const VALUES: usize = 40;
 
 struct Arguments {
@@ -195,7 +195,7 @@ fn time_of(n: u64, records: u64) -> u64 {
     START + DAYS * 86_400_000 * n / records
 }
 
-/// Writes the records, and gives how many a second were taken.
+/// Writes the entries, and returns how many per second were accepted.
 fn fill(store: &Opened, records: u64) -> Result<f64> {
     let start = Instant::now();
     for n in 0..records {

@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     let note = &scene.home.json(&["block", "list"])[0]["note"];
     anyhow::ensure!(note == "by the former", "{note}");
 
-    // Who is not content goes back.
+    // An operator who is not content goes back.
     let daemon = change(&scene, daemon, former, "and back");
     daemon.end(Signal::SIGTERM);
     Ok(())

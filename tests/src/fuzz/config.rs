@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// A configuration of any bytes is taken, or refused with the places of its errors.
+/// A configuration of any bytes is accepted, or refused with the places of its errors.
 ///
 /// # Panics
 ///

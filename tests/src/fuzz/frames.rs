@@ -117,7 +117,7 @@ fn v6(packet: &[u8]) -> Found {
         if !is_extension(next) {
             break;
         }
-        // Four bytes say all; that the other four are there, the length says.
+        // Four bytes are enough; the length shows that the other four exist.
         let header = behind.get(at..).and_then(|rest| rest.first_chunk::<4>());
         let Some(header) = header.filter(|_| at + 8 <= stated) else {
             return Err(too_short(more));

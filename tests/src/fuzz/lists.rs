@@ -113,7 +113,7 @@ fn span(nets: &[IpNet]) -> (IpAddr, IpAddr) {
     (nets[0].network(), nets[nets.len() - 1].broadcast())
 }
 
-/// What stands between the first and the last address of a range.
+/// The separators between the first and the last address of a range.
 const SIGNS: [&str; 9] =
     ["-", "->", "..", "...", "\u{2010}", "\u{2013}", "\u{2014}", "\u{2026}", "\u{2212}"];
 const WORDS: [&str; 5] = ["to", "through", "thru", "until", "till"];
@@ -185,7 +185,7 @@ fn naive(line: &str) -> Option<(IpAddr, IpAddr)> {
 ///
 /// # Panics
 ///
-/// When more is taken than is permitted, or a refusal says nothing.
+/// When more is accepted than is permitted, or a refusal has no text.
 pub fn mmdb(data: &[u8]) {
     let limits = CountryLimits { networks: ENTRIES };
     let plain = Countries::from_mmdb("db", data, false, &limits);
@@ -203,7 +203,7 @@ pub fn mmdb(data: &[u8]) {
         }
         Err(error) => {
             assert!(!error.is_empty());
-            // Whoever reads more fields finds no less.
+            // Reading more fields finds at least as much.
             if let Ok(countries) = plain {
                 assert!(countries.len() <= ENTRIES && error.contains("limits.prefixes"), "{error}");
             }

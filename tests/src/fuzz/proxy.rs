@@ -12,7 +12,7 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 ///
 /// # Panics
 ///
-/// When that is not so, or a header is taken that is not all there.
+/// When that is not so, or an incomplete header is accepted.
 pub fn proxy_header(data: &[u8]) {
     match parse(data) {
         Ok(Begins::Header { length, source }) => {

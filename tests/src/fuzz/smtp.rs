@@ -13,11 +13,11 @@ use mxdp::smtp::session::{
     Opened, Permit, Question, Session, Settings, Times,
 };
 
-/// The most that a session may keep for either side, in octets.
+/// The most that a session may buffer for either side, in bytes.
 const BOUND: usize = 512 * 1024;
 
 /// A session between a client and a backend that both say anything, at any pace.
-/// The first byte of each piece says who speaks and how much.
+/// The first byte of each piece gives the speaker and the length.
 ///
 /// # Panics
 ///
@@ -158,7 +158,7 @@ pub fn smtp_data(data: &[u8]) {
 ///
 /// # Panics
 ///
-/// When what was taken could break a line.
+/// When an accepted value could break a line.
 pub fn smtp_words(data: &[u8]) {
     let written = match Command::parse(data) {
         Ok(Command::Mail(path, _)) => path.to_string(),

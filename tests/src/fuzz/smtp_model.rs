@@ -142,15 +142,15 @@ impl Step {
 struct Model {
     has_greeted: bool,
     has_tls: bool,
-    /// MAIL was taken.
+    /// MAIL was accepted.
     is_open: bool,
     accepted: usize,
-    /// A chunk was taken.
+    /// A chunk was accepted.
     has_begun: bool,
 }
 
 impl Model {
-    /// The reply to a step; two to DATA that is taken.
+    /// The reply to a step; two replies to accepted DATA.
     fn reply(&mut self, step: Step) -> Vec<u16> {
         let may_end = self.is_open && self.accepted > 0;
         let code = match step {

@@ -1,4 +1,4 @@
-//! SPF: records, macros and the evaluation, with a name server that says anything.
+//! SPF: records, macros and the evaluation, with a name server that gives any answer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub fn spf_record(data: &[u8]) {
 
     let listed = decide(&mut known, &mut lines, |known| flatten(DOMAIN, known));
     let Ok(networks) = listed else { return };
-    // What is left out may count against the limits of an evaluation.
+    // Omitted answers may count towards the limits of an evaluation.
     if !networks.notes.is_empty() {
         return;
     }
@@ -109,7 +109,7 @@ const fn none(exists: bool) -> Answer {
     Answer { records: Vec::new(), exists, ttl: Duration::from_secs(60) }
 }
 
-/// What is said of an evaluation can stand in a reply, a header and a terminal.
+/// The texts of an evaluation are safe in a reply, a header and a terminal.
 fn sound(evaluation: &Evaluation, input: &Input<'_>) {
     if let Some(explanation) = &evaluation.explanation {
         assert_eq!(evaluation.outcome, Outcome::Fail);
@@ -126,7 +126,7 @@ fn sound(evaluation: &Evaluation, input: &Input<'_>) {
     }
 }
 
-/// A question is one: for whoever reads a failure.
+/// Shows a question in a failure message.
 #[cfg(test)]
 mod tests {
     use mxdp::dns::Query;

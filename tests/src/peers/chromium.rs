@@ -90,7 +90,7 @@ impl<'a> Browser<'a> {
         self.must("/url", &json!({ "url": url }));
     }
 
-    /// What a script says in the page.
+    /// The result of a script in the page.
     #[must_use]
     pub fn eval(&self, script: &str) -> Value {
         self.must("/execute/sync", &json!({"script": format!("return {script}"), "args": []}))

@@ -1,4 +1,4 @@
-//! A relay before real name servers that hands on what it is asked, counts it, and
+//! A relay in front of real name servers that passes queries on, counts them, and
 //! does wrong where it is told to.
 
 use std::collections::HashMap;
@@ -22,11 +22,11 @@ pub enum Fault {
     Code(u8),
     /// Over UDP, only that the answer is too long.
     Truncate,
-    /// Bytes that are no answer.
+    /// Bytes that are not an answer.
     Garbage,
     /// The answer to another question's number.
     WrongId,
-    /// This address, whatever is asked.
+    /// This address, for every query.
     Address(Ipv4Addr),
 }
 
@@ -141,7 +141,7 @@ struct Relay {
     ended: Arc<AtomicBool>,
 }
 
-/// How long the relay waits before it looks whether it is to end.
+/// The interval at which the relay checks whether to end.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Relay {

@@ -32,7 +32,7 @@ pub struct Options<'a> {
     pub main: &'a str,
     /// Further lines of master.cf.
     pub master: &'a str,
-    /// What it finds in place of /etc/resolv.conf.
+    /// The content that it sees as /etc/resolv.conf.
     pub resolv: Option<&'a Path>,
 }
 

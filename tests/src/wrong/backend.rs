@@ -1,4 +1,4 @@
-//! A mail system that does as its script says, which is mostly wrong.
+//! A mail server that follows its script, which is mostly wrong.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -80,7 +80,7 @@ impl Backend {
         lock(&self.shared.commands).clone()
     }
 
-    /// Waits for the connections to end, and says what came with its end.
+    /// Waits for the connections to end, and returns the messages that arrived with their end.
     #[must_use]
     pub fn finish(mut self) -> Vec<Ended> {
         self.stop();
@@ -332,7 +332,7 @@ impl Talk<'_> {
         said
     }
 
-    /// Does nothing for a time, or until the test ends.
+    /// Waits for a while, or until the test ends.
     fn wait(&self, time: Duration) {
         let step = Duration::from_millis(100);
         let mut left = time;

@@ -137,7 +137,7 @@ impl Client {
         _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// The socket, for what is no SMTP.
+    /// The socket, to send bytes that are not SMTP.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
@@ -226,7 +226,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Whether the client was told that its message is taken.
+    /// Whether the client was told that its message is accepted.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.told.is_some_and(|code| code / 100 == 2)
@@ -237,7 +237,7 @@ impl Sent {
 struct Over;
 
 impl Client {
-    /// Waits for the greeting and says EHLO; whether that was answered.
+    /// Waits for the greeting and sends EHLO; whether there was a reply.
     pub fn hello(&mut self) -> bool {
         matches!(self.reply(), Ok((220, _)))
             && matches!(self.command("EHLO c.example"), Ok((250, _)))

@@ -36,7 +36,7 @@ impl Random {
     }
 
     /// A message with a Message-ID: of 1 octet to `most` behind its header, as
-    /// many short ones as long ones, with lines of dots and 8-bit octets. Its last
+    /// many short ones as long ones, with lines of dots and 8-bit bytes. Its last
     /// line is ended, or not.
     pub fn message(&mut self, id: &str, most: usize, ended: bool) -> Vec<u8> {
         let header = format!("Message-ID: <{id}@client.example>\r\nSubject: {id}\r\n\r\n");

@@ -32,7 +32,7 @@ pub enum Act {
     Close,
     /// It resets the connection.
     Reset,
-    /// It says nothing, nor reads.
+    /// It neither writes nor reads.
     Stall,
     /// It replies one octet at a time; a message it reads slowly.
     Slow,
@@ -42,13 +42,13 @@ pub enum Act {
     Permanent,
     /// It replies 421 and closes.
     Closing,
-    /// It says what is no SMTP.
+    /// It sends a line that is not SMTP.
     Nonsense,
-    /// It says one thing more, in the same segment.
+    /// It sends one more reply in the same segment.
     Twice,
-    /// It says one thing more, a little later.
+    /// It sends one more reply a little later.
     Late,
-    /// It says half of its reply, and closes.
+    /// It sends half of its reply and closes.
     Half,
     /// It replies, and closes.
     ThenClose,

@@ -52,7 +52,7 @@ fn every_bad_list_is_named_in_one_run() {
     }
     assert!(!outcome.text.contains('\x1b'), "an escape sequence came through");
     outcome.says(&format!("No such file or directory (os error 2) (blocked.files at {config}:"));
-    // The daemon says the same, and starts without them.
+    // The daemon reports the same, and starts without them.
     let namespace = Namespace::new("mxb");
     let _daemon = home.start(&namespace);
     wait_for("an alarm for each list", || {

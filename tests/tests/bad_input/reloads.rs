@@ -1,4 +1,4 @@
-//! Reloading: what is bad changes nothing.
+//! Reloading: invalid input changes nothing.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -26,7 +26,7 @@ impl Scene {
         scene
     }
 
-    /// What is good.
+    /// Valid content.
     fn restore(&self, watch: bool, rest: &str) {
         for name in ["list", "db", "mxdp.toml"] {
             let path = self.home.path(name);
@@ -71,7 +71,7 @@ impl Scene {
     }
 }
 
-/// What is damaged, what is said of it, and how it is damaged.
+/// The damaged file, the message about it, and the damage.
 type Damage<'a> = (&'static str, String, Box<dyn Fn() + 'a>);
 
 #[test]

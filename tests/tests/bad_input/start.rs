@@ -40,7 +40,7 @@ fn without_privilege_the_daemon_says_what_it_needs() {
     }
 }
 
-/// A start fails for what is in the configuration file alone.
+/// A start fails only because of errors in the configuration file.
 #[test]
 fn damaged_managed_entries_are_put_aside_and_their_copy_is_used() {
     let home = Home::new();

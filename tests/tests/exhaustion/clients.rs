@@ -23,7 +23,7 @@ fn thousands_of_slow_clients_are_closed_and_hold_nobody_up() {
     let daemon = host.start();
     deliver(&host, source(1, 0)).expect("delivered");
     let before = Held::by(daemon.pid()).resident;
-    // Every other says nothing, the rest an octet of a command every two seconds.
+    // Every other client is silent; the rest send a byte of a command every two seconds.
     let clients: Vec<TcpStream> = host.namespace.run(|| {
         let slow = |number: usize| {
             let client = connect(source(2, number / 50), mxdp(), ADMITTED).expect("a connection");
@@ -84,7 +84,7 @@ fn floods_of_connections_stay_within_their_limits() {
     let host = host(&format!("connections = {ALL}\nconnections_per_address = {EACH}"), "", "");
     let _sink = Sink::start(&host.namespace, PORT, &[]);
     let _daemon = host.start();
-    // One address, which holds whatever it gets, also what is refused.
+    // One address that holds every connection, also refused ones.
     let (stop, tried) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let stop = Stop(&stop);
@@ -130,7 +130,7 @@ fn floods_of_connections_stay_within_their_limits() {
         let told = begun(&host, source(6, number)).err().expect("no more places");
         assert!(told.starts_with("421 4.3.2 "), "{number}: {told}");
     }
-    // One that goes makes room, and who is served stays so.
+    // A connection that ends frees a slot, and served clients stay served.
     held.pop();
     wait_for("a place", || deliver(&host, source(6, 0)).is_ok());
     assert!(held[0].told("RCPT TO:<bob@example.org>").starts_with("250 "));

@@ -86,7 +86,7 @@ fn a_full_state_folder_refuses_changes_that_would_not_last() {
     let listed = |count| host.home.json(&["block", "list"]).as_array().map(Vec::len) == Some(count);
     let left = more - less;
     assert!(listed(left + 2) || listed(left + 1), "{ends} may have lapsed");
-    // What lapses by itself needs no disk, nor do mail and lists.
+    // Expiry needs no disk, nor do mail and lists.
     wait_for("the end of an entry", || kernel(ends, &daemon) == "pass");
     wait_for("an alarm", || alarms(&host).contains("have lapsed and cannot be removed: "));
     _ = host.home.json(&["temp", "add", "198.51.100.3", "--for", "10m"]);

@@ -56,7 +56,7 @@ fn descriptors_that_run_out_are_waited_for() {
     drop(sessions);
     wait_for("their end", || smtp(&host, "open") == 0);
 
-    // All are taken.
+    // All are in use.
     let mut standing = begun(&host, source(1, 0)).expect("a session");
     thread::sleep(Duration::from_millis(500));
     let taken = descriptors(&daemon);
@@ -150,7 +150,7 @@ fn a_limit_of_memory_defers_mail_and_kills_nobody() {
     assert_eq!(smtp(&host, "accepted"), accepted + 20);
     deliver(&host, source(1, 0)).expect("delivered");
 
-    // What is taken is nearly all that there is.
+    // Nearly all of the memory is in use.
     let mut standing = begun(&host, source(2, 0)).expect("a session");
     group.set(group.used() + (1 << 20));
     wait_for("an alarm", || alarms(&host).contains("memory is short: "));

@@ -1,4 +1,4 @@
-//! What runs out: places for clients, descriptors, memory, the backend, name servers,
+//! Resources that run out: slots for clients, descriptors, memory, the backend, name servers,
 //! disk. Each time mail is deferred or flows on, nothing is acknowledged that the mail
 //! system has not, and all is as before when there is enough again.
 
@@ -61,7 +61,7 @@ fn begun(host: &Host, source: IpAddr) -> Result<Dialogue, String> {
     if told.starts_with("250 ") { Ok(client) } else { Err(told) }
 }
 
-/// Sends a message, and says how long it took.
+/// Sends a message, and returns how long it took.
 fn deliver(host: &Host, source: IpAddr) -> Result<Duration, String> {
     let start = Instant::now();
     let mut client = begun(host, source)?;

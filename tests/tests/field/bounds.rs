@@ -1,4 +1,4 @@
-//! What strangers can make grow, and ordinary senders who must not be counted as hostile.
+//! Limits of what strangers can make grow, and ordinary senders that must not count as hostile.
 
 mod conduct;
 mod dns;

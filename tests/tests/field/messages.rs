@@ -224,7 +224,7 @@ fn addresses_need_no_angle_brackets() {
         let lines = puppet.lines();
         let lines: Vec<_> = lines.iter().rev().filter(|line| line.as_str() != "QUIT").collect();
         assert_eq!([lines[1], lines[0]], [heard[0], heard[1]], "{mail}");
-        // What is not an address is not made one, and nothing is read into it.
+        // Text that is not an address stays as it is.
         let mut client = greeted(&host.namespace);
         for line in [
             "MAIL FROM:a",

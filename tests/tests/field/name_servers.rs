@@ -83,7 +83,7 @@ fn nobody_is_asked_about_this_host_and_private_networks() {
     }
 }
 
-/// A source that goes wrong between two looks at it refuses nobody, and nothing that it
+/// A source that fails between two checks refuses nobody, and nothing that it
 /// said meanwhile is believed afterwards (sovereign#338, RFC 5782 section 5).
 #[test]
 fn a_list_that_begins_to_list_everybody_refuses_nobody() {
@@ -132,7 +132,7 @@ fn a_list_that_begins_to_list_everybody_refuses_nobody() {
     }
 }
 
-/// What the system says of itself may change while the daemon runs, and that it says
+/// The system's own settings may change while the daemon runs, and that it says
 /// nothing is said (pdns#6263).
 #[test]
 fn the_name_servers_of_the_system_are_followed() {
@@ -141,7 +141,7 @@ fn the_name_servers_of_the_system_are_followed() {
     host.namespace.ip("addr add 192.0.2.53/32 dev lo");
     let _sink = Sink::start(&host.namespace, 2600, &[]);
     host.home.write("resolv.conf", "# none yet\n");
-    // A file of its own in its place, for the daemon alone.
+    // Another file in its place, for the daemon alone.
     let own = host.home.path("resolv.conf").display().to_string();
     let script = format!("mount --bind {own} /etc/resolv.conf && exec \"$@\"");
     let alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];

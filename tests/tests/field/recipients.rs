@@ -26,7 +26,7 @@ fn config(host: &Host) -> String {
     host.home.path("mxdp.toml").display().to_string()
 }
 
-/// `mxdp check` must find nothing wrong; what it says.
+/// The output of `mxdp check`, which must find no error.
 #[track_caller]
 fn is_good(host: &Host) -> String {
     let output = host.home.run(&["check", "-c", &config(host)]);

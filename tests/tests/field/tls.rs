@@ -125,7 +125,7 @@ fn the_certificate_whose_key_the_client_can_use_is_served() {
             let served = handshake(&host, rsa_only(version));
             assert_eq!(served.expect("a handshake").first(), Some(&rsa), "{version:?}");
         }
-        // Whoever can use both gets the first.
+        // A client that can use both gets the first.
         let served = handshake(&host, trusting_everybody()).expect("a handshake");
         assert_eq!(served.first() == Some(&rsa), order == 1);
     }
@@ -178,8 +178,8 @@ fn handshakes_that_fail_are_recorded_and_counted() {
         .expect("a verifier"),
     );
     assert!(handshake(&host, suspicious).is_err());
-    // Who looks at the port and says nothing, as balancers and monitors do by FIN or RST, is
-    // counted and is no entry.
+    // A client that connects and sends nothing, as balancers and monitors do with FIN or RST, is
+    // counted, without an entry.
     for number in 0..6 {
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 465));
         let source = IpAddr::from([127, 0, 0, 8]);

@@ -179,7 +179,7 @@ fn whatever_goes_wrong_nothing_acknowledged_is_lost() {
         let ended: Vec<_> = backends.into_iter().flat_map(Backend::finish).collect();
 
         // Where the link broke behind the backend's 250, or the client before it
-        // heard: whoever sends again may send twice.
+        // heard: a client that sends again may send twice.
         let may_repeat = |one: &Try| {
             let broke = one.name.contains("step: Dot, act: ThenReset");
             let left = one.mail.stop.is_some_and(|(_, way)| way != Way::Stall);
@@ -333,7 +333,7 @@ fn a_daemon_that_ends_lets_messages_finish_and_records_them() {
     });
 }
 
-/// A backend that says 250 before it has the end has not taken the message: mxdp
+/// A backend that replies 250 before it has the end has not accepted the message: mxdp
 /// holds most of it still. This fails where the session takes a 2xx for the reply
 /// to the message while the final dot is not yet sent.
 #[test]

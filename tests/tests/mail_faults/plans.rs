@@ -1,4 +1,4 @@
-//! What is sent, and what is done to it.
+//! The messages that are sent, and the faults that meet them.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(crate) struct Try {
     pub(crate) longest: Duration,
 }
 
-/// Sends what the plan says.
+/// Sends the messages of the plan.
 pub(crate) fn send(plan: &Plan, number: usize, domain: &str) -> Vec<Try> {
     let mut random = Random::new(u64::try_from(number).expect("a small number"));
     let mut tries = Vec::new();

@@ -1,4 +1,4 @@
-//! The clients' word against the backends' and the record.
+//! Compares what the clients, the backends and the mail log say.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub(crate) fn records(log: &str) -> HashMap<String, Vec<Value>> {
     records
 }
 
-/// One record for each recipient that was answered, and it says what was said.
+/// One entry for each recipient that got a reply, with that reply.
 pub(crate) fn compare_records(tries: &[Try], log: &str, wrong: &mut Vec<String>) -> usize {
     let records = records(log);
     let mut count = 0;

@@ -127,7 +127,7 @@ fn approve_and_lift(host: &Host, browser: &Browser<'_>) {
     let mut client = Dialogue::open(&host.namespace, source, target).expect("a connection");
     assert!(client.line().is_ok_and(|line| line.starts_with("220")));
 
-    // The list has it, with who, when and why; and it can be taken back.
+    // The list shows the entry with its owner, time and note, and it can be removed.
     browser.follow("Lists");
     let lists = browser.text("main");
     for part in ["192.0.2.99/32", "approved", "a customer's <b>host</b>", "blocked.txt"] {

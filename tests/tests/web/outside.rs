@@ -1,4 +1,4 @@
-//! Off loopback: who may ask what.
+//! Access on an address other than loopback.
 
 use std::path::PathBuf;
 use std::thread;
@@ -114,7 +114,7 @@ fn off_loopback_nothing_but_health_answers_without_a_token() {
     let to = "/done?what=unblock&net=198.51.100.9&back=%2Flists";
     assert_eq!((done.status, done.header("location")), (303, to));
 
-    // Who it was is in the record of changes; no secret is anywhere.
+    // The audit trail names the token; no secret is anywhere.
     wait_for("the changes", || home.json_lines(&["audit"]).len() == 4);
     // What no operator did, such as a reload of changed files, is mxdp's own.
     for change in home.json_lines(&["audit"]) {

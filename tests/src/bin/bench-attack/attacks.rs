@@ -180,7 +180,7 @@ fn unread(_: usize, until: Instant) {
     }
 }
 
-/// One message's envelope after another, each of a domain that was never asked about.
+/// One envelope after another, each with a domain that was never queried before.
 fn senders(zone: &str, thread: usize, until: Instant) {
     let mut number = 0_u64;
     while Instant::now() < until {

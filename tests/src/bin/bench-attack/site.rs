@@ -68,7 +68,7 @@ impl Site {
     /// Sets it up; nothing runs yet but the mail system behind and the name server.
     pub(crate) fn new() -> Result<Self> {
         let (pair, home) = (Pair::new(), Home::new());
-        // SPF and DNS lists are not asked about private addresses, so these are not.
+        // SPF and DNS lists are not queried for private addresses, so these are public.
         pair.edge.ip("addr add 192.0.2.1/24 dev e0");
         for address in [VICTIM, ATTACKER_ADDRESS] {
             pair.client.ip(&format!("addr add {address}/24 dev e1"));

@@ -149,7 +149,7 @@ impl Site {
         self.home.start(&self.pair.edge)
     }
 
-    /// Drops the listed sources by nftables at the interface, or does so no more.
+    /// Drops the listed sources by nftables at the interface, or stops doing so.
     pub(crate) fn drop_by_nftables(&self, drops: bool) -> Result<()> {
         let script = if drops {
             "table netdev flood {\n\

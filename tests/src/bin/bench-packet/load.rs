@@ -47,7 +47,7 @@ impl Generator {
         self.generator.send(&way, family, first, frames)
     }
 
-    /// The same, and says what pauses there were.
+    /// The same, and returns the pauses.
     pub(crate) fn send_and_watch(
         &mut self,
         lane: &Lane,

@@ -33,7 +33,7 @@ struct Outcome {
     reloading: Pauses,
 }
 
-/// Measures all that is asked for, and prints it.
+/// Measures what the arguments select, and prints it.
 pub(crate) fn measure_all(arguments: &Arguments) -> Result<()> {
     let mut generator = Generator::new(arguments.cpu)?;
     println!(

@@ -225,7 +225,7 @@ fn bounded(host: &Namespace, program: &str) -> Command {
     command
 }
 
-/// Runs a program to its end and returns what it says; ends it when it takes too
+/// Runs a program to its end and returns its output; ends it when it takes too
 /// long.
 fn finish(command: &mut Command, input: &[u8]) -> Result<String> {
     // Files, since nobody reads or writes while it runs.

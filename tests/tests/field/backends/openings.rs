@@ -70,7 +70,7 @@ fn a_client_that_the_backend_refuses_is_told_so_and_no_other() {
     }
 }
 
-/// The same by every code; and what is about the command or the server is not passed on.
+/// The same for every code; a refusal of the command or of the server is not passed on.
 #[test]
 fn what_is_about_the_server_is_not_told_to_the_client() {
     let host = Host::new();
@@ -102,7 +102,7 @@ fn what_is_about_the_server_is_not_told_to_the_client() {
         log.lines().filter(|line| line.contains(server) && line.contains("is down: ")).count()
     };
     let at = |to, reply: &str| xclient(Strings::default()).reply(to, reply);
-    // (what the server says, what the client is told, whether the server is down then)
+    // (the server's reply, the client's reply, whether the server is down then)
     for (strings, reply, down) in [
         (at("XCLIENT", "450 4.7.1 later, you\r\n"), "450 4.7.1 later, you", false),
         (at("XCLIENT", "521 5.7.1 not you\r\n"), "521 5.7.1 not you", false),
@@ -145,7 +145,7 @@ fn what_is_about_the_server_is_not_told_to_the_client() {
         assert!(came.starts_with(reply), "{shown}: {came}");
         assert_eq!(downs("127.0.0.1:2601"), 0, "{shown}: {}", host.home.log());
     }
-    // One that nobody gets through to is down, whoever is named.
+    // A server that accepts no client is down, whichever client is named.
     puppets[1].pull(proxied().reply("PROXY", "CLOSE"));
     assert!(rcpt("proxy.example").starts_with("451 4.4.1 "));
     assert_eq!(downs("127.0.0.1:2601"), 1, "{}", host.home.log());

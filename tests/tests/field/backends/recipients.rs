@@ -152,7 +152,7 @@ fn a_refusal_is_of_the_client_that_it_was_said_to() {
         let told = attempt(source, "friend@good.example", "hidden@example.org");
         assert!(told.end.starts_with("250 "), "{source}: {told:?}");
     }
-    // Who was refused is refused again, without another question.
+    // A client that was refused is refused again, without another query.
     let told = attempt("10.77.1.1", "stranger@bad.example", "hidden@example.org");
     assert!(told.recipients[0].contains("no such recipient here"), "{told:?}");
 }

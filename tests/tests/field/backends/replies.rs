@@ -1,4 +1,4 @@
-//! What a backend says, and what of it a client is told.
+//! A backend's replies, and what a client is told of them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn an_enhanced_code_never_contradicts_the_code() {
     ] {
         let bytes = format!("{reply}\r\n");
         for (number, to) in ["MAIL", "RCPT", "DATA", "."].into_iter().enumerate() {
-            // What is remembered of a recipient is not what is asked for here.
+            // This is not about remembered recipients.
             let recipient = format!("bob{number}-{}@example.org", bytes.len());
             puppet.pull(Strings::default().reply(to, &bytes));
             let mut client = match to {
@@ -75,7 +75,7 @@ fn an_enhanced_code_never_contradicts_the_code() {
 }
 
 /// Nothing but printable ASCII is sent to a client that has not used SMTPUTF8, and no
-/// line of more than 512 octets. RFC 5321 sections 4.2 and 4.5.3.1.5, RFC 6531 section
+/// line of more than 512 bytes. RFC 5321 sections 4.2 and 4.5.3.1.5, RFC 6531 section
 /// 3.7.4.
 #[test]
 fn replies_are_ascii_in_lines_of_512_octets() {
@@ -138,7 +138,7 @@ fn replies_are_ascii_in_lines_of_512_octets() {
     }
 }
 
-/// What a backend says before the final dot, whole or begun, is not its word on the
+/// A reply of a backend before the final dot, complete or not, is not its reply to the
 /// message. RFC 5321 section 4.5.4.1 has the transfer of responsibility in the reply to
 /// the end.
 #[test]

@@ -1,4 +1,4 @@
-//! What is held against a client, and what is not.
+//! The acts that count as offences of a client, and those that do not.
 
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::edge::{Edge, MailSystem, Words, reply, send};
@@ -380,8 +380,8 @@ fn stale_recipients_of_a_message_under_way_block_nobody() {
     assert!(!edge.is_dropped("10.77.1.3"));
 }
 
-/// Who looks whether anybody answers, as monitors and people do, breaks nothing: `HELO`, `QUIT`
-/// and no mail, in one piece and with whatever line ends.
+/// A client that checks whether the server answers, as monitors and people do, commits no offence:
+/// `HELO`, `QUIT` and no mail, in one piece and with any line ends.
 #[test]
 fn a_look_at_the_greeting_is_no_offence() {
     let edge = Edge::new("");
@@ -414,7 +414,7 @@ fn a_look_at_the_greeting_is_no_offence() {
     wait_for("the block", || edge.is_dropped("10.77.1.2"));
 }
 
-/// What is promised for a day holds over a restart: who delivered mail is deferred, and not
+/// A promise for a day holds across a restart: a client that delivered mail is deferred, and not
 /// dropped, whatever its messages name afterwards.
 #[test]
 fn who_delivered_mail_is_known_after_a_restart() {

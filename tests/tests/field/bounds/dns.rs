@@ -33,7 +33,7 @@ fn open(host: &Host, source: IpAddr) -> Result<Dialogue, String> {
     Ok(dialogue)
 }
 
-/// What a recipient of a sender is told, in a session that stands.
+/// The reply to a recipient of a sender, in an open session.
 fn told(dialogue: &mut Dialogue, sender: &str) -> String {
     dialogue.told(&format!("MAIL FROM:<{sender}>"));
     let told = dialogue.told("RCPT TO:<bob@example.org>");
@@ -64,7 +64,7 @@ fn host(more: &str) -> Host {
     host
 }
 
-/// A text of so many octets, as a zone file has it.
+/// A text of a number of bytes, as in a zone file.
 fn long_text(start: &str, octets: usize) -> String {
     let mut text = start.as_bytes().to_vec();
     text.resize(octets, b'x');
@@ -169,7 +169,7 @@ fn an_evaluation_of_spf_has_a_bound_and_slows_nobody_down() {
     });
 }
 
-/// What everybody needs has places that strangers cannot take: senders with slow name
+/// Queries that everybody needs have slots that strangers cannot use: senders with slow name
 /// servers do not switch DNS lists off.
 #[test]
 fn senders_with_slow_name_servers_do_not_switch_dns_lists_off() {
@@ -219,7 +219,7 @@ fn senders_with_slow_name_servers_do_not_switch_dns_lists_off() {
     });
 }
 
-/// What customers' mail needs has places that strangers cannot take: senders with slow name
+/// Queries for customers' mail have slots that strangers cannot use: senders with slow name
 /// servers keep nobody's outgoing mail away.
 #[test]
 fn senders_with_slow_name_servers_do_not_stop_outgoing_mail() {

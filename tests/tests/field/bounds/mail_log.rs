@@ -101,7 +101,7 @@ fn aborted_transactions_end_a_session_and_fold_in_the_mail_log() {
     assert!(mine(&entries, "10.77.1.2").iter().all(|entry| entry["count"] == 1));
 }
 
-/// Who has an IPv6 /48 has 65,536 networks. What a new one for each session writes into the
+/// The owner of an IPv6 /48 has 65,536 networks. What a new one for each session writes into the
 /// mail log and into the log is bounded for all of them together, and evicts nobody's mail.
 #[test]
 fn a_new_network_for_each_session_does_not_fill_the_logs() {
@@ -139,7 +139,7 @@ fn a_new_network_for_each_session_does_not_fill_the_logs() {
     assert_eq!(count(&edge.entries("accepted")), 1);
 }
 
-/// The kind: a queue that whoever has the most fills. One message to a thousand recipients is a
+/// The kind: a queue that one client can fill. One message to a thousand recipients is a
 /// thousand entries; where they come faster than the disk takes them, those of who has the most
 /// become one with a count, and nobody else loses any.
 #[test]

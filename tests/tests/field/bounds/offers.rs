@@ -1,4 +1,4 @@
-//! What is offered to clients, and what the poorest backend has to say in it.
+//! The extensions that clients are offered, with backends that lack some of them.
 
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::mail::Host;
@@ -88,7 +88,7 @@ fn the_poorest_backend_speaks_for_its_own_recipients_only() {
     let came = told(&mut client, "Subject: \u{fc}\r\n\r\nx\r\n.");
     assert!(came.starts_with("553 5.6.7 "), "{came}");
     assert_eq!(poor.messages().len(), 1, "and it never gets the end");
-    // Who asks beforehand is told the same; and addresses are read as sessions read them.
+    // `explain` gives the same result, and reads addresses as sessions read them.
     for (rcpt, size, reason) in [
         ("bob@poor.example", "1001", "declared_size"),
         ("j\u{fc}rgen@poor.example", "1", "no_smtputf8"),
@@ -169,7 +169,7 @@ fn parameters_that_can_be_bridged_are_accepted_unoffered() {
             let reply = told(&mut client, "Subject: gr\u{fc}\u{df}e\r\n\r\nx\r\n.");
             assert!(reply.starts_with("250 "), "{reply}");
         }
-        // What is unknown, or means something that mxdp cannot do, stays refused.
+        // Parameters that are unknown or that mxdp cannot support stay refused.
         for parameter in ["AUTH=<>", "X-UNKNOWN=1", "MT-PRIORITY=3", "HOLDFOR=60"] {
             let reply = told(&mut client, &format!("MAIL FROM:<a@client.example> {parameter}"));
             assert!(reply.starts_with("555 5.5.4 "), "{parameter}: {reply}");

@@ -17,8 +17,8 @@ const PORT: u16 = 2600;
 /// A mail system that takes everything.
 const KIND: Words = |_, _| None;
 
-/// The kind: a thing that all share and one can take as a whole. A mail system has few places,
-/// and whoever names a recipient and falls silent holds one.
+/// The kind: a shared resource that one client can use up. A mail server has few slots,
+/// and a client that names a recipient and falls silent holds one.
 #[test]
 fn one_address_holds_a_share_of_a_backends_connections() {
     let edge = Edge::new("");
@@ -39,7 +39,7 @@ fn one_address_holds_a_share_of_a_backends_connections() {
     );
     let others = send(&mut edge.open("10.77.1.2"), "a@c.example", &["bob@example.org"]);
     assert!(others.end.starts_with("250 "), "{others:?}");
-    // What is given back can be had again.
+    // A slot that is given back can be used again.
     silent.truncate(30);
     wait_for("a connection that is free", || {
         let again = send(&mut edge.open("10.77.1.1"), "a@c.example", &["bob@example.org"]);
@@ -47,7 +47,7 @@ fn one_address_holds_a_share_of_a_backends_connections() {
     });
 }
 
-/// The kind: places that whoever comes first keeps. Where all are held, a network that holds
+/// The kind: slots that the first clients keep. If all are in use, a network that holds
 /// far more than its share gives way, and a newcomer is served.
 #[test]
 fn a_newcomer_is_served_where_one_network_holds_all_places() {
@@ -76,7 +76,7 @@ fn a_newcomer_is_served_where_one_network_holds_all_places() {
 }
 
 /// The kind: a sign of life that costs nothing. A byte of a command now and then is no progress,
-/// and holds no place that others need, from however many networks it comes.
+/// and holds no slot that others need, no matter from how many networks it comes.
 #[test]
 fn bytes_that_lead_nowhere_hold_no_place() {
     let host = Host::new();
@@ -92,7 +92,7 @@ fn bytes_that_lead_nowhere_hold_no_place() {
     };
     let mut slow: Vec<_> = (1..=40).map(|number| open(number).1).collect();
     let began = Instant::now();
-    // What the newcomer meets meanwhile is no part of this.
+    // What happens to the newcomer meanwhile is not tested here.
     while began.elapsed() < Duration::from_secs(11) {
         slow.iter_mut().for_each(|dialogue| dialogue.send(b"N"));
         std::thread::sleep(Duration::from_secs(1));
@@ -102,7 +102,7 @@ fn bytes_that_lead_nowhere_hold_no_place() {
     assert!(newcomer.told("EHLO client.example").starts_with("250 "));
 }
 
-/// RFC 5321 section 4.5.3.1.10: who has more recipients than a message may have sends the rest
+/// RFC 5321 section 4.5.3.1.10: a client with too many recipients for a message sends the rest
 /// again. The accepted ones have the message at once.
 #[test]
 fn a_message_of_thousands_of_recipients_makes_progress() {

@@ -9,7 +9,7 @@ const STRICT: Words = |command, _| {
     unknown.then(|| "550 5.1.1 User unknown".to_owned())
 };
 
-/// A mail system that says of every recipient that it does not exist.
+/// A mail server that rejects every recipient as unknown.
 const LIAR: Words =
     |command, _| command.starts_with("RCPT").then(|| "550 5.1.1 User unknown".to_owned());
 
@@ -67,7 +67,7 @@ fn who_guesses_at_two_tenants_is_blocked() {
         assert!(!guess(&edge, source, "liar.example", 15));
         assert!(!guess(&edge, source, "example.org", 15));
     }
-    // A connection may be refused as soon as the block stands.
+    // A connection may be refused as soon as the block is active.
     'guesses: for number in 0..12 {
         for domain in ["liar.example", "example.org"] {
             if edge.block(source).is_some() {
@@ -80,7 +80,7 @@ fn who_guesses_at_two_tenants_is_blocked() {
     assert!(edge.is_dropped(source));
 }
 
-/// So is one that names what is on no list of recipients here, whatever backends there are.
+/// So is a client that names recipients on no list here, whatever backends there are.
 #[test]
 fn lists_of_recipients_are_believed_alone() {
     let edge = Edge::new(&format!(

@@ -48,7 +48,7 @@ fn checks_that_send_nothing_are_counted_and_not_warned_of() {
     }
     wait_for("the checks to be counted", || counts() == (Some(40), Some(0)));
     assert!(!log().contains("PROXY header"), "{}", log());
-    // What is malformed is a warning, sampled.
+    // A malformed header gives a warning, sampled.
     for text in ["GET / HTTP/1.0\r\n\r\n", "EHLO client.example\r\n", "PROXY TCP4 x\r\n", "PROXY T"]
     {
         for _ in 0..5 {

@@ -23,7 +23,7 @@ fn send(scene: &Scene, daemon: &Daemon<'_>, what: &str, frame: &[u8], reason: &s
     wait_for(&format!("{what} under {reason}"), || daemon.frames(reason) > before);
 }
 
-/// The kind: a SYN below a header that the host takes off before it looks at IP. The PPP
+/// The kind: a SYN below a header that the host removes before it parses IP. The PPP
 /// device of a PPPoE session carries no Ethernet header, so only the device below can be
 /// filtered. Sources: ntopng#2393, RFC 2516 section 4, RFC 1661 section 6.5.
 #[test]

@@ -1,4 +1,4 @@
-//! Who is never blocked automatically: balancers, this host, backends and customers.
+//! Balancers, this host, backends and customers are never blocked automatically.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Who may ask the console and the API, and what they may make it do.
+//! Access to the console and the API.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

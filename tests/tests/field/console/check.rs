@@ -14,7 +14,7 @@ use mxdp_tests::peers::relays::Sink;
 use mxdp_tests::tls::Authority;
 use serde_json::Value;
 
-/// What `check --json` says in a namespace, and its exit code.
+/// The output of `check --json` in a namespace, and its exit code.
 fn check(home: &Home, namespace: &Namespace, more: &[&str]) -> (Value, Option<i32>) {
     let config = home.path("mxdp.toml").display().to_string();
     let arguments = [&["check", "-c", &config, "--json"], more].concat();
@@ -81,7 +81,7 @@ fn an_error_of_a_key_hides_none_of_a_file() {
         );
     }
     assert_eq!(errors.len(), 8, "{errors:#?}");
-    // The daemon says the same.
+    // The daemon reports the same.
     let output =
         home.mxdp(Some(&namespace), &["run", "-c", &home.path("mxdp.toml").display().to_string()]);
     let output = { output }.output().expect("mxdp starts");

@@ -80,7 +80,7 @@ fn blocks(text: &str) -> Vec<String> {
     all
 }
 
-/// A sample with its commented keys in force.
+/// A sample with its commented keys activated.
 fn uncommented(text: &str) -> String {
     let mut lines = Vec::new();
     let mut open = false;
@@ -147,7 +147,7 @@ impl Scene {
         Self { home, namespace }
     }
 
-    /// Checks a configuration; it must be good, without a warning.
+    /// Checks a configuration, which must have no error and no warning.
     #[track_caller]
     fn is_good(&self, place: &str, folder: &str, text: &str) {
         let path = self.home.path(folder).join("document.toml");
@@ -184,7 +184,7 @@ fn every_configuration_in_a_document_passes_the_check_without_a_warning() {
     for file in files(".md") {
         for (number, block) in blocks(&repository(&file)).into_iter().enumerate() {
             let place = format!("{file}, configuration {}", number + 1);
-            // A part stands for itself beside the one that README begins with.
+            // A partial configuration is checked together with the one in README.
             let text = if block.contains("[filter]") { block } else { format!("{whole}\n{block}") };
             scene.is_good(&place, "", &text);
             count += 1;

@@ -46,7 +46,7 @@ fn an_edited_note_leaves_the_time_of_an_entry_as_it_is() {
     assert_eq!(permanent.expect("the entry")["expires_at"], Value::Null);
 }
 
-/// Kind: an addition that says nothing of time makes a timed entry one for good.
+/// Kind: an addition without a time makes a timed entry permanent.
 /// Source: `mxdp block add X --for 1h`, and then a note alone.
 #[test]
 fn an_addition_without_a_time_leaves_the_end_as_it_is() {
@@ -69,7 +69,7 @@ fn an_addition_without_a_time_leaves_the_end_as_it_is() {
     let said = host.home.run(&["block", "add", "203.0.113.7", "--note", "d"]);
     assert!(said.status.success(), "{said:?}");
     is_kept("d");
-    // To be for good is asked for.
+    // A permanent entry must be requested.
     for way in ["API", "form", "command"] {
         _ = http.post("/api/v1/entries/blocked", &timed);
         match way {
@@ -212,7 +212,7 @@ fn the_console_warns_says_what_it_did_and_lets_force_be_ticked() {
     assert!(answer["warning"].as_str().is_some_and(|said| said.contains("approved.txt:1")));
     let answer = host.home.json(&["temp", "add", "198.51.100.9", "--for", "1m"]);
     assert!(answer["warning"].as_str().is_some_and(|said| said.contains("no effect")), "{answer}");
-    // What needs force has a box for it, and says so where it was not ticked.
+    // An act that needs force has a box for it, and an error if the box is not ticked.
     let page = http.get("/act?what=block&net=0.0.0.0/0");
     assert!(page.body.contains("name=\"force\""), "{}", page.body);
     assert!(page.body.contains("4,294,967,296 addresses"), "{}", page.body);
@@ -224,7 +224,7 @@ fn the_console_warns_says_what_it_did_and_lets_force_be_ticked() {
     assert!(!blocked(&http).iter().any(|entry| entry["prefix"] == "0.0.0.0/0"));
     let done = form(&http, "what=block&net=203.0.113.7&for=60");
     assert_eq!(done.status, 303);
-    // And what is taken back is said too.
+    // A removal is confirmed too.
     let done = form(&http, "what=unblock&net=203.0.113.7");
     let page = http.get(done.header("location"));
     assert!(

@@ -1,4 +1,4 @@
-//! Health: an alarm is an alarm in every view, and a reload says what it changed.
+//! Health: an alarm is in every view, and a reload reports its changes.
 
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::http::Http;
@@ -33,7 +33,7 @@ fn a_failed_reload_is_an_alarm_in_every_view_and_ends_with_a_good_one() {
     };
     assert!(found.iter().any(is_it), "{found:?}");
     assert_eq!(code(), Some(6));
-    // An answer about readiness stands for a second.
+    // An answer about readiness is kept for a second.
     let told = "ready, 1 alarms: see mxdp status\n";
     wait_for("the alarm in /readyz", || http.get("/readyz").body == told);
     assert!(http.get("/metrics").body.contains("\nmxdp_alarms 1\n"));
@@ -69,7 +69,7 @@ fn a_change_that_needs_a_restart_is_said_in_every_view() {
     assert!(!http.get("/metrics").body.contains("\nmxdp_warnings 0\n"));
 }
 
-/// Kind: what is changed by editing files leaves no trace in the record of changes.
+/// Kind: changes by editing files leave no trace in the audit trail.
 /// Source: `mxdp audit` knew nothing of edited files.
 #[test]
 fn a_reload_is_a_row_with_the_keys_and_entries_that_changed() {

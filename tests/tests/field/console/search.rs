@@ -1,4 +1,4 @@
-//! Searches: what cannot be meant is an error that says what to write.
+//! Searches: a nonsensical filter is an error that says what to write.
 
 use mxdp_tests::http::Http;
 use mxdp_tests::peers::clients::said;

@@ -151,7 +151,7 @@ fn a_lifted_temporary_block_is_not_counted() {
     assert!(page.contains("<dt>Temporary blocks</dt><dd>1</dd>"), "{page}");
 }
 
-/// Kind: what is there to be tried is not said.
+/// Kind: features of the trial are not announced.
 /// Source: the trial printed no address of its console.
 #[test]
 fn the_trial_says_where_its_console_is() {

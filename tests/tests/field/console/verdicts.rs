@@ -6,7 +6,7 @@ use mxdp_tests::peers::clients::said;
 
 use super::{SITE, host};
 
-/// Kind: what one part of the system says is shown as the verdict of all of it.
+/// Kind: the result of one part of the system is shown as the verdict of the whole.
 /// Source: `lookup --live` began with `pass` for an address that a temporary block drops.
 #[test]
 fn an_address_that_a_temporary_block_drops_is_shown_as_dropped_everywhere() {
@@ -31,7 +31,7 @@ fn an_address_that_a_temporary_block_drops_is_shown_as_dropped_everywhere() {
     let page = http.get("/check?ip=192.0.2.7").body;
     assert!(page.contains("<b>dropped</b>"), "{page}");
     assert!(page.contains("<dt>Class</dt><dd>temporary_block</dd>"), "{page}");
-    // An address that a list decides about is as the list says.
+    // If a list decides about an address, its verdict is shown.
     let listed = host.home.json(&["lookup", "--live", "192.0.2.66"]);
     assert_eq!((&listed["action"], &listed["class"]), (&"drop".into(), &"blocked_ip".into()));
     let free = host.home.json(&["lookup", "--live", "192.0.2.8"]);

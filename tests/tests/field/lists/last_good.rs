@@ -78,7 +78,7 @@ fn a_shortened_list_can_be_accepted_and_stays_accepted() {
     let _daemon = scene.home.start(&scene.namespace);
     assert_eq!(scene.class("198.51.100.1"), "none");
     assert_eq!(scene.class("192.0.2.1"), "known_spam_source");
-    // A key says the same of a feed that comes and goes.
+    // A key permits the same for a feed that comes and goes.
     scene.configure(&FEED.replace("on_bad_line = \"skip\"", "may_shrink = true"));
     scene.write("feed", "");
     scene.reloads(&[]);
@@ -124,7 +124,7 @@ fn the_fault_of_a_list_stays_with_it_at_a_start_too() {
     scene.alarm(&["friends: cannot be read", "is used"]);
     assert_all("after a start");
     assert_eq!(scene.class("203.0.113.3"), "blocked_ip");
-    // What is mended is loaded, and the alarm ends.
+    // A corrected file is loaded, and the alarm ends.
     scene.write("own", "192.0.2.2\n203.0.113.4\n");
     scene.write("db", Mmdb::sample().bytes());
     scene.write("friends", "192.0.2.1\n");

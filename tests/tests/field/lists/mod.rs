@@ -97,7 +97,7 @@ impl Scene {
         (output.status.code(), said(&output))
     }
 
-    /// `mxdp check` must find nothing wrong; what it says.
+    /// The output of `mxdp check`, which must find no error.
     #[track_caller]
     fn is_good(&self) -> String {
         let (code, text) = self.check();

@@ -20,7 +20,7 @@ const PORT: u16 = 2600;
 fn every_session_has_its_last_reply_and_its_entry() {
     let host = Host::new();
     host.configure("", &domains(&[("example.org", PORT, "")]));
-    // It never says what becomes of the message.
+    // It never replies to the message.
     let backend = puppet(&host, PORT, Strings::default().reply(".", ""));
     let daemon = start(&host);
     let mut waiting = in_data(&host.namespace, "bob@example.org");
@@ -58,7 +58,7 @@ fn every_session_has_its_last_reply_and_its_entry() {
 /// Whether the slow mail system has a message.
 static HAS_MESSAGE: AtomicBool = AtomicBool::new(false);
 
-/// A mail system that looks at a message for a while.
+/// A mail server that takes a while to check a message.
 const SLOW: Words = |command, _| {
     if command == "." {
         HAS_MESSAGE.store(true, Ordering::Relaxed);

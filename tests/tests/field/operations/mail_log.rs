@@ -1,4 +1,4 @@
-//! The mail log and the audit trail: what of them is lost when, and who says so.
+//! The mail log and the audit trail: which entries are lost when, and how that is reported.
 
 use std::fs;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ fn refused(home: &Home) -> Vec<Value> {
     home.json_lines(&["traffic", "blocked", "--all"])
 }
 
-/// Kind: what is damaged is said to whoever asks, and to nobody who does not.
+/// Kind: damage is reported only to a client that asks.
 #[test]
 fn a_damaged_file_of_the_audit_trail_is_an_alarm_until_it_is_mended() {
     let host = host();

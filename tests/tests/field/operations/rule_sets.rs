@@ -151,7 +151,7 @@ fn a_renewed_certificate_of_the_console_is_used_without_a_restart() {
     assert_eq!(ask(&ca), None);
 }
 
-/// Kind: who asks waits for a state that never comes. A reload is answered while files keep
+/// Kind: a client waits for a state that never comes. A reload is answered while files keep
 /// changing, by a rule set whose files were read after it was asked for.
 #[test]
 fn a_reload_is_answered_while_files_keep_changing() {
@@ -172,7 +172,7 @@ fn a_reload_is_answered_while_files_keep_changing() {
                     .collect();
                 home.write("next.txt", text);
                 fs::rename(home.path("next.txt"), home.path("blocked.txt")).expect("renamed");
-                // A reload as often as one can be asked for.
+                // Reloads as often as possible.
                 _ = home.mxdp(None, &["reload"]).spawn().map(|mut child| {
                     thread::sleep(Duration::from_millis(30));
                     _ = child.kill();
@@ -192,7 +192,7 @@ fn a_reload_is_answered_while_files_keep_changing() {
 }
 
 /// Kind: a warning that is said once, when nobody looked. Each key that only a restart can
-/// change is warned of at every reload until it is taken back.
+/// change gives a warning at every reload until it is undone.
 #[test]
 fn keys_that_need_a_restart_are_warned_of_at_every_reload() {
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! Files of certificates and keys, and what is wrong with them.
+//! Files of certificates and keys, and their faults.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +12,7 @@ use mxdp_tests::tls::trusting_everybody;
 
 use super::{alarms, configure, handshake, issue, metrics, pair, table, write};
 
-/// What `mxdp check` says.
+/// The output of `mxdp check`.
 pub(super) fn check(host: &Host) -> String {
     let output =
         host.home.run(&["check", "-c", &host.home.path("mxdp.toml").display().to_string()]);
