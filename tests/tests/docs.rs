@@ -249,6 +249,30 @@ fn the_book_has_every_page_once() {
 }
 
 #[test]
+fn the_guides_that_operators_need_are_there() {
+    let summary = read(&root().join("docs/SUMMARY.md"));
+    let listed = links(&summary);
+    for guide in [
+        "allow-a-partner",
+        "backup",
+        "block-a-country",
+        "console-behind-nginx",
+        "dns-lists",
+        "feeds",
+        "fleet",
+        "ldap",
+        "monitoring",
+        "tls-renewal",
+        "upgrade",
+    ] {
+        let page = format!("how-to/{guide}.md");
+        assert!(listed.contains(&page.as_str()), "{page}");
+    }
+    let readme = read(&root().join("README.md"));
+    assert!(links(&readme).contains(&"docs/reference/glossary.md"));
+}
+
+#[test]
 fn the_readme_is_short_and_leads_to_every_quick_start() {
     let readme = read(&root().join("README.md"));
     assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());

@@ -115,7 +115,11 @@ impl Scene {
         // Where its interface is.
         let mut check = self.home.mxdp(Some(&self.pair.edge), &["check", "-c", &config]);
         let output = check.output().expect("mxdp starts");
-        assert!(said(&output).contains("mxdp.toml: good, no warnings"), "{}", said(&output));
+        assert!(
+            said(&output).contains("mxdp.toml: configuration OK, no warnings"),
+            "{}",
+            said(&output)
+        );
         let daemon = self.home.start(&self.pair.edge);
         wait_for("no alarms", || self.home.json(&["status"])["alarms"] == serde_json::json!([]));
         daemon

@@ -59,5 +59,5 @@ fn a_kernel_at_or_above_the_floor_is_not_complained_of() {
     let mut command = Command::new(peers::mxdp());
     command.args(["check", "-c"]).arg(home.path("mxdp.toml")).env("NO_COLOR", "1");
     let text = words(&command.output().expect("mxdp starts"));
-    assert!(text.contains("good, no warnings"), "{text}");
+    assert!(text.contains("configuration OK, no warnings"), "{text}");
 }
