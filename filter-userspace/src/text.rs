@@ -40,6 +40,20 @@ pub fn escape_untrusted(text: &str, may: impl Fn(char) -> bool) -> Cow<'_, str> 
     Cow::Owned(shown)
 }
 
+/// A number with its thousands grouped: `1,234,567`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

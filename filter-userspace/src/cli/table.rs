@@ -1,6 +1,7 @@
 //! Tables with aligned columns, and grouped numbers.
 
 use super::output::clean;
+pub(super) use crate::text::grouped as number;
 
 /// On which side a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,13 +12,14 @@ pub(super) enum Align {
 
 /// Rows under a heading, in columns as wide as they need to be.
 pub(super) struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(columns: impl Into<Vec<(&'static str, Align)>>) -> Self {
-        Self { columns: columns.into(), rows: Vec::new() }
+    pub(super) fn new(columns: impl IntoIterator<Item = (impl Into<String>, Align)>) -> Self {
+        let columns = columns.into_iter().map(|(name, align)| (name.into(), align));
+        Self { columns: columns.collect(), rows: Vec::new() }
     }
 
     /// Adds a row; cells missing at its end are empty.
@@ -29,8 +31,7 @@ impl Table {
 
     /// The lines; each begins with `indent` and has no spaces at its end.
     pub(super) fn render(&self, indent: &str) -> String {
-        let heading: Vec<String> =
-            self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let heading: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let lines = || std::iter::once(&heading).chain(&self.rows);
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| lines().map(|cells| width(cells.get(column))).max().unwrap_or(0))
@@ -57,19 +58,6 @@ impl Table {
 
 fn width(cell: Option<&String>) -> usize {
     cell.map_or(0, |cell| cell.chars().count())
-}
-
-/// `1,234,567`.
-pub(super) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `traffic`: searches of the record, as tables, JSON or CSV; and `audit`.
+//! `traffic`: searches of the mail log, as tables, JSON or CSV; and `audit`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,12 +12,15 @@ use super::table::{Align, Table, number};
 use crate::control::client::call;
 use crate::control::protocol::Request;
 use crate::record::export::Csv;
-use crate::record::{Changes, Cursor, Kind, PAGE_LIMIT, Page, Record, Status, Stored, when};
+use crate::record::{
+    COLUMNS, Changes, Column, ColumnType, Cursor, Kind, PAGE_LIMIT, Page, Record, Status, Stored,
+    details, when,
+};
 
-/// How often `--follow` asks.
+/// How often `--follow` searches.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Prints what is found, a page after the other.
+/// Prints the records that are found, page by page.
 pub(super) fn search(
     socket: &Path,
     kind: Kind,
@@ -72,7 +75,7 @@ fn end(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     if printed == 0 {
-        // A heading at least, for who reads CSV.
+        // Programs that read CSV expect at least the heading.
         printer.print(&[], output)?;
     }
     if output.json || search.csv {
@@ -166,49 +169,39 @@ impl Printer {
 }
 
 fn table(records: &[Stored]) -> Table {
-    let left = |name| (name, Align::Left);
-    let mut table = Table::new([
-        left("TIME (UTC)"),
-        left("SENDER"),
-        left("RECIPIENT"),
-        left("REASON"),
-        left("SENDER IP"),
-        left("COUNTRY"),
-        ("SYNS", Align::Right),
-        left("REFERENCE"),
-    ]);
+    let columns = || COLUMNS.iter().filter(|column| column.is_in_command_line());
+    let mut table = Table::new(columns().map(heading).collect::<Vec<_>>());
     for Stored { record, .. } in records {
-        let is_dropped = record.status == Status::Dropped;
-        table.row([
-            when::show(record.time).replace(['T', 'Z'], " ").trim_end().to_owned(),
-            sender(record),
-            text(&record.recipient),
-            reason(record),
-            record.ip.to_string(),
-            text(&record.country),
-            if is_dropped || record.count > 1 { number(record.count) } else { String::new() },
-            text(&record.reference),
-        ]);
+        table.row(columns().map(|column| cell(column, record)));
     }
     table
 }
 
-fn reason(record: &Record) -> String {
-    match record.status {
-        Status::Delivered => "delivered".to_owned(),
-        _ => format!("{} ({})", record.reason, record.status_text()),
+fn heading(column: &'static Column) -> (String, Align) {
+    let align = if column.holds == ColumnType::Number && column.name != "time" {
+        Align::Right
+    } else {
+        Align::Left
+    };
+    (column.label.to_uppercase(), align)
+}
+
+fn cell(column: &Column, record: &Record) -> String {
+    let text = column.text(record);
+    match column.name {
+        "time" => short_time(record.time),
+        "reason" if record.status == Status::Delivered => "delivered".to_owned(),
+        "reason" => format!("{text} ({})", record.status_text()),
+        "count" if record.status == Status::Dropped || record.count > 1 => number(record.count),
+        "count" => String::new(),
+        _ if text.is_empty() => "-".to_owned(),
+        _ => text,
     }
 }
 
-fn sender(record: &Record) -> String {
-    match record.sender.as_deref() {
-        Some("") => "<>".to_owned(),
-        sender => sender.unwrap_or("-").to_owned(),
-    }
-}
-
-fn text(value: &Option<String>) -> String {
-    value.as_deref().unwrap_or("-").to_owned()
+/// `2026-11-23 04:14:07.123`.
+fn short_time(milliseconds: u64) -> String {
+    when::show(milliseconds).replace(['T', 'Z'], " ").trim_end().to_owned()
 }
 
 /// Prints every fact of a reference or session.
@@ -218,7 +211,7 @@ pub(super) fn show(socket: &Path, reference: &str, output: &mut Output) -> Resul
     say_partial(&page.skipped, &mut BTreeSet::new());
     if page.records.is_empty() {
         let message = format!(
-            "nothing is recorded under {}; where a client had very many refusals, those beyond \
+            "the mail log has no entry for {}; where a client had very many refusals, those beyond \
              its share of the mail log are one entry with a count, without references",
             clean(reference)
         );
@@ -240,37 +233,11 @@ pub(super) fn show(socket: &Path, reference: &str, output: &mut Output) -> Resul
 fn facts(record: &Record, output: &mut Output) -> Result<(), CliError> {
     let heading = format!("{} {}", when::show(record.time), record.status_text());
     output.line(&output.style.paint(&heading, Colour::Bold))?;
-    let is_dropped = record.status == Status::Dropped;
-    let lines = [
-        ("sender", record.sender.as_ref().map(|_| sender(record))),
-        ("recipient", record.recipient.clone()),
-        ("direction", Some(record.direction.clone())),
-        ("stage", Some(record.stage.clone())),
-        ("reason", Some(record.reason.clone())),
-        ("rule", record.rule.clone()),
-        ("reply", record.reply.clone()),
-        ("client", Some(record.ip.to_string())),
-        ("country", record.country.clone()),
-        ("SYNs", is_dropped.then(|| format!("about {}", number(record.count)))),
-        ("attempts", record.folded().map(number)),
-        ("HELO", record.helo.clone()),
-        ("TLS", record.tls.clone()),
-        ("SPF", record.spf.clone()),
-        ("reputation", record.reputation.clone()),
-        ("customer", record.customer.clone()),
-        ("backend", record.backend.clone()),
-        ("size", (record.size > 0).then(|| format!("{} bytes", number(record.size)))),
-        ("duration", (!is_dropped).then(|| format!("{} ms", number(record.duration_ms)))),
-        ("from", record.from.clone()),
-        ("subject", record.subject.clone()),
-        ("message-id", record.message_id.clone()),
-        ("session", record.session.clone()),
-        ("reference", record.reference.clone()),
-    ];
-    for (name, value) in lines {
-        if let Some(value) = value {
+    for (column, label, value) in details(record) {
+        // The heading has them.
+        if !matches!(column.name, "time" | "status") {
             let value = clean(&value).replace('\n', "\n               ");
-            output.line(&format!("  {name:<12} {value}"))?;
+            output.line(&format!("  {label:<12} {value}"))?;
         }
     }
     Ok(())
@@ -286,11 +253,10 @@ pub(super) fn audit(socket: &Path, limit: usize, output: &mut Output) -> Result<
         }
         return Ok(Exit::Done);
     }
-    let left = |name| (name, Align::Left);
-    let mut table = Table::new([left("TIME (UTC)"), left("WHO"), left("WHAT"), left("OUTCOME")]);
+    let names = ["TIME (UTC)", "WHO", "WHAT", "OUTCOME"];
+    let mut table = Table::new(names.map(|name| (name, Align::Left)));
     for change in changes {
-        let time = when::show(change.time).replace(['T', 'Z'], " ").trim_end().to_owned();
-        table.row([time, change.who, change.what, change.outcome]);
+        table.row([short_time(change.time), change.who, change.what, change.outcome]);
     }
     output.text(&table.render(""))?;
     Ok(Exit::Done)

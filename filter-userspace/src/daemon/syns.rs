@@ -7,7 +7,7 @@ use filter_common::{Disposition, Family, Reason};
 use ipnet::IpNet;
 
 use crate::lists::Answer;
-use crate::record::{Record, Status, everybody};
+use crate::record::{Record, Stage, Status, everybody};
 use crate::store::Frames;
 
 /// The sources that are told apart within a second. Events are sampled, so that a
@@ -97,7 +97,6 @@ impl Counted {
         let added = now.into_iter().filter_map(|((reason, family), frames)| {
             let before = before.get(&(reason, family)).copied().unwrap_or(0);
             let frames = frames.checked_sub(before).filter(|frames| *frames > 0)?;
-            let (reason, family) = (reason.name().to_owned(), family.name().to_owned());
             Some(Frames { reason, family, frames })
         });
         added.collect()
@@ -136,7 +135,7 @@ pub(super) fn record(
         country: answer.country.clone().filter(|_| is_own),
         rule: rule.flatten().filter(|_| is_own || !ip.is_unspecified()),
         count,
-        ..Record::new(now, ip, Status::Dropped, "syn", reason.name())
+        ..Record::new(now, ip, Status::Dropped, Stage::PacketFilter, reason)
     }
 }
 

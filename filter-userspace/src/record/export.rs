@@ -1,40 +1,11 @@
-//! Records for spreadsheets and scripts.
+//! CSV for spreadsheets and scripts.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::{Record, Stored, when};
+use super::columns::COLUMNS;
+use super::page::Stored;
 use crate::text;
-
-/// The columns of the CSV: the five of the view first.
-pub const COLUMNS: [&str; 26] = [
-    "time",
-    "sender",
-    "recipient",
-    "reason",
-    "ip",
-    "status",
-    "type",
-    "direction",
-    "stage",
-    "country",
-    "rule",
-    "reply",
-    "helo",
-    "tls",
-    "spf",
-    "reputation",
-    "size",
-    "duration_ms",
-    "session",
-    "reference",
-    "customer",
-    "backend",
-    "message_id",
-    "from",
-    "subject",
-    "count",
-];
 
 /// Writes CSV (RFC 4180).
 ///
@@ -59,7 +30,7 @@ impl<W: Write> Csv<W> {
     /// If it cannot be written.
     pub fn with_heading(to: W) -> io::Result<Self> {
         let mut csv = Self::rows(to);
-        csv.to.write_record(COLUMNS)?;
+        csv.to.write_record(COLUMNS.iter().map(|column| column.name))?;
         Ok(csv)
     }
 
@@ -69,8 +40,8 @@ impl<W: Write> Csv<W> {
     ///
     /// If it cannot be written.
     pub fn write(&mut self, stored: &Stored) -> io::Result<()> {
-        let cells = cells(&stored.record);
-        self.to.write_record(cells.iter().map(|cell| harmless(cell).into_owned()))?;
+        let cells = COLUMNS.iter().map(|column| column.text(&stored.record));
+        self.to.write_record(cells.map(|cell| harmless(&cell).into_owned()))?;
         Ok(())
     }
 
@@ -84,42 +55,6 @@ impl<W: Write> Csv<W> {
     }
 }
 
-fn cells(record: &Record) -> [String; 26] {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let sender = match record.sender.as_deref() {
-        Some("") => "<>".to_owned(),
-        sender => sender.unwrap_or_default().to_owned(),
-    };
-    [
-        when::show(record.time),
-        sender,
-        text(&record.recipient),
-        record.reason.clone(),
-        record.ip.to_string(),
-        record.status_text().to_owned(),
-        record.kind.name().to_owned(),
-        record.direction.clone(),
-        record.stage.clone(),
-        text(&record.country),
-        text(&record.rule),
-        text(&record.reply),
-        text(&record.helo),
-        text(&record.tls),
-        text(&record.spf),
-        text(&record.reputation),
-        record.size.to_string(),
-        record.duration_ms.to_string(),
-        text(&record.session),
-        text(&record.reference),
-        text(&record.customer),
-        text(&record.backend),
-        text(&record.message_id),
-        text(&record.from),
-        text(&record.subject),
-        record.count.to_string(),
-    ]
-}
-
 /// The text as a cell that no spreadsheet calculates (OWASP, "CSV Injection"), with
 /// control characters in sight.
 fn harmless(text: &str) -> Cow<'_, str> {
@@ -131,8 +66,9 @@ fn harmless(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Status;
     use super::*;
+    use crate::record::codes::{Reason, Stage, Status};
+    use crate::record::columns::Record;
 
     #[test]
     fn no_cell_is_a_formula() {
@@ -157,7 +93,7 @@ mod tests {
         let record = Record {
             sender: Some(String::new()),
             recipient: Some("a,\"b\"@example.org".to_owned()),
-            ..Record::new(0, ip, Status::Permanent, "data", "too_large")
+            ..Record::new(0, ip, Status::Permanent, Stage::read("data"), Reason::read("too_large"))
         };
         let mut text = Vec::new();
         let mut csv = Csv::with_heading(&mut text).unwrap();

@@ -16,7 +16,9 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use super::{Record, Status, everybody};
+use super::codes::{Direction, Reason, Stage, Status};
+use super::columns::Record;
+use super::entry::{self, everybody};
 
 /// The bytes of entries a minute that a client network may have of its own.
 const REFUSED: usize = 64 * 1024;
@@ -42,17 +44,17 @@ const CLIENTS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// The folded entries that may wait to be taken.
 const WAITING: usize = 16_384;
 
-/// What an entry takes beside its texts, with its place in the index.
+/// The bytes of an entry beside its texts, with its place in the index.
 const FRAME: usize = 200;
 
 /// The entries that are alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     network: IpAddr,
-    direction: String,
+    direction: Direction,
     status: Status,
-    stage: String,
-    reason: String,
+    stage: Stage,
+    reason: Reason,
     session: Option<String>,
     customer: Option<String>,
 }
@@ -64,7 +66,7 @@ struct Client {
     refused: usize,
     delivered: usize,
     /// How many entries of each reason.
-    reasons: Vec<(String, u32)>,
+    reasons: Vec<(Reason, u32)>,
     /// The sessions that have folded entries.
     sessions: Vec<String>,
 }
@@ -218,7 +220,7 @@ impl Folding {
             session: record.session,
             count: record.count,
             folds: true,
-            ..Record::new(record.time, network, record.status, &record.stage, &record.reason)
+            ..Record::new(record.time, network, record.status, record.stage, record.reason)
         })
     }
 
@@ -230,31 +232,12 @@ impl Folding {
 
 /// The /48 of an IPv6 network.
 fn site(network: IpAddr) -> Option<IpAddr> {
-    network.is_ipv6().then(|| super::site(network))
+    network.is_ipv6().then(|| entry::site(network))
 }
 
-/// What an entry takes, about.
+/// About how many bytes an entry takes on the disk.
 fn bytes(record: &Record) -> usize {
-    let texts = [
-        &record.country,
-        &record.sender,
-        &record.recipient,
-        &record.rule,
-        &record.reply,
-        &record.helo,
-        &record.tls,
-        &record.reputation,
-        &record.spf,
-        &record.session,
-        &record.reference,
-        &record.customer,
-        &record.backend,
-        &record.message_id,
-        &record.from,
-        &record.subject,
-    ];
-    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-    FRAME + texts
+    FRAME + record.texts().map(String::len).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -271,7 +254,13 @@ mod tests {
             recipient: Some("x".repeat(length)),
             session: Some(session.to_owned()),
             reference: Some(format!("{session}-1")),
-            ..Record::new(time, CLIENT, Status::Permanent, "relay", reason)
+            ..Record::new(
+                time,
+                CLIENT,
+                Status::Permanent,
+                Stage::read("relay"),
+                Reason::read(reason),
+            )
         }
     }
 
@@ -306,7 +295,7 @@ mod tests {
         let other = IpAddr::from([192, 0, 2, 2]);
         assert!(folding.add(other, record(0, "relay_denied", "T", 10)).is_some());
         let mut folded: Vec<_> =
-            folding.take().into_iter().map(|one| (one.reason, one.count > 0)).collect();
+            folding.take().into_iter().map(|one| (one.reason.to_string(), one.count > 0)).collect();
         folded.sort();
         assert_eq!(folded, [("no_message".to_owned(), true), ("relay_denied".to_owned(), true)]);
     }
@@ -370,7 +359,8 @@ mod tests {
         assert!(folding.add(CLIENT, of("no_message")).is_none());
         let mut folded = folding.take();
         folded.sort_by_key(|one| (one.reason.clone(), one.ip));
-        let told: Vec<_> = folded.iter().map(|one| (&*one.reason, one.ip.to_string())).collect();
+        let told: Vec<_> =
+            folded.iter().map(|one| (one.reason.code(), one.ip.to_string())).collect();
         let (v4, v6) = ("0.0.0.0".to_owned(), "::".to_owned());
         assert_eq!(told, [("no_message", v4.clone()), ("relay_denied", v4), ("relay_denied", v6)]);
         let count: u64 = folded.iter().map(|one| one.count).sum();

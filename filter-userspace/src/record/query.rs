@@ -1,32 +1,29 @@
-//! Which records are wanted: one type for the command line, the interface and the
-//! page.
+//! Which records are wanted: one type for the command line, the API and the web console.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Kind, Pattern, Record, Status, when};
+use super::codes::{Direction, Kind, Reason, Stage, Status};
+use super::columns::Record;
+use super::page::Cursor;
+use super::pattern::Pattern;
+use super::when;
 use crate::lists::CountryCode;
-use crate::smtp::refusal::{Reason, Stage};
 
-/// The place of a record in its store; newer records have greater ones.
-pub type Cursor = u64;
-
-/// The most records of one page.
+/// Maximum number of records of one page.
 pub const PAGE_LIMIT: usize = 1_000;
 
-/// The records of a page where nothing else is asked for.
+/// The default number of records of a page.
 const PAGE: usize = 50;
 
 /// The longest value that is searched for, in characters.
 const VALUE_LIMIT: usize = 500;
 
-/// The most words of a search for text: each is looked for in every record that is read.
+/// Maximum number of words of a search for text: each is searched in every record that is
+/// read.
 const WORDS: usize = 16;
-
-/// The directions of mail.
-const DIRECTIONS: [&str; 2] = ["inbound", "outgoing"];
 
 /// The names of the parts of a query.
 pub const NAMES: [&str; 16] = [
@@ -58,13 +55,13 @@ pub struct Query {
     /// Before this time.
     pub until: Option<u64>,
     /// One direction only.
-    pub direction: Option<String>,
+    pub direction: Option<Direction>,
     /// One of these.
     pub statuses: Vec<Status>,
-    /// One of these, by name.
-    pub stages: Vec<String>,
-    /// One of these, by name.
-    pub reasons: Vec<String>,
+    /// One of these.
+    pub stages: Vec<Stage>,
+    /// One of these.
+    pub reasons: Vec<Reason>,
     /// Clients of this network.
     pub net: Option<IpNet>,
     /// Clients of one of these countries; [`NO_COUNTRY`] are those that have none.
@@ -81,11 +78,11 @@ pub struct Query {
     pub before: Option<Cursor>,
     /// Newer than this record.
     pub after: Option<Cursor>,
-    /// The most records, at most [`PAGE_LIMIT`].
+    /// Maximum number of records, at most [`PAGE_LIMIT`].
     pub limit: usize,
 }
 
-/// What stands for the country of an address that is in none.
+/// The code of addresses without a country.
 pub(super) const NO_COUNTRY: &str = "none";
 
 impl Default for Query {
@@ -111,7 +108,7 @@ impl Default for Query {
     }
 }
 
-/// A part of a query that means nothing.
+/// A part of a query that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadQuery {
     /// The part.
@@ -154,7 +151,7 @@ impl Query {
         if wrong.is_empty() { Ok(query) } else { Err(wrong) }
     }
 
-    /// Parts that are right each, and together find nothing whatever there is.
+    /// Parts that are valid each, and together cannot match any record.
     fn contradictions(&self) -> Vec<BadQuery> {
         let bad = |name: &str, message: &str| BadQuery {
             name: name.to_owned(),
@@ -187,20 +184,18 @@ impl Query {
         }
         match name {
             "type" => {
-                let kinds = [Kind::Blocked, Kind::Accepted].map(|kind| (kind.name(), kind));
-                self.kind = Some(one_of(value, &kinds)?);
+                self.kind = Some(one_of(value, &Kind::ALL.map(|kind| (kind.name(), kind)))?);
             }
             "since" => self.since = Some(when::read(value, now)?),
             "until" => self.until = Some(when::read(value, now)?),
             "direction" => {
-                let directions = DIRECTIONS.map(|name| (name, name.to_owned()));
-                self.direction = Some(one_of(value, &directions)?);
+                self.direction = Some(one_of(value, &known(direction_names(), Direction::read))?);
             }
             "status" => {
                 self.statuses = each_of(value, &Status::ALL.map(|status| (status.name(), status)))?;
             }
-            "stage" => self.stages = each_of(value, &stages())?,
-            "reason" => self.reasons = each_of(value, &reasons())?,
+            "stage" => self.stages = each_of(value, &known(stage_names(), Stage::read))?,
+            "reason" => self.reasons = each_of(value, &known(reason_names(), Reason::read))?,
             "ip" => self.net = Some(net(value)?),
             "country" => self.countries = each(value, country)?,
             "sender" => self.sender = Some(Pattern::read(value)?),
@@ -221,9 +216,15 @@ impl Query {
             "after" => self.after = Some(cursor(value)?),
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=PAGE_LIMIT).contains(limit));
-                self.limit = limit.ok_or_else(|| format!("a number from 1 to {PAGE_LIMIT}"))?;
+                self.limit =
+                    limit.ok_or_else(|| format!("expected a number from 1 to {PAGE_LIMIT}"))?;
             }
-            _ => return Err(format!("no such part of a search; there are {}", NAMES.join(", "))),
+            _ => {
+                return Err(format!(
+                    "not a part of a search; expected one of {}",
+                    NAMES.join(", ")
+                ));
+            }
         }
         Ok(())
     }
@@ -240,8 +241,8 @@ impl Query {
             && (self.reasons.is_empty() || self.reasons.contains(&record.reason))
             && self.net.is_none_or(|net| net.contains(&record.ip.to_canonical()))
             && (self.countries.is_empty() || self.has_country(record))
-            && is_meant(self.sender.as_ref(), record.sender.as_deref())
-            && is_meant(self.recipient.as_ref(), record.recipient.as_deref())
+            && is_match(self.sender.as_ref(), record.sender.as_deref())
+            && is_match(self.recipient.as_ref(), record.recipient.as_deref())
             && self.reference.as_ref().is_none_or(|wanted| {
                 [&record.reference, &record.session].into_iter().flatten().any(|is| is == wanted)
             })
@@ -260,7 +261,7 @@ impl Query {
     }
 }
 
-fn is_meant(pattern: Option<&Pattern>, address: Option<&str>) -> bool {
+fn is_match(pattern: Option<&Pattern>, address: Option<&str>) -> bool {
     match (pattern, address) {
         (None, _) => true,
         (Some(pattern), Some(address)) => pattern.matches(address),
@@ -270,6 +271,11 @@ fn is_meant(pattern: Option<&Pattern>, address: Option<&str>) -> bool {
 
 fn list(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Codes, each with what it means.
+fn known<T>(codes: Vec<&'static str>, read: impl Fn(&str) -> T) -> Vec<(&'static str, T)> {
+    codes.into_iter().map(|code| (code, read(code))).collect()
 }
 
 fn one_of<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
@@ -284,10 +290,10 @@ fn each_of<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<Vec<T>, String>
     each(value, |item| one_of(item, known))
 }
 
-/// The elements of a list; commas alone are no list, and would mean everything.
+/// The elements of a list. Commas alone are not a list; they would match everything.
 fn each<T>(value: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let items: Vec<T> = list(value).map(read).collect::<Result<_, _>>()?;
-    if items.is_empty() { Err(format!("`{value}` names nothing")) } else { Ok(items) }
+    if items.is_empty() { Err(format!("`{value}` is an empty list")) } else { Ok(items) }
 }
 
 /// A reference as replies have it: letters, digits and `-`.
@@ -300,48 +306,28 @@ fn reference(value: &str) -> Result<String, String> {
     }
 }
 
-/// The names of stages that records have.
-#[must_use]
-pub(super) fn stages() -> Vec<(&'static str, String)> {
-    let names = std::iter::once("syn").chain(Stage::ALL.iter().map(|stage| stage.name()));
-    names.map(|name| (name, name.to_owned())).collect()
-}
-
-/// The names of reasons that records have.
-#[must_use]
-pub(super) fn reasons() -> Vec<(&'static str, String)> {
-    use filter_common::{Disposition, Reason as Syn};
-    let dropped = Syn::ALL.iter().filter(|reason| reason.disposition() == Disposition::Drop);
-    let names = dropped.map(|reason| reason.name());
-    let mut names: Vec<_> = names.chain(Reason::ALL.iter().map(|reason| reason.name())).collect();
-    names.push("accepted");
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().map(|name| (name, name.to_owned())).collect()
-}
-
-/// The names of stages, for who offers them.
+/// The codes of stages, in the order in which they decide.
 #[must_use]
 pub fn stage_names() -> Vec<&'static str> {
-    stages().into_iter().map(|(name, _)| name).collect()
+    Stage::codes().collect()
 }
 
-/// The names of reasons.
+/// The codes of reasons.
 #[must_use]
 pub fn reason_names() -> Vec<&'static str> {
-    reasons().into_iter().map(|(name, _)| name).collect()
+    Reason::codes()
 }
 
-/// The names of statuses.
+/// The codes of statuses.
 #[must_use]
 pub fn status_names() -> Vec<&'static str> {
     Status::ALL.iter().map(|status| status.name()).collect()
 }
 
-/// The names of directions.
+/// The codes of directions.
 #[must_use]
 pub fn direction_names() -> Vec<&'static str> {
-    DIRECTIONS.to_vec()
+    Direction::codes().collect()
 }
 
 fn cursor(value: &str) -> Result<Cursor, String> {
@@ -379,47 +365,6 @@ fn country(value: &str) -> Result<String, String> {
     })
 }
 
-/// Cursors in JSON are text: JavaScript's numbers have 53 bits.
-pub(super) mod cursor_text {
-    use serde::de::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        cursor: &super::Cursor,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_str(cursor)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<super::Cursor, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
-pub(super) mod cursor_option {
-    use serde::de::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        cursor: &Option<super::Cursor>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        match cursor {
-            Some(cursor) => to.collect_str(cursor),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<super::Cursor>, D::Error> {
-        let text = Option::<String>::deserialize(from)?;
-        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,7 +379,13 @@ mod tests {
             session: Some("01ABC".to_owned()),
             subject: Some("Größe of the Invoice".to_owned()),
             message_id: Some("x1@example.org".to_owned()),
-            ..Record::new(1_000_000, ip, Status::Permanent, "connection", "blocked_ip")
+            ..Record::new(
+                1_000_000,
+                ip,
+                Status::Permanent,
+                Stage::read("connection"),
+                Reason::read("blocked_ip"),
+            )
         }
     }
 
@@ -491,8 +442,8 @@ mod tests {
             (vec![("sender", "a b@example.com")], "sender: `a b@example.com` has a space"),
             (vec![("recipient", "<>")], "recipient: only a sender can be null"),
             (vec![("reference", "1M 2")], "reference: `1M 2` is not a reference"),
-            (vec![("reason", ",")], "reason: `,` names nothing"),
-            (vec![("country", " , ")], "country: `,` names nothing"),
+            (vec![("reason", ",")], "reason: `,` is an empty list"),
+            (vec![("country", " , ")], "country: `,` is an empty list"),
             (vec![("since", "2026-11-23T05:14:07 01:00")], "in a URL, write + as %2B"),
             (vec![("type", "blocked"), ("status", "delivered")], "status: what was delivered"),
             (vec![("type", "accepted"), ("status", "dropped")], "status: what was dropped"),

@@ -1,10 +1,11 @@
-//! Sums of the record over a time, for charts.
+//! Sums of the mail log over a time, for charts.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Status, when};
+use super::codes::{Kind, Reason, Stage, Status};
+use super::when;
 
 /// What happened in a time, in steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,14 +22,14 @@ pub struct Summary {
     pub decisions: Vec<Decided>,
     /// What the packet filter counted, step by step; never sampled.
     pub frames: Vec<Counted>,
-    /// By country, those with most that was blocked first.
+    /// The countries with most blocked attempts, and what came from each; at most [`NAMED`].
     pub countries: Vec<Country>,
-    /// The sources of most that was blocked lately, first.
+    /// The sources with most blocked attempts; at most [`NAMED`].
     pub sources: Vec<Source>,
     /// Whether records are missing, since files could not be read.
     #[serde(default)]
     pub partial: bool,
-    /// What of the mail log could not be read, and why.
+    /// The parts of the mail log that could not be read, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
 }
@@ -41,12 +42,12 @@ pub struct Decided {
     /// Which view they are in.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What became of them.
+    /// Their outcome.
     pub status: Status,
     /// The stage that decided.
-    pub stage: String,
+    pub stage: Stage,
     /// Why.
-    pub reason: String,
+    pub reason: Reason,
     /// How many recipients, or SYNs by estimate.
     pub count: u64,
 }
@@ -57,7 +58,7 @@ pub struct Counted {
     /// The number of the step, from 0 on.
     pub step: u64,
     /// The packet filter's reason.
-    pub reason: String,
+    pub reason: Reason,
     /// How many.
     pub frames: u64,
 }
@@ -84,7 +85,10 @@ pub struct Source {
     pub blocked: u64,
 }
 
-/// The most steps of a summary.
+/// Maximum number of countries and of sources.
+const NAMED: usize = 20;
+
+/// Maximum number of steps of a summary.
 const STEPS: u64 = 400;
 
 impl Summary {
@@ -100,6 +104,18 @@ impl Summary {
         let step = step_minutes * MINUTE;
         let (since, until) = (since / step * step, until.div_ceil(step) * step);
         Self { since, until: until.max(since + step), step_minutes, ..Self::default() }
+    }
+
+    /// Sorts its sums and leaves those with most: the same sums always come in the same order.
+    pub fn sort(&mut self) {
+        self.decisions.sort_by(|a, b| (a.step, &a.reason).cmp(&(b.step, &b.reason)));
+        self.frames.sort_by(|a, b| (a.step, &a.reason).cmp(&(b.step, &b.reason)));
+        self.countries.sort_by(|a, b| {
+            (b.blocked, b.accepted, &a.country).cmp(&(a.blocked, a.accepted, &b.country))
+        });
+        self.countries.truncate(NAMED);
+        self.sources.sort_by_key(|source| (std::cmp::Reverse(source.blocked), source.ip));
+        self.sources.truncate(NAMED);
     }
 
     /// How many steps it has.

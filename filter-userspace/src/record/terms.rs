@@ -3,14 +3,16 @@
 //! [`of`] gives the terms of a record, [`required`] those that every record of a
 //! query has: whatever a query matches has at least one term of each group. The
 //! opposite does not hold (terms are hashes, and some parts of a query have none), so
-//! what an index finds is looked at again by [`Query::matches`].
+//! [`Query::matches`] judges what an index finds.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::query::NO_COUNTRY;
-use super::{Kind, Pattern, Query, Record, Status};
+use super::codes::{Kind, Status};
+use super::columns::Record;
+use super::pattern::Pattern;
+use super::query::{NO_COUNTRY, Query};
 
 /// A term: 30 bits of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,10 +91,10 @@ impl Term {
 pub fn of(record: &Record) -> Vec<Term> {
     let mut terms = vec![
         kind(record.kind),
-        named(Tag::Direction, &record.direction),
+        named(Tag::Direction, record.direction.code()),
         status(record.status),
-        named(Tag::Stage, &record.stage),
-        named(Tag::Reason, &record.reason),
+        named(Tag::Stage, record.stage.code()),
+        named(Tag::Reason, record.reason.code()),
         named(Tag::Country, record.country.as_deref().unwrap_or(NO_COUNTRY)),
     ];
     let ip = record.ip.to_canonical();
@@ -155,11 +157,11 @@ pub fn required(query: &Query) -> Vec<Vec<Term>> {
         one(kind(kind_wanted));
     }
     if let Some(direction) = &query.direction {
-        one(named(Tag::Direction, direction));
+        one(named(Tag::Direction, direction.code()));
     }
     groups.push(query.countries.iter().map(|name| named(Tag::Country, name)).collect());
-    groups.push(query.reasons.iter().map(|name| named(Tag::Reason, name)).collect());
-    groups.push(query.stages.iter().map(|name| named(Tag::Stage, name)).collect());
+    groups.push(query.reasons.iter().map(|one| named(Tag::Reason, one.code())).collect());
+    groups.push(query.stages.iter().map(|one| named(Tag::Stage, one.code())).collect());
     groups.push(query.statuses.iter().map(|wanted| status(*wanted)).collect());
     groups.retain(|group| !group.is_empty());
     groups
@@ -252,6 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::codes::{Reason, Stage};
 
     fn finds(query: &Query, record: &Record) -> bool {
         let terms = of(record);
@@ -288,7 +291,7 @@ mod tests {
             Record {
                 country, sender, recipient, subject, message_id,
                 session: reference.as_ref().map(|text| text[..1].to_owned()), reference,
-                ..Record::new(time, ip, Status::ALL[status], "connection", reason)
+                ..Record::new(time, ip, Status::ALL[status], Stage::read("connection"), Reason::read(reason))
             }
         }
     }
@@ -347,7 +350,13 @@ mod tests {
             sender: Some("john.smith@mail.example.org".to_owned()),
             recipient: Some("anna@example.com".to_owned()),
             subject: Some("Your invoice".to_owned()),
-            ..Record::new(0, ip, Status::Permanent, "connection", "blocked_ip")
+            ..Record::new(
+                0,
+                ip,
+                Status::Permanent,
+                Stage::read("connection"),
+                Reason::read("blocked_ip"),
+            )
         };
         let query = |name, value| Query::read([(name, value)], 0).unwrap();
         for (name, found, not_found) in [

@@ -1,5 +1,7 @@
 //! What a sink takes.
 
+use filter_common::{Family, Reason};
+
 use crate::record::{Change, Record};
 
 /// An entry on its way to the mail log or the audit trail.
@@ -15,12 +17,12 @@ pub enum Entry {
 }
 
 /// Frames that the packet filter counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frames {
     /// The reason.
-    pub reason: String,
-    /// `ipv4`, `ipv6` or `other`.
-    pub family: String,
+    pub reason: Reason,
+    /// The family of addresses.
+    pub family: Family,
     /// How many.
     pub frames: u64,
 }

@@ -426,7 +426,7 @@ mod tests {
     use super::*;
     use crate::config::web::Web;
     use crate::control::server::{Desk, Incoming};
-    use crate::record::{Record, Status};
+    use crate::record::{Reason, Record, Stage, Status};
     use crate::web::{Publisher, Rules};
 
     /// What a search meets: so many records that match, of which each page finds some,
@@ -464,8 +464,8 @@ mod tests {
                     1_795_000_000_000,
                     ip,
                     Status::Delivered,
-                    "backend",
-                    "accepted",
+                    Stage::read("backend"),
+                    Reason::Accepted,
                 ),
             };
             let records: Vec<_> = (end - count..end).rev().map(record).collect();

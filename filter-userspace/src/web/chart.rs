@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::record::when;
+pub(super) use crate::text::grouped;
 
 /// Values over time, one for each step.
 pub(super) struct Series {
@@ -168,19 +169,6 @@ pub(super) fn bar(value: u64, most: u64, colour: usize) -> Markup {
             rect class=(format!("c{colour}")) x="0" y="0" width=(round(width)) height="8" {}
         }
     }
-}
-
-/// A number as the eye takes it: `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A number as an axis has it: `2.5k`.

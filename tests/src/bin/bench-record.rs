@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mxdp::record::{Query, Record, Status};
+use mxdp::record::{Direction, Query, Reason, Record, Stage, Status};
 use mxdp::store::{self, Entry, Opened, Options};
 use mxdp_tests::random::SplitMix;
 use serde_json::json;
@@ -158,7 +158,10 @@ fn record(n: u64, time: u64) -> Record {
     } else {
         REFUSED[usize::try_from(skewed(random, REFUSED.len() as u64)).unwrap_or(0)]
     };
-    let base = Record { country, ..Record::new(time, ip, status, stage, reason) };
+    let base = Record {
+        country,
+        ..Record::new(time, ip, status, Stage::read(stage), Reason::read(reason))
+    };
     if status == Status::Dropped {
         return Record { rule: Some("/etc/mxdp/blocked.txt:4711".to_owned()), count: 3, ..base };
     }
@@ -169,7 +172,7 @@ fn record(n: u64, time: u64) -> Record {
     };
     let outgoing = n.is_multiple_of(1_000);
     Record {
-        direction: if outgoing { "outgoing" } else { "inbound" }.to_owned(),
+        direction: Direction::read(if outgoing { "outgoing" } else { "inbound" }),
         sender: Some(address(random, 2_000, 50_000, "example.com")),
         recipient: Some(address(random, 200, 40, "example.org")),
         reply: Some(reply),
@@ -254,8 +257,8 @@ const KINDS: [Kind; 18] = [
     ("time range", "until", |record, _| Some(mxdp::record::when::show(record.time))),
     ("direction", "direction", |_, n| Some(["inbound", "outgoing"][n % 2].to_owned())),
     ("status", "status", |record, _| Some(record.status.name().to_owned())),
-    ("stage", "stage", |record, _| Some(record.stage.clone())),
-    ("reason, frequent", "reason", |record, _| Some(record.reason.clone())),
+    ("stage", "stage", |record, _| Some(record.stage.to_string())),
+    ("reason, frequent", "reason", |record, _| Some(record.reason.to_string())),
     ("reason, absent", "reason", |_, _| Some("null_mx".to_owned())),
     ("country", "country", |record, _| record.country.clone()),
     ("country, absent", "country", |_, _| Some("VA".to_owned())),

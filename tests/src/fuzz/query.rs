@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mxdp::record::{PAGE_LIMIT, Query, Record, Status, terms};
+use mxdp::record::{Direction, PAGE_LIMIT, Query, Reason, Record, Stage, Status, terms};
 
 /// A point in time, for those that are so long ago.
 const NOW: u64 = 1_795_407_247_000;
@@ -21,8 +21,8 @@ pub fn api_query(data: &[u8]) {
         NOW,
         IpAddr::from([192, 0, 2, 1]),
         Status::Permanent,
-        "connection",
-        "blocked_ip",
+        Stage::read("connection"),
+        Reason::read("blocked_ip"),
     );
     for line in text.split('\n') {
         match (line.split_once('='), line.strip_prefix('+')) {
@@ -60,9 +60,9 @@ fn set(record: &mut Record, name: &str, value: &str) {
             let status = Status::ALL.into_iter().find(|status| status.name() == value);
             record.status = status.unwrap_or(Status::Delivered);
         }
-        "stage" => value.clone_into(&mut record.stage),
-        "reason" => value.clone_into(&mut record.reason),
-        "direction" => value.clone_into(&mut record.direction),
+        "stage" => record.stage = Stage::read(value),
+        "reason" => record.reason = Reason::read(value),
+        "direction" => record.direction = Direction::read(value),
         "ip" => record.ip = value.parse().unwrap_or(record.ip),
         "country" => record.country = some(),
         "sender" => record.sender = some(),

@@ -118,7 +118,7 @@ impl Model {
     pub(super) fn decisions(&self) -> Vec<Decision<'_>> {
         let mut sums: BTreeMap<(&str, &str, bool), u64> = BTreeMap::new();
         for decided in &self.summary.decisions {
-            let key = (&*decided.stage, &*decided.reason, decided.kind == Kind::Accepted);
+            let key = (decided.stage.code(), decided.reason.code(), decided.kind == Kind::Accepted);
             *sums.entry(key).or_default() += decided.count;
         }
         let decision =

@@ -15,7 +15,7 @@ use crate::io::networks::network;
 use crate::io::weighed::{self, Receiver, Sender};
 use crate::policy::relay::Direction;
 use crate::record::folding::{Folding, Sums};
-use crate::record::{Record, Status};
+use crate::record::{self, Record, Status};
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Attempt, Outcome};
@@ -134,14 +134,14 @@ impl Events {
     /// Records handshakes that failed. They are counted by who counts their causes.
     pub(super) fn add_handshake(&self, failed: &Failed, country: Option<String>) {
         let reason = Reason::TlsHandshake;
-        let (stage, status) = (reason.stage().name(), Status::Temporary);
+        let (stage, status) = (reason.stage(), Status::Temporary);
         let client = failed.client.to_canonical();
         let record = Record {
-            direction: failed.direction.name().to_owned(),
+            direction: failed.direction.into(),
             country,
             rule: Some(cut(format!("{}: {}", failed.cause.name(), failed.why), LONGEST)),
             count: failed.count,
-            ..Record::new(clock::unix_ms(), client, status, stage, reason.name())
+            ..Record::new(clock::unix_ms(), client, status, stage, reason)
         };
         self.add_record(network(client), record);
     }
@@ -168,7 +168,7 @@ fn record(event: Event) -> Record {
         Outcome::Refused(refusal) => Some(refusal),
     };
     let stage = refusal.map_or(Stage::Backend, |refusal| refusal.reason.stage());
-    let reason = refusal.map_or("accepted", |refusal| refusal.reason.name());
+    let reason = refusal.map_or(record::Reason::Accepted, |refusal| refusal.reason.into());
     let status = refusal.map_or(Status::Delivered, |refusal| status(refusal, &attempt));
     let rule = refusal.and_then(|refusal| refusal.rule.as_deref()).map(ToString::to_string);
     let rule = rule.or_else(|| reputation.clone().filter(|_| stage == Stage::Reputation));
@@ -176,7 +176,7 @@ fn record(event: Event) -> Record {
     let session = attempt.reference.rsplit_once('-').map(|(session, _)| session.to_owned());
     let cut = |text: Option<String>| text.map(|text| cut(text, LONGEST));
     Record {
-        direction: direction.name().to_owned(),
+        direction: direction.into(),
         country,
         sender: cut(attempt.sender.as_ref().map(ToString::to_string)),
         recipient: cut(attempt.recipient.as_ref().map(ToString::to_string)),
@@ -195,7 +195,7 @@ fn record(event: Event) -> Record {
         message_id: cut(message.and_then(|message| message.message_id.clone())),
         from: cut(message.and_then(|message| message.from.clone())),
         subject: cut(message.and_then(|message| message.subject.clone())),
-        ..Record::new(attempt.ended_ms, client, status, stage.name(), reason)
+        ..Record::new(attempt.ended_ms, client, status, stage, reason)
     }
 }
 
@@ -254,7 +254,7 @@ fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
 }
 
 fn log(record: &Record) {
-    if record.reason == Reason::TlsHandshake.name() {
+    if record.reason == Reason::TlsHandshake.into() {
         return log_handshake(record);
     }
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
@@ -265,10 +265,10 @@ fn log(record: &Record) {
         target: "mxdp::smtp",
         reference = text(&record.reference),
         outcome = if record.status == Status::Delivered { "accepted" } else { "refused" },
-        stage = record.stage,
-        reason = record.reason,
+        stage = record.stage.code(),
+        reason = record.reason.code(),
         rule = text(&record.rule),
-        direction = record.direction,
+        direction = record.direction.code(),
         customer = text(&record.customer),
         client = %record.ip,
         country = text(&record.country),
@@ -293,8 +293,8 @@ fn log(record: &Record) {
 fn log_handshake(record: &Record) {
     tracing::info!(
         target: "mxdp::smtp",
-        stage = record.stage,
-        reason = record.reason,
+        stage = record.stage.code(),
+        reason = record.reason.code(),
         client = %record.ip,
         country = record.country.as_deref().unwrap_or("-"),
         cause = record.rule.as_deref().unwrap_or("-"),

@@ -119,7 +119,7 @@ impl Reader {
         let mut skipped: Vec<_> = within.filter_map(RecordFile::missing).collect();
         for file in files.iter().rev().filter(|file| !file.is_aside()) {
             let Some((from, to)) = bounds(file, query) else { continue };
-            let (from, to) = (signed(from), signed(to));
+            let (from, to) = (schema::signed(from), schema::signed(to));
             let searched = self.within(file, |connection| match &found_by {
                 Some(expression) => find(connection, expression, from, to, &mut page),
                 None => scan(connection, from, to, &mut page),
@@ -206,7 +206,7 @@ fn find(
     page: &mut Filling<'_>,
 ) -> rusqlite::Result<bool> {
     let mut find = connection.prepare_cached(schema::FIND)?;
-    let mut one = connection.prepare_cached(schema::ONE)?;
+    let mut one = connection.prepare_cached(&schema::ONE)?;
     let mut found = find.query((expression, from, to))?;
     while let Some(row) = found.next()? {
         let id: i64 = row.get(0)?;
@@ -229,7 +229,7 @@ fn scan(
     to: i64,
     page: &mut Filling<'_>,
 ) -> rusqlite::Result<bool> {
-    let mut scan = connection.prepare_cached(schema::SCAN)?;
+    let mut scan = connection.prepare_cached(&schema::SCAN)?;
     let mut rows = scan.query((from, to))?;
     while let Some(row) = rows.next()? {
         match schema::read(row) {
@@ -258,8 +258,4 @@ fn expression(query: &Query) -> Option<String> {
         text.push(')');
     }
     (!groups.is_empty()).then_some(text)
-}
-
-fn signed(id: u64) -> i64 {
-    i64::try_from(id).unwrap_or(i64::MAX)
 }

@@ -1,30 +1,27 @@
 //! What a file looks like, and how records lie in it.
 
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, Row, ToSql};
+use rusqlite::types::{ToSqlOutput, Type, Value, ValueRef};
+use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
 use super::failure::failure;
-use crate::record::{Kind, Record, Status, Stored, terms};
+use crate::record::{COLUMNS, Cell, Column, ColumnType, Record, Stored, terms};
 use crate::store::entry::Frames;
 use crate::store::traits::StoreError;
 
 /// The steps from one version of a file to the next; `user_version` counts them.
 ///
-/// `frames` has what the packet filter counted, and is never sampled. `terms` finds records (see `record::terms`): its text is six characters a term,
-/// nothing but the number of the record is kept of it. `minute` has the sums that
-/// charts are made of.
+/// `frames` has what the packet filter counted, and is never sampled. `terms` finds records
+/// (see `record::terms`): its text is six characters a term, nothing but the number of the
+/// record is kept of it. `minute` has the sums that charts are made of. The columns of `record`
+/// are those of [`COLUMNS`]: one that a file lacks is added to it ([`add_columns`]), which
+/// former versions do not notice.
 const MIGRATIONS: [&str; 1] = ["
-CREATE TABLE record (
-    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, type TEXT NOT NULL,
-    direction TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, stage TEXT NOT NULL,
-    ip TEXT NOT NULL, country TEXT, sender TEXT, recipient TEXT, rule TEXT, reply TEXT,
-    helo TEXT, tls TEXT, reputation TEXT, spf TEXT, size INTEGER NOT NULL,
-    duration_ms INTEGER NOT NULL, session TEXT, reference TEXT, customer TEXT, backend TEXT,
-    message_id TEXT, from_address TEXT, subject TEXT, count INTEGER NOT NULL
-) STRICT;
+CREATE TABLE record (id INTEGER PRIMARY KEY) STRICT;
 CREATE VIRTUAL TABLE terms USING fts5 (
     words, content = '', detail = none, columnsize = 0, tokenize = 'ascii'
 );
@@ -46,34 +43,45 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT
 INSERT INTO meta VALUES ('skew', 0);
 "];
 
-/// How long is waited for a lock that a checkpoint holds.
+/// Time limit for a lock that a checkpoint holds.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
-/// The columns of a record, in the order of [`write()`] and [`read()`].
-macro_rules! columns {
-    () => {
-        "id, time, type, direction, status, reason, stage, ip, country, sender, recipient, \
-         rule, reply, helo, tls, reputation, spf, size, duration_ms, session, reference, \
-         customer, backend, message_id, from_address, subject, count"
-    };
+/// The name of a column in a file: `from` is a word of SQL.
+fn name(column: &Column) -> &'static str {
+    if column.name == "from" { "from_address" } else { column.name }
 }
 
-const INSERT: &str = concat!(
-    "INSERT INTO record (",
-    columns!(),
-    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-);
+/// The type of a column. What a former version wrote has no value.
+const fn definition(column: &Column) -> &'static str {
+    match column.holds {
+        ColumnType::Number => "INTEGER NOT NULL DEFAULT 0",
+        ColumnType::Code => "TEXT NOT NULL DEFAULT ''",
+        ColumnType::Text => "TEXT",
+    }
+}
+
+/// All columns, in their order.
+fn names() -> String {
+    COLUMNS.iter().fold("id".to_owned(), |names, column| names + ", " + name(column))
+}
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let values = "?, ".repeat(COLUMNS.len());
+    format!("INSERT INTO record ({}) VALUES ({values}?)", names())
+});
 
 /// One record.
-pub(super) const ONE: &str = concat!("SELECT ", columns!(), " FROM record WHERE id = ?");
+pub(super) static ONE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM record WHERE id = ?", names()));
+
+/// All records between two numbers.
+pub(super) static SCAN: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM record WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC", names())
+});
 
 /// The numbers of records that have the terms.
 pub(super) const FIND: &str = "SELECT rowid FROM terms WHERE terms MATCH ?1 AND rowid >= ?2 AND rowid <= ?3 \
      ORDER BY rowid DESC";
-
-/// All records between two numbers.
-pub(super) const SCAN: &str =
-    concat!("SELECT ", columns!(), " FROM record WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC");
 
 /// Opens a file to write, and makes or renews it.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -116,55 +124,36 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         let error = format!("of a newer mxdp: version {version}, and this one knows {known}");
         return Err(StoreError::of(path, error));
     };
-    if missing.is_empty() {
-        return Ok(());
-    }
     let step = connection.transaction().map_err(wrong)?;
     for (migration, version) in missing.iter().zip(version + 1..) {
         step.execute_batch(migration).map_err(wrong)?;
         step.pragma_update(None, "user_version", version).map_err(wrong)?;
     }
+    add_columns(&step).map_err(wrong)?;
     step.commit().map_err(wrong)
+}
+
+/// Adds the columns that a file does not have yet.
+fn add_columns(to: &Connection) -> rusqlite::Result<()> {
+    let known: Vec<String> = to
+        .prepare("SELECT name FROM pragma_table_info('record')")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for column in
+        COLUMNS.iter().filter(|column| !known.iter().any(|name| name == self::name(column)))
+    {
+        let add = format!("ALTER TABLE record ADD COLUMN {} {}", name(column), definition(column));
+        to.execute_batch(&add)?;
+    }
+    Ok(())
 }
 
 /// Adds a record, and what finds it.
 pub(super) fn write(to: &Connection, id: u64, record: &Record) -> rusqlite::Result<()> {
-    let id = i64::try_from(id).unwrap_or(i64::MAX);
-    let time = i64::try_from(record.time).unwrap_or(i64::MAX);
-    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let (kind, status, ip) = (record.kind.name(), record.status.name(), record.ip.to_string());
-    let (size, duration, count) =
-        (number(record.size), number(record.duration_ms), number(record.count));
-    let values: [&dyn ToSql; 27] = [
-        &id,
-        &time,
-        &kind,
-        &record.direction,
-        &status,
-        &record.reason,
-        &record.stage,
-        &ip,
-        &record.country,
-        &record.sender,
-        &record.recipient,
-        &record.rule,
-        &record.reply,
-        &record.helo,
-        &record.tls,
-        &record.reputation,
-        &record.spf,
-        &size,
-        &duration,
-        &record.session,
-        &record.reference,
-        &record.customer,
-        &record.backend,
-        &record.message_id,
-        &record.from,
-        &record.subject,
-        &count,
-    ];
-    to.prepare_cached(INSERT)?.execute(values)?;
+    let id = signed(id);
+    let cells = COLUMNS.iter().map(|column| column.cell(record)).map(value);
+    let values = std::iter::once(ToSqlOutput::from(id)).chain(cells);
+    to.prepare_cached(&INSERT)?.execute(params_from_iter(values))?;
     let all = terms::of(record);
     let mut text = String::with_capacity(7 * all.len());
     for term in all {
@@ -177,16 +166,16 @@ pub(super) fn write(to: &Connection, id: u64, record: &Record) -> rusqlite::Resu
 
 /// Adds SYNs, or folded attempts, to a record that is there.
 pub(super) fn add_count(to: &Connection, id: u64, record: &Record) -> rusqlite::Result<()> {
-    let id = i64::try_from(id).unwrap_or(i64::MAX);
-    let count = i64::try_from(record.count).unwrap_or(i64::MAX);
+    let id = signed(id);
+    let count = signed(record.count);
     to.prepare_cached("UPDATE record SET count = count + ?2 WHERE id = ?1")?
         .execute((id, count))?;
     add_to_minute(to, record, 0)
 }
 
 fn add_to_minute(to: &Connection, record: &Record, records: i64) -> rusqlite::Result<()> {
-    let minute = i64::try_from(record.time / 60_000).unwrap_or(i64::MAX);
-    let count = i64::try_from(record.count).unwrap_or(i64::MAX);
+    let minute = signed(record.time / 60_000);
+    let count = signed(record.count);
     let country = record.country.as_deref().unwrap_or("");
     to.prepare_cached(
         "INSERT INTO minute VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE \
@@ -195,10 +184,10 @@ fn add_to_minute(to: &Connection, record: &Record, records: i64) -> rusqlite::Re
     .execute((
         minute,
         record.kind.name(),
-        &record.direction,
+        record.direction.code(),
         record.status.name(),
-        &record.stage,
-        &record.reason,
+        record.stage.code(),
+        record.reason.code(),
         country,
         records,
         count,
@@ -208,63 +197,49 @@ fn add_to_minute(to: &Connection, record: &Record, records: i64) -> rusqlite::Re
 
 /// Adds what the packet filter counted.
 pub(super) fn write_frames(to: &Connection, time: u64, frames: &[Frames]) -> rusqlite::Result<()> {
-    let minute = i64::try_from(time / 60_000).unwrap_or(i64::MAX);
+    let minute = signed(time / 60_000);
     let mut insert = to.prepare_cached(
         "INSERT INTO frames VALUES (?,?,?,?) ON CONFLICT DO UPDATE \
          SET frames = frames + excluded.frames",
     )?;
     for counted in frames {
-        let count = i64::try_from(counted.frames).unwrap_or(i64::MAX);
-        insert.execute((minute, &counted.reason, &counted.family, count))?;
+        let count = signed(counted.frames);
+        insert.execute((minute, counted.reason.name(), counted.family.name(), count))?;
     }
     Ok(())
 }
 
 /// Reads a record of [`SCAN`] or [`ONE`].
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    let kind = kind(row.get_ref(2)?.as_str()?);
-    let status = status(row.get_ref(4)?.as_str()?);
-    let ip = row.get_ref(7)?.as_str()?;
-    let record = Record {
-        time: number(row, 1)?,
-        kind: kind.ok_or_else(|| unknown(2, "type"))?,
-        direction: row.get(3)?,
-        status: status.ok_or_else(|| unknown(4, "status"))?,
-        reason: row.get(5)?,
-        stage: row.get(6)?,
-        ip: ip.parse().map_err(|_| unknown(7, ip))?,
-        country: row.get(8)?,
-        sender: row.get(9)?,
-        recipient: row.get(10)?,
-        rule: row.get(11)?,
-        reply: row.get(12)?,
-        helo: row.get(13)?,
-        tls: row.get(14)?,
-        reputation: row.get(15)?,
-        spf: row.get(16)?,
-        size: number(row, 17)?,
-        duration_ms: number(row, 18)?,
-        session: row.get(19)?,
-        reference: row.get(20)?,
-        customer: row.get(21)?,
-        backend: row.get(22)?,
-        message_id: row.get(23)?,
-        from: row.get(24)?,
-        subject: row.get(25)?,
-        count: number(row, 26)?,
-        folds: false,
-    };
+    let mut record = Record::blank();
+    for (column, index) in COLUMNS.iter().zip(1..) {
+        let value = row.get_ref(index)?;
+        let cell = match value {
+            ValueRef::Null => Some(Cell::Empty),
+            ValueRef::Integer(number) => u64::try_from(number).ok().map(Cell::Number),
+            ValueRef::Text(_) => Some(Cell::Text(value.as_str()?.into())),
+            ValueRef::Real(_) | ValueRef::Blob(_) => None,
+        };
+        if !cell.is_some_and(|cell| column.set(&mut record, cell)) {
+            return Err(unknown(index, column.name));
+        }
+    }
     Ok(Stored { id: number(row, 0)?, record })
 }
 
-/// The type of a name.
-pub(super) fn kind(name: &str) -> Option<Kind> {
-    [Kind::Blocked, Kind::Accepted].into_iter().find(|known| known.name() == name)
+/// A value as SQLite takes it.
+fn value(cell: Cell<'_>) -> ToSqlOutput<'_> {
+    match cell {
+        Cell::Empty => ToSqlOutput::Owned(Value::Null),
+        Cell::Number(number) => ToSqlOutput::Owned(Value::Integer(signed(number))),
+        Cell::Text(Cow::Borrowed(text)) => ToSqlOutput::Borrowed(text.into()),
+        Cell::Text(Cow::Owned(text)) => ToSqlOutput::Owned(Value::Text(text)),
+    }
 }
 
-/// The status of a name.
-pub(super) fn status(name: &str) -> Option<Status> {
-    Status::ALL.into_iter().find(|known| known.name() == name)
+/// SQLite's numbers have a sign; what is beyond them is cut.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
@@ -272,7 +247,7 @@ pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-fn unknown(column: usize, text: &str) -> rusqlite::Error {
-    let error = format!("`{text}` is nothing that mxdp writes");
+fn unknown(column: usize, name: &str) -> rusqlite::Error {
+    let error = format!("a value of `{name}` that mxdp does not write");
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }

@@ -7,15 +7,14 @@ use rusqlite::{Connection, Row};
 
 use super::files::{RecordFile, TIME_SHIFT};
 use super::reader::{Reader, bounds};
-use super::schema;
-use crate::record::{Counted, Country, Decided, Query, Source, Summary};
+use super::schema::signed;
+use crate::record::{
+    Counted, Country, Decided, Kind, Query, Reason, Source, Stage, Status, Summary,
+};
 use crate::store::traits::StoreError;
 
 /// The blocked records, the newest, whose sources are counted.
 const RECENT: u64 = 50_000;
-
-/// The sources and countries that are named.
-const NAMED: usize = 20;
 
 const DECISIONS: &str = "\
 SELECT (minute - ?1) / ?3, type, status, stage, reason, sum(count) FROM minute
@@ -38,14 +37,14 @@ SELECT ip, country, sum(count), count(*) FROM (
 #[derive(Default)]
 struct Sums {
     decisions: HashMap<Key, u64>,
-    frames: HashMap<(u64, String), u64>,
+    frames: HashMap<(u64, Reason), u64>,
     countries: HashMap<String, [u64; 2]>,
     sources: HashMap<IpAddr, (Option<String>, u64)>,
     recent: u64,
 }
 
 /// Step, type, status, stage and reason.
-type Key = (u64, String, String, String, String);
+type Key = (u64, Kind, Status, Stage, Reason);
 
 impl Reader {
     /// Adds up what happened in the time of a summary.
@@ -75,9 +74,6 @@ impl Reader {
         }
         summary.partial = !summary.skipped.is_empty();
         for ((step, kind, status, stage, reason), count) in sums.decisions {
-            let (Some(kind), Some(status)) = (schema::kind(&kind), schema::status(&status)) else {
-                continue;
-            };
             summary.decisions.push(Decided { step, kind, status, stage, reason, count });
         }
         let frames = sums.frames.into_iter();
@@ -94,21 +90,9 @@ impl Reader {
         let sources = sums.sources.into_iter();
         summary.sources =
             sources.map(|(ip, (country, blocked))| Source { ip, country, blocked }).collect();
-        sort(&mut summary);
+        summary.sort();
         Ok(summary)
     }
-}
-
-/// The same sums always come in the same order.
-fn sort(summary: &mut Summary) {
-    summary.decisions.sort_by(|a, b| (a.step, &a.reason).cmp(&(b.step, &b.reason)));
-    summary.frames.sort_by(|a, b| (a.step, &a.reason).cmp(&(b.step, &b.reason)));
-    summary.countries.sort_by(|a, b| {
-        (b.blocked, b.accepted, &a.country).cmp(&(a.blocked, a.accepted, &b.country))
-    });
-    summary.countries.truncate(NAMED);
-    summary.sources.sort_by_key(|source| (std::cmp::Reverse(source.blocked), source.ip));
-    summary.sources.truncate(NAMED);
 }
 
 fn add(
@@ -122,13 +106,19 @@ fn add(
     let mut select = connection.prepare_cached(DECISIONS)?;
     let mut rows = select.query((since, until, step))?;
     while let Some(row) = rows.next()? {
-        let key = (number(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-        *sums.decisions.entry(key).or_default() += number(row, 5)?;
+        let code = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let (kind, status) = (Kind::read(code(1)?), Status::read(code(2)?));
+        let (stage, reason) = (Stage::read(code(3)?), Reason::read(code(4)?));
+        if let (Some(kind), Some(status)) = (kind, status) {
+            let key = (number(row, 0)?, kind, status, stage, reason);
+            *sums.decisions.entry(key).or_default() += number(row, 5)?;
+        }
     }
     let mut select = connection.prepare_cached(FRAMES)?;
     let mut rows = select.query((since, step, until))?;
     while let Some(row) = rows.next()? {
-        *sums.frames.entry((number(row, 0)?, row.get(1)?)).or_default() += number(row, 2)?;
+        let reason = Reason::read(row.get_ref(1)?.as_str()?);
+        *sums.frames.entry((number(row, 0)?, reason)).or_default() += number(row, 2)?;
     }
     let mut select = connection.prepare_cached(COUNTRIES)?;
     let mut rows = select.query((since, until))?;
@@ -160,8 +150,4 @@ fn add(
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(column)?;
     Ok(u64::try_from(number).unwrap_or(0))
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use filter_common::Family;
 use proptest::prelude::*;
 
 use super::*;
 use crate::io::clock;
-use crate::record::{Change, Kind, Status, Stored};
+use crate::record::{Change, Kind, Reason, Stage, Status, Stored};
 use crate::store::entry::Frames;
 
 mod damage;
 mod room;
+mod versions;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,7 +50,7 @@ fn record(n: u64, time: u64) -> Record {
         session: Some(format!("{n:04}")),
         reply: Some("550 5.7.1 no".to_owned()),
         size: n,
-        ..Record::new(time, ip, status, stage, reason)
+        ..Record::new(time, ip, status, Stage::read(stage), Reason::read(reason))
     }
 }
 
@@ -174,7 +176,13 @@ fn dropped_syns_of_a_minute_are_one_record() {
     let minute = clock::unix_ms() / 60_000 * 60_000 - 120_000;
     let dropped = |time, address: &str, reason, count| Record {
         count,
-        ..Record::new(time, address.parse().unwrap(), Status::Dropped, "syn", reason)
+        ..Record::new(
+            time,
+            address.parse().unwrap(),
+            Status::Dropped,
+            Stage::PacketFilter,
+            Reason::read(reason),
+        )
     };
     for second in 0..90_u64 {
         add(&store, &dropped(minute + second * 1000, "192.0.2.1", "blocked_ip", 10));
@@ -187,7 +195,7 @@ fn dropped_syns_of_a_minute_are_one_record() {
     settle(&store);
     let (found, _) = all(&store, &Query::default());
     let counts: Vec<_> =
-        found.iter().map(|stored| (stored.record.reason.as_str(), stored.record.count)).collect();
+        found.iter().map(|stored| (stored.record.reason.code(), stored.record.count)).collect();
     assert_eq!(
         counts,
         [
@@ -298,7 +306,8 @@ fn a_summary_is_what_adding_up_all_records_gives() {
     let records: Vec<_> = (0..300).map(|n| record(n, until - (300 - n) * MINUTE)).collect();
     for record in &records {
         add(&store, record);
-        let frames = Frames { reason: "unlisted".into(), family: "ipv4".into(), frames: 3 };
+        let frames =
+            Frames { reason: filter_common::Reason::Unlisted, family: Family::V4, frames: 3 };
         store.add(Entry::Frames(record.time, vec![frames]));
     }
     settle(&store);
@@ -309,9 +318,10 @@ fn a_summary_is_what_adding_up_all_records_gives() {
     for n in 0..summary.steps() {
         let starts = summary.since + n * step;
         for reason in ["accepted", "blocked_ip", "dynamic_reputation", "too_large"] {
-            let alike =
-                |one: &&Record| one.reason == reason && (starts..starts + step).contains(&one.time);
-            let sum = summary.decisions.iter().filter(|d| d.step == n && d.reason == reason);
+            let alike = |one: &&Record| {
+                one.reason.code() == reason && (starts..starts + step).contains(&one.time)
+            };
+            let sum = summary.decisions.iter().filter(|d| d.step == n && d.reason.code() == reason);
             let sum: u64 = sum.map(|decided| decided.count).sum();
             assert_eq!(sum, within().filter(alike).count() as u64, "{reason} of step {n}");
         }
@@ -344,7 +354,13 @@ fn the_sources_of_a_summary_are_those_of_its_time() {
     let blocked = |minute: u64, address: &str| {
         let ip = address.parse().unwrap();
         let time = begin + minute * MINUTE;
-        Record::new(time, ip, Status::Permanent, "connection", "blocked_ip")
+        Record::new(
+            time,
+            ip,
+            Status::Permanent,
+            Stage::read("connection"),
+            Reason::read("blocked_ip"),
+        )
     };
     for (minute, address) in [
         (5, "192.0.2.1"),

@@ -16,7 +16,7 @@ use super::schema;
 use super::shared::{Job, Shared};
 use crate::io::clock::Settled;
 use crate::io::weighed::Receiver;
-use crate::record::{Record, Status};
+use crate::record::{Direction, Reason, Record, Status};
 use crate::store::entry::Entry;
 use crate::store::options::Options;
 use crate::store::traits::StoreError;
@@ -67,7 +67,7 @@ struct Folded {
 
 /// What records have in common that are counted by one: client, direction, status, reason,
 /// session and customer.
-type Alike = (IpAddr, String, Status, String, Option<String>, Option<String>);
+type Alike = (IpAddr, Direction, Status, Reason, Option<String>, Option<String>);
 
 impl Writer {
     pub(super) fn new(options: Options, shared: Arc<Shared>) -> Self {

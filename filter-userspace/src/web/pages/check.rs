@@ -14,7 +14,9 @@ use super::layout::{self, Place, or_dash};
 use super::offers;
 use crate::control::protocol::{LiveAnswer, Request};
 use crate::policy::explain::{ExplainedEnvelope, Explanation};
-use crate::record::{Kind, Record};
+use crate::policy::relay::Direction;
+use crate::record::{Kind, Record, Stage};
+use crate::smtp::refusal as smtp;
 use crate::web::access::Caller;
 use crate::web::error::ApiError;
 use crate::web::parts::Parts;
@@ -122,7 +124,7 @@ pub(super) async fn now(site: &Site, caller: &Caller, record: &Record) -> Markup
                 size: (record.size > 0).then_some(record.size),
                 tls: record.tls.as_ref().map(|tls| if tls.contains("1.3") { 13 } else { 12 }),
                 certificate: false,
-                relay: record.direction == "outgoing",
+                relay: record.direction == Direction::Outgoing.into(),
             };
             let explained = explained(site, caller, envelope).await;
             html! {
@@ -140,16 +142,17 @@ fn unchecked(record: &Record) -> Option<String> {
         return None;
     }
     let reason = &record.reason;
-    match &*record.stage {
-        "data" => Some(format!(
+    let Stage::Session(stage) = record.stage else { return None };
+    match stage {
+        smtp::Stage::Data => Some(format!(
             "The message was refused for its content ({reason}), which is not kept: only its \
              envelope is checked here."
         )),
-        "backend" => Some(format!(
+        smtp::Stage::Backend => Some(format!(
             "The message was refused by the backend ({reason}), which is not asked here: only what \
              mxdp itself checks is."
         )),
-        "greeting" | "protocol" => Some(format!(
+        smtp::Stage::Greeting | smtp::Stage::Protocol => Some(format!(
             "The session was refused for how the client spoke ({reason}): only the envelope is \
              checked here."
         )),

@@ -81,9 +81,11 @@ fn passes(reason: &str) -> bool {
 /// SMTP. They are counted apart, since a connection may have many recipients, or none.
 fn funnel(summary: &Summary, since: &str) -> Markup {
     // What is only monitored is counted beside the verdict.
-    let judged = summary.frames.iter().filter(|counted| !counted.reason.ends_with("_monitor"));
+    let judged =
+        summary.frames.iter().filter(|counted| !counted.reason.code().ends_with("_monitor"));
     let syns: u64 = judged.clone().map(|counted| counted.frames).sum();
-    let admitted: u64 = judged.filter(|counted| passes(&counted.reason)).map(|c| c.frames).sum();
+    let admitted: u64 =
+        judged.filter(|counted| passes(counted.reason.code())).map(|c| c.frames).sum();
     let smtp = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
     let attempts: u64 = smtp.clone().map(|decided| decided.count).sum();
     let refused = smtp.clone().filter(|decided| decided.kind == Kind::Blocked);
@@ -146,13 +148,12 @@ fn plots(summary: &Summary) -> Markup {
         }
         all.into_values().collect()
     };
-    let syns =
-        series(&mut summary.frames.iter().map(|counted| {
-            (counted.step, &*counted.reason, passes(&counted.reason), counted.frames)
-        }));
+    let syns = series(&mut summary.frames.iter().map(|counted| {
+        (counted.step, counted.reason.code(), passes(counted.reason.code()), counted.frames)
+    }));
     let decided = summary.decisions.iter().filter(|decided| decided.status != Fate::Dropped);
     let decided = series(&mut decided.map(|decided| {
-        (decided.step, &*decided.reason, decided.status == Fate::Delivered, decided.count)
+        (decided.step, decided.reason.code(), decided.status == Fate::Delivered, decided.count)
     }));
     let step = summary.step_minutes * 60_000;
     html! {

@@ -13,7 +13,7 @@ use super::failure::{PageError, Shown};
 use super::layout::{self, Place, or_dash, time};
 use super::{check, offers};
 use crate::control::protocol::{Failure, FailureKind, Request};
-use crate::record::{Kind, Page, Record, Status, Stored};
+use crate::record::{COLUMNS, Column, Cursor, Kind, Page, Record, Status, Stored, details};
 use crate::web::access::Caller;
 use crate::web::chart::grouped;
 use crate::web::error::status;
@@ -131,34 +131,11 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="Records" {
                 table.records {
                     thead { tr {
-                        th scope="col" { "Timestamp (UTC)" }
-                        th scope="col" { "Sender" }
-                        th scope="col" { "Recipient" }
-                        th scope="col" { @if path == "/blocked" { "Blocking reason" } @else { "Result" } }
-                        th scope="col" { "Sender IP" }
-                        th scope="col" { "Country" }
-                        th scope="col" { @if path == "/blocked" { "Subject; Attempts" } @else { "Subject" } }
+                        @for column in columns() { th scope="col" { (heading(column, path)) } }
                     } }
                     tbody {
                         @for Stored { id, record } in &page.records {
-                            tr {
-                                td { a href=(format!("/record/{id}")) { (time(record.time)) } }
-                                td { (address(record.sender.as_deref())) }
-                                td { (address(record.recipient.as_deref())) }
-                                td {
-                                    @if record.status != Status::Delivered { (record.reason) ", " }
-                                    span.status { (record.status_text()) }
-                                }
-                                td { (record.ip) }
-                                td { (or_dash(record.country.as_deref())) }
-                                @if record.status == Status::Dropped {
-                                    td { (grouped(record.count)) " SYNs" }
-                                } @else if let Some(count) = record.folded() {
-                                    td { (grouped(count)) " attempts" }
-                                } @else {
-                                    td { (or_dash(record.subject.as_deref())) }
-                                }
-                            }
+                            tr { @for column in columns() { td { (cell(column, *id, record)) } } }
                         }
                     }
                 }
@@ -175,9 +152,32 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
     }
 }
 
-/// An envelope address: `<>` is the null sender.
-fn address(address: Option<&str>) -> Markup {
-    or_dash(address.map(|address| if address.is_empty() { "<>" } else { address }))
+/// The columns of the table.
+fn columns() -> impl Iterator<Item = &'static Column> {
+    COLUMNS.iter().filter(|column| column.is_in_console())
+}
+
+fn heading(column: &'static Column, path: &str) -> &'static str {
+    match (column.name, path == "/blocked") {
+        ("reason", true) => "Blocking reason",
+        ("reason", false) => "Result",
+        ("subject", true) => "Subject; Attempts",
+        _ => column.label,
+    }
+}
+
+fn cell(column: &Column, id: Cursor, record: &Record) -> Markup {
+    let text = column.text(record);
+    match column.name {
+        "time" => html! { a href=(format!("/record/{id}")) { (time(record.time)) } },
+        "reason" => html! {
+            @if record.status != Status::Delivered { (text) ", " }
+            span.status { (record.status_text()) }
+        },
+        "subject" if record.status == Status::Dropped => html! { (grouped(record.count)) " SYNs" },
+        "subject" if record.folded().is_some() => html! { (grouped(record.count)) " attempts" },
+        _ => or_dash(Some(text.as_str()).filter(|text| !text.is_empty())),
+    }
 }
 
 pub(super) async fn record(
@@ -223,46 +223,23 @@ pub(super) async fn record(
 }
 
 fn facts(record: &Record) -> Markup {
-    let is_dropped = record.status == Status::Dropped;
-    let text = |value: &Option<String>| value.as_ref().map(|value| html! { (value) });
-    let facts: [(&str, Option<Markup>); 25] = [
-        ("Timestamp (UTC)", Some(time(record.time))),
-        ("Sender", record.sender.as_deref().map(|sender| address(Some(sender)))),
-        ("Recipient", text(&record.recipient)),
-        ("Reason", Some(html! { (record.reason) })),
-        ("Status", Some(html! { (record.status_text()) })),
-        ("Stage", Some(html! { (record.stage) })),
-        ("Rule", record.rule.as_ref().map(|rule| html! { code { (rule) } })),
-        ("Reply as sent", record.reply.as_ref().map(|reply| html! { pre { (reply) } })),
-        ("Sender IP", Some(html! { (record.ip) })),
-        ("Country", text(&record.country)),
-        ("SYNs (estimate)", is_dropped.then(|| html! { (grouped(record.count)) })),
-        ("Attempts", record.folded().map(|count| html! { (grouped(count)) })),
-        ("HELO", text(&record.helo)),
-        ("TLS", text(&record.tls)),
-        ("SPF", text(&record.spf)),
-        ("Reputation", text(&record.reputation)),
-        ("Direction", Some(html! { (record.direction) })),
-        ("Customer", text(&record.customer)),
-        ("Backend", text(&record.backend)),
-        ("Size", (record.size > 0).then(|| html! { (grouped(record.size)) " bytes" })),
-        ("Duration", (!is_dropped).then(|| html! { (grouped(record.duration_ms)) " ms" })),
-        ("From", text(&record.from)),
-        ("Subject", text(&record.subject)),
-        ("Message-ID", text(&record.message_id)),
-        (
-            "Reference",
-            record.reference.as_ref().map(|reference| {
-                let view = record.kind.name();
-                let session = record.session.as_deref().unwrap_or(reference);
-                html! { a href=(format!("/{view}?reference={}", encoded(session))) { (reference) } }
-            }),
-        ),
-    ];
     html! {
         dl.facts {
-            @for (name, value) in facts {
-                @if let Some(value) = value { dt { (name) } dd { (value) } }
+            @for (column, label, value) in details(record) {
+                dt { (label) }
+                dd {
+                    @match column.name {
+                        "time" => (time(record.time)),
+                        "rule" => code { (value) },
+                        "reply" => pre { (value) },
+                        "session" | "reference" => {
+                            a href=(format!("/{}?reference={}", record.kind.name(), encoded(&value))) {
+                                (value)
+                            }
+                        },
+                        _ => (value),
+                    }
+                }
             }
         }
     }

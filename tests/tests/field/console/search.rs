@@ -20,7 +20,7 @@ fn a_filter_that_no_row_can_match_is_400_with_what_to_write() {
         ("recipient=%3C%3E", "only a sender can be null"),
         ("sender=@example.org", "*@example.org"),
         ("sender=a@x.example,b@y.example", "not one address"),
-        ("reason=,", "names nothing"),
+        ("reason=,", "is an empty list"),
         ("reason=because", "not one of"),
         ("stage=dns", "not one of"),
         ("status=refused", "not one of"),
