@@ -11,7 +11,7 @@ use crate::config::smtp::{DomainEntry, Smtp};
 use crate::io::last_good::Counts;
 use crate::lists::OnBadLine;
 use crate::policy::domains::{DomainPolicy, Domains, RecipientSource};
-use crate::policy::recipients::{self, Format, Import, ImportOptions, RecipientSet};
+use crate::policy::recipients::{self, Import, ImportOptions, RecipientSet};
 
 /// The domains, and the recipients of all files and directories.
 pub(super) fn recipients(
@@ -65,7 +65,7 @@ fn of_files<'a>(
             let name = path.display().to_string();
             let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: *left };
             let taken = sources.take(&source, |bytes| {
-                let import = recipients::parse(bytes, Format::of_name(&name), &name, options)
+                let import = recipients::parse(bytes, recipients::format_of(&name), &name, options)
                     .map_err(|error| format!("{error}{place}"))?;
                 if let Some((line, domain)) = import.open_end()
                     && domains.find(domain).is_none()

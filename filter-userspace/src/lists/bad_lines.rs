@@ -11,10 +11,33 @@ const SHOWN: usize = 80;
 /// What is wrong with a line, in words for an operator.
 pub(crate) type Why = &'static str;
 
+/// A line that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Its number, from 1.
+    pub line: u32,
+    /// Its beginning, fit to be shown.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+impl BadLine {
+    /// The line of a file, as operators read it.
+    pub(super) fn display(&self, file: &str) -> String {
+        format!("{file}:{}: {}", self.line, self.said())
+    }
+
+    /// The text and what is wrong with it.
+    pub(super) fn said(&self) -> String {
+        format!("`{}`: {}", self.text, self.why)
+    }
+}
+
 /// The first bad lines, and how many there are.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BadLines {
-    first: Vec<String>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadLines {
+    first: Vec<BadLine>,
     total: usize,
 }
 
@@ -29,17 +52,19 @@ impl BadLines {
             if shown.len() < text.len() {
                 shown.push('…');
             }
-            self.first.push(format!("{line}: `{shown}`: {why}"));
+            self.first.push(BadLine { line, text: shown, why });
         }
     }
 
-    /// The first of them, `line: text: why` each.
-    pub(crate) fn first(&self) -> &[String] {
+    /// The first of them.
+    #[must_use]
+    pub fn first(&self) -> &[BadLine] {
         &self.first
     }
 
     /// How many there are.
-    pub(crate) const fn total(&self) -> usize {
+    #[must_use]
+    pub const fn total(&self) -> usize {
         self.total
     }
 
@@ -47,7 +72,7 @@ impl BadLines {
     pub(crate) fn named(&self, file: &str) -> impl Iterator<Item = String> {
         let more = self.total - self.first.len();
         let rest = (more > 0).then(|| format!("{file}: and {more} more bad lines"));
-        self.first.iter().map(move |bad| format!("{file}:{bad}")).chain(rest)
+        self.first.iter().map(move |bad| bad.display(file)).chain(rest)
     }
 }
 

@@ -7,10 +7,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
 
-use super::parse::{ParseOptions, Purpose, parse};
+use super::country_code::CountryCode;
+use super::country_file::country_of_file;
+use super::options::{OnBadLine, ParseOptions, Purpose};
+use super::parse::parse;
 use super::place::Place;
 use super::prefix::{Lengths, Prefix, canonical, normalise};
-use super::{CountryCode, OnBadLine, country_of_file, is_too_short};
+use super::protected::is_too_short;
 
 /// How many disagreements of a folder's files are kept to be shown.
 const CONFLICTS: usize = 20;

@@ -1,6 +1,6 @@
 //! For which country a file of a folder is, by its name.
 
-use super::CountryCode;
+use super::country_code::CountryCode;
 
 /// The ends of the names of list files.
 const ENDINGS: [&str; 4] = ["cidr", "zone", "txt", "netset"];

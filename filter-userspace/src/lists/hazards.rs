@@ -6,13 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use filter_common::Class;
 use ipnet::IpNet;
 
-use super::CountryCode;
 use super::bogons::is_bogon;
-use super::line::breadth;
+use super::country_code::CountryCode;
 use super::parse::Entry;
 use super::place::Place;
 use super::prefix::{Lengths, Prefix};
-use super::protected::{Holder, Protected, is_too_short};
+use super::protected::{Holder, Protected, breadth, is_too_short};
 use super::set::{ListSet, LoadedFile, Match};
 
 /// A protected network, and why it is one.

@@ -1,6 +1,6 @@
 //! Characters that nobody sees, and that make an address another one.
 
-use super::Why;
+use super::bad_lines::Why;
 
 macro_rules! named {
     ($($code:literal $name:literal,)*) => {

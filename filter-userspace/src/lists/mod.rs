@@ -16,10 +16,12 @@ mod country_code;
 mod country_file;
 mod enforcement;
 mod file;
+mod formats;
 mod hazards;
 mod invisible;
-mod json;
-mod line;
+mod nets;
+mod notes;
+mod options;
 mod parse;
 mod place;
 mod prefix;
@@ -29,7 +31,8 @@ mod remarks;
 mod set;
 
 pub use answer::Answer;
-pub(crate) use bad_lines::{BadLines, Why};
+pub(crate) use bad_lines::Why;
+pub use bad_lines::{BadLine, BadLines};
 pub use compile::{Compiled, Conflicts, Lists, Table, compile};
 pub use country::{Countries, CountryLimits};
 pub use country_code::{CountryCode, CountryCodeError};
@@ -38,32 +41,10 @@ pub use enforcement::EnforcementTable;
 pub(crate) use file::{file_lines, not_text, without_mark};
 pub use hazards::{country_hazards, hazards, wide_approval, wide_approvals};
 pub(crate) use invisible::invisible;
-pub use line::breadth;
-pub use parse::{ParseError, ParseOptions, ParsedList, Purpose, parse};
+pub use options::{OnBadLine, ParseOptions, Purpose};
+pub use parse::{ParseError, ParsedList, parse};
 pub use place::Place;
 pub use prefix::normalise;
-pub use protected::{Holder, Protected, blocked_network, is_too_short};
+pub use protected::{Holder, Protected, blocked_network, breadth, is_too_short};
 pub(crate) use remarks::{says_pass, says_refuse};
-pub use set::{Classification, CountryPolicy, ListSet, LoadedFile, Match};
-
-/// What a line that is not an address does to its file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnBadLine {
-    /// The file is refused, with the line.
-    #[default]
-    Refuse,
-    /// The line is skipped and counted: for feeds that others keep.
-    Skip,
-}
-
-/// What an address without a country counts as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownCountry {
-    /// It matches no country list.
-    #[default]
-    None,
-    /// It counts as in an approved country.
-    Approve,
-    /// It counts as in a blocked country.
-    Block,
-}
+pub use set::{Classification, CountryPolicy, ListSet, LoadedFile, Match, UnknownCountry};

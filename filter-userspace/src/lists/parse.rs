@@ -3,48 +3,17 @@
 //! Plain lists, Spamhaus DROP (as text and as JSON), FireHOL netsets, DShield and ipsum
 //! load as they are: what stands behind an entry is its note.
 
-use std::fmt::Write as _;
-use std::str;
-
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::OnBadLine;
-use super::bad_lines::{BadLines, Why, sanitise};
+use super::bad_lines::{BadLines, Why};
 use super::bogons::is_bogon;
 use super::file::{file_lines, not_text, without_mark};
-use super::line::{Item, Nets, parse_line};
+use super::formats::{Flaw, Formats, Item};
+use super::nets::Nets;
+use super::notes::Notes;
+use super::options::{OnBadLine, ParseOptions, Purpose};
 use super::prefix::{Lengths, normalise};
 use super::remarks::{Remark, Remarks};
-
-/// The longest note that is kept, in bytes.
-const NOTE_LIMIT: usize = 200;
-
-/// How a list is read.
-#[derive(Clone, Copy, Debug)]
-pub struct ParseOptions {
-    /// What a line that is not an address does.
-    pub on_bad_line: OnBadLine,
-    /// What the addresses are for.
-    pub purpose: Purpose,
-    /// Whether networks that no mail from the Internet comes from are left out.
-    pub leave_out_bogons: bool,
-    /// The most entries.
-    pub max_entries: usize,
-}
-
-/// What a list does with the addresses in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// It approves them.
-    Approve,
-    /// It blocks them.
-    Block {
-        /// Whether it may block more than an IPv4 /8 or an IPv6 /16 at once.
-        force: bool,
-    },
-    /// It says in which country they are.
-    Country,
-}
 
 /// An entry of a list.
 ///
@@ -66,6 +35,7 @@ pub struct ParsedList {
     notes: Notes,
     bad: BadLines,
     remarks: Remarks,
+    formats: Vec<&'static str>,
 }
 
 impl ParsedList {
@@ -98,6 +68,12 @@ impl ParsedList {
         v4.chain(self.v6.iter().map(|entry| (IpNet::V6(entry.net), entry.line)))
     }
 
+    /// The names of the formats that its lines are written in.
+    #[must_use]
+    pub fn formats(&self) -> &[&'static str] {
+        &self.formats
+    }
+
     /// The bad lines that were skipped.
     #[must_use]
     pub const fn skipped(&self) -> usize {
@@ -106,7 +82,7 @@ impl ParsedList {
 
     /// The first bad lines that were skipped, a line of text each.
     pub fn skipped_lines(&self, file: &str) -> impl Iterator<Item = String> {
-        self.bad.first().iter().map(move |bad| format!("{file}:{bad}"))
+        self.bad.first().iter().map(move |bad| bad.display(file))
     }
 
     /// What an operator may not have meant, a line of text each.
@@ -140,13 +116,8 @@ impl ParsedList {
 /// Why a list was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// Lines that are no addresses: the first of them, and how many there are.
-    BadLines {
-        /// The first of them, `line: text: why`.
-        first: Vec<String>,
-        /// How many there are.
-        total: usize,
-    },
+    /// Lines that are not addresses.
+    BadLines(BadLines),
     /// More entries than permitted.
     TooMany {
         /// The line that was one too many.
@@ -166,17 +137,7 @@ impl ParseError {
     #[must_use]
     pub fn display(&self, file: &str) -> String {
         match self {
-            Self::BadLines { first, total } => {
-                let mut text = String::new();
-                for bad in first {
-                    _ = writeln!(text, "{file}:{bad}");
-                }
-                if *total > first.len() {
-                    _ = writeln!(text, "{file}: and {} more bad lines", total - first.len());
-                }
-                text.truncate(text.trim_end().len());
-                text
-            }
+            Self::BadLines(bad) => bad.named(file).collect::<Vec<_>>().join("\n"),
             Self::TooMany { line } => format!(
                 "{file}:{line}: more entries than limits.prefixes permits in all lists together"
             ),
@@ -201,21 +162,17 @@ pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<ParsedList, ParseEr
         return Err(unusable(1, why));
     }
     let mut list = ParsedList::default();
-    let mut objects = Objects::default();
+    let mut formats = Formats::new();
     for line in file_lines(without_mark(bytes)) {
         let number = line.number;
-        let item = parse_line(line.bytes).and_then(|item| unless_cut(item, line.has_end, options));
-        objects.see(line.bytes, &item);
-        match item.and_then(|item| unless_too_wide(item, options)) {
+        let item = match formats.read(number, line.bytes) {
+            Err(Flaw::File(why)) => return Err(unusable(number, &why)),
+            Err(Flaw::Line(why)) => Err(why),
+            Ok(item) => unless_cut(item, line.has_end, options)
+                .and_then(|item| unless_too_wide(item, options)),
+        };
+        match item {
             Ok(Item::Nothing) => {}
-            Ok(Item::Records(records)) => {
-                if records != objects.entries {
-                    let (has, entries) = (objects.entries, records);
-                    let why = format!("says that there are {entries} entries, and {has} are there");
-                    return Err(unusable(number, &why));
-                }
-                objects.is_whole = true;
-            }
             Ok(Item::Entry { nets, note, .. }) => {
                 if !line.has_end {
                     list.remarks.add(number, Remark::NoLineEnd);
@@ -239,19 +196,17 @@ pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<ParsedList, ParseEr
             }
         }
     }
-    if let Some(line) = objects.cut() {
-        return Err(unusable(line, "the line with the number of records is missing behind it"));
-    }
+    formats.finish().map_err(|(line, why)| unusable(line, why))?;
+    list.formats = formats.used().collect();
     if options.on_bad_line == OnBadLine::Refuse && list.bad.total() > 0 {
-        let first = list.bad.first().to_vec();
-        return Err(ParseError::BadLines { first, total: list.bad.total() });
+        return Err(ParseError::BadLines(list.bad));
     }
     if let Some(first) = list.bad.first().first()
         && list.is_empty()
     {
-        let (total, (line, first)) = (list.bad.total(), first.split_once(": ").unwrap_or_default());
-        let why = format!("not a single entry can be read, {total} lines are skipped; {first}");
-        return Err(unusable(line.parse().unwrap_or(0), &why));
+        let (total, said) = (list.bad.total(), first.said());
+        let why = format!("not a single entry can be read, {total} lines are skipped; {said}");
+        return Err(unusable(first.line, &why));
     }
     list.finish();
     Ok(list)
@@ -288,69 +243,6 @@ fn unless_too_wide<'a>(item: Item<'a>, options: &ParseOptions) -> Result<Item<'a
              write `force = true` beside the file if you mean it"
         }
     })
-}
-
-/// What a file of JSON objects says of itself.
-#[derive(Default)]
-struct Objects {
-    /// The objects with a network, readable or not.
-    entries: u64,
-    last_line: u32,
-    /// Whether they have what Spamhaus's have, which end with their number.
-    has_sblid: bool,
-    /// Whether their number was there, and right.
-    is_whole: bool,
-    line: u32,
-}
-
-impl Objects {
-    fn see(&mut self, line: &[u8], item: &Result<Item<'_>, Why>) {
-        self.line += 1;
-        let is_object = line.trim_ascii_start().starts_with(b"{");
-        if !is_object || matches!(item, Ok(Item::Nothing | Item::Records(_))) {
-            return;
-        }
-        self.entries += 1;
-        self.last_line = self.line;
-        self.is_whole = false;
-        self.has_sblid |= memchr::memmem::find(line, b"\"sblid\"").is_some();
-    }
-
-    /// The line behind which the number is missing.
-    fn cut(&self) -> Option<u32> {
-        (self.has_sblid && !self.is_whole).then_some(self.last_line)
-    }
-}
-
-/// Notes of all entries, one behind the other: a length, then the bytes.
-#[derive(Clone, Debug, Default)]
-struct Notes(Vec<u8>);
-
-impl Notes {
-    /// Keeps a note and says where; 0 is no note.
-    fn add(&mut self, note: &[u8]) -> u32 {
-        if note.is_empty() {
-            return 0;
-        }
-        let Ok(place) = u32::try_from(self.0.len() + 1) else {
-            return 0;
-        };
-        let kept = &note[..note.len().min(NOTE_LIMIT)];
-        self.0.push(u8::try_from(kept.len()).unwrap_or(0));
-        self.0.extend(kept);
-        place
-    }
-
-    fn get(&self, place: u32) -> Option<String> {
-        let start = usize::try_from(place).ok()?.checked_sub(1)?;
-        let length = usize::from(*self.0.get(start)?);
-        let bytes = self.0.get(start + 1..start + 1 + length)?;
-        // A note that was cut inside a character loses that character.
-        let text = str::from_utf8(bytes)
-            .or_else(|error| str::from_utf8(&bytes[..error.valid_up_to()]))
-            .unwrap_or_default();
-        Some(sanitise(text))
-    }
 }
 
 #[cfg(test)]

@@ -139,6 +139,15 @@ pub fn is_too_short(prefix: IpNet) -> bool {
     }
 }
 
+/// How much a wide prefix blocks, for people.
+#[must_use]
+pub fn breadth(net: IpNet) -> &'static str {
+    match net.prefix_len() {
+        0 => "every address",
+        _ => "a very large part of the Internet (more than an IPv4 /8 or an IPv6 /16)",
+    }
+}
+
 /// What a temporary block of a client covers: an IPv4 address, or an IPv6 /64.
 #[must_use]
 pub fn blocked_network(client: IpAddr) -> IpNet {

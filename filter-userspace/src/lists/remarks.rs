@@ -1,6 +1,6 @@
 //! What stands in a list that can be read and is probably not meant.
 
-use super::parse::Purpose;
+use super::options::Purpose;
 
 /// What is not an error of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ fn is_one_of(words: &[&[u8]], word: &[u8]) -> bool {
 fn action(note: &[u8]) -> &[u8] {
     let split =
         |text: &[u8], is_end: fn(&u8) -> bool| text.iter().position(is_end).unwrap_or(text.len());
-    // An address that begins like an action is none.
+    // An address that begins like an action is not one.
     if note[..split(note, |byte| byte.is_ascii_whitespace())].contains(&b'@') {
         return b"";
     }

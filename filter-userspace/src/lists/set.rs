@@ -7,11 +7,11 @@ use filter_common::{Class, ClassSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::bogons::is_bogon;
-use super::country::embedded;
+use super::country::{Countries, embedded};
+use super::country_code::CountryCode;
 use super::parse::{Entry, ParsedList};
 use super::place::Place;
 use super::prefix::canonical;
-use super::{Countries, CountryCode, UnknownCountry};
 
 /// A list file and what it makes of the addresses in it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,18 @@ pub struct LoadedFile {
     pub class: Class,
     /// Its entries.
     pub list: ParsedList,
+}
+
+/// What an address without a country counts as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownCountry {
+    /// It matches no country list.
+    #[default]
+    None,
+    /// It counts as in an approved country.
+    Approve,
+    /// It counts as in a blocked country.
+    Block,
 }
 
 /// What countries are approved and blocked.

@@ -1,8 +1,9 @@
 //! What a directory says of recipients, and how it is kept: an address a line, as a JSON
 //! string, since a valid address may begin like a comment or hold white space.
 
-use super::import::{Import, ImportError, ImportOptions, Reader, Stop};
+use super::import::{Import, ImportError, ImportOptions};
 use super::one::Recipient;
+use super::reader::{Reader, Stop};
 use super::values::{UNKNOWN_SCHEME, Written, written};
 use crate::lists::{Why, file_lines};
 
@@ -70,7 +71,7 @@ fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Found, RecipientSet};
+    use super::super::set::{Found, RecipientSet};
     use super::*;
     use crate::lists::OnBadLine;
     use crate::smtp::address::Mailbox;

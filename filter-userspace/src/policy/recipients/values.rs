@@ -1,6 +1,6 @@
 //! The names of columns and attributes that hold addresses, and their values.
 
-use super::import::{Reader, Stop};
+use super::reader::{Reader, Stop};
 use crate::lists::Why;
 
 /// Whose values are addresses, without `-`, `_` and spaces, in lower case.

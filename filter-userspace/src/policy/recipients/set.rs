@@ -1,25 +1,10 @@
-//! Which recipients exist, by domain.
-//!
-//! An [`Import`] is what a file or a directory says; [`RecipientSet::import`]
-//! replaces all recipients of each domain in it, so that a deleted mailbox
-//! vanishes with the next import and the domains of other sources stay.
-
-mod csv;
-mod directory;
-mod import;
-mod ldif;
-mod locals;
-mod one;
-mod text;
-mod values;
+//! The valid recipients of all domains, and whether a recipient is one of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use directory::{address_of, from_kept, to_kept};
-pub use import::{Format, Import, ImportError, ImportOptions, parse};
-use locals::Locals;
-
+use super::import::Import;
+use super::locals::Locals;
 use crate::smtp::address::{Domain, Mailbox};
 
 /// Whether a recipient exists, and who says so.
@@ -123,6 +108,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::formats::{format_of, parse};
+    use super::super::import::ImportOptions;
     use super::*;
     use crate::lists::OnBadLine;
 
@@ -130,7 +117,7 @@ mod tests {
         ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 2_000_000 };
 
     fn import(set: &mut RecipientSet, name: &str, text: &str) {
-        set.import(parse(text.as_bytes(), Format::Text, name, OPTIONS).unwrap());
+        set.import(parse(text.as_bytes(), format_of(name), name, OPTIONS).unwrap());
     }
 
     fn check<'a>(set: &'a RecipientSet, address: &str) -> Found<'a> {

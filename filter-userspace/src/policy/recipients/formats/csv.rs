@@ -8,16 +8,20 @@ use std::borrow::Cow;
 
 use ::csv::{ByteRecord, ReaderBuilder};
 
-use super::super::lines::{has_open_end, text};
-use super::import::{Reader, Stop};
-use super::one::Recipient;
-use super::values::{self, Kind, Written};
+use super::super::one::Recipient;
+use super::super::reader::{Reader, Stop};
+use super::super::values::{self, Kind, Written};
+use super::format::Format;
 use crate::lists::{file_lines, without_mark};
+use crate::policy::lines::{has_open_end, text};
 
 const SEVERAL: &str = "several columns hold addresses; give the table a header that names the \
                        right one, such as `email`";
 
-pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
+/// A table (RFC 4180) with a column of addresses.
+pub(super) const FORMAT: Format = Format { name: "csv", endings: &["csv"], read };
+
+fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
     let bytes = with_line_feeds(without_mark(bytes));
     let (separator, bytes) = separator(&bytes);
     let first_line = if separator.is_some() { 2 } else { 1 };
@@ -295,19 +299,19 @@ fn read_cell(kind: Kind, cell: &[u8], line: u32, reader: &mut Reader) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format::Csv;
-    use super::super::import::tests::{fails, reads};
+    use super::super::tests::{fails, reads};
+    use super::FORMAT;
 
     #[test]
     fn a_header_names_the_columns() {
         let text = b"\xef\xbb\xbf\"Name\",\"E-Mail\",Address,aliases\r\n\
                      \"Bob \"\"B\"\", jr\",bob@a.example,1 Main St,\"b@a.example; Bobby\"\r\n\
                      # a comment\r\n\r\nAnn,ann@a.example\r\n";
-        reads(text, Csv, &[("bob@a.example", 2), ("b@a.example", 2), ("ann@a.example", 5)]);
-        reads(b"#TYPE x\nAddress;x\na@b.c;1\n", Csv, &[("a@b.c", 3)]);
-        reads(b"x\tmail\n\n1,2\ta@b.c\n", Csv, &[("a@b.c", 3)]);
-        reads(b"mail\n*@b.c\n", Csv, &[]);
-        reads(b"", Csv, &[]);
+        reads(text, &FORMAT, &[("bob@a.example", 2), ("b@a.example", 2), ("ann@a.example", 5)]);
+        reads(b"#TYPE x\nAddress;x\na@b.c;1\n", &FORMAT, &[("a@b.c", 3)]);
+        reads(b"x\tmail\n\n1,2\ta@b.c\n", &FORMAT, &[("a@b.c", 3)]);
+        reads(b"mail\n*@b.c\n", &FORMAT, &[]);
+        reads(b"", &FORMAT, &[]);
     }
 
     #[test]
@@ -315,22 +319,22 @@ mod tests {
         let text = b"Alias,PrimarySmtpAddress,ProxyAddresses\n\
             bob,Bob@a.example,\"SMTP:bob@a.example,smtp:b.b@a.example;X400:C=US;A= ;P=Org;O=Ex;\
             S=B; SIP:bob@sip.example smtp:bob@b.example x500:/o=Org/ou=Ex (F)/cn=Bob\"\n";
-        reads(text, Csv, &[("bob@a.example", 2), ("b.b@a.example", 2), ("bob@b.example", 2)]);
+        reads(text, &FORMAT, &[("bob@a.example", 2), ("b.b@a.example", 2), ("bob@b.example", 2)]);
     }
 
     #[test]
     fn without_a_header_the_one_column_with_addresses_counts() {
-        reads(b"1,a@b.c,x\n2,b@b.c\n", Csv, &[("a@b.c", 1), ("b@b.c", 2)]);
-        reads(b"mail,mail@b.c\n", Csv, &[("mail@b.c", 1)]);
-        reads(b"Who,Where\nBob,a@b.c\n", Csv, &[("a@b.c", 2)]);
-        assert!(fails(b"1,a@b.c\n2,nothing\n", Csv).starts_with("f:2: "));
+        reads(b"1,a@b.c,x\n2,b@b.c\n", &FORMAT, &[("a@b.c", 1), ("b@b.c", 2)]);
+        reads(b"mail,mail@b.c\n", &FORMAT, &[("mail@b.c", 1)]);
+        reads(b"Who,Where\nBob,a@b.c\n", &FORMAT, &[("a@b.c", 2)]);
+        assert!(fails(b"1,a@b.c\n2,nothing\n", &FORMAT).starts_with("f:2: "));
     }
 
     #[test]
     fn lines_are_counted_through_quoted_line_breaks() {
         let text = b"mail,note\na@b.c,\"one\ntwo\nthree\"\r\n\nb@b.c,x\n";
-        reads(text, Csv, &[("a@b.c", 2), ("b@b.c", 6)]);
-        let error = fails(b"mail,note\n\"a@b.c\",\"x\ny\"\n\xff@b.c\nnobody\n", Csv);
+        reads(text, &FORMAT, &[("a@b.c", 2), ("b@b.c", 6)]);
+        let error = fails(b"mail,note\n\"a@b.c\",\"x\ny\"\n\xff@b.c\nnobody\n", &FORMAT);
         assert!(error.starts_with("f:4: ") && error.contains("\nf:5: `nobody`"), "{error}");
     }
 
@@ -341,44 +345,58 @@ mod tests {
             b"Who,Where\nBob,a@b.c\nann@b.c,b@b.c\n",
             b"Old,New\na@b.c,\n,b@b.c\n",
         ] {
-            assert!(fails(text, Csv).contains("several columns hold addresses; give the table"));
+            assert!(
+                fails(text, &FORMAT).contains("several columns hold addresses; give the table")
+            );
         }
     }
 
     #[test]
     fn a_hint_names_the_separator() {
         let text = b"\xef\xbb\xbfsep=;\r\nName, first;E-Mail\r\nBob;bob@b.c\r\nAnn;ann@b.c\r\n";
-        reads(text, Csv, &[("bob@b.c", 3), ("ann@b.c", 4)]);
-        reads(b"\"sep=|\"\nmail|x\na@b.c|1\n", Csv, &[("a@b.c", 3)]);
-        reads(b"SEP=\t\nmail\tx\na@b.c\t1\n", Csv, &[("a@b.c", 3)]);
-        reads(b"sep=;\n", Csv, &[]);
+        reads(text, &FORMAT, &[("bob@b.c", 3), ("ann@b.c", 4)]);
+        reads(b"\"sep=|\"\nmail|x\na@b.c|1\n", &FORMAT, &[("a@b.c", 3)]);
+        reads(b"SEP=\t\nmail\tx\na@b.c\t1\n", &FORMAT, &[("a@b.c", 3)]);
+        reads(b"sep=;\n", &FORMAT, &[]);
     }
 
     #[test]
     fn a_row_that_begins_like_a_comment_is_a_row() {
         let text = b"mail;id\n#sales@b.c;1\n# ask x@y.z;2\n#old;list\na@b.c;2\n";
-        reads(text, Csv, &[("#sales@b.c", 2), ("a@b.c", 5)]);
-        reads(b"#sales@b.c;1\n# ;a@b.c\n\"#x@b.c\";3\n", Csv, &[("#sales@b.c", 1), ("#x@b.c", 3)]);
-        reads(b"id,mail\n#1,a@b.c\n#2,\"b@b.c\"\n", Csv, &[("a@b.c", 2), ("b@b.c", 3)]);
+        reads(text, &FORMAT, &[("#sales@b.c", 2), ("a@b.c", 5)]);
+        reads(
+            b"#sales@b.c;1\n# ;a@b.c\n\"#x@b.c\";3\n",
+            &FORMAT,
+            &[("#sales@b.c", 1), ("#x@b.c", 3)],
+        );
+        reads(b"id,mail\n#1,a@b.c\n#2,\"b@b.c\"\n", &FORMAT, &[("a@b.c", 2), ("b@b.c", 3)]);
         // A byte that would mark comments begins no row here.
-        assert!(fails(b"mail\n\x01a@b.c\n# x\n", Csv).starts_with("f:2: "));
+        assert!(fails(b"mail\n\x01a@b.c\n# x\n", &FORMAT).starts_with("f:2: "));
         // A comment opens no quote.
-        reads(b"mail\n# \"x\n#\"y\na@b.c\n", Csv, &[("a@b.c", 4)]);
+        reads(b"mail\n# \"x\n#\"y\na@b.c\n", &FORMAT, &[("a@b.c", 4)]);
     }
 
     #[test]
     fn a_bar_separates_columns_and_mailto_is_an_address() {
-        reads(b"name|email\nBob|bob@b.c\nAnn|ann@b.c\n", Csv, &[("bob@b.c", 2), ("ann@b.c", 3)]);
-        reads(b"Bob|bob@b.c\n", Csv, &[("bob@b.c", 1)]);
-        reads(b"x|y,email\n1|2,bob@b.c\n", Csv, &[("bob@b.c", 2)]);
-        reads(b"mail,x\nmailto:bob@b.c,1\n", Csv, &[("bob@b.c", 2)]);
-        reads(b"mail\n\"mailto:a@b.c; MAILTO:b@b.c\"\n", Csv, &[("a@b.c", 2), ("b@b.c", 2)]);
+        reads(
+            b"name|email\nBob|bob@b.c\nAnn|ann@b.c\n",
+            &FORMAT,
+            &[("bob@b.c", 2), ("ann@b.c", 3)],
+        );
+        reads(b"Bob|bob@b.c\n", &FORMAT, &[("bob@b.c", 1)]);
+        reads(b"x|y,email\n1|2,bob@b.c\n", &FORMAT, &[("bob@b.c", 2)]);
+        reads(b"mail,x\nmailto:bob@b.c,1\n", &FORMAT, &[("bob@b.c", 2)]);
+        reads(b"mail\n\"mailto:a@b.c; MAILTO:b@b.c\"\n", &FORMAT, &[("a@b.c", 2), ("b@b.c", 2)]);
     }
 
     #[test]
     fn nothing_in_a_table_is_passed_over() {
-        reads(b"mail,x\ra@b.c,1\rb@b.c,2\r", Csv, &[("a@b.c", 2), ("b@b.c", 3)]);
-        reads(b"mail\n\"a@b.c b@b.c, c@b.c\"\n", Csv, &[("a@b.c", 2), ("b@b.c", 2), ("c@b.c", 2)]);
+        reads(b"mail,x\ra@b.c,1\rb@b.c,2\r", &FORMAT, &[("a@b.c", 2), ("b@b.c", 3)]);
+        reads(
+            b"mail\n\"a@b.c b@b.c, c@b.c\"\n",
+            &FORMAT,
+            &[("a@b.c", 2), ("b@b.c", 2), ("c@b.c", 2)],
+        );
         for (text, what) in [
             ("mail\nann\u{200b}@b.c\n", "f:2: `ann\u{200b}@b.c`: holds an invisible character"),
             ("mail\nann\u{a0}@b.c\n", "U+00A0 NO-BREAK SPACE"),
@@ -386,15 +404,15 @@ mod tests {
             ("name;mail\nAnn,a@b.c\n", "f:2: "),
             ("name,mail\na@b.c,\n", "in the columns that the header names"),
         ] {
-            let error = fails(text.as_bytes(), Csv);
+            let error = fails(text.as_bytes(), &FORMAT);
             assert!(error.contains(what), "{error}");
         }
     }
 
     #[test]
     fn what_would_lose_recipients_is_refused() {
-        assert!(fails(b"mail\na@b.c,b@b.c\n", Csv).contains("more cells than the header"));
-        let error = fails(b"name,mail\nAnn,a@b.c\n\"Bob,b@b.c\nEve,e@b.c\n", Csv);
+        assert!(fails(b"mail\na@b.c,b@b.c\n", &FORMAT).contains("more cells than the header"));
+        let error = fails(b"name,mail\nAnn,a@b.c\n\"Bob,b@b.c\nEve,e@b.c\n", &FORMAT);
         assert_eq!(error, "f:3: a quote is not closed before the end of the file");
     }
 
@@ -404,7 +422,7 @@ mod tests {
         let columns = 200_000;
         let text = format!("mail{}\na@b.c{}\n", ",mail".repeat(columns), ",".repeat(columns));
         let start = std::time::Instant::now();
-        reads(text.as_bytes(), Csv, &[("a@b.c", 2)]);
+        reads(text.as_bytes(), &FORMAT, &[("a@b.c", 2)]);
         // To look for each among all takes minutes where nothing is optimised.
         assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
     }

@@ -1,115 +1,38 @@
-//! A line of a list: the network that it names, and its note.
+//! Plain lists: an address, a prefix or a range at the beginning of a line, and a note behind
+//! it. FireHOL netsets, Spamhaus DROP as text, DShield and ipsum are written so.
 //!
 //! What stands behind the first field is a note for people, unless it says more about
 //! the network: the end of a range, a netmask, a length. What begins like one of these
 //! and cannot be read so is an error, since half of an entry is another entry.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str;
 
-use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use super::super::bad_lines::Why;
+use super::super::invisible::invisible;
+use super::super::nets::{
+    Nets, net_of, parse_address, parse_length, parse_mask, parse_net, parse_number,
+};
+use super::format::{Flaw, Format, Item, Line};
 
-use super::bad_lines::Why;
-use super::invisible::invisible;
-use super::json;
-use super::prefix::normalise;
-use super::protected::is_too_short;
+/// The format of every line that no other format claims.
+pub(super) struct Plain;
 
-/// The longest line, in bytes.
-const LINE_LIMIT: usize = 4096;
-
-/// What a line says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Item<'a> {
-    /// Nothing: it is empty, a comment or a header.
-    Nothing,
-    /// Addresses, and the note beside them.
-    Entry {
-        nets: Nets,
-        note: Cow<'a, [u8]>,
-        /// Whether one more digit at its end would make it narrower: `/3` of `/32`.
-        may_be_cut: bool,
-    },
-    /// The last line of a JSON feed: how many entries stand above.
-    Records(u64),
-}
-
-/// The addresses of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nets {
-    /// One prefix, normalised.
-    One(IpNet),
-    /// All addresses from the first to the last, of one family.
-    Range(IpAddr, IpAddr),
-}
-
-impl Nets {
-    /// The fewest prefixes that hold these addresses and no others: at most 62 of IPv4,
-    /// 254 of IPv6.
-    pub(super) fn prefixes(self) -> IpSubnets {
-        match self {
-            Self::One(IpNet::V4(net)) => {
-                IpSubnets::V4(Ipv4Subnets::new(net.network(), net.broadcast(), net.prefix_len()))
-            }
-            Self::One(IpNet::V6(net)) => {
-                IpSubnets::V6(Ipv6Subnets::new(net.network(), net.broadcast(), net.prefix_len()))
-            }
-            Self::Range(IpAddr::V4(first), IpAddr::V4(last)) => {
-                IpSubnets::V4(Ipv4Subnets::new(first, last, 0))
-            }
-            Self::Range(first, last) => {
-                IpSubnets::V6(Ipv6Subnets::new(to_v6(first), to_v6(last), 0))
-            }
-        }
+impl Format for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
     }
 
-    /// Whether it is larger than the shortest prefix that may be blocked without force:
-    /// an IPv4 /8, an IPv6 /16.
-    pub(super) fn is_wide(self) -> bool {
-        match self {
-            Self::One(net) => is_too_short(net),
-            Self::Range(IpAddr::V4(first), IpAddr::V4(last)) => {
-                last.to_bits().saturating_sub(first.to_bits()) >= 1 << 24
-            }
-            Self::Range(first, last) => {
-                to_v6(last).to_bits().saturating_sub(to_v6(first).to_bits()) >= 1 << 112
-            }
-        }
+    fn claims(&self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn read<'a>(&mut self, line: &Line<'a>) -> Result<Item<'a>, Flaw> {
+        Ok(parse_line(line.text?)?)
     }
 }
 
-/// How much a wide prefix blocks, for people.
-#[must_use]
-pub fn breadth(net: IpNet) -> &'static str {
-    match net.prefix_len() {
-        0 => "every address",
-        _ => "a very large part of the Internet (more than an IPv4 /8 or an IPv6 /16)",
-    }
-}
-
-fn to_v6(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    }
-}
-
-/// Reads a line.
-pub(super) fn parse_line(line: &[u8]) -> Result<Item<'_>, Why> {
-    if line.len() > LINE_LIMIT {
-        return Err("the line is longer than 4096 bytes");
-    }
-    let line = line.trim_ascii();
-    if matches!(line, [] | [b'#' | b';', ..]) {
-        return Ok(Item::Nothing);
-    }
-    if !line.is_ascii() && str::from_utf8(line).is_err() {
-        return Err("the line is not UTF-8 text");
-    }
-    if line.starts_with(b"{") {
-        return json::read(line);
-    }
+/// Reads the text of a line.
+fn parse_line(line: &[u8]) -> Result<Item<'_>, Why> {
     let (field, rest) = split_field(line);
     if is_header(field, rest) {
         return Ok(Item::Nothing);
@@ -225,7 +148,7 @@ const SIGNS: [&[u8]; 9] = [
 const WORDS: [&[u8]; 5] = [b"to", b"through", b"thru", b"until", b"till"];
 
 /// The last address of a range behind its first one, where there is one: `- b`, `-b` or
-/// `to b`. A dash before a note is none.
+/// `to b`. A dash before a note is not a sign of a range.
 ///
 /// # Errors
 ///
@@ -309,70 +232,6 @@ fn with_length(field: &[u8], length: u8) -> Result<Nets, Why> {
         return Err("has two prefix lengths");
     }
     net_of(parse_address(field)?, length).map(Nets::One)
-}
-
-const WRONG_LENGTH: Why = "the prefix length is too large for the address";
-
-fn net_of(address: IpAddr, length: u8) -> Result<IpNet, Why> {
-    IpNet::new(address, length).map(normalise).map_err(|_| WRONG_LENGTH)
-}
-
-/// An address or a prefix; host bits are masked, IPv4-mapped ones become IPv4.
-pub(super) fn parse_net(field: &[u8]) -> Result<IpNet, Why> {
-    read_net(field).map_err(|why| str::from_utf8(field).ok().and_then(invisible).unwrap_or(why))
-}
-
-fn read_net(field: &[u8]) -> Result<IpNet, Why> {
-    let Some(slash) = field.iter().position(|byte| *byte == b'/') else {
-        let address = parse_address(field)?;
-        return net_of(address, if address.is_ipv4() { 32 } else { 128 });
-    };
-    let (address, length) = (&field[..slash], &field[slash + 1..]);
-    let length = match parse_mask(length) {
-        Some(length) => length,
-        None => parse_length(length)?,
-    };
-    let address = parse_address(address)?;
-    net_of(address, length)
-}
-
-fn parse_address(text: &[u8]) -> Result<IpAddr, Why> {
-    if text.contains(&b':') {
-        let parsed = str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
-        return parsed.map(IpAddr::V6).ok_or("is not an IPv6 address");
-    }
-    parse_v4(text).map(IpAddr::V4).ok_or("is not an IPv4 or IPv6 address or CIDR")
-}
-
-/// Dotted decimal of four numbers without leading zeros (RFC 6943, section 3.1.1:
-/// other readings of them differ between programs).
-fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    let mut fields = text.split(|byte| *byte == b'.');
-    for octet in &mut octets {
-        *octet = parse_number(fields.next()?)?;
-    }
-    fields.next().is_none().then(|| octets.into())
-}
-
-/// The length of a netmask: ones, then zeros.
-fn parse_mask(text: &[u8]) -> Option<u8> {
-    ipnet::ip_mask_to_prefix(IpAddr::V4(parse_v4(text)?)).ok()
-}
-
-fn parse_length(text: &[u8]) -> Result<u8, Why> {
-    parse_number(text).ok_or("the prefix length is not a number")
-}
-
-/// A decimal number up to 255, without sign or leading zero.
-fn parse_number(digits: &[u8]) -> Option<u8> {
-    if !(1..=3).contains(&digits.len()) || (digits.len() > 1 && digits[0] == b'0') {
-        return None;
-    }
-    digits.iter().try_fold(0_u8, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// Whether the line ends in a prefix length to which another digit could belong.
@@ -505,7 +364,6 @@ mod tests {
             "192.0.2.0 255.255.255.0\u{200b} lab",
             "192.0.2.0 netmask\u{200b} 255.255.255.0",
             "192.0.2.0 /24\u{200b}",
-            "{\"cidr\":\"192.0.2.0/24\u{200b}\"}",
         ] {
             let error = parse_line(line.as_bytes()).expect_err(line);
             assert!(error.contains("U+200B ZERO WIDTH SPACE"), "{line}: {error}");

@@ -1,10 +1,14 @@
 //! Recipients as text, an address a line.
 
-use super::super::lines::{Contrary, entries, lines, note, says_refuse};
-use super::import::{Reader, Stop};
-use super::one::Recipient;
+use super::super::one::Recipient;
+use super::super::reader::{Reader, Stop};
+use super::format::Format;
+use crate::policy::lines::{Contrary, entries, lines, note, says_refuse};
 
-pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
+/// An address a line.
+pub(super) const FORMAT: Format = Format { name: "text", endings: &["txt"], read };
+
+fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
     let is_entry = |field: &str| Recipient::parse(field).is_ok();
     let mut contrary = Contrary::default();
     for line in lines(bytes) {
@@ -32,26 +36,31 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format::Text;
-    use super::super::import::tests::{fails, reads};
-    use super::super::{ImportOptions, parse};
+    use super::super::super::import::ImportOptions;
+    use super::super::parse;
+    use super::super::tests::{fails, reads};
+    use super::FORMAT;
     use crate::lists::OnBadLine;
 
     #[test]
     fn an_address_a_line() {
         let text = b"\xef\xbb\xbfBob@A.example\r\n# comment\r\n\r\n<ann@b.example> Ann\r\n\
                      \"x y\"@c.example\n; c\nbob@a.example";
-        reads(text, Text, &[("bob@a.example", 1), ("ann@b.example", 4), ("\"x y\"@c.example", 5)]);
-        reads(b"", Text, &[]);
-        reads("Ä@bücher.example".as_bytes(), Text, &[("ä@xn--bcher-kva.example", 1)]);
-        assert_eq!(fails(b"a@b.c\n\0\n\xff\n", Text).lines().count(), 2);
+        reads(
+            text,
+            &FORMAT,
+            &[("bob@a.example", 1), ("ann@b.example", 4), ("\"x y\"@c.example", 5)],
+        );
+        reads(b"", &FORMAT, &[]);
+        reads("Ä@bücher.example".as_bytes(), &FORMAT, &[("ä@xn--bcher-kva.example", 1)]);
+        assert_eq!(fails(b"a@b.c\n\0\n\xff\n", &FORMAT).lines().count(), 2);
     }
 
     #[test]
     fn a_table_of_whom_to_refuse_is_remarked() {
         let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 10 };
         let remarks = |text: &str| {
-            parse(text.as_bytes(), Text, "f", options).expect("read").remarks().to_vec()
+            parse(text.as_bytes(), &FORMAT, "f", options).expect("read").remarks().to_vec()
         };
         assert_eq!(
             remarks("bob@b.c OK\nann@b.c REJECT\neve@b.c\t550 5.1.1 gone\n"),
@@ -67,17 +76,17 @@ mod tests {
     fn nothing_is_passed_over() {
         reads(
             b"bob@a.example ann@a.example\n",
-            Text,
+            &FORMAT,
             &[("bob@a.example", 1), ("ann@a.example", 1)],
         );
         reads(
             b"bob@a.example\rann@a.example\r",
-            Text,
+            &FORMAT,
             &[("bob@a.example", 1), ("ann@a.example", 2)],
         );
         reads(
             b"<bob@a.example>, <ann@a.example>",
-            Text,
+            &FORMAT,
             &[("bob@a.example", 1), ("ann@a.example", 1)],
         );
         for (text, name) in [
@@ -92,7 +101,7 @@ mod tests {
             ("b\0o\0b\0@\0a\0.\0c\0\n\0", "UTF-16"),
             ("<!DOCTYPE html>\n<p>bob@a.example", "HTML"),
         ] {
-            let error = fails(text.as_bytes(), Text);
+            let error = fails(text.as_bytes(), &FORMAT);
             assert!(error.contains(name), "{error}");
         }
     }

@@ -6,13 +6,17 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::lines::text;
-use super::import::{Reader, Stop};
-use super::one::Recipient;
-use super::values::{self, Written};
+use super::super::one::Recipient;
+use super::super::reader::{Reader, Stop};
+use super::super::values::{self, Written};
+use super::format::Format;
 use crate::lists::{file_lines, invisible, without_mark};
+use crate::policy::lines::text;
 
-pub(super) fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
+/// The export of a directory (RFC 2849).
+pub(super) const FORMAT: Format = Format { name: "ldif", endings: &["ldif", "ldf"], read };
+
+fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
     let mut lines = file_lines(without_mark(bytes)).peekable();
     let mut others = BTreeSet::new();
     while let Some(first) = lines.next() {
@@ -110,9 +114,10 @@ fn holds_address(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format::Ldif;
-    use super::super::import::tests::{fails, reads};
-    use super::super::{ImportOptions, parse};
+    use super::super::super::import::ImportOptions;
+    use super::super::parse;
+    use super::super::tests::{fails, reads};
+    use super::FORMAT;
     use crate::lists::OnBadLine;
 
     #[test]
@@ -130,14 +135,14 @@ mod tests {
             ("bob@c.example", 13),
             ("ann@a.example", 18),
         ];
-        reads(text, Ldif, &expected);
-        reads(b"", Ldif, &[]);
+        reads(text, &FORMAT, &expected);
+        reads(b"", &FORMAT, &[]);
     }
 
     #[test]
     fn bad_values_are_named_with_the_line_where_they_start() {
         let text = b"dn: a\nmail: bob\n b\nmail:: ?\nmail:< file:///x\nnonsense\nmail:: /w==\n";
-        let error = fails(text, Ldif);
+        let error = fails(text, &FORMAT);
         let starts: Vec<_> = error.lines().map(|line| line.split(':').nth(1).unwrap()).collect();
         assert_eq!(starts, ["2", "4", "5", "6", "7"], "{error}");
     }
@@ -145,15 +150,15 @@ mod tests {
     #[test]
     fn nothing_is_passed_over() {
         let text = b"dn: a\rmail: bob@a.example\r\rdn: b\rmail: ann@a.example\r";
-        reads(text, Ldif, &[("bob@a.example", 2), ("ann@a.example", 5)]);
+        reads(text, &FORMAT, &[("bob@a.example", 2), ("ann@a.example", 5)]);
         let joined = "dn: a\nmail: bob@a.example\n\u{feff}mail: ann@a.example\n";
-        let error = fails(joined.as_bytes(), Ldif);
+        let error = fails(joined.as_bytes(), &FORMAT);
         assert!(error.starts_with("f:3: ") && error.contains("U+FEFF"), "{error}");
         let hidden = "dn: a\nmail: ann\u{200b}@a.example\n";
-        assert!(fails(hidden.as_bytes(), Ldif).contains("U+200B ZERO WIDTH SPACE"));
+        assert!(fails(hidden.as_bytes(), &FORMAT).contains("U+200B ZERO WIDTH SPACE"));
         let encoded = "dn: a\nmail:: YW5u4oCLQGEuZXhhbXBsZQ==\n";
-        assert!(fails(encoded.as_bytes(), Ldif).contains("U+200B ZERO WIDTH SPACE"));
-        assert!(fails(b"dn: a\nmail: bob@a.example ann@a.example\n", Ldif).starts_with("f:2: "));
+        assert!(fails(encoded.as_bytes(), &FORMAT).contains("U+200B ZERO WIDTH SPACE"));
+        assert!(fails(b"dn: a\nmail: bob@a.example ann@a.example\n", &FORMAT).starts_with("f:2: "));
     }
 
     #[test]
@@ -161,9 +166,9 @@ mod tests {
         let text = b"dn: a\nmail: mailto:bob@a.example\nuserPrincipalName: bob@a.example\n\
             zimbraMailAlias:: Yi5iQGEuZXhhbXBsZQ==\ndescription: ask x@y.example\n\
             jpegPhoto:: /9j/4A==\n\ndn: b\nmail: ann@a.example\nuserPrincipalName: ann@a.example\n";
-        reads(text, Ldif, &[("bob@a.example", 2), ("ann@a.example", 9)]);
+        reads(text, &FORMAT, &[("bob@a.example", 2), ("ann@a.example", 9)]);
         let options = ImportOptions { on_bad_line: OnBadLine::Refuse, max_entries: 9 };
-        let import = parse(text, Ldif, "f", options).expect("read");
+        let import = parse(text, &FORMAT, "f", options).expect("read");
         assert_eq!(
             import.remarks(),
             [
@@ -178,7 +183,7 @@ mod tests {
         for change in ["modify", "delete", "modrdn", " moddn"] {
             let text =
                 format!("dn: a\nmail: a@b.c\n\ndn: b\nchangetype: {change}\ndelete: mail\n-\n");
-            assert!(fails(text.as_bytes(), Ldif).starts_with("f:5: is a change"));
+            assert!(fails(text.as_bytes(), &FORMAT).starts_with("f:5: is a change"));
         }
     }
 }
