@@ -34,7 +34,7 @@ fn one_address_holds_a_share_of_a_backends_connections() {
     }
     assert_eq!(told.iter().filter(|told| told.starts_with("250 ")).count(), 33, "{told:?}");
     assert!(
-        told[39].starts_with("451 4.3.2 10.77.1.1 has many connections to the mail system"),
+        told[39].starts_with("451 4.3.2 10.77.1.1 has too many connections to the mail system"),
         "{told:?}"
     );
     let others = send(&mut edge.open("10.77.1.2"), "a@c.example", &["bob@example.org"]);

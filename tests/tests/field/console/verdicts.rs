@@ -90,5 +90,5 @@ fn nothing_is_found_behind_the_stage_that_refuses() {
     let text = said(&host.home.run(&[&["explain", "--live"], &good[..]].concat()));
     assert!(text.contains("the envelope passes every check"), "{text}");
     let page = http.get("/check?ip=192.0.2.7&from=a%40b.example&rcpt=bob%40example.org").body;
-    assert!(page.contains("The content of the message is checked when it comes"), "{page}");
+    assert!(page.contains("The content is checked when the message arrives"), "{page}");
 }
