@@ -14,8 +14,8 @@ pub enum Disposition {
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $name:literal, $disposition:ident;)*) => {
-        /// Why a frame was passed or dropped. Every frame has exactly one, but for
-        /// the three `…Monitor` reasons, which are counted beside it.
+        /// Why a frame was passed or dropped. Every frame has exactly one; the three
+        /// `…Monitor` reasons are counted in addition to it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Reason {
@@ -35,13 +35,13 @@ macro_rules! reasons {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What it means, for the reference.
+            /// Its meaning, for the reference.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),*),)* }
             }
 
-            /// What becomes of the frame.
+            /// Whether the frame passes or is dropped.
             #[must_use]
             pub const fn disposition(self) -> Disposition {
                 match self { $(Self::$variant => Disposition::$disposition,)* }
@@ -60,7 +60,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Neither IPv4 nor IPv6 below at most two VLAN tags and a PPPoE session.
+    /// Neither IPv4 nor IPv6, below at most two VLAN tags and a PPPoE session.
     NotIp = 0, "not_ip", Pass;
     /// IP, but not TCP.
     NotTcp = 1, "not_tcp", Pass;
@@ -73,13 +73,13 @@ reasons! {
     /// A frame that ends inside a header or whose header contradicts itself;
     /// the host's stack discards it.
     Malformed = 5, "malformed", Pass;
-    /// No generation of tables is installed: the filter is open.
+    /// No rule set is installed: the filter is open.
     NoTables = 6, "no_tables", Pass;
     /// On an approved IP list.
     ApprovedIp = 7, "approved_ip", Pass;
     /// In an approved country.
     ApprovedCountry = 8, "approved_country", Pass;
-    /// No list decided, and neither did what comes after the lists.
+    /// No list, temporary block or rate decided.
     Unlisted = 9, "unlisted", Pass;
     /// On a blocked IP list whose enforcement is `reject`.
     BlockedIpReject = 10, "blocked_ip_reject", Pass;
@@ -87,11 +87,11 @@ reasons! {
     BlockedCountryReject = 11, "blocked_country_reject", Pass;
     /// A known spam source whose enforcement is `reject`.
     KnownSpamSourceReject = 12, "known_spam_source_reject", Pass;
-    /// On a blocked IP list that is only monitored; counted beside the verdict.
+    /// On a blocked IP list that is only monitored; counted in addition to the verdict.
     BlockedIpMonitor = 13, "blocked_ip_monitor", Pass;
-    /// In a blocked country that is only monitored; counted beside the verdict.
+    /// In a blocked country that is only monitored; counted in addition to the verdict.
     BlockedCountryMonitor = 14, "blocked_country_monitor", Pass;
-    /// A known spam source that is only monitored; counted beside the verdict.
+    /// A known spam source that is only monitored; counted in addition to the verdict.
     KnownSpamSourceMonitor = 15, "known_spam_source_monitor", Pass;
     /// On a blocked IP list.
     BlockedIp = 16, "blocked_ip", Drop;
@@ -99,22 +99,21 @@ reasons! {
     BlockedCountry = 17, "blocked_country", Drop;
     /// A known spam source.
     KnownSpamSource = 18, "known_spam_source", Drop;
-    /// Under a temporary block that has not lapsed.
+    /// Under a temporary block that has not expired.
     TemporaryBlock = 19, "temporary_block", Drop;
-    /// Over the rate of SYNs that one source may send.
+    /// Over the SYN rate of one source.
     RateLimit = 20, "rate_limit", Drop;
     /// A first fragment too short to hold its whole TCP header (RFC 1858).
     FragmentTooShort = 21, "fragment_too_short", Drop;
     /// An IPv4 TCP fragment at offset 1, which could overwrite the flags of the
-    /// first (RFC 1858, section 4).
+    /// first (RFC 1858 section 4).
     FragmentOffsetOne = 22, "fragment_offset_one", Drop;
-    /// More IPv6 extension headers than are walked.
+    /// More IPv6 extension headers than are parsed.
     ExtensionChain = 23, "extension_chain", Drop;
-    /// More VLAN tags than are looked through; Linux strips any number of
-    /// priority tags.
+    /// More VLAN tags than are parsed; Linux strips any number of priority tags.
     VlanChain = 24, "vlan_chain", Drop;
-    /// A packet inside a segment routing header (RFC 8754, RFC 6554), which Linux unpacks by
-    /// itself where `seg6_enabled` or `rpl_seg_enabled` is set.
+    /// A packet inside a segment routing header (RFC 8754, RFC 6554), which Linux unpacks if
+    /// `seg6_enabled` or `rpl_seg_enabled` is set.
     SegmentRouting = 25, "segment_routing", Drop;
 }
 

@@ -5,7 +5,7 @@ use crate::class::{Class, ClassSet, Enforcement};
 use crate::frame::{Address, Syn};
 use crate::reason::Reason;
 
-/// What the verdict asks of the tables in force.
+/// The look-ups of the verdict in the active tables.
 pub trait Tables {
     /// The settings of the generation, or `None` while none is installed.
     fn settings(&self) -> Option<&Settings>;
@@ -13,7 +13,7 @@ pub trait Tables {
     /// The classes whose lists name `source`.
     fn classes(&self, source: &Address) -> ClassSet;
 
-    /// Whether `source` is under a temporary block that has not lapsed.
+    /// Whether `source` is under a temporary block that has not expired.
     fn is_blocked_for_a_time(&self, source: &SourceKey) -> bool;
 
     /// Whether one more SYN takes `source` over `rate`, and if not, counts it.
@@ -40,7 +40,7 @@ impl Verdict {
     }
 }
 
-/// Judges an initial SYN by the tables in force.
+/// Judges an initial SYN by the active tables.
 #[inline(always)]
 pub fn judge<T: Tables>(syn: &Syn, tables: &T) -> Verdict {
     let Some(settings) = tables.settings() else {

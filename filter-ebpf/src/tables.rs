@@ -62,7 +62,7 @@ pub(crate) struct InForce<const RANGES: bool> {
 }
 
 impl<const RANGES: bool> InForce<RANGES> {
-    /// The generation in force now. A dry run changes no table.
+    /// The active generation. A dry run changes no table.
     #[inline(always)]
     pub(crate) fn read(dry: bool) -> Self {
         let bits = SELECTOR.get_ptr(0).map_or(0, |word| {

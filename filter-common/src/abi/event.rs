@@ -104,7 +104,7 @@ impl Event {
         }
     }
 
-    /// The same event for `weight` frames of before, of which it is not known who sent
+    /// The same event for `weight` earlier frames, of which it is not known who sent
     /// them; where they came in and why they were dropped is not known either.
     #[inline(always)]
     pub const fn unattribute(&mut self, weight: u32) {

@@ -26,9 +26,9 @@ pub const VERSION: u8 = 3;
 
 /// The map names, as they stand in the object file and in the pin directory.
 pub mod maps {
-    /// One [`super::Selector`]: which slots are in force.
+    /// One [`super::Selector`]: which slots are active.
     pub const SELECTOR: &str = "SELECTOR";
-    /// Two [`super::Settings`], one in force.
+    /// Two [`super::Settings`], one of them active.
     pub const SETTINGS: &str = "SETTINGS";
     /// The IPv4 verdict tables as tries, by [`super::slots`].
     pub const LISTS_V4: &str = "LISTS_V4";
@@ -76,7 +76,7 @@ pub const INNER_MAP: u32 = 1 << 12;
 
 /// Which inner map of `LISTS_V4` and `LISTS_V6` holds what.
 ///
-/// The tables of the compiled files have two slots: one in force, one to build the next
+/// The tables of the compiled files have two slots: an active one, and one to build the next
 /// generation in. The last slot is never read by the program; see the daemon's grace
 /// period.
 pub mod slots {

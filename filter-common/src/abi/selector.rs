@@ -1,8 +1,8 @@
-//! The word that puts a generation in force.
+//! The word that activates a rule set.
 
 use crate::frame::Family;
 
-/// The word that puts a generation in force: which slot of settings and files is read, and
+/// The word that activates a rule set: which slot of settings and files is read, and
 /// which tables are worth a lookup.
 ///
 /// The program reads it once for each SYN, so that a SYN sees one generation. It
@@ -36,7 +36,7 @@ impl Selector {
         self.0
     }
 
-    /// Whether a generation is in force.
+    /// Whether a rule set is active.
     #[must_use]
     #[inline(always)]
     pub const fn is_valid(self) -> bool {
@@ -79,13 +79,13 @@ impl Selector {
         }
     }
 
-    /// The word with the settings of `slot` in force.
+    /// The word with the settings of `slot` active.
     #[must_use]
     pub const fn with_settings(self, slot: u32) -> Self {
         self.with(Self::VALID, true).with(Self::SETTINGS, slot != 0)
     }
 
-    /// The word with the files of `slot` in force, which hold IPv4 or IPv6
+    /// The word with the files of `slot` active, which hold IPv4 or IPv6
     /// entries or both.
     #[must_use]
     pub const fn with_files(self, slot: u32, v4: bool, v6: bool) -> Self {

@@ -12,7 +12,7 @@ use crate::verdict::decide;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SynRate {
-    /// Nanoseconds between two SYNs at the sustained rate; 0 is no limit.
+    /// Nanoseconds between two SYNs at the sustained rate; 0 means no limit.
     pub interval_ns: u64,
     /// How far ahead of the sustained rate a source may run, in nanoseconds:
     /// (burst - 1) intervals.
@@ -33,7 +33,7 @@ impl SynRate {
         }
         let ahead = due_ns - now_ns;
         if ahead > self.tolerance_ns + self.interval_ns {
-            // No SYN under this rate is due so late: another rate was in force.
+            // No SYN under this rate is due so late: another rate was active.
             return Some(now_ns + self.interval_ns);
         }
         if ahead > self.tolerance_ns {

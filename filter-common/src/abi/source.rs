@@ -1,4 +1,4 @@
-//! Sources: who is blocked for a time or limited in rate.
+//! Sources: those that are blocked temporarily or limited in rate.
 
 use crate::frame::{Address, Family};
 
@@ -38,11 +38,11 @@ impl SourceKey {
     }
 }
 
-/// A block that lapses by itself.
+/// A block that expires by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TemporaryBlock {
-    /// When it lapses: nanoseconds of CLOCK_BOOTTIME.
+    /// When it expires: nanoseconds of CLOCK_BOOTTIME.
     pub expires_ns: u64,
     /// When it was made, in the same clock: a number that wraps where that was before
     /// this boot, so that their difference is how long it lasts.
@@ -55,7 +55,7 @@ pub struct TemporaryBlock {
 
 const _: () = assert!(size_of::<TemporaryBlock>() == 24);
 
-/// Why a source is blocked for a time.
+/// Why a source is blocked temporarily.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum TemporaryReason {

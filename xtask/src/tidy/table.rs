@@ -82,7 +82,7 @@ pub(super) const ROOMS: &[Room] = &[
         All,
         "text lists runtime spf smtp policy record config control web daemon detach offline",
         "clap clap_complete clap_mangen filter_common ipnet ratatui serde serde_json \
-         signal_hook terminal_size tokio toml",
+         signal_hook terminal_size time tokio toml",
     ),
     row(
         "tests",

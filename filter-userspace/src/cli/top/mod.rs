@@ -1,61 +1,32 @@
 //! `top`: a live view of the daemon that fills the terminal.
 //!
-//! A thread queries the daemon; [`model`] calculates rates and a history from the answers, and
-//! [`view`] draws them. This file has the loop between them, and handles the keyboard and
-//! signals.
+//! A thread of [`refresh`] queries the daemon; [`model`] calculates rates and a history from
+//! the answers, and [`view`] draws them. This file has the loop between them, and handles the
+//! keyboard and signals.
 
 mod model;
+mod refresh;
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::model::Model;
+use self::refresh::{Answer, Refresh, refresh, refresh_always};
 use super::args::TopArguments;
 use super::error::{CliError, Exit};
 use super::output::Output;
-use crate::control::client::{CallError, call};
-use crate::control::protocol::{Request, Status};
-use crate::record::Summary;
 
 /// The longest time until a key takes effect.
 const KEYS: Duration = Duration::from_millis(100);
-
-/// The state of the daemon at one refresh.
-#[derive(Serialize)]
-struct Refresh {
-    status: Status,
-    summary: Summary,
-    #[serde(skip)]
-    at: Instant,
-}
-
-type Answer = Result<Refresh, CallError>;
-
-fn refresh(socket: &Path, window: &str) -> Answer {
-    let status = call(socket, &Request::Status)?;
-    let request = Request::Summary { since: Some(window.to_owned()), until: None };
-    Ok(Refresh { status, summary: call(socket, &request)?, at: Instant::now() })
-}
-
-/// Queries the daemon at an interval, until the receiver has gone away.
-fn refresh_always(socket: &Path, window: &str, every: Duration, to: &SyncSender<Answer>) {
-    loop {
-        thread::sleep(every);
-        if to.send(refresh(socket, window)).is_err() {
-            return;
-        }
-    }
-}
 
 /// Shows the live view until the user quits, or prints an object per refresh.
 pub(super) fn run(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Refresh;
+use super::refresh::Refresh;
 use crate::cli::error::{CliError, Failed};
 use crate::control::protocol::Status;
 use crate::record::{Kind, Summary};
