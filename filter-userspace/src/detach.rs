@@ -8,13 +8,13 @@ use crate::control::protocol::{Detached, Failure, FailureKind};
 use crate::generation::read;
 use crate::io::{files, kernel};
 
-/// The largest configuration that is looked through.
+/// The largest configuration that is searched.
 const CONFIG_BYTES: u64 = 1024 * 1024;
 
 /// Removes every pin, link and map that a daemon left: where `config`, or the default
 /// configuration, says that they are pinned, and on every interface of this network
 /// namespace. Without a configuration, or with one that has errors, the default directory
-/// is looked at. Finding nothing is no error.
+/// is searched. Finding nothing is not an error.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn run(config: Option<&Path>) -> Result<Detached, Failure> {
     match kernel::detach_attached() {
         Ok((attached, held)) => {
             interfaces.extend(attached);
-            // What is another daemon's is no failure where this one's was taken off.
+            // The filter of another daemon is not a failure where this one's was taken off.
             if interfaces.is_empty() {
                 failures.extend(held);
             }

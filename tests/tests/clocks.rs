@@ -93,7 +93,7 @@ fn a_wrong_time_of_day_takes_nothing_away() {
     all_blocked("at first");
     wait_for("the first record", || !scene.records().is_empty());
     for (number, (offset, alarm)) in
-        [("+1y", "the host's clock was set ahead"), ("-1d", "the host's clock was set back")]
+        [("+1y", "the system clock jumped forward"), ("-1d", "the system clock jumped back")]
             .into_iter()
             .enumerate()
     {

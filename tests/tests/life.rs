@@ -314,7 +314,7 @@ fn an_interface_that_is_removed_and_made_anew_is_filtered_again() {
     }
     let log = scene.home.log();
     assert_eq!(log.matches("is attached again").count(), 2, "{log}");
-    assert!(log.contains("no longer: filter.interfaces: there is no interface e0"), "{log}");
+    assert!(log.contains("RESOLVED: filter.interfaces: there is no interface e0"), "{log}");
 }
 
 /// Down and up again, the filter stays; renamed, it goes along, and the next

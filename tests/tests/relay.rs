@@ -100,7 +100,7 @@ fn an_open_relay_is_suspended_and_its_neighbours_are_not() {
     }
     // Operators see it.
     let alarms = || host.home.json(&["status"])["alarms"].to_string();
-    wait_for("the alarm", || alarms().contains("127.0.1.66 of acme may not send out for a time"));
+    wait_for("the alarm", || alarms().contains("127.0.1.66 of acme is suspended from sending"));
     let list = host.home.json(&["relay", "list"]);
     assert_eq!(list[0]["reason"], "invalid_recipients", "{list}");
     assert_eq!(list[1]["reason"], "sender_domains", "{list}");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::policy::reputation::ZoneState;
 
-/// A host that may not send out for a time.
+/// A host that is suspended from sending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspendedHost {
     /// The host; of IPv6 its /64.

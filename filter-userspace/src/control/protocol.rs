@@ -2,7 +2,7 @@
 //! line, a request and its reply.
 //!
 //! The replies are also what `--json` prints, so their field names are part of
-//! the interface that scripts rely on.
+//! the API that scripts rely on.
 
 use std::net::IpAddr;
 
@@ -55,7 +55,7 @@ pub enum Request {
         prefix: IpNet,
         /// A note for people, at most 200 characters.
         note: Option<String>,
-        /// Seconds from now until the entry lapses. Without it the end of the entry that is
+        /// Seconds from now until the entry expires. Without it the end of the entry that is
         /// there stays; a new one is for good.
         expires_in_s: Option<u64>,
         /// Makes the entry one for good, whatever end it had.
@@ -95,11 +95,11 @@ pub enum Request {
         /// Which part.
         window: Window,
     },
-    /// Blocks an address (IPv4 /32 or IPv6 /64) for a time: [`TemporaryEntry`].
+    /// Blocks an address (IPv4 /32 or IPv6 /64) temporarily: [`TemporaryEntry`].
     TemporaryAdd {
         /// Any address of the network.
         address: IpAddr,
-        /// Seconds until it lapses.
+        /// Seconds until it expires.
         seconds: u64,
         /// Permits to block this host, loopback, a backend, a balancer, a customer or the
         /// console's client.
@@ -112,11 +112,11 @@ pub enum Request {
         /// Any address of the network.
         address: IpAddr,
     },
-    /// The temporary blocks that have not lapsed: [`TemporaryEntry`]s.
+    /// The temporary blocks that have not expired: [`TemporaryEntry`]s.
     TemporaryList,
     /// What would become of a message: an [`Explanation`](crate::policy::explain::Explanation).
     Explain(ExplainedEnvelope),
-    /// The hosts that may not send out for a time: [`SuspendedHost`]s.
+    /// The hosts that are suspended from sending: [`SuspendedHost`]s.
     RelayList,
     /// Lets hosts send out again: [`SuspendedHost`]s as they were. Without an address
     /// and a customer, all.
@@ -148,7 +148,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// What it changes, for the record of changes; nothing if it only asks.
+    /// What it changes, for the audit trail; nothing if it only asks.
     #[must_use]
     pub fn change(&self) -> Option<String> {
         let verb = |list: &RuntimeList| match list {
@@ -239,7 +239,7 @@ pub enum FailureKind {
     BadRequest,
     /// There is no such entry.
     NotFound,
-    /// Configuration or lists have errors; what was in force still is.
+    /// Configuration or lists have errors; what was active still is.
     Configuration,
     /// The kernel or the file system refused.
     System,
@@ -252,14 +252,14 @@ pub struct TemporaryEntry {
     pub prefix: IpNet,
     /// Why.
     pub reason: String,
-    /// Seconds until it lapses.
+    /// Seconds until it expires.
     pub remaining_s: u64,
 }
 
 /// The answer to a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// The generation now in force.
+    /// The rule set that is active now.
     pub generation: u64,
     /// What the configuration is warned of.
     pub warnings: Vec<String>,

@@ -44,7 +44,7 @@ pub enum Peer {
         /// The process id, if it is in a process namespace that this one sees.
         pid: Option<i32>,
     },
-    /// A client of the page or the interface.
+    /// A client of the web console or the API.
     Web {
         /// The name of its token, or that it had none.
         who: String,
@@ -74,7 +74,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Answers it. A client that has gone away is no concern of the daemon's.
+    /// Answers it. A client that has gone away does not concern the daemon.
     /// An `Incoming` that is dropped is answered with a failure.
     pub fn answer<T: Serialize>(self, outcome: Result<T, Failure>) {
         let value = outcome.and_then(|value| {

@@ -50,7 +50,7 @@ pub enum BindError {
     },
     /// Something else bears the name.
     #[error(
-        "{}: is there and is no socket, so it is left alone; \
+        "{}: is there and is not a socket, so it is left alone; \
          move it away or choose another control socket",
         path.display()
     )]

@@ -25,9 +25,9 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// The protected ports.
     pub ports: Vec<u16>,
-    /// The generation in force.
+    /// The active rule set.
     pub generation: GenerationStatus,
-    /// The last reload that failed since the generation came into force.
+    /// The last reload that failed since the rule set became active.
     pub failed_reload: Option<FailedReload>,
     /// Frames by reason and family since the maps were made.
     pub counters: Vec<Counter>,
@@ -38,7 +38,7 @@ pub struct Status {
     /// The sources of most dropped SYNs in the last minutes, estimated from
     /// sampled events; at most ten.
     pub top_sources: Vec<TopSource>,
-    /// The record.
+    /// The mail log.
     pub record: RecordState,
     /// The SMTP side, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct Status {
     pub certificates: Vec<ServedCertificate>,
 }
 
-/// The record.
+/// The mail log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordState {
     /// Why nothing can be written; none when it can.
@@ -77,12 +77,12 @@ pub struct InterfaceStatus {
     pub attached: bool,
 }
 
-/// The lists in force.
+/// The active lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationStatus {
     /// Its number: one more than the last.
     pub number: u64,
-    /// When it came into force: seconds of the Unix epoch.
+    /// When it became active: seconds of the Unix epoch.
     pub since: u64,
     /// How long reading, compiling and installing took, in milliseconds.
     pub build_ms: u64,
@@ -210,7 +210,7 @@ pub struct EventStatus {
 /// Temporary blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemporaryStatus {
-    /// Blocks that the kernel holds, lapsed ones that await collection included.
+    /// Blocks that the kernel holds, expired ones that await collection included.
     pub held: u64,
     /// The most it can hold.
     pub capacity: u64,

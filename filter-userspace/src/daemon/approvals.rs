@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::core::{Message, Origin};
+use super::message::{Message, Origin};
 use crate::config::{Config, Dns, SpfDomain};
 use crate::generation::answers::{self, SPF};
 use crate::generation::sources;
@@ -77,7 +77,7 @@ pub(super) async fn follow(mut wanted: watch::Receiver<Wanted>, messages: mpsc::
             let wait = look_up(&evaluator, domain, &now, &messages).await;
             *when = Instant::now() + wait;
         }
-        // Without a resolver, or anything to do, a look now and then.
+        // Without a resolver, or anything to do: try again now and then.
         let next = due.iter().map(|(_, when)| *when).min().filter(|_| resolver.is_some());
         let next = next.unwrap_or_else(|| Instant::now() + RETRY);
         tokio::select! {
@@ -121,7 +121,7 @@ async fn look_up(
         let known = if path.exists() { "its last networks stand" } else { "none is approved" };
         format!("approved.spf {name}: {error}; {known} meanwhile")
     });
-    _ = messages.send(Message::Asked(Origin::Spf(name), failure)).await;
+    _ = messages.send(Message::SourceChecked(Origin::Spf(name), failure)).await;
     wait
 }
 

@@ -1,257 +1,140 @@
 //! The thread that owns the filter and all state.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use filter_common::abi::Event;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::blocks::Saving;
-use super::entries::Loss;
-pub(super) use super::origin::Origin;
-use super::origin::tell;
-use super::requests::LOOKS;
-use super::sources::Sources;
-use super::syns::{self, Counted, Dropped, Told};
-use super::{approvals, directories, refused};
-use crate::config::Config;
-use crate::control::protocol::{Detached, FailedReload, Request};
+use super::active::{Active, Installed};
+use super::alarms::{self, Alarms};
+use super::blocks::Blocks;
+use super::clocks::Clocks;
+use super::failures::refused;
+use super::followers::Followers;
+use super::lookups::{Lookup, of_lists};
+use super::losses::Loss;
+use super::message::Message;
+use super::reloads::Reloads;
+use super::runtime_lists::RuntimeLists;
+use super::searches::Searches;
+use super::status;
+use super::suspensions::Suspensions;
+use super::syns::Syns;
+use crate::control::protocol::{
+    Detached, EventStatus, FailedReload, Reloaded, Request, RuntimeEntry, RuntimeList, Status,
+};
 use crate::control::server::Incoming;
-use crate::generation::answer;
-use crate::generation::build::{self, Built};
-use crate::generation::changes::Remembered;
-use crate::generation::fault::Fault;
-use crate::generation::read;
-use crate::generation::watched::{self, FileStamps};
-use crate::io::clock::{self, Settled};
-use crate::io::kernel::{Change, Filter, Layouts};
-use crate::io::service_manager;
-use crate::io::smtp::{Block, Edge};
-use crate::io::timeline::Timeline;
-use crate::lists::{Lists, Protected};
-use crate::runtime::RuntimeEntries;
-use crate::store::{Archive, Entry, Sink};
+use crate::generation::build::{Built, settings};
+use crate::io::kernel::{Change, Filter};
+use crate::io::smtp::Edge;
+use crate::io::{clock, service_manager};
+use crate::lists::blocked_network;
+use crate::runtime::{Addition, RuntimeEntries};
+use crate::store::{Archive, Sink};
 use crate::web::Publisher;
 
-/// How often the time by which entries end is kept for the next start, at least.
-const KEEP_TIME: Duration = Duration::from_secs(600);
-
-/// How often it is looked up anew who is never blocked automatically.
-const PROTECT: Duration = Duration::from_secs(10);
-
-/// What the thread is told.
-pub(super) enum Message {
-    /// An operator's request.
-    Request(Incoming),
-    /// Files changed, or a signal asked for it.
-    Reload(&'static str),
-    /// A reload was built, or could not be.
-    Built(Box<Result<Built, Vec<String>>>),
-    /// Sampled events.
-    Events(Vec<Event>),
-    /// SMTP asks for a temporary block.
-    Block(Block),
-    /// A look at where lists come from, and what failed of it.
-    Asked(Origin, Option<String>),
-    /// A second has passed.
-    Tick,
-    /// The daemon is to end.
-    Stop(&'static str),
-}
-
-/// Everything the daemon knows.
+/// Everything the daemon knows, in parts of which none knows another's fields.
 pub(super) struct Daemon {
-    pub(super) path: PathBuf,
-    pub(super) config: Config,
-    /// The configuration of the start: what only a restart can change is as it says.
-    pub(super) started_with: Config,
-    pub(super) lists: Arc<Lists>,
-    pub(super) layouts: Layouts,
-    /// The managed entries: written by this thread alone.
-    pub(super) entries: Arc<RwLock<RuntimeEntries>>,
-    /// The steps of them that are in the journal.
-    pub(super) journaled: usize,
-    pub(super) edge: Option<Arc<Edge>>,
-    pub(super) sink: Arc<dyn Sink>,
-    pub(super) archive: Arc<dyn Archive>,
-    dropped: Dropped,
-    told: Told,
-    counted: Counted,
-    pub(super) filter: Filter,
-    pub(super) generation: u64,
-    pub(super) since: u64,
-    pub(super) build_ms: u64,
-    pub(super) failed_reload: Option<FailedReload>,
-    /// What is remembered of the configuration in force and its files.
-    pub(super) remembered: Arc<Remembered>,
-    /// Why the reload that is being built was begun.
-    pub(super) reload_why: &'static str,
-    pub(super) alarms: Vec<String>,
-    /// What the generation in force is warned of.
-    pub(super) warnings: Vec<String>,
-    pub(super) started: Instant,
-    /// The time by which entries lapse.
-    pub(super) time: Settled,
-    pub(super) sources: Sources,
-    pub(super) events_read: u64,
-    /// SYNs of sampled events of which it is not known who sent them.
-    pub(super) unattributed: u64,
+    filter: Filter,
+    /// The SMTP side, if there is one.
+    edge: Option<Arc<Edge>>,
+    /// The mail log.
+    sink: Arc<dyn Sink>,
+    clocks: Clocks,
+    active: Active,
+    reloads: Reloads,
+    runtime_lists: RuntimeLists,
+    blocks: Blocks,
+    suspensions: Suspensions,
+    syns: Syns,
+    followers: Followers,
+    searches: Searches,
+    alarms: Alarms,
     /// Runs what waits for the network.
-    pub(super) asynchronous: Handle,
-    /// Places for those that look into the record.
-    pub(super) looks: Arc<Semaphore>,
-    /// Why entries whose time is over are still in force, or in the file; empty where
-    /// they are yet to be taken out of it.
-    pub(super) unlapsed: Option<String>,
-    /// What is kept of temporary blocks.
-    pub(super) saving: Saving,
-    /// Since when it is known, who is never blocked automatically.
-    pub(super) protected: (Option<Instant>, Arc<Protected>),
-    /// The time by which entries end.
-    pub(super) timeline: Timeline,
-    /// When it was last kept for the next start.
-    timeline_saved: Instant,
-    /// The suspended hosts as they were last saved.
-    pub(super) suspended_saved: String,
-    /// When and why a block could not be had.
-    pub(super) temporary_refused: Option<(Instant, String)>,
-    pub(super) messages: mpsc::Sender<Message>,
-    pub(super) building: bool,
-    pub(super) build_again: bool,
-    /// Reloads that the one that is being built answers.
-    pub(super) waiting: Vec<Incoming>,
-    /// The sources that the next reload is to accept however little they have left.
-    pub(super) accept: Vec<String>,
-    /// Sources of the active rule set that something else is used for.
-    pub(super) faults: Vec<Fault>,
-    /// Files of managed entries that could not be used.
-    pub(super) losses: Vec<Loss>,
-    /// The sources of the active rule set.
-    pub(super) list_sources: BTreeSet<String>,
-    /// Reloads that were asked for since it began, which the next one answers.
-    pub(super) waiting_for_next: Vec<Incoming>,
-    pub(super) console: Option<Publisher>,
-    pub(super) watched: mpsc::UnboundedSender<FileStamps>,
-    approvals: watch::Sender<approvals::Wanted>,
-    directories: watch::Sender<directories::Wanted>,
-    /// Where no lists come from now, and why.
-    pub(super) failing: BTreeMap<Origin, String>,
+    tasks: Handle,
 }
 
-/// The channels by which the thread reaches the edge.
+/// How the thread reaches everything else.
 pub(super) struct Channels {
     /// To itself, for what is built beside it.
     pub(super) messages: mpsc::Sender<Message>,
-    /// To the watch: the files that are in use now.
-    pub(super) watched: mpsc::UnboundedSender<FileStamps>,
-    /// The SMTP edge, if there is one.
+    /// To those who follow sources.
+    pub(super) followers: Followers,
+    /// The SMTP side, if there is one.
     pub(super) edge: Option<Arc<Edge>>,
-    /// To the record.
+    /// To the mail log.
     pub(super) sink: Arc<dyn Sink>,
+    /// To what the mail log has.
     pub(super) archive: Arc<dyn Archive>,
-    /// To who follows approved domains.
-    pub(super) approvals: watch::Sender<approvals::Wanted>,
-    pub(super) directories: watch::Sender<directories::Wanted>,
     /// Where the console learns who may use it.
     pub(super) console: Option<Publisher>,
 }
 
 impl Daemon {
-    /// Puts the first generation in force and attaches the filter.
+    /// Makes the first rule set active and attaches the filter.
     pub(super) fn start(
         path: PathBuf,
-        built: Built,
+        mut built: Built,
         (mut entries, losses): (RuntimeEntries, Vec<Loss>),
         mut filter: Filter,
         channels: Channels,
     ) -> Result<Self> {
-        let (timeline, shift) = Timeline::start(&built.config.state.folder);
+        let Channels { messages, followers, edge, sink, archive, console } = channels;
+        let (state, tasks) = (built.config.state.folder.clone(), Handle::current());
+        let (clocks, shift) = Clocks::start(state.clone());
         entries.put_forward(shift);
-        let generation = filter.generation()? + 1;
-        let Built { config, lists, tables: files, layouts, elapsed, warnings, seen, .. } = built;
-        let (faults, list_sources) = (built.faults, built.sources);
-        let remembered = Arc::new(built.remembered);
-        filter.require(&config.filter.interfaces)?;
-        filter.look_elsewhere(&config.filter.interfaces)?;
-        // Maps that were taken over hold a generation that is in force: attach
+        let number = filter.generation()? + 1;
+        let files = built.tables.take();
+        let interfaces = &built.config.filter.interfaces;
+        filter.require(interfaces)?;
+        filter.look_elsewhere(interfaces)?;
+        // Maps that were taken over hold a rule set that is active: attach
         // first, so that a start that fails changes nothing of it. New maps are
         // filled before any packet meets them.
-        let taken_over = generation > 1;
+        let taken_over = number > 1;
         if taken_over {
-            filter.attach(&config.filter.interfaces, config.filter.mode)?;
+            filter.attach(interfaces, built.config.filter.mode)?;
         }
-        filter.manage_exactly(&entries.said_of_all(|at| timeline.boot_ns_at(at)))?;
-        filter.publish(&Change { files, settings: Some(build::settings(&config, generation)) })?;
+        filter.manage_exactly(&entries.said_of_all(|at| clocks.timeline.boot_ns_at(at)))?;
+        filter.publish(&Change { files, settings: Some(settings(&built.config, number)) })?;
         if !taken_over {
-            filter.attach(&config.filter.interfaces, config.filter.mode)?;
+            filter.attach(interfaces, built.config.filter.mode)?;
         }
+        let (active, seen) = Active::new(path, built, number, edge.clone(), console);
         let mut daemon = Self {
-            path,
-            lists,
-            layouts,
-            // Those that were restored, so that the journal is empty soon.
-            journaled: 0,
-            entries: Arc::new(RwLock::new(entries)),
-            edge: channels.edge,
-            sink: channels.sink,
-            archive: channels.archive,
-            dropped: Dropped::default(),
-            told: Told::default(),
-            counted: Counted::default(),
             filter,
-            generation,
-            since: clock::unix_seconds(),
-            build_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
-            failed_reload: None,
-            remembered,
-            reload_why: "",
-            alarms: Vec::new(),
-            warnings,
-            started: Instant::now(),
-            time: Settled::new(clock::unix_ms(), clock::boot_ns()),
-            sources: Sources::default(),
-            events_read: 0,
-            unattributed: 0,
-            asynchronous: Handle::current(),
-            looks: Arc::new(Semaphore::new(LOOKS)),
-            unlapsed: None,
-            saving: Saving::default(),
-            protected: (None, Arc::new(Protected::new())),
-            timeline,
-            timeline_saved: Instant::now(),
-            suspended_saved: String::new(),
-            temporary_refused: None,
-            messages: channels.messages,
-            building: false,
-            build_again: false,
-            waiting: Vec::new(),
-            accept: Vec::new(),
-            faults,
-            losses,
-            list_sources,
-            waiting_for_next: Vec::new(),
-            console: channels.console,
-            watched: channels.watched,
-            approvals: channels.approvals,
-            directories: channels.directories,
-            failing: BTreeMap::new(),
-            started_with: config.clone(),
-            config,
+            clocks,
+            active,
+            reloads: Reloads::new(messages, sink.clone()),
+            runtime_lists: RuntimeLists::new((entries, losses), state.clone(), tasks.clone()),
+            blocks: Blocks::new(edge.clone(), state.clone(), tasks.clone()),
+            suspensions: Suspensions::new(edge.clone(), state),
+            syns: Syns::default(),
+            followers,
+            searches: Searches::new(archive, tasks.clone()),
+            alarms: Alarms::default(),
+            edge,
+            sink,
+            tasks,
         };
-        daemon.restore_blocks(shift);
-        daemon.restore_suspended(shift);
-        daemon.publish_blocks();
-        daemon.protect();
-        daemon.collect()?;
-        daemon.save_timeline();
-        daemon.save_entries();
-        daemon.publish_lists();
-        daemon.watch(seen);
+        let Self { clocks, active, blocks, filter, .. } = &mut daemon;
+        blocks.restore(shift, &clocks.timeline, &active.config, filter);
+        daemon.suspensions.restore(shift, &daemon.clocks.timeline);
+        daemon.blocks.publish(&mut daemon.filter);
+        daemon.blocks.protect(&daemon.active.config, &mut daemon.filter);
+        daemon.blocks.collect(&mut daemon.filter)?;
+        daemon.clocks.save();
+        daemon.runtime_lists.save();
+        daemon.active.publish_lists(daemon.runtime_lists.shared());
+        daemon.followers.follow(&daemon.active.config, seen);
         Ok(daemon)
+    }
+
+    /// Logs what is active.
+    pub(super) fn announce(&self) {
+        self.active.announce(&self.filter, self.runtime_lists.entries().len());
     }
 
     /// Takes messages until it is told to stop; then takes the filter off, if it
@@ -260,25 +143,22 @@ impl Daemon {
         service_manager::ready(&self.summary());
         while let Some(message) = inbox.blocking_recv() {
             match message {
-                Message::Request(incoming) => {
-                    if matches!(incoming.request, Request::Detach) {
-                        return self.detach(incoming);
+                Message::Request(asked) => {
+                    if matches!(asked.request, Request::Detach) {
+                        return self.detach(asked);
                     }
-                    self.serve(incoming);
+                    self.serve(asked);
                 }
-                Message::Reload(why) => self.reload(why),
+                Message::Reload(why) => self.reloads.begin(why, &self.active),
                 Message::Built(result) => self.install(*result),
-                Message::Events(events) => self.note(&events),
-                Message::Block(block) => self.block(block),
-                Message::Asked(origin, failure) => {
-                    match failure {
-                        Some(failure) => self.failing.insert(origin, failure),
-                        None => self.failing.remove(&origin),
-                    };
+                Message::Events(events) => self.syns.note(&events, self.clocks.uptime()),
+                Message::Block(block) => {
+                    self.blocks.block(block, &self.active.config, &mut self.filter);
                 }
+                Message::SourceChecked(origin, failure) => self.followers.checked(origin, failure),
                 Message::Tick => self.tick(),
                 Message::Stop(why) => {
-                    let stays = self.config.filter.persist;
+                    let stays = self.active.config.filter.persist;
                     tracing::info!(why, filter_stays = stays, "stopping");
                     service_manager::stopping();
                     break;
@@ -287,10 +167,10 @@ impl Daemon {
         }
         self.record_dropped();
         self.save_blocks(true);
-        self.save_suspended();
-        self.save_timeline();
-        self.save_entries();
-        if !self.config.filter.persist {
+        self.suspensions.save(&self.clocks.timeline);
+        self.clocks.save();
+        self.runtime_lists.save();
+        if !self.active.config.filter.persist {
             self.filter.detach()?;
         }
         Ok(())
@@ -306,99 +186,193 @@ impl Daemon {
         outcome
     }
 
-    /// Tells the watch which files count now, and who asks others for lists, whom.
-    pub(super) fn watch(&self, seen: FileStamps) {
-        tell(&self.approvals, approvals::Wanted::of(&self.config));
-        tell(&self.directories, directories::Wanted::of(&self.config));
-        _ = self.watched.send(seen);
-    }
-
-    /// After a failed reload: what the configuration names now counts too, so
-    /// that a list that was missing is loaded when it comes.
-    pub(super) fn watch_what_is_wanted(&self) {
-        let mut paths = watched::watched_paths(&self.path, &self.config);
-        if let Ok(wanted) = read::read_config(&self.path) {
-            paths.extend(watched::watched_paths(&self.path, &wanted));
-        }
-        _ = self.watched.send(watched::stamps(paths));
-    }
-
-    fn note(&mut self, events: &[Event]) {
-        let now = self.started.elapsed().as_secs();
-        for event in events {
-            let Some(reason) = event.reason() else { continue };
-            self.events_read += 1;
-            if !event.is_attributed() {
-                self.unattributed += u64::from(event.weight);
-                tracing::debug!(
-                    target: "mxdp::syn",
-                    weight = event.weight,
-                    "SYNs of an earlier second, unattributed"
-                );
-                continue;
-            }
-            let syn = event.syn();
-            self.sources.add(now, syn.source.to_ip(), reason, event.weight);
-            self.dropped.add(syn.source.to_ip(), reason, event.weight);
-            tracing::debug!(
-                target: "mxdp::syn",
-                source = %syn.source.to_ip(),
-                destination = %syn.destination.to_ip(),
-                port = syn.port,
-                reason = reason.name(),
-                weight = event.weight,
-                ifindex = event.ifindex,
-                "sampled SYN"
-            );
-        }
-    }
-
-    /// Hands the SYNs that were dropped since the last time to the record.
-    fn record_dropped(&mut self) {
-        let now = clock::unix_ms();
-        for (source, reason, count) in self.dropped.take() {
-            let files = self.lists.set.classify(source);
-            let runtime = self.entries().classify(source);
-            let enforcement = |class| self.config.enforcement.of(class);
-            let (answer, _) = answer::answer(source, &[&runtime, &files], enforcement);
-            _ = self.sink.add(Entry::Record(Box::new(syns::record(
-                now,
-                &answer,
-                (reason, count),
-                &mut self.told,
-            ))));
-        }
-        let Ok(counters) = self.filter.counters() else { return };
-        let frames = self.counted.take(counters);
-        if !frames.is_empty() {
-            _ = self.sink.add(Entry::Frames(now, frames));
-        }
-    }
-
     fn tick(&mut self) {
         service_manager::alive();
-        self.believed_seconds();
-        self.expire_entries(self.timeline.now());
-        if self.timeline.has_moved() || self.timeline_saved.elapsed() >= KEEP_TIME {
-            self.save_timeline();
-        }
-        if let Err(error) = self.collect() {
+        self.clocks.look();
+        self.runtime_lists.expire(&mut self.filter, &self.clocks.timeline);
+        self.clocks.save_if_due();
+        if let Err(error) = self.blocks.collect(&mut self.filter) {
             tracing::error!("{error:#}");
         }
-        if self.protected.0.is_none_or(|at| at.elapsed() >= PROTECT) {
-            self.protect();
-        }
+        self.blocks.protect_if_due(&self.active.config, &mut self.filter);
         self.record_dropped();
         self.save_blocks(false);
-        self.save_suspended();
+        self.suspensions.save(&self.clocks.timeline);
         self.check();
     }
 
-    /// Keeps the time by which entries end for the next start.
-    fn save_timeline(&mut self) {
-        self.timeline_saved = Instant::now();
-        if let Err(error) = self.timeline.save(&self.config.state.folder) {
-            tracing::error!("the time by which entries end is not saved: {error}");
+    /// Makes a rule set active that was built, or says why none was; answers who waits for it.
+    fn install(&mut self, result: Result<Built, Vec<String>>) {
+        let outcome = result
+            .and_then(|built| self.replace(built).map_err(|error| vec![format!("{error:#}")]));
+        self.reloads.ended(&outcome);
+        let answer = match outcome {
+            Ok(_) => Ok(Reloaded {
+                generation: self.active.number,
+                warnings: self.active.warnings.clone(),
+                faults: self.active.alarms(clock::unix_seconds()),
+            }),
+            Err(errors) => {
+                let failure = self.reloads.fail(&errors, self.active.number);
+                self.followers.watch_wanted(&self.active.path, &self.active.config);
+                Err(failure)
+            }
+        };
+        // Seen by whoever asks next, not a second later.
+        self.check();
+        if self.reloads.answer(&answer, &self.active) {
+            service_manager::ready(&self.summary());
         }
+    }
+
+    /// Makes a rule set active, or leaves everything as it was; what it changes.
+    fn replace(&mut self, built: Built) -> Result<Vec<String>> {
+        let Installed { seen, accepted, changes } = self.active.replace(built, &mut self.filter)?;
+        self.followers.accepted(&accepted);
+        self.active.publish_lists(self.runtime_lists.shared());
+        self.blocks.protect(&self.active.config, &mut self.filter);
+        self.followers.follow(&self.active.config, seen);
+        for warning in &self.active.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.announce();
+        Ok(changes)
+    }
+
+    /// Mends what it can, looks for what needs an operator, and says it once.
+    fn check(&mut self) {
+        let mut alarms = match self.filter.keep(self.active.config.filter.mode) {
+            Ok(alarms) => alarms,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        let now = clock::unix_seconds();
+        let today = i64::try_from(now).unwrap_or(i64::MAX);
+        alarms.extend(self.reloads.failed().map(FailedReload::alarm));
+        alarms.extend(self.clocks.alarm());
+        alarms.extend(self.blocks.alarm());
+        alarms.extend(self.runtime_lists.expiry_alarm());
+        alarms.extend(self.followers.alarms(&self.active.config));
+        alarms.extend(self.active.alarms(now));
+        alarms.extend(self.runtime_lists.loss_alarms(now));
+        alarms.extend(self.active.served().iter().filter_map(|one| one.concern(today)));
+        alarms.extend(self.suspensions.alarms());
+        alarms.extend(self.edge.iter().flat_map(|edge| alarms::of_edge(edge)));
+        alarms.extend(alarms::of_record(self.sink.health()));
+        self.alarms.report(alarms);
+    }
+
+    /// Carries out a request, but for the one that ends the thread.
+    fn serve(&mut self, asked: Incoming) {
+        let (filter, timeline) = (&mut self.filter, &self.clocks.timeline);
+        let config = &self.active.config;
+        match asked.request.clone() {
+            Request::Status => {
+                let status = self.status().map_err(|error| refused(&error));
+                asked.answer(status);
+            }
+            Request::Reload { accept } => self.reloads.ask(asked, accept, &self.active),
+            Request::Lookup { addresses } => asked.answer(self.lookup().all(&addresses)),
+            Request::Explain(envelope) => {
+                let (edge, tasks) = (self.edge.clone(), self.tasks.clone());
+                self.lookup().explain(&envelope, edge, &tasks, asked);
+            }
+            Request::RuntimeAdd { list, prefix, note, expires_in_s, permanent, force } => {
+                if list == RuntimeList::Blocked
+                    && !force
+                    && let Err(failure) = self.blocks.object(prefix, &asked.peer, config, filter)
+                {
+                    return asked.answer::<RuntimeEntry>(Err(failure));
+                }
+                let addition = Addition { list, prefix, note, expires_in_s, permanent, force };
+                asked.answer(self.runtime_lists.add(addition, filter, timeline));
+            }
+            Request::RuntimeRemove { list, prefix } => {
+                asked.answer(self.runtime_lists.remove(list, prefix, filter, timeline));
+            }
+            Request::RuntimeList { list } => self.runtime_lists.answer_list(list, timeline, asked),
+            Request::RuntimePart { list, window } => {
+                self.runtime_lists.answer_part(list, window, timeline, asked);
+            }
+            Request::Shadowed { prefix } => {
+                let lists = self.active.lists.clone();
+                self.runtime_lists.answer_shadowed(prefix, lists, timeline.now(), asked);
+            }
+            Request::TemporaryAdd { address, seconds, force } => {
+                let network = blocked_network(address);
+                let objection = match force {
+                    true => Ok(()),
+                    false => self.blocks.object(network, &asked.peer, config, filter),
+                };
+                asked.answer(objection.and_then(|()| self.blocks.add(address, seconds, filter)));
+            }
+            Request::TemporaryRemove { address } => {
+                asked.answer(self.blocks.remove(address, filter));
+            }
+            Request::TemporaryList => self.blocks.list(asked, None, filter),
+            Request::TemporaryPart { window } => self.blocks.list(asked, Some(window), filter),
+            Request::RelayList => asked.answer(Ok(self.suspensions.list())),
+            Request::RelayResume { address, customer } => {
+                asked.answer(self.suspensions.resume(address, customer.as_deref(), timeline));
+            }
+            Request::Traffic { query } => self.searches.search(&query, asked),
+            Request::Summary { since, until } => self.searches.sum_up(since, until, asked),
+            Request::Changes { limit } => self.searches.changes(limit, asked),
+            // Taken by the caller, since it ends the thread.
+            Request::Detach => {}
+        }
+    }
+
+    /// What is asked about addresses.
+    fn lookup(&mut self) -> Lookup<'_> {
+        Lookup {
+            active: &self.active,
+            runtime_lists: &mut self.runtime_lists,
+            filter: &mut self.filter,
+            timeline: &self.clocks.timeline,
+        }
+    }
+
+    /// The state of everything.
+    fn status(&mut self) -> Result<Status> {
+        let now = self.clocks.uptime();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now,
+            config: self.active.path.display().to_string(),
+            alarms: self.alarms.active().to_vec(),
+            interfaces: status::interfaces(&mut self.filter),
+            ports: self.active.config.filter.ports.clone(),
+            generation: status::generation(&self.active, self.runtime_lists.entries().len()),
+            failed_reload: self.reloads.failed().cloned(),
+            counters: status::counters(&self.filter)?,
+            events: EventStatus {
+                unattributed: self.syns.unattributed,
+                read: self.syns.read,
+                lost: self.filter.lost_events()?,
+            },
+            temporary: status::temporary(&mut self.filter),
+            top_sources: self.syns.top(now),
+            record: status::record(self.sink.health()),
+            certificates: status::certificates(self.active.served()),
+            smtp: self.edge.as_ref().map(|edge| status::smtp(edge.status())),
+        })
+    }
+
+    /// What is active, in a line for the service manager.
+    fn summary(&self) -> String {
+        self.active.summary(&self.filter, self.reloads.failed().is_some())
+    }
+
+    /// Hands the SYNs that were dropped since the last time to the mail log.
+    fn record_dropped(&mut self) {
+        let (active, runtime_lists) = (&self.active, &self.runtime_lists);
+        let answer = |source| of_lists(source, active, runtime_lists).0;
+        self.syns.record(answer, &self.filter, self.sink.as_ref());
+    }
+
+    fn save_blocks(&mut self, at_once: bool) {
+        let Self { blocks, clocks, active, filter, .. } = self;
+        blocks.save(at_once, &clocks.timeline, &active.config, filter);
     }
 }

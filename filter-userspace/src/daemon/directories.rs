@@ -11,7 +11,7 @@ use anyhow::Result;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::core::{Message, Origin};
+use super::message::{Message, Origin};
 use crate::config::Config;
 use crate::config::smtp::Directory;
 use crate::generation::{answers, sources};
@@ -107,7 +107,7 @@ async fn follow_one(
             }
         };
         let origin = Origin::Directory(name.clone());
-        if messages.send(Message::Asked(origin, failure)).await.is_err() {
+        if messages.send(Message::SourceChecked(origin, failure)).await.is_err() {
             return;
         }
         tokio::time::sleep(wait).await;
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_of_another_encoding_make_no_address() {
+    fn bytes_of_another_encoding_make_no_address() {
         let value = |bytes: &[u8]| Value { dn: "uid=j".into(), bytes: bytes.to_vec() };
         let answer = Answer::of(
             "people",

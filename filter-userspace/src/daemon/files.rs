@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::core::{Message, Origin};
+use super::message::{Message, Origin};
 use crate::generation::watched::FileStamps;
 use crate::io::watch::{Watch, stamp};
 
@@ -23,7 +23,7 @@ pub(super) async fn forward_changes(
             files = new_files.recv() => {
                 let Some(files) = files else { return };
                 let failure = watch_files(&mut watch, &files, &changes).err();
-                if messages.send(Message::Asked(Origin::Files, failure)).await.is_err() {
+                if messages.send(Message::SourceChecked(Origin::Files, failure)).await.is_err() {
                     return;
                 }
             }

@@ -1,54 +1,40 @@
 //! The daemon: keeps the kernel's tables as the configuration says.
 //!
-//! One thread ([`core`]) owns the filter and all state and takes messages, one
-//! after the other: requests of operators, reloads that were built elsewhere,
-//! events and ticks. Reading and compiling lists runs beside it ([`crate::generation`]), so
-//! that a large reload keeps nobody waiting. Everything asynchronous (sockets,
-//! signals, the event ring) lives in [`edge`] and only sends messages.
+//! One thread ([`core`]) owns the filter and all state and takes messages
+//! ([`message`]), one after the other: requests of operators, reloads that were
+//! built elsewhere, events and ticks. What it owns is in parts, a file each, which
+//! know nothing of each other. Rule sets are built beside it
+//! ([`crate::generation`]), so that a large reload keeps nobody waiting. Everything
+//! asynchronous (sockets, signals, the event ring) is started in [`start`] and only
+//! sends messages.
 
+mod active;
 mod alarms;
 mod approvals;
+mod block_files;
 mod blocks;
+mod clocks;
 mod core;
 mod directories;
-mod edge;
-mod entries;
+mod failures;
 mod files;
-mod origin;
+mod followers;
+mod forward;
+mod lookups;
+mod losses;
+mod message;
+mod mode;
 mod protection;
-mod relay;
-mod reload;
-mod requests;
+mod reloads;
 mod rings;
+mod runtime_lists;
+mod searches;
 mod sources;
+mod start;
 mod status;
+mod suspensions;
 mod syns;
 mod trial;
 
-use crate::control::protocol::{Failure, FailureKind};
-use crate::io::ports::CannotListen;
-
-pub use edge::run;
-
-/// What the daemon is started for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// To filter, until it is told to end.
-    Run,
-    /// To be tried out: as [`Mode::Run`], with a backend that keeps nothing in
-    /// place of each configured one.
-    Trial,
-}
-
-/// The failure of configuration or lists: all errors, a line each.
-pub(crate) fn misconfigured(errors: &[String]) -> Failure {
-    Failure { kind: FailureKind::Configuration, message: errors.join("\n") }
-}
-
-/// The failure of a system call, with what was tried. A port that another process has is
-/// one of the configuration: no second try mends it.
-pub(crate) fn refused(error: &anyhow::Error) -> Failure {
-    let is_taken = error.downcast_ref::<CannotListen>().is_some_and(CannotListen::is_in_use);
-    let kind = if is_taken { FailureKind::Configuration } else { FailureKind::System };
-    Failure { kind, message: format!("{error:#}") }
-}
+pub use mode::Mode;
+pub use start::run;

@@ -6,54 +6,54 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::core::Daemon;
-use super::requests::bad_request;
+use super::failures::bad_request;
+use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::control::server::Peer;
 use crate::generation::protected::on_this_host;
+use crate::io::smtp::Edge;
 use crate::lists::{Holder, Protected};
 
-/// For how long it is believed which addresses this host and the backends have.
-const FRESH: Duration = Duration::from_secs(1);
+/// What is protected, as it was last found.
+pub(super) struct Protection {
+    /// When it was; never before the first time.
+    found: Option<Instant>,
+    protected: Arc<Protected>,
+}
 
-impl Daemon {
-    /// What is protected now.
-    pub(super) fn protected(&mut self) -> Arc<Protected> {
-        if self.protected.0.is_none_or(|at| at.elapsed() > FRESH) {
-            self.protect();
-        }
-        self.protected.1.clone()
+impl Protection {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self { found: None, protected: Arc::new(Protected::new()) }
     }
 
-    /// Looks anew what is protected, tells the SMTP side, and lifts automatic blocks that
-    /// were made before it was.
-    pub(super) fn protect(&mut self) {
-        let mut protected = on_this_host(&self.config);
-        for (backend, address) in self.edge.iter().flat_map(|edge| edge.backend_addresses()) {
+    /// What is protected.
+    pub(super) fn protected(&self) -> &Arc<Protected> {
+        &self.protected
+    }
+
+    /// Whether it was found longer ago.
+    pub(super) fn is_older_than(&self, age: Duration) -> bool {
+        self.found.is_none_or(|at| at.elapsed() > age)
+    }
+
+    /// Finds what is protected now, and says whether that is news.
+    pub(super) fn find(&mut self, config: &Config, edge: Option<&Edge>) -> bool {
+        let mut protected = on_this_host(config);
+        for (backend, address) in edge.iter().flat_map(|edge| edge.backend_addresses()) {
             protected.add(address.into(), Holder::Backend(backend));
         }
-        let is_first = self.protected.0.replace(Instant::now()).is_none();
-        if !is_first && protected == *self.protected.1 {
-            return;
+        let is_first = self.found.replace(Instant::now()).is_none();
+        if !is_first && protected == *self.protected {
+            return false;
         }
-        self.protected.1 = Arc::new(protected);
-        if let Some(edge) = &self.edge {
-            edge.publish_protected(self.protected.1.clone());
-        }
-        self.lift_protected();
+        self.protected = Arc::new(protected);
+        true
     }
 
-    /// Refuses a block that hits what is protected, unless it is forced.
-    pub(super) fn object(
-        &mut self,
-        prefix: IpNet,
-        force: bool,
-        peer: &Peer,
-    ) -> Result<(), Failure> {
-        if force {
-            return Ok(());
-        }
-        let mut protected = (*self.protected()).clone();
+    /// Refuses a block that hits what is protected.
+    pub(super) fn object(&self, prefix: IpNet, peer: &Peer) -> Result<(), Failure> {
+        let mut protected = (*self.protected).clone();
         if let Peer::Web { address, .. } = peer {
             protected.add((*address).into(), Holder::Console);
         }

@@ -9,7 +9,7 @@ use filter_common::abi::Event;
 use nix::poll::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc;
 
-use super::core::Message;
+use super::message::Message;
 use crate::io::kernel::read_event;
 
 /// Events that are sent in one message.

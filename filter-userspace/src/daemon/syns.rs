@@ -1,14 +1,92 @@
-//! Dropped SYNs on their way to the record.
+//! Dropped SYNs on their way to the mail log.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use filter_common::abi::Event;
 use filter_common::{Disposition, Family, Reason};
 use ipnet::IpNet;
 
+use super::sources::Sources;
+use crate::control::protocol::TopSource;
+use crate::io::clock;
+use crate::io::kernel::Filter;
 use crate::lists::Answer;
 use crate::record::{Record, Stage, Status, everybody};
-use crate::store::Frames;
+use crate::store::{Entry, Frames, Sink};
+
+/// How many sources of dropped SYNs are shown.
+const TOP_SOURCES: usize = 10;
+
+/// The dropped SYNs of sampled events, and what the packet filter counts.
+#[derive(Default)]
+pub(super) struct Syns {
+    dropped: Dropped,
+    told: Told,
+    counted: Counted,
+    sources: Sources,
+    /// Events that were read since the start.
+    pub(super) read: u64,
+    /// SYNs of sampled events of which it is not known who sent them.
+    pub(super) unattributed: u64,
+}
+
+impl Syns {
+    /// Takes sampled events at `now`, in seconds of any monotonic clock.
+    pub(super) fn note(&mut self, events: &[Event], now: u64) {
+        for event in events {
+            let Some(reason) = event.reason() else { continue };
+            self.read += 1;
+            if !event.is_attributed() {
+                self.unattributed += u64::from(event.weight);
+                tracing::debug!(
+                    target: "mxdp::syn",
+                    weight = event.weight,
+                    "SYNs of an earlier second, unattributed"
+                );
+                continue;
+            }
+            let syn = event.syn();
+            self.sources.add(now, syn.source.to_ip(), reason, event.weight);
+            self.dropped.add(syn.source.to_ip(), reason, event.weight);
+            tracing::debug!(
+                target: "mxdp::syn",
+                source = %syn.source.to_ip(),
+                destination = %syn.destination.to_ip(),
+                port = syn.port,
+                reason = reason.name(),
+                weight = event.weight,
+                ifindex = event.ifindex,
+                "sampled SYN"
+            );
+        }
+    }
+
+    /// Hands the SYNs that were dropped since the last time to the mail log; `answer` is what
+    /// the lists say of a source.
+    pub(super) fn record(
+        &mut self,
+        answer: impl Fn(IpAddr) -> Answer,
+        filter: &Filter,
+        sink: &dyn Sink,
+    ) {
+        let now = clock::unix_ms();
+        for (source, reason, count) in self.dropped.take() {
+            let record = record(now, &answer(source), (reason, count), &mut self.told);
+            _ = sink.add(Entry::Record(Box::new(record)));
+        }
+        let Ok(counters) = filter.counters() else { return };
+        let frames = self.counted.take(counters);
+        if !frames.is_empty() {
+            _ = sink.add(Entry::Frames(now, frames));
+        }
+    }
+
+    /// The sources of most dropped SYNs in the last minutes, the largest first.
+    pub(super) fn top(&mut self, now: u64) -> Vec<TopSource> {
+        self.sources.top(now, TOP_SOURCES)
+    }
+}
 
 /// The sources that are told apart within a second. Events are sampled, so that a
 /// flood brings no more; what does come beyond it is not recorded (it is counted, as
@@ -17,13 +95,13 @@ const SOURCES: usize = 65_536;
 
 /// SYNs that were dropped since the last time, estimated from sampled events.
 #[derive(Default)]
-pub(super) struct Dropped {
+struct Dropped {
     counts: HashMap<(IpAddr, Reason), u64>,
 }
 
 impl Dropped {
     /// Takes an event of `weight` frames, if it is a drop.
-    pub(super) fn add(&mut self, source: IpAddr, reason: Reason, weight: u32) {
+    fn add(&mut self, source: IpAddr, reason: Reason, weight: u32) {
         if reason.disposition() != Disposition::Drop {
             return;
         }
@@ -33,7 +111,7 @@ impl Dropped {
     }
 
     /// Sources, reasons and numbers; the next time begins.
-    pub(super) fn take(&mut self) -> Vec<(IpAddr, Reason, u64)> {
+    fn take(&mut self) -> Vec<(IpAddr, Reason, u64)> {
         let counts = std::mem::take(&mut self.counts);
         counts.into_iter().map(|((source, reason), count)| (source, reason, count)).collect()
     }
@@ -48,7 +126,7 @@ const ENTRIES: usize = 100;
 
 /// The sources that had an entry of their own in the minute.
 #[derive(Default)]
-pub(super) struct Told {
+struct Told {
     minute: u64,
     sources: HashSet<IpAddr>,
     entries: HashSet<IpAddr>,
@@ -80,14 +158,14 @@ impl Told {
 
 /// What the packet filter has counted since the last time, of what it judges.
 #[derive(Default)]
-pub(super) struct Counted {
+struct Counted {
     last: Option<HashMap<(Reason, Family), u64>>,
 }
 
 impl Counted {
     /// Takes the counters, and gives what was added to them. Counters that begin anew
     /// (the maps were made anew) give nothing that once.
-    pub(super) fn take(&mut self, counters: Vec<(Reason, Family, u64)>) -> Vec<Frames> {
+    fn take(&mut self, counters: Vec<(Reason, Family, u64)>) -> Vec<Frames> {
         let now: HashMap<_, _> = counters
             .into_iter()
             .filter(|(reason, ..)| is_judged(*reason))
@@ -116,13 +194,8 @@ const fn is_judged(reason: Reason) -> bool {
     )
 }
 
-/// The record of dropped SYNs; `answer` is what the lists say of their source.
-pub(super) fn record(
-    now: u64,
-    answer: &Answer,
-    (reason, count): (Reason, u64),
-    told: &mut Told,
-) -> Record {
+/// The log entry of dropped SYNs; `answer` is what the lists say of their source.
+fn record(now: u64, answer: &Answer, (reason, count): (Reason, u64), told: &mut Told) -> Record {
     let ip = told.of(now, answer.ip, answer.prefix);
     let is_own = ip == answer.ip;
     // Where no list decides, none is the rule.

@@ -1,4 +1,4 @@
-//! The trial's backend: takes every message, keeps none, and prints a line for
+//! The trial's backend: accepts every message, keeps none, and prints a line for
 //! each.
 
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub(super) fn leave_nothing(config: &Config) {
     temporary_file::remove(&config.state.folder);
     offender_file::remove(&config.state.folder);
     timeline::remove(&config.state.folder);
-    // The record may lie in the state folder, which goes last.
+    // The mail log may lie in the state folder, which goes last.
     store::remove(&config.record.folder);
     // What is not there needs no removal.
     _ = runtime_journal::clear(&config.state.folder);
@@ -44,7 +44,7 @@ pub(super) fn leave_nothing(config: &Config) {
 /// Listens as a backend of the configuration.
 pub(super) async fn bind(server: &str) -> Result<TcpListener> {
     let address: SocketAddr = server.parse().with_context(|| {
-        format!("a trial's backend has an address of its own, and `{server}` is none")
+        format!("expected an address and port for the backend of a trial, found `{server}`")
     })?;
     let listener = TcpListener::bind(address).await;
     Ok(listener.map_err(|error| CannotListen::new("backend.servers", address, error))?)
@@ -158,7 +158,7 @@ impl Sink {
         let subject = scan.facts().subject.unwrap_or_default();
         tracing::info!(
             target: "mxdp::trial",
-            "the backend got a message: from <{}> to {}, {size} octets, subject {subject:?}",
+            "the backend got a message: from <{}> to {}, {size} bytes, subject {subject:?}",
             self.sender,
             recipients.join(" "),
         );

@@ -1,4 +1,4 @@
-//! From the configuration's path to tables that are ready to be put in force.
+//! From the configuration's path to tables that are ready to become active.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::lists::{Lists, Table};
 use crate::policy::rules::Policy;
 use crate::web;
 
-/// A generation that is ready to be put in force.
+/// A rule set that is ready to become active.
 pub struct Built {
     /// The configuration that it was built from: what only a restart can change is as it was
     /// at the start.
@@ -36,7 +36,7 @@ pub struct Built {
     pub policy: Option<Policy>,
     /// Who may use the console, if there is one.
     pub web: Option<web::Rules>,
-    /// Its tables in the kernel, or `None` where those in force are the same.
+    /// Its tables in the kernel, or `None` where the active ones are the same.
     pub tables: Option<Prepared>,
     /// How its tables are laid out.
     pub layouts: Layouts,
@@ -52,14 +52,14 @@ pub struct Built {
     pub seen: FileStamps,
     /// What is remembered of it, to say what the next one changes.
     pub remembered: Remembered,
-    /// What is another than in the one in force, a line each.
+    /// What differs from the active one, a line each.
     pub changes: Vec<String>,
     /// The answers that were held back and are accepted.
     pub accepted: Vec<String>,
 }
 
-/// The tables that are in force, which need not be installed again.
-pub struct InForce {
+/// The active rule set, whose tables need not be installed again.
+pub struct Previous {
     /// The lists, with their table.
     pub lists: Arc<Lists>,
     /// How the table is laid out.
@@ -70,12 +70,12 @@ pub struct InForce {
     pub remembered: Arc<Remembered>,
     /// The configuration that the daemon was started with.
     pub started_with: Config,
-    /// The configuration that is in force.
+    /// Its configuration.
     pub config: Config,
 }
 
 /// Reads the configuration and its lists and fills tables in the kernel, unless the
-/// same are in force. Nothing that is in force is touched. A source that fails does not
+/// same are active. Nothing that is active is touched. A source that fails does not
 /// fail the rest: its last good content is used. The sources in `accept` are accepted
 /// however little they have left.
 ///
@@ -84,7 +84,7 @@ pub struct InForce {
 /// All errors at once, a line each.
 pub fn build(
     path: &Path,
-    in_force: Option<&InForce>,
+    previous: Option<&Previous>,
     accept: &[String],
 ) -> Result<Built, Vec<String>> {
     let start = Instant::now();
@@ -95,9 +95,9 @@ pub fn build(
         .partition(|name| name.starts_with(DIRECTORY) || name.starts_with(SPF));
     let nothing = BTreeSet::new();
     let mut awaited = Vec::new();
-    // Everything is built by what is in force until a restart: another state folder, say, has
+    // Everything is built by what is active until a restart: another state folder, say, has
     // none of the answers and copies that this daemon goes by.
-    let keep = |config: Config| match in_force {
+    let keep = |config: Config| match previous {
         None => config,
         Some(old) => {
             awaited = restart::needs_restart(&old.started_with, &config);
@@ -116,7 +116,7 @@ pub fn build(
         Ok(Tolerance::LastGood {
             copies: Copies::new(&config.state.folder, config.limits.file_bytes),
             accept: &files,
-            active: in_force.map_or(&nothing, |in_force| &in_force.sources),
+            active: previous.map_or(&nothing, |previous| &previous.sources),
             now: clock::unix_seconds(),
         })
     })?;
@@ -140,11 +140,11 @@ pub fn build(
     }
     warnings.extend(awaited);
     let remembered = Remembered::of(keys, &config, contents, &stamps(files_of(path, &config)));
-    let changes = in_force
+    let changes = previous
         .map_or_else(Vec::new, |old| old.remembered.differences(&remembered, &old.lists, &lists));
-    let is_in_force =
-        in_force.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
-    let tables = if is_in_force { None } else { Some(install(table, engine)?) };
+    let is_previous =
+        previous.is_some_and(|old| old.layouts == layouts && old.lists.table == *table);
+    let tables = if is_previous { None } else { Some(install(table, engine)?) };
     let elapsed = start.elapsed();
     Ok(Built {
         config,

@@ -12,7 +12,7 @@ use crate::smtp::address::Domain;
 /// The largest password file.
 pub const PASSWORD: u64 = 4096;
 
-/// Puts a generation of the SMTP side together; `before` is the one in force.
+/// Puts a generation of the SMTP side together; `before` is the active one.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a reload changes, for the record of changes: keys, and entries of files.
+//! What a reload changes, for the audit trail: keys, and entries of files.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -25,11 +25,11 @@ pub struct Source {
     pub may_shrink: bool,
     /// What follows where nothing of it is known.
     pub without: &'static str,
-    /// How the log of changes knows what it contains.
+    /// How the audit trail knows what it contains.
     pub told: Told,
 }
 
-/// How the log of changes knows what a source contains.
+/// How the audit trail knows what a source contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// By what is compiled from it.

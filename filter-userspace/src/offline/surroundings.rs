@@ -1,4 +1,4 @@
-//! What a check looks at on the host: interfaces, addresses, name servers, modes of files.
+//! What a check examines on the host: interfaces, addresses, name servers, modes of files.
 
 use std::fs;
 use std::net::IpAddr;

@@ -88,7 +88,7 @@ fn a_full_state_folder_refuses_changes_that_would_not_last() {
     assert!(listed(left + 2) || listed(left + 1), "{ends} may have lapsed");
     // Expiry needs no disk, nor do mail and lists.
     wait_for("the end of an entry", || kernel(ends, &daemon) == "pass");
-    wait_for("an alarm", || alarms(&host).contains("have lapsed and cannot be removed: "));
+    wait_for("an alarm", || alarms(&host).contains("have expired and cannot be removed: "));
     _ = host.home.json(&["temp", "add", "198.51.100.3", "--for", "10m"]);
     assert_eq!(kernel("198.51.100.3", &daemon), "drop");
     deliver(&host, source(1, 0)).expect("delivered");

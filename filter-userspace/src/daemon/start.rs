@@ -1,26 +1,28 @@
-//! Everything asynchronous: it waits for the outside and sends messages to the
-//! daemon's thread.
+//! The start and the end of the daemon: everything asynchronous is started here, and sends
+//! messages to the daemon's thread.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
 
-use super::core::{Channels, Daemon, Message};
-use super::entries::{self, Loss};
+use super::core::{Channels, Daemon};
+use super::failures::{misconfigured, refused};
 use super::files::forward_changes;
+use super::followers::Followers;
+use super::forward::{forward_blocks, forward_requests, forward_signals, forward_ticks};
+use super::losses::{self, Loss};
+use super::message::Message;
+use super::mode::Mode;
 use super::rings::{forward_events, write_log};
-use super::{Mode, approvals, directories, misconfigured, refused, trial};
+use super::{approvals, directories, trial};
 use crate::config::record::RecordKeeping;
 use crate::config::{self, Config, Debug};
 use crate::control::protocol::Failure;
-use crate::control::server::{self, ControlSocket, Desk, Incoming};
+use crate::control::server::{ControlSocket, Desk};
 use crate::generation::build::{self, Built};
 use crate::generation::certificates;
 use crate::generation::read;
@@ -35,7 +37,7 @@ use crate::runtime::RuntimeEntries;
 use crate::store::{self, Archive, Entry, Sink};
 use crate::web::{self, Publisher, Site};
 
-/// How long the first look at the backends may keep the listeners waiting.
+/// How long the first probe of the backends may delay the listeners.
 const FIRST_PROBE: Duration = Duration::from_secs(3);
 
 /// How long sessions may take to finish their message when the daemon ends.
@@ -44,7 +46,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(10);
 /// How long the last replies may take after that.
 const LAST_REPLIES: Duration = Duration::from_secs(2);
 
-/// How long the record may take to be written when the daemon ends.
+/// How long the mail log may take to be written when the daemon ends.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// Messages that may wait for the daemon's thread.
@@ -97,7 +99,7 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     result
 }
 
-/// Whether the runtime entries are kept where a reboot ends them.
+/// Whether the managed entries are kept where a reboot ends them.
 fn is_volatile(config: &Config) -> bool {
     config.state.folder.starts_with("/run") && config.record.folder.starts_with("/run")
 }
@@ -122,7 +124,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
         None => None,
     };
-    let entries = entries::restore(&config.state.folder);
+    let entries = losses::restore(&config.state.folder);
     let store::Opened { sink, archive } = store::open(record_options(config));
     let audit = {
         let sink = sink.clone();
@@ -157,7 +159,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     // Whoever asked for the end is told of it.
     _ = tokio::time::timeout(Duration::from_secs(2), requests).await;
     if !sink.flush(LAST_RECORDS) {
-        tracing::error!("the last records could not be written");
+        tracing::error!("the last log entries could not be written");
     }
     drop(sink);
     if mode == Mode::Trial {
@@ -169,7 +171,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     }
 }
 
-/// Says where the console is: in the log, and to who tries it out.
+/// Says where the console is: in the log, and in a trial on standard output.
 fn announce_console(web: &config::web::Web, mode: Mode) {
     for address in &web.listen {
         let scheme = if web.certificate.is_some() { "https" } else { "http" };
@@ -194,7 +196,7 @@ fn record_options(config: &Config) -> store::Options {
     store::Options { age, bytes, audit_bytes, ..store::Options::new(folder) }
 }
 
-/// Listens, opens the filter, puts the first generation in force, and starts what
+/// Listens, opens the filter, makes the first rule set active, and starts what
 /// listens to the kernel, the files and the clients.
 async fn start(
     path: &Path,
@@ -245,15 +247,9 @@ async fn open_smtp(
             tokio::spawn(trial::serve(sink));
         }
     }
-    let (blocks, mut asked) = mpsc::channel(BLOCKS);
+    let (blocks, asked) = mpsc::channel(BLOCKS);
     let messages = outside.messages.clone();
-    tokio::spawn(async move {
-        while let Some(block) = asked.recv().await {
-            if messages.send(Message::Block(block)).await.is_err() {
-                return;
-            }
-        }
-    });
+    tokio::spawn(forward_blocks(asked, messages));
     let nothing: smtp::Classify = Arc::new(|_| Standing::default());
     let sink = outside.sink.clone();
     let recording = Recording {
@@ -281,17 +277,13 @@ fn start_filter(
     tokio::spawn(approvals::follow(wanted, messages.clone()));
     let (directories, wanted) = watch::channel(directories::Wanted::of(config));
     tokio::spawn(directories::follow(wanted, messages.clone()));
-    let messages_again = messages.clone();
-    let console = outside.console.clone();
     let channels = Channels {
-        messages: messages_again,
-        watched,
+        messages: messages.clone(),
+        followers: Followers::new(watched, approvals, directories),
         edge,
         sink: outside.sink.clone(),
         archive: outside.archive.clone(),
-        approvals,
-        directories,
-        console,
+        console: outside.console.clone(),
     };
     let daemon = Daemon::start(path.to_owned(), built, entries, filter, channels)?;
 
@@ -313,7 +305,7 @@ async fn end_sessions(edge: &Edge) {
     }
     if edge.open() > 0 {
         let sessions = edge.open();
-        tracing::warn!(sessions, "ended within a message; their clients were told to come again");
+        tracing::warn!(sessions, "closed sessions in mid-message at shutdown; clients will retry");
         edge.give_up();
     }
     while edge.open() > 0 && start.elapsed() < LAST_MESSAGES + LAST_REPLIES {
@@ -329,65 +321,5 @@ fn options(config: &Config) -> Options {
         },
         debug: config.filter.debug,
         pin: config.filter.persist.then(|| config.filter.pin.clone()),
-    }
-}
-
-async fn forward_requests(
-    socket: ControlSocket,
-    messages: mpsc::Sender<Message>,
-    desk: Desk,
-    mut incoming: mpsc::Receiver<Incoming>,
-) {
-    let server = async {
-        if let Err(error) = server::serve(&socket, desk, server::Limits::default()).await {
-            tracing::error!("the control socket is not served: {error}");
-        }
-    };
-    let forward = async move {
-        loop {
-            let request = tokio::select! {
-                request = incoming.recv() => request,
-                // The daemon has ended: `incoming` goes, and the server with it,
-                // once its clients have their last answers.
-                () = messages.closed() => return,
-            };
-            let Some(request) = request else { return };
-            if messages.send(Message::Request(request)).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(server, forward);
-}
-
-fn forward_signals(messages: &mpsc::Sender<Message>) -> io::Result<()> {
-    let stops = [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")];
-    for (kind, name) in stops {
-        let mut signals = signal(kind)?;
-        let messages = messages.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                _ = messages.send(Message::Stop(name)).await;
-            }
-        });
-    }
-    let mut hang_ups = signal(SignalKind::hangup())?;
-    let messages = messages.clone();
-    tokio::spawn(async move {
-        while hang_ups.recv().await.is_some() {
-            _ = messages.send(Message::Reload("SIGHUP")).await;
-        }
-    });
-    Ok(())
-}
-
-async fn forward_ticks(messages: mpsc::Sender<Message>) {
-    let mut interval = tokio::time::interval(Duration::from_secs(1));
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        interval.tick().await;
-        if messages.send(Message::Tick).await.is_err() {
-            return;
-        }
     }
 }

@@ -1,17 +1,18 @@
-//! Hosts that may not send out for a time: listed, let back, and kept across
-//! restarts.
+//! Hosts that are suspended from sending: listed, resumed, and kept across restarts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::Daemon;
-use super::requests::not_found;
+use super::failures::not_found;
 use crate::control::protocol::{Failure, SuspendedHost};
 use crate::io::files;
+use crate::io::smtp::Edge;
+use crate::io::timeline::Timeline;
 use crate::policy::relay::{Suspension, Suspicion};
 
 /// The file in the state folder: a host a line, with the reason, when it ends in
@@ -21,20 +22,35 @@ const FILE_NAME: &str = "suspended.txt";
 /// So many hosts of a customer have an alarm each.
 const NAMED: usize = 3;
 
-impl Daemon {
-    /// The hosts that may not send out for a time.
-    pub(super) fn suspended(&self) -> Vec<SuspendedHost> {
+/// The suspended hosts, which the SMTP side knows and the state folder keeps.
+pub(super) struct Suspensions {
+    edge: Option<Arc<Edge>>,
+    /// The state folder.
+    folder: PathBuf,
+    /// The file as it was last saved.
+    saved: String,
+}
+
+impl Suspensions {
+    /// None yet.
+    pub(super) const fn new(edge: Option<Arc<Edge>>, folder: PathBuf) -> Self {
+        Self { edge, folder, saved: String::new() }
+    }
+
+    /// The suspended hosts.
+    pub(super) fn list(&self) -> Vec<SuspendedHost> {
         let suspended = self.edge.iter().flat_map(|edge| edge.suspended());
         let mut hosts: Vec<_> = suspended.map(|suspension| described(&suspension)).collect();
         hosts.sort_by(|a, b| (a.address, &a.customer).cmp(&(b.address, &b.customer)));
         hosts
     }
 
-    /// Lets hosts send out again.
+    /// Ends the suspension of hosts.
     pub(super) fn resume(
         &mut self,
         address: Option<IpAddr>,
         customer: Option<&str>,
+        timeline: &Timeline,
     ) -> Result<Vec<SuspendedHost>, Failure> {
         let resumed = self.edge.iter().flat_map(|edge| edge.resume(address, customer));
         let resumed: Vec<_> = resumed.map(|suspension| described(&suspension)).collect();
@@ -44,16 +60,16 @@ impl Daemon {
         for host in &resumed {
             tracing::info!(host = %host.address, customer = host.customer, "may send out again");
         }
-        self.save_suspended();
+        self.save(timeline);
         Ok(resumed)
     }
 
-    /// What is suspended since before this daemon.
-    pub(super) fn restore_suspended(&mut self, shift: i64) {
+    /// Suspends the hosts that the last daemon had suspended.
+    pub(super) fn restore(&mut self, shift: i64, timeline: &Timeline) {
         let Some(edge) = &self.edge else { return };
-        let path = self.config.state.folder.join(FILE_NAME);
+        let path = self.folder.join(FILE_NAME);
         let Ok(text) = fs::read_to_string(&path) else { return };
-        let (now, unix) = (Instant::now(), self.timeline.now().saturating_add_signed(-shift));
+        let (now, unix) = (Instant::now(), timeline.now().saturating_add_signed(-shift));
         for line in text.lines() {
             match suspension(line, now, unix) {
                 Some(suspension) if suspension.until > now => edge.suspend(suspension),
@@ -61,13 +77,13 @@ impl Daemon {
                 None => tracing::error!("{}: not as it was written: {line:?}", path.display()),
             }
         }
-        self.suspended_saved = text;
+        self.saved = text;
     }
 
-    /// Keeps what is suspended, where that changed.
-    pub(super) fn save_suspended(&mut self) {
+    /// Keeps the suspended hosts, where they changed.
+    pub(super) fn save(&mut self, timeline: &Timeline) {
         let Some(edge) = &self.edge else { return };
-        let (now, unix) = (Instant::now(), self.timeline.now());
+        let (now, unix) = (Instant::now(), timeline.now());
         let mut lines: Vec<_> = edge
             .suspended()
             .iter()
@@ -90,33 +106,33 @@ impl Daemon {
             _ = writeln!(text, "{host} {reason} {until} {customer}");
         }
         // Ends are rounded anew each time: hosts and whose they are is what counts.
-        if hosts(&text) == hosts(&self.suspended_saved) {
+        if hosts(&text) == hosts(&self.saved) {
             return;
         }
-        match save(&self.config.state.folder, &text) {
-            Ok(()) => self.suspended_saved = text,
+        match save(&self.folder, &text) {
+            Ok(()) => self.saved = text,
             Err(error) => tracing::error!("suspended hosts are not saved: {error}"),
         }
     }
 
     /// What an operator is told of it.
-    pub(super) fn suspended_alarms(&self) -> Vec<String> {
+    pub(super) fn alarms(&self) -> Vec<String> {
         let mut by_customer: BTreeMap<String, Vec<SuspendedHost>> = BTreeMap::new();
-        for host in self.suspended() {
+        for host in self.list() {
             by_customer.entry(host.customer.clone()).or_default().push(host);
         }
         let alarm = |(customer, hosts): (String, Vec<SuspendedHost>)| {
             if hosts.len() > NAMED {
                 // A network that was taken over has thousands.
                 return vec![format!(
-                    "more than {NAMED} hosts of {customer} may not send out for a time; `mxdp \
-                     relay list` has them"
+                    "more than {NAMED} hosts of {customer} are suspended from sending; list them with \
+                     `mxdp relay list`"
                 )];
             }
             let name = |SuspendedHost { address, customer, reason, .. }| {
                 format!(
-                    "{address} of {customer} may not send out for a time ({reason}); `mxdp relay \
-                     resume {address}` lets it"
+                    "{address} of {customer} is suspended from sending ({reason}); lift it with `mxdp \
+                     relay resume {address}`"
                 )
             };
             hosts.into_iter().map(name).collect()
