@@ -104,7 +104,7 @@ fn metrics() -> Result<String, CliError> {
          serves SMTP.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
-    let all = web::metrics_sample().map_err(|error| CliError::system(error.to_string()))?;
+    let all = web::metrics_sample().map_err(CliError::system)?;
     let mut lines = all.lines().peekable();
     while let Some(line) = lines.next() {
         let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '))

@@ -1,9 +1,9 @@
-//! What Prometheus reads (text format 0.0.4), and whether mxdp is ready.
+//! Metrics for Prometheus (text format 0.0.4), and the answer about readiness.
 //!
-//! Labels are reasons, families, backends and DNS lists: as many as the configuration
-//! names, and never what clients send.
+//! Labels are reasons, families, backends and DNS lists: their number follows from the
+//! configuration, and clients cannot add any.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,18 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 
 use super::access::Caller;
 use super::error::ApiError;
 use super::site::Site;
 use crate::config::web::Rights;
-use crate::control::protocol::{Request, Status};
+use crate::control::protocol::{Request, SmtpState, Status, ZoneState};
 
 /// For how long an answer about readiness stands: strangers ask for it without a token, and
 /// the daemon's thread is to be asked once a second, however many they are.
@@ -67,194 +73,191 @@ pub(super) async fn metrics(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, ApiError> {
     let status: Status = site.ask(Request::Status, caller.peer()).await?;
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, text(&status)).into_response())
+    let text = text(status).map_err(|_| ApiError::bad_request("the metrics cannot be written"))?;
+    Ok(([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response())
 }
 
-/// One metric after the other, each with its help and type.
-#[derive(Default)]
-struct Metrics(String);
+/// Encodes the metrics of a state in text format 0.0.4.
+fn text(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(status)));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry)?;
+    Ok(text)
+}
 
-impl Metrics {
-    fn add(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (String, u64)>,
-    ) {
-        _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value) in samples {
-            _ = writeln!(self.0, "{name}{labels} {value}");
+/// What one scrape reads.
+#[derive(Debug)]
+struct Scrape(Status);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metrics = Metrics(encoder);
+        daemon(&mut metrics, &self.0)?;
+        packets(&mut metrics, &self.0)?;
+        rule_set(&mut metrics, &self.0)?;
+        records(&mut metrics, &self.0)?;
+        if let Some(smtp) = &self.0.smtp {
+            mail(&mut metrics, smtp)?;
+            servers(&mut metrics, smtp)?;
         }
+        Ok(())
     }
+}
 
-    fn counter(
+/// Labels with their values.
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// Writes metrics, each with its help, its type and its samples in the given order.
+struct Metrics<'a>(DescriptorEncoder<'a>);
+
+impl Metrics<'_> {
+    /// A counter; the encoder appends `_total` to its name.
+    fn counter<'l>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (String, u64)>,
-    ) {
-        self.add(name, "counter", help, samples);
+        samples: impl IntoIterator<Item = (Labels<'l>, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in samples {
+            ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
-    fn gauge(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (String, u64)>) {
-        self.add(name, "gauge", help, samples);
+    fn gauge<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'l>, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 
-/// Labels, escaped as the format wants it.
-fn labels(pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            format!("{name}=\"{value}\"")
-        })
-        .collect();
-    format!("{{{}}}", pairs.join(","))
+/// A single sample without labels.
+fn one(value: u64) -> [(Labels<'static>, u64); 1] {
+    [(Vec::new(), value)]
 }
 
-fn one(value: u64) -> [(String, u64); 1] {
-    [(String::new(), value)]
+fn daemon(all: &mut Metrics<'_>, status: &Status) -> fmt::Result {
+    let version = [(vec![("version", status.version.as_str())], 1)];
+    all.gauge("mxdp_build_info", "Version of mxdp.", version)?;
+    let help = "Time since the daemon started, in seconds.";
+    all.gauge("mxdp_uptime_seconds", help, one(status.uptime_s))?;
+    all.gauge("mxdp_alarms", "Active alarms.", one(status.alarms.len() as u64))
 }
 
-fn text(status: &Status) -> String {
-    let mut all = Metrics::default();
-    let version = [(labels(&[("version", &status.version)]), 1)];
-    all.gauge("mxdp_build_info", "Version of mxdp.", version);
-    all.gauge(
-        "mxdp_uptime_seconds",
-        "Time since the daemon started, in seconds.",
-        one(status.uptime_s),
-    );
-    all.gauge("mxdp_alarms", "Active alarms.", one(status.alarms.len() as u64));
-    all.counter(
-        "mxdp_frames_total",
-        "Frames by action and reason, since the kernel maps were created.",
-        status.counters.iter().map(|counter| {
-            let (reason, family) = (counter.reason.as_str(), counter.family.as_str());
-            let pairs = [("action", &*counter.action), ("reason", reason), ("family", family)];
-            (labels(&pairs), counter.frames)
-        }),
-    );
-    let attached = status.interfaces.iter().map(|interface| {
-        let pairs = [("interface", interface.name.as_str()), ("mode", &interface.mode)];
-        (labels(&pairs), u64::from(interface.attached))
+fn packets(all: &mut Metrics<'_>, status: &Status) -> fmt::Result {
+    let frames = status.counters.iter().map(|counter| {
+        let (reason, family) = (counter.reason.as_str(), counter.family.as_str());
+        let labels = vec![("action", &*counter.action), ("reason", reason), ("family", family)];
+        (labels, counter.frames)
     });
-    all.gauge(
-        "mxdp_interface_attached",
-        "Whether the filter is attached to an interface.",
-        attached,
-    );
+    let help = "Frames by action and reason, since the kernel maps were created.";
+    all.counter("mxdp_frames", help, frames)?;
+    let attached = status.interfaces.iter().map(|interface| {
+        let labels = vec![("interface", interface.name.as_str()), ("mode", &*interface.mode)];
+        (labels, u64::from(interface.attached))
+    });
+    let help = "Whether the filter is attached to an interface.";
+    all.gauge("mxdp_interface_attached", help, attached)?;
     let events = &status.events;
-    let unattributed = one(events.unattributed);
     let help = "Sampled SYNs that could not be attributed to a source.";
-    all.counter("mxdp_events_unattributed_total", help, unattributed);
-    all.counter("mxdp_events_read_total", "Sampled SYNs read.", one(events.read));
-    all.counter("mxdp_events_lost_total", "Sampled SYNs lost in a full buffer.", one(events.lost));
+    all.counter("mxdp_events_unattributed", help, one(events.unattributed))?;
+    all.counter("mxdp_events_read", "Sampled SYNs read.", one(events.read))?;
+    let help = "Sampled SYNs lost in a full buffer.";
+    all.counter("mxdp_events_lost", help, one(events.lost))?;
     let temporary = &status.temporary;
-    all.gauge("mxdp_temporary_blocks", "Active temporary blocks.", one(temporary.held));
-    all.gauge(
-        "mxdp_temporary_blocks_capacity",
-        "Maximum number of temporary blocks.",
-        one(temporary.capacity),
-    );
+    all.gauge("mxdp_temporary_blocks", "Active temporary blocks.", one(temporary.held))?;
+    let help = "Maximum number of temporary blocks.";
+    all.gauge("mxdp_temporary_blocks_capacity", help, one(temporary.capacity))
+}
+
+fn rule_set(all: &mut Metrics<'_>, status: &Status) -> fmt::Result {
     let generation = &status.generation;
-    all.gauge("mxdp_generation", "Number of the active rule set.", one(generation.number));
-    let since = one(generation.since);
-    all.gauge(
-        "mxdp_generation_timestamp_seconds",
-        "Time when the rule set became active, in seconds since the Unix epoch.",
-        since,
-    );
+    all.gauge("mxdp_generation", "Number of the active rule set.", one(generation.number))?;
+    let help = "Time when the rule set became active, in seconds since the Unix epoch.";
+    all.gauge("mxdp_generation_timestamp_seconds", help, one(generation.since))?;
     let prefixes = [("ipv4", generation.ipv4_prefixes), ("ipv6", generation.ipv6_prefixes)];
-    let prefixes = prefixes.map(|(family, count)| (labels(&[("family", family)]), count));
-    all.gauge("mxdp_prefixes", "Prefixes in the compiled tables.", prefixes);
-    all.gauge("mxdp_runtime_entries", "Managed entries.", one(generation.runtime_entries));
-    let warnings = generation.warnings.len() as u64;
-    all.gauge("mxdp_warnings", "Warnings about the active configuration.", one(warnings));
-    let failed = u64::from(status.failed_reload.is_some());
-    all.gauge("mxdp_reload_failed", "Whether the last reload failed.", one(failed));
+    let prefixes = prefixes.map(|(family, count)| (vec![("family", family)], count));
+    all.gauge("mxdp_prefixes", "Prefixes in the compiled tables.", prefixes)?;
+    let managed = one(generation.runtime_entries);
+    all.gauge("mxdp_runtime_entries", "Managed entries.", managed)?;
+    let warnings = one(generation.warnings.len() as u64);
+    all.gauge("mxdp_warnings", "Warnings about the active configuration.", warnings)?;
+    let failed = one(u64::from(status.failed_reload.is_some()));
+    all.gauge("mxdp_reload_failed", "Whether the last reload failed.", failed)
+}
+
+fn records(all: &mut Metrics<'_>, status: &Status) -> fmt::Result {
     let record = &status.record;
-    all.gauge("mxdp_records", "Stored log entries.", one(record.records));
-    all.gauge("mxdp_records_bytes", "Bytes used by stored log entries.", one(record.bytes));
-    all.counter(
-        "mxdp_records_lost_total",
-        "Log entries dropped because the queue was full.",
-        one(record.lost),
-    );
-    let is_writable = u64::from(record.error.is_none());
-    all.gauge("mxdp_records_writable", "Whether the mail log can be written.", one(is_writable));
-    let ends = status.certificates.iter();
+    all.gauge("mxdp_records", "Stored log entries.", one(record.records))?;
+    all.gauge("mxdp_records_bytes", "Bytes used by stored log entries.", one(record.bytes))?;
+    let help = "Log entries dropped because the queue was full.";
+    all.counter("mxdp_records_lost", help, one(record.lost))?;
+    let is_writable = one(u64::from(record.error.is_none()));
+    all.gauge("mxdp_records_writable", "Whether the mail log can be written.", is_writable)?;
     all.gauge(
         "mxdp_certificate_expiry_timestamp_seconds",
         "When a served certificate expires, in seconds since the Unix epoch.",
-        ends.map(|one| (labels(&[("file", &one.file)]), one.expires)),
-    );
-    if let Some(smtp) = &status.smtp {
-        all.gauge("mxdp_smtp_connections", "Open SMTP connections.", one(smtp.open));
-        all.counter(
-            "mxdp_smtp_connections_total",
-            "SMTP connections since the start.",
-            one(smtp.connections),
-        );
-        let accepted = (labels(&[("outcome", "accepted"), ("reason", "accepted")]), smtp.accepted);
-        let refused = smtp.refused.iter().map(|refused| {
-            (labels(&[("outcome", "refused"), ("reason", &refused.reason)]), refused.recipients)
-        });
-        let recipients = std::iter::once(accepted).chain(refused);
-        all.counter("mxdp_smtp_recipients_total", "Recipients by outcome and reason.", recipients);
-        let failed = [("none", smtp.balancer_checks), ("malformed", smtp.bad_proxy_headers)];
-        all.counter(
-            "mxdp_smtp_proxy_headers_failed_total",
-            "Connections from proxy_networks without a PROXY header: none if nothing was sent.",
-            failed.map(|(header, count)| (labels(&[("header", header)]), count)),
-        );
-        let servers = smtp.servers.iter().map(|server| {
-            let pairs = [("backend", server.backend.as_str()), ("server", &server.server)];
-            (labels(&pairs), u64::from(server.error.is_none()))
-        });
-        all.gauge("mxdp_backend_up", "Whether a backend server answers.", servers);
-        let handshakes = smtp.handshakes.iter();
-        let handshakes = handshakes.map(|one| (labels(&[("cause", &one.cause)]), one.count));
-        all.counter(
-            "mxdp_tls_handshake_failures_total",
-            "Failed TLS handshakes with clients, by cause.",
-            handshakes,
-        );
-        let zone = |name: &str| labels(&[("zone", name)]);
-        let up = smtp.zones.iter().map(|one| (zone(&one.zone), u64::from(one.disabled.is_none())));
-        all.gauge("mxdp_zone_up", "Whether a DNS list is used.", up);
-        let counts = |count: fn(&crate::control::protocol::ZoneState) -> u64| {
-            smtp.zones.iter().map(move |one| (zone(&one.zone), count(one)))
-        };
-        all.counter(
-            "mxdp_zone_queries_total",
-            "Addresses that were queried.",
-            counts(|one| one.asked),
-        );
-        all.counter(
-            "mxdp_zone_listed_total",
-            "Addresses that were listed.",
-            counts(|one| one.listed),
-        );
-        all.counter(
-            "mxdp_zone_errors_total",
-            "DNS queries that got no answer.",
-            counts(|one| one.errors),
-        );
-    }
-    all.0
+        status.certificates.iter().map(|one| (vec![("file", &*one.file)], one.expires)),
+    )
+}
+
+fn mail(all: &mut Metrics<'_>, smtp: &SmtpState) -> fmt::Result {
+    all.gauge("mxdp_smtp_connections", "Open SMTP connections.", one(smtp.open))?;
+    let help = "SMTP connections since the start.";
+    all.counter("mxdp_smtp_connections", help, one(smtp.connections))?;
+    let labels = |outcome, reason| vec![("outcome", outcome), ("reason", reason)];
+    let refused = smtp.refused.iter();
+    let refused = refused.map(|refused| (labels("refused", &*refused.reason), refused.recipients));
+    let recipients = std::iter::once((labels("accepted", "accepted"), smtp.accepted));
+    let recipients = recipients.chain(refused);
+    all.counter("mxdp_smtp_recipients", "Recipients by outcome and reason.", recipients)?;
+    let failed = [("none", smtp.balancer_checks), ("malformed", smtp.bad_proxy_headers)];
+    all.counter(
+        "mxdp_smtp_proxy_headers_failed",
+        "Connections from proxy_networks without a PROXY header: none if nothing was sent.",
+        failed.map(|(header, count)| (vec![("header", header)], count)),
+    )
+}
+
+fn servers(all: &mut Metrics<'_>, smtp: &SmtpState) -> fmt::Result {
+    let servers = smtp.servers.iter().map(|server| {
+        let labels = vec![("backend", server.backend.as_str()), ("server", &*server.server)];
+        (labels, u64::from(server.error.is_none()))
+    });
+    all.gauge("mxdp_backend_up", "Whether a backend server answers.", servers)?;
+    all.counter(
+        "mxdp_tls_handshake_failures",
+        "Failed TLS handshakes with clients, by cause.",
+        smtp.handshakes.iter().map(|one| (vec![("cause", &*one.cause)], one.count)),
+    )?;
+    let zones = |value: fn(&ZoneState) -> u64| {
+        smtp.zones.iter().map(move |zone| (vec![("zone", &*zone.zone)], value(zone)))
+    };
+    let up = zones(|zone| u64::from(zone.disabled.is_none()));
+    all.gauge("mxdp_zone_up", "Whether a DNS list is used.", up)?;
+    all.counter("mxdp_zone_queries", "Addresses queried.", zones(|zone| zone.asked))?;
+    all.counter("mxdp_zone_listed", "Addresses found listed.", zones(|zone| zone.listed))?;
+    all.counter("mxdp_zone_errors", "DNS queries without an answer.", zones(|zone| zone.errors))
 }
 
 /// Every metric with one sample, for the reference.
 ///
 /// # Errors
 ///
-/// If the sample is not a status, which the tests see.
-pub(crate) fn sample() -> Result<String, serde_json::Error> {
-    serde_json::from_str(include_str!("metrics_sample.json")).map(|status| text(&status))
+/// If the sample is not a status, or cannot be encoded; the tests would see it.
+pub(crate) fn sample() -> Result<String, String> {
+    let status = serde_json::from_str(include_str!("metrics_sample.json"));
+    let status = status.map_err(|error| error.to_string())?;
+    text(status).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -263,12 +266,15 @@ mod tests {
 
     #[test]
     fn labels_are_escaped() {
-        assert_eq!(labels(&[("a", "x\"\\\ny"), ("b", "z")]), r#"{a="x\"\\\ny",b="z"}"#);
+        let mut status = crate::cli::busy_status();
+        "x\"\\\ny".clone_into(&mut status.version);
+        let text = text(status).unwrap();
+        assert!(text.contains("mxdp_build_info{version=\"x\\\"\\\\\\ny\"} 1\n"), "{text}");
     }
 
     #[test]
     fn each_metric_has_its_help_and_type_once() {
-        let text = text(&crate::cli::busy_status());
+        let text = text(crate::cli::busy_status()).unwrap();
         let mut names = std::collections::HashSet::new();
         for line in text.lines() {
             match line.strip_prefix("# TYPE ") {
