@@ -59,6 +59,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn numbers_are_grouped() {
+        for (value, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (123_456, "123,456"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(grouped(value), text);
+        }
+    }
+
+    #[test]
     fn active_characters_are_escaped() {
         let text =
             "a\u{1b}[2J\nb\u{85}c\u{9b}\u{2028}\u{202e}d\u{2069}e\u{feff} grüße 例子 \u{1f600}";

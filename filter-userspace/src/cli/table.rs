@@ -65,19 +65,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped() {
-        for (value, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (123_456, "123,456"),
-            (u64::MAX, "18,446,744,073,709,551,615"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
     fn columns_are_aligned() {
         let mut table =
             Table::new([("NAME", Align::Left), ("FRAMES", Align::Right), ("NOTE", Align::Left)]);

@@ -145,17 +145,20 @@ fn is_another(headers: &HeaderMap, url: Option<&str>) -> bool {
     own.is_none_or(|own| !host.eq_ignore_ascii_case(own))
 }
 
-/// Whether what another site asks for is refused: everything that is not a page to which a
-/// link of the other site leads. Pages evaluate nothing for such a caller.
-pub(super) fn is_refused_to_others(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+/// Whether a request that a page of another site made is refused: everything but a link to a
+/// page. What is for programs is not a page. Pages evaluate nothing for such a caller.
+pub(super) fn is_refused_to_others(
+    method: &Method,
+    is_for_programs: bool,
+    headers: &HeaderMap,
+) -> bool {
     let is_read = method == Method::GET || method == Method::HEAD;
-    let is_program = path.starts_with("/api/") || path == "/metrics" || path == "/openapi.json";
     // Old browsers do not say what they want it for.
     let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
     let destination = headers.get("sec-fetch-dest").map(HeaderValue::as_bytes);
     let is_link = mode.is_none_or(|mode| mode == b"navigate")
         && destination.is_none_or(|destination| destination == b"document");
-    !is_read || is_program || !is_link
+    !is_read || is_for_programs || !is_link
 }
 
 /// Requests a second of one client network, and how many may come at once.
@@ -358,7 +361,7 @@ mod tests {
         assert!(of(&[host, ("referer", "https://evil.example?http://127.0.0.1:8025/")]));
 
         let refused = |method: Method, path: &str, parts: &[(&'static str, &str)]| {
-            is_refused_to_others(&method, path, &headers(parts))
+            is_refused_to_others(&method, path.starts_with("/api/"), &headers(parts))
         };
         let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
         let frame = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];

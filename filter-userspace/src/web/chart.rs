@@ -3,18 +3,17 @@
 use maud::{Markup, html};
 
 use crate::record::when;
-pub(super) use crate::text::grouped;
+use crate::text::grouped;
 
 /// Values over time, one for each step.
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) values: Vec<u64>,
-    /// Whether it is of what passes, which has colours of its own.
+    /// Whether it counts what passes, which has its own colours.
     pub(super) passes: bool,
 }
 
-/// The colours of what passes, and of what is stopped; the last of each is for all
-/// others.
+/// The colours of what passes and of what is stopped; the last of each is for the rest.
 const COLOURS: [&[usize]; 2] = [&[0, 2, 5], &[1, 3, 4, 6, 7]];
 
 const WIDTH: f64 = 920.0;
@@ -66,7 +65,7 @@ pub(super) fn stacked(title: &str, since: u64, step: u64, series: Vec<Series>) -
                     @let tops = tops(series, step_index);
                     g {
                         title { (described(since + step * step_index as u64, series, step_index)) }
-                        // The whole height, so that it can be pointed at.
+                        // The pointer finds a bar at any height.
                         rect.point x=(round(x(step_index))) y=(TOP) width=(round(wide))
                             height=(HEIGHT - BOTTOM - TOP) {}
                         @for (colour, from, to) in tops {
@@ -118,13 +117,13 @@ fn described(time: u64, series: &[(usize, Series)], step: usize) -> String {
     text
 }
 
-/// The steps below which the time stands.
+/// The steps that have a time below them.
 fn marks(steps: usize) -> impl Iterator<Item = usize> {
     let every = steps.div_ceil(8).max(1);
     (0..steps).step_by(every)
 }
 
-/// A time as an axis has it: the day where more than two are shown.
+/// A time as an axis shows it: the date if more than two days are shown.
 fn clock(time: u64, span: u64) -> String {
     let shown = when::show(time);
     let part = if span > 2 * 86_400_000 { shown.get(5..10) } else { shown.get(11..16) };
@@ -137,7 +136,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// One on which `most` has room, with four or five round ticks.
+    /// A scale that fits `most`, with four or five round ticks.
     fn of(most: u64) -> Self {
         let wanted = most.div_ceil(4).max(1);
         let mut unit = 1_u64;
@@ -171,7 +170,7 @@ pub(super) fn bar(value: u64, most: u64, colour: usize) -> Markup {
     }
 }
 
-/// A number as an axis has it: `2.5k`.
+/// A number as an axis shows it: `2.5k`.
 pub(super) fn short(number: u64) -> String {
     let units = [(1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
     match units.into_iter().find(|(factor, _)| number >= *factor) {
@@ -236,6 +235,5 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!([0, 999, 1_000, 2_500, 1_000_000].map(short), ["0", "999", "1k", "2.5k", "1M"]);
-        assert_eq!(grouped(1_234_567), "1,234,567");
     }
 }

@@ -55,8 +55,8 @@ pub(super) enum Rejection {
 }
 
 /// The message for a client without a token.
-const NO_TOKEN: &str = "a token is needed: on the mail host, `mxdp token NAME` makes one and prints \
-                        the [[web.tokens]] table for it; after `mxdp reload` it counts";
+const NO_TOKEN: &str = "a token is required: on the mail host, `mxdp token NAME` creates one and prints \
+                        its [[web.tokens]] table; it takes effect after `mxdp reload`";
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
@@ -70,20 +70,18 @@ impl IntoResponse for Rejection {
             Self::NoRight => (
                 StatusCode::FORBIDDEN,
                 "forbidden",
-                "this token may only read; a change needs `rights = \"write\"`",
+                "this token may only read; a change requires `rights = \"write\"`",
             ),
             Self::AnotherSite => {
                 (StatusCode::FORBIDDEN, "forbidden", "requested by a page of another site")
             }
-            Self::TooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "too_slow",
-                "the body of the request did not arrive in time",
-            ),
+            Self::TooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, "too_slow", "the request body did not arrive in time")
+            }
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
-                "the body of a request has at most 65536 bytes",
+                "the request body is larger than 65536 bytes",
             ),
         };
         let body = axum::Json(json!({ "error": { "kind": kind, "message": message } }));
@@ -91,7 +89,7 @@ impl IntoResponse for Rejection {
         let headers = response.headers_mut();
         match self {
             Self::NoToken => {
-                // Browsers ask for a name, which is not looked at, and a password.
+                // Browsers ask for a user name, which is ignored, and a password.
                 let challenge =
                     "Basic realm=\"mxdp: the token is the password\", charset=\"UTF-8\"";
                 let challenge = header::HeaderValue::from_static(challenge);

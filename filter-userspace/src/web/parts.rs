@@ -2,12 +2,8 @@
 
 use std::net::IpAddr;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
-use axum::http::header;
-use axum::http::request::Parts as HttpParts;
 use ipnet::IpNet;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
@@ -15,10 +11,10 @@ use crate::config::units;
 use crate::control::protocol::{WINDOW_LIMIT, Window};
 use crate::policy::explain::ExplainedEnvelope;
 
-/// The longest value of a part of a query, in characters.
+/// The maximum length of the value of a parameter, in characters.
 pub(super) const VALUE_LIMIT: usize = 500;
 
-/// The largest size that a message may be said to have: JSON's numbers are exact up to it.
+/// The largest size that a message may declare: JSON's numbers are exact up to it.
 pub(super) const SIZE_LIMIT: u64 = (1 << 53) - 1;
 
 /// The parts of a query string.
@@ -37,12 +33,12 @@ impl Parts {
             return Err(ApiError::bad_request(message));
         }
         let parts = Self(parsed.0);
-        // Of two values one would be passed over.
+        // One of two values would be ignored.
         for (index, (name, value)) in parts.0.iter().enumerate() {
             let is_given = |(other, given): &(String, String)| other == name && !given.is_empty();
             if !value.is_empty() && parts.0[..index].iter().any(is_given) {
                 return Err(ApiError::bad_request(format!(
-                    "{name} is given twice; several values of one part are separated by commas"
+                    "{name} is given twice; separate several values by commas"
                 )));
             }
         }
@@ -57,13 +53,13 @@ impl Parts {
         self.0.iter()
     }
 
-    /// The value of a part; empty is none.
+    /// The value of a parameter; an empty one counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, value)| known == name && !value.is_empty());
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The value of a part that is there, and may be empty.
+    /// The value of a parameter that is present but may be empty.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().filter(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str()).max_by_key(|value| !value.is_empty())
@@ -72,32 +68,34 @@ impl Parts {
     pub(super) fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let wrong = || {
-            let write = expected(name);
-            ApiError::bad_request(format!("{name}: `{text}` is not understood; write {write}"))
+            let expected = expected(name);
+            ApiError::bad_request(format!("{name}: `{text}` is invalid; expected {expected}"))
         };
         text.trim().parse().map(Some).map_err(|_| wrong())
     }
 
     pub(super) fn need<T: std::str::FromStr>(&self, name: &str) -> Result<T, ApiError> {
-        self.parse(name)?.ok_or_else(|| ApiError::bad_request(format!("{name} is needed")))
+        self.parse(name)?.ok_or_else(|| ApiError::bad_request(format!("{name} is required")))
     }
 
-    /// A mistyped part must not be passed over.
+    /// Refuses unknown parameters: a mistyped one must not be ignored.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some((name, _)) => Err(ApiError::bad_request(format!(
-                "there is no `{name}` here; there are {}",
-                known.join(", ")
-            ))),
-        }
+        let Some((name, _)) = self.0.iter().find(|(name, _)| !known.contains(&name.as_str()))
+        else {
+            return Ok(());
+        };
+        let known = match known {
+            [] => "this path has none".to_owned(),
+            known => format!("there are {}", known.join(", ")),
+        };
+        Err(ApiError::bad_request(format!("unknown parameter `{name}`; {known}")))
     }
 
     /// A network, or an address that stands for itself.
     pub(super) fn network(&self, name: &str) -> Result<IpNet, ApiError> {
         let net = self.parse::<IpNet>(name);
         net.or_else(|_| self.parse::<IpAddr>(name).map(|ip| ip.map(IpNet::from)))?
-            .ok_or_else(|| ApiError::bad_request(format!("{name} is needed")))
+            .ok_or_else(|| ApiError::bad_request(format!("{name} is required")))
     }
 
     /// Bytes: a plain number, or one with a unit.
@@ -113,7 +111,7 @@ impl Parts {
         Ok(size)
     }
 
-    /// Which part of a list is wanted: the beginning where nothing is said.
+    /// The part of a list that is requested; the first one by default.
     pub(super) fn window(&self, usual: usize) -> Result<Window, ApiError> {
         let limit = self.parse("limit")?.unwrap_or(usual);
         if !(1..=WINDOW_LIMIT).contains(&limit) {
@@ -123,12 +121,12 @@ impl Parts {
         Ok(Window { search: self.get("search").map(str::to_owned), after, limit })
     }
 
-    /// The message that nobody sends.
+    /// The hypothetical message.
     pub(super) fn envelope(&self) -> Result<ExplainedEnvelope, ApiError> {
         self.envelope_of(self.need("ip")?, self.need("rcpt")?)
     }
 
-    /// The same with a client and a recipient of another place.
+    /// The same with a client and a recipient that were read elsewhere.
     pub(super) fn envelope_of(
         &self,
         ip: IpAddr,
@@ -164,7 +162,7 @@ pub(super) fn encoded(text: &str) -> String {
     })
 }
 
-/// What to write where a value was not understood.
+/// What a parameter holds, with an example.
 fn expected(name: &str) -> &'static str {
     match name {
         "ip" | "address" => "an address such as 192.0.2.7 or 2001:db8::7",
@@ -172,48 +170,6 @@ fn expected(name: &str) -> &'static str {
         "size" => "bytes such as 4096, or with a unit such as 5MB",
         "certificate" | "relay" | "force" => "true or false",
         _ => "a whole number",
-    }
-}
-
-/// No part of a query string where none means anything.
-pub(super) struct NoQuery;
-
-impl NoQuery {
-    pub(super) fn of(query: Option<&str>) -> Result<Self, ApiError> {
-        match Parts::of(query)?.0.first() {
-            None => Ok(Self),
-            Some((name, _)) => {
-                Err(ApiError::bad_request(format!("there is no `{name}` here: nothing is asked")))
-            }
-        }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut HttpParts, _: &S) -> Result<Self, ApiError> {
-        Self::of(parts.uri.query())
-    }
-}
-
-/// A body of JSON; what is wrong with it is said as everything else is.
-pub(super) struct JsonBody<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, ApiError> {
-        // A form of another site cannot say this of itself.
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-        if kind != Some("application/json") {
-            return Err(ApiError::bad_request("the body must be application/json"));
-        }
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|error| ApiError::bad_request(error.body_text()))?;
-        let value = serde_json::from_slice(&bytes);
-        value.map(Self).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
     }
 }
 

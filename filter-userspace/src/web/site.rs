@@ -48,3 +48,19 @@ impl Site {
         }
     }
 }
+
+/// A site before a daemon that answers in this way.
+#[cfg(test)]
+pub(super) fn answering(
+    web: &crate::config::web::Web,
+    answer: impl Fn(crate::control::server::Incoming) + Send + 'static,
+) -> Site {
+    let (requests, mut asked) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(incoming) = asked.recv().await {
+            answer(incoming);
+        }
+    });
+    let desk = Desk { requests, audit: Arc::new(|_| {}) };
+    Site::new(desk, &Publisher::new(Rules::load(web, "").unwrap()))
+}

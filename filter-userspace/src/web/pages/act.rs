@@ -1,11 +1,8 @@
-//! What may be done about an address: offered on pages, confirmed, then done.
+//! Changes for an address: offered on pages, confirmed, then made.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use ipnet::IpNet;
 use maud::{Markup, html};
@@ -13,7 +10,8 @@ use serde_json::Value;
 
 use super::check;
 use super::failure::{PageError, Shown};
-use super::layout::{self, Place, ago};
+use super::layout::ago;
+use super::visit::Visit;
 use crate::config::units;
 use crate::config::web::Rights;
 use crate::control::protocol::{Failure, LiveAnswer, Request, RuntimeEntry, RuntimeList};
@@ -21,12 +19,10 @@ use crate::io::clock;
 use crate::lists::normalise;
 use crate::record::when;
 use crate::runtime::LONGEST_S;
-use crate::web::access::Caller;
-use crate::web::chart::grouped;
+use crate::text::grouped;
 use crate::web::conflict::conflict;
 use crate::web::error::{ApiError, status};
 use crate::web::parts::{Parts, encoded};
-use crate::web::site::Site;
 
 /// What is to be done.
 struct Act {
@@ -55,12 +51,12 @@ enum Lasts {
     Unsaid,
 }
 
-/// What may be done: its name, the button, and what is so then.
+/// The changes: their names and titles.
 const ACTS: [(&str, &str); 5] = [
     ("approve", "Approve"),
     ("block", "Block"),
-    ("unapprove", "No longer approve"),
-    ("unblock", "No longer block"),
+    ("unapprove", "Remove the approval of"),
+    ("unblock", "Remove the block of"),
     ("lift", "Lift the temporary block of"),
 ];
 
@@ -89,7 +85,7 @@ impl Act {
         let net = parts.network("net")?;
         let given = parts.get("net").unwrap_or_default().trim().to_owned();
         if what == "lift" && given.parse::<IpAddr>().is_err() {
-            let message = "net: a temporary block is of a single address, such as 192.0.2.7";
+            let message = "net: a temporary block has a single address, such as 192.0.2.7";
             return Err(ApiError::bad_request(message));
         }
         let back = parts.get("back").unwrap_or("/lists");
@@ -135,23 +131,23 @@ impl Act {
     }
 
     /// The entry that is there now.
-    async fn entry(&self, site: &Site, caller: &Caller) -> Result<Option<RuntimeEntry>, Failure> {
+    async fn entry(&self, visit: &Visit) -> Result<Option<RuntimeEntry>, Failure> {
         let request = Request::RuntimeList { list: self.list() };
-        let entries: Vec<RuntimeEntry> = site.ask(request, caller.peer()).await?;
+        let entries: Vec<RuntimeEntry> = visit.try_ask(request).await?;
         let net = normalise(self.net);
         Ok(entries.into_iter().find(|entry| entry.prefix == net))
     }
 
     /// What to know of an entry that contradicts others.
-    async fn conflict(&self, site: &Site, caller: &Caller) -> Option<String> {
+    async fn conflict(&self, visit: &Visit) -> Option<String> {
         if self.adds() {
-            conflict(site, caller, self.list(), normalise(self.net)).await
+            conflict(&visit.site, &visit.caller, self.list(), normalise(self.net)).await
         } else {
             None
         }
     }
 
-    async fn request(&self, site: &Site, caller: &Caller) -> Result<Request, Failure> {
+    async fn request(&self, visit: &Visit) -> Result<Request, Failure> {
         let (list, prefix) = (self.list(), self.net);
         Ok(match self.what {
             "lift" => Request::TemporaryRemove { address: prefix.addr() },
@@ -164,7 +160,7 @@ impl Act {
                 expires_in_s: match self.lasts {
                     Lasts::Permanently | Lasts::Unsaid => None,
                     Lasts::Seconds(seconds) => Some(seconds),
-                    Lasts::AsNow => self.remaining(site, caller).await?,
+                    Lasts::AsNow => self.remaining(visit).await?,
                 },
                 force: self.force,
             },
@@ -172,11 +168,11 @@ impl Act {
     }
 
     /// The time that the entry has left; none is permanently.
-    async fn remaining(&self, site: &Site, caller: &Caller) -> Result<Option<u64>, Failure> {
-        let entry = self.entry(site, caller).await?;
+    async fn remaining(&self, visit: &Visit) -> Result<Option<u64>, Failure> {
+        let entry = self.entry(visit).await?;
         let gone = || {
             let message = format!(
-                "{} is not listed any more, so it has no time to keep: choose how long",
+                "{} is no longer listed, so its expiry cannot be kept: choose a duration",
                 self.net
             );
             ApiError::bad_request(message).0
@@ -217,29 +213,19 @@ fn lasts(text: Option<&str>) -> Result<Lasts, ApiError> {
     Ok(Lasts::Seconds(seconds))
 }
 
-/// Asks whether it is meant.
-pub(super) async fn confirm(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Shown {
-    let wrong = |error| PageError::of(Place::Lists, error);
-    let act = Parts::of(query.as_deref()).and_then(|parts| Act::of(&parts)).map_err(wrong)?;
-    let body = form(&site, &caller, &act, None).await.map_err(PageError::at(Place::Lists))?;
-    Ok(layout::page(Place::Lists, act.title, &body))
+/// Asks for confirmation.
+pub(super) async fn confirm(visit: Visit) -> Shown {
+    let act = Act::of(&visit.parts).map_err(|error| visit.error(error))?;
+    let body = form(&visit, &act, None).await.map_err(|failure| visit.failure(failure))?;
+    Ok(visit.frame.page(act.title, &body))
 }
 
 /// The form that confirms, with what was said against it.
-async fn form(
-    site: &Site,
-    caller: &Caller,
-    act: &Act,
-    failure: Option<&Failure>,
-) -> Result<Markup, Failure> {
-    let entry = if act.adds() { act.entry(site, caller).await? } else { None };
+async fn form(visit: &Visit, act: &Act, failure: Option<&Failure>) -> Result<Markup, Failure> {
+    let entry = if act.adds() { act.entry(visit).await? } else { None };
     let now = clock::unix_seconds();
     let note = act.note.clone().or_else(|| entry.as_ref()?.note.clone());
-    let warning = act.conflict(site, caller).await;
+    let warning = act.conflict(visit).await;
     let is_permanent = entry.as_ref().is_some_and(|entry| entry.expires_at.is_none());
     let chosen = match (act.lasts, &entry) {
         (Lasts::Unsaid, Some(_)) | (Lasts::AsNow, _) => AS_NOW.to_owned(),
@@ -261,7 +247,7 @@ async fn form(
             input type="hidden" name="back" value=(act.back);
             @if act.adds() {
                 label { span { "Note" } input name="note" maxlength="200" value=[note.as_deref()] autocomplete="off"; }
-                label { span { "How long" }
+                label { span { "Duration" }
                     select name="for" {
                         @if let Some(entry) = &entry {
                             option value=(AS_NOW) selected[chosen == AS_NOW] {
@@ -289,11 +275,11 @@ async fn form(
             @if needs_force {
                 label.tick {
                     input type="checkbox" name="force" value="true" checked[act.force];
-                    span { "I mean it: block all of these addresses (force)" }
+                    span { "Yes, block all of these addresses (force)" }
                 }
             }
-            @if caller.rights < Rights::Write {
-                p.quiet { "This needs a token that may write: your browser will ask for it, as a password." }
+            @if visit.caller.rights < Rights::Write {
+                p.quiet { "This change requires a token with the right to write. Your browser asks for it as the password." }
             }
             p.buttons {
                 button type="submit" { (act.title) " " (act.given) }
@@ -303,53 +289,42 @@ async fn form(
     })
 }
 
-/// Does it, and shows what is so now.
-pub(super) async fn act(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    body: Bytes,
-) -> Result<Response, PageError> {
-    let wrong = |error| PageError::of(Place::Lists, error);
+/// Makes the change, and shows the state after it.
+pub(super) async fn act(visit: Visit, body: Bytes) -> Result<Response, PageError> {
     let text = String::from_utf8(body.into());
-    let text = text.map_err(|_| wrong(ApiError::bad_request("the form is not UTF-8")))?;
-    let act = Parts::of(Some(&text)).and_then(|parts| Act::of(&parts)).map_err(wrong)?;
-    let request = act.request(&site, &caller).await.map_err(PageError::at(Place::Lists))?;
-    let done: Result<Value, Failure> = site.ask(request, caller.peer()).await;
+    let text = text.map_err(|_| ApiError::bad_request("the form is not UTF-8"));
+    let act = text.and_then(|text| Act::of(&Parts::of(Some(&text))?));
+    let act = act.map_err(|error| visit.error(error))?;
+    let request = act.request(&visit).await.map_err(|failure| visit.failure(failure))?;
+    let done: Result<Value, Failure> = visit.try_ask(request).await;
     match done {
         Ok(_) => {
             let (net, back) = (encoded(&act.given), encoded(&act.back));
             let done = format!("/done?what={}&net={net}&back={back}", act.what);
             Ok(Redirect::to(&done).into_response())
         }
-        // What must be meant can be ticked at once.
+        // The box that forces it can be ticked at once.
         Err(failure) if act.adds() => {
-            let form = form(&site, &caller, &act, Some(&failure)).await;
-            let form = form.map_err(PageError::at(Place::Lists))?;
-            let page = layout::page(Place::Lists, act.title, &form);
-            Ok((status(failure.kind), page).into_response())
+            let form = form(&visit, &act, Some(&failure)).await;
+            let form = form.map_err(|failure| visit.failure(failure))?;
+            Ok((status(failure.kind), visit.frame.page(act.title, &form)).into_response())
         }
-        Err(failure) => Err(PageError { place: Place::Lists, failure }),
+        Err(failure) => Err(visit.failure(failure)),
     }
 }
 
 /// What is so after something was done: asked anew, so that it is true whenever it is read.
-pub(super) async fn done(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Shown {
-    let wrong = |error| PageError::of(Place::Lists, error);
-    let act = Parts::of(query.as_deref()).and_then(|parts| Act::of(&parts)).map_err(wrong)?;
-    let at_lists = PageError::at(Place::Lists);
+pub(super) async fn done(visit: Visit) -> Shown {
+    let act = Act::of(&visit.parts).map_err(|error| visit.error(error))?;
     let is = if act.what == "lift" {
         let request = Request::Lookup { addresses: vec![act.net.addr()] };
-        let found: Vec<LiveAnswer> = site.ask(request, caller.peer()).await.map_err(&at_lists)?;
+        let found: Vec<LiveAnswer> = visit.ask(request).await?;
         match found.first().and_then(|live| live.temporary.as_ref()) {
             None => format!("{} has no temporary block.", act.given),
             Some(block) => format!("{} has a temporary block: {}.", act.given, block.reason),
         }
     } else {
-        let entry = act.entry(&site, &caller).await.map_err(&at_lists)?;
+        let entry = act.entry(&visit).await.map_err(|failure| visit.failure(failure))?;
         let (net, list) = (normalise(act.net), act.list().name());
         match entry {
             None => format!("{net} is not {list} by a managed entry."),
@@ -361,13 +336,13 @@ pub(super) async fn done(
             }
         }
     };
-    let warning = act.conflict(&site, &caller).await;
+    let warning = act.conflict(&visit).await;
     let body = html! {
         h1 { "Done" }
         p role="status" { (is) }
         @if let Some(warning) = &warning { p.warning { (warning) } }
-        (check::looked_up(&site, &caller, act.net.addr()).await)
+        (check::looked_up(&visit, act.net.addr()).await)
         p.buttons { a.button href=(act.back) { "Back" } }
     };
-    Ok(layout::page(Place::Lists, "Done", &body))
+    Ok(visit.frame.page("Done", &body))
 }

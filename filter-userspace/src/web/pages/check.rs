@@ -1,26 +1,21 @@
-//! Check an address: what the lists say, and what would become of a message.
+//! Check an address: which lists name it, and what would happen to a message.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
-use super::failure::PageError;
-use super::layout::{self, Place, or_dash};
+use super::layout::{self, Column, or_dash};
 use super::offers;
+use super::visit::Visit;
 use crate::control::protocol::{LiveAnswer, Request};
 use crate::policy::explain::{ExplainedEnvelope, Explanation};
 use crate::policy::relay::Direction;
 use crate::record::{Kind, Record, Stage};
 use crate::smtp::refusal as smtp;
-use crate::web::access::Caller;
 use crate::web::error::ApiError;
 use crate::web::parts::Parts;
-use crate::web::site::Site;
 
 const FIELDS: [(&str, &str, &str); 5] = [
     ("ip", "Sender IP", "192.0.2.7"),
@@ -30,26 +25,21 @@ const FIELDS: [(&str, &str, &str); 5] = [
     ("size", "Size", "4096 or 5MB"),
 ];
 
-pub(super) async fn page(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
-    let parts = Parts::of(query.as_deref());
-    let parts = parts.map_err(|error| PageError::of(Place::Check, error))?;
-    let wanted = wanted(&parts);
+pub(super) async fn page(visit: Visit) -> Response {
+    let parts = &visit.parts;
+    let wanted = wanted(parts);
     let answer = match &wanted {
-        // The form is filled in, and asks nobody until it is sent.
-        Ok(Some(_)) if caller.is_from_elsewhere => {
-            html! { p.quiet role="status" { "A link of another site filled in this form. Select Check to evaluate it." } }
+        // The form is filled in; nothing is evaluated until it is sent.
+        Ok(Some(_)) if visit.caller.is_from_elsewhere => {
+            html! { p.quiet role="status" { "A link on another site filled in this form. Select Check to evaluate it." } }
         }
         Ok(None) => html! {},
-        Ok(Some(Wanted::Lists(ip))) => looked_up(&site, &caller, *ip).await,
-        Ok(Some(Wanted::Message(envelope))) => explained(&site, &caller, envelope.clone()).await,
+        Ok(Some(Wanted::Lists(ip))) => looked_up(&visit, *ip).await,
+        Ok(Some(Wanted::Message(envelope))) => explained(&visit, envelope.clone()).await,
         Err(error) => html! { p.alarm role="alert" { (error.0.message) } },
     };
     let offers = match parts.get("ip").and_then(|ip| ip.trim().parse().ok()) {
-        Some(ip) => offers::offers(&site, &caller, ip, &format!("/check?ip={ip}")).await,
+        Some(ip) => offers::offers(&visit, ip, &format!("/check?ip={ip}")).await,
         None => html! {},
     };
     let tls = parts.get("tls").unwrap_or("none");
@@ -80,39 +70,39 @@ pub(super) async fn page(
         (offers)
     };
     let status = wanted.map_or_else(|error| error.status(), |_| StatusCode::OK);
-    Ok((status, layout::page(Place::Check, "Check an address", &body)).into_response())
+    (status, visit.frame.page("Check an address", &body)).into_response()
 }
 
 /// What is to be checked.
 enum Wanted {
-    /// What the lists say of an address.
+    /// The lists that name an address.
     Lists(IpAddr),
-    /// What becomes of a message.
+    /// What happens to a message.
     Message(ExplainedEnvelope),
 }
 
 fn wanted(parts: &Parts) -> Result<Option<Wanted>, ApiError> {
     parts.only(&["ip", "from", "rcpt", "helo", "size", "tls", "certificate", "relay"])?;
     if parts.get("ip").is_none() {
-        // An empty form, and not one in which the address was forgotten.
+        // An empty form is not one in which the address was forgotten.
         return match parts.iter().find(|(name, value)| !value.is_empty() && name != "tls") {
             None => Ok(None),
-            Some((name, _)) => Err(ApiError::bad_request(format!("ip is needed beside {name}"))),
+            Some((name, _)) => Err(ApiError::bad_request(format!("ip is required with {name}"))),
         };
     }
     if parts.get("rcpt").is_none() {
         let ip = parts.need("ip")?;
-        // Checked as in an envelope, though the lists alone are asked.
+        // Checked as in an envelope, though only the lists are searched.
         parts.envelope_of(ip, String::new())?;
         return Ok(Some(Wanted::Lists(ip)));
     }
     parts.envelope().map(|envelope| Some(Wanted::Message(envelope)))
 }
 
-/// What would become of a record's message now.
-pub(super) async fn now(site: &Site, caller: &Caller, record: &Record) -> Markup {
-    if caller.is_from_elsewhere {
-        return html! { p.quiet { "Not evaluated, since a link of another site led here: load the page again." } };
+/// What would happen to a record's message now.
+pub(super) async fn now(visit: &Visit, record: &Record) -> Markup {
+    if visit.caller.is_from_elsewhere {
+        return html! { p.quiet { "Not evaluated, because a link of another site led here. Reload the page to evaluate it." } };
     }
     match (&record.sender, &record.recipient) {
         (Some(sender), Some(recipient)) => {
@@ -126,17 +116,17 @@ pub(super) async fn now(site: &Site, caller: &Caller, record: &Record) -> Markup
                 certificate: false,
                 relay: record.direction == Direction::Outgoing.into(),
             };
-            let explained = explained(site, caller, envelope).await;
+            let explained = explained(visit, envelope).await;
             html! {
                 @if let Some(text) = unchecked(record) { p.quiet { (text) } }
                 (explained)
             }
         }
-        _ => looked_up(site, caller, record.ip).await,
+        _ => looked_up(visit, record.ip).await,
     }
 }
 
-/// What decided about a record, where it was nothing that can be checked again.
+/// Says what decided about a record, if that cannot be checked again.
 fn unchecked(record: &Record) -> Option<String> {
     if record.kind != Kind::Blocked {
         return None;
@@ -145,24 +135,24 @@ fn unchecked(record: &Record) -> Option<String> {
     let Stage::Session(stage) = record.stage else { return None };
     match stage {
         smtp::Stage::Data => Some(format!(
-            "The message was refused for its content ({reason}), which is not kept: only its \
-             envelope is checked here."
+            "The message was refused for its content ({reason}). mxdp does not keep the content, so \
+             only the envelope is checked here."
         )),
         smtp::Stage::Backend => Some(format!(
-            "The message was refused by the backend ({reason}), which is not asked here: only what \
-             mxdp itself checks is."
+            "The backend refused the message ({reason}). The backend is not queried here; only the \
+             checks of mxdp are repeated."
         )),
         smtp::Stage::Greeting | smtp::Stage::Protocol => Some(format!(
-            "The session was refused for how the client spoke ({reason}): only the envelope is \
-             checked here."
+            "The session was refused because the client broke the protocol ({reason}). Only the \
+             envelope is checked here."
         )),
         _ => None,
     }
 }
 
-pub(super) async fn looked_up(site: &Site, caller: &Caller, ip: IpAddr) -> Markup {
+pub(super) async fn looked_up(visit: &Visit, ip: IpAddr) -> Markup {
     let request = Request::Lookup { addresses: vec![ip] };
-    let found: Result<Vec<LiveAnswer>, _> = site.ask(request, caller.peer()).await;
+    let found: Result<Vec<LiveAnswer>, _> = visit.try_ask(request).await;
     let found = match found {
         Ok(found) => found,
         Err(failure) => return html! { p.alarm role="alert" { (failure.message) } },
@@ -196,8 +186,8 @@ pub(super) async fn looked_up(site: &Site, caller: &Caller, ip: IpAddr) -> Marku
     }
 }
 
-async fn explained(site: &Site, caller: &Caller, envelope: ExplainedEnvelope) -> Markup {
-    let found = site.ask(Request::Explain(envelope), caller.peer()).await;
+async fn explained(visit: &Visit, envelope: ExplainedEnvelope) -> Markup {
+    let found = visit.try_ask(Request::Explain(envelope)).await;
     let explanation: Explanation = match found {
         Ok(explanation) => explanation,
         Err(failure) => return html! { p.alarm role="alert" { (failure.message) } },
@@ -209,32 +199,32 @@ async fn explained(site: &Site, caller: &Caller, envelope: ExplainedEnvelope) ->
                     "All checks of the envelope pass. The content is checked when the message arrives, \
                      and the mail server decides."
                 },
-                Some(stage) => { "It would be stopped by the stage " b { (stage) } "." },
+                Some(stage) => { "The message would be stopped by the stage " b { (stage) } "." },
             }
         }
-        div.scroll tabindex="0" role="region" aria-label="Stages" {
-            table.records {
-                thead { tr {
-                    th scope="col" { "Stage" } th scope="col" { "Finding" } th scope="col" { "Rule or note" }
-                    th scope="col" { "Reply" }
-                } }
-                tbody {
-                    @for stage in &explanation.stages {
-                        tr.stop[stage.reached && !stage.passes] {
-                            th scope="row" { (stage.stage) }
-                            td {
-                                @match (&stage.reason, stage.reached, stage.passes) {
-                                    (Some(reason), ..) => (reason),
-                                    (None, false, _) => span.quiet { "not reached" },
-                                    (None, true, true) => "passes",
-                                    (None, true, false) => "stops",
-                                }
-                            }
-                            td { (stage.note) }
-                            td { (or_dash(stage.reply.as_deref())) }
-                        }
+        (layout::table(
+            "Stages",
+            &["Stage", "Finding", "Rule or note", "Reply"].map(Column::Text),
+            &stages(&explanation),
+        ))
+    }
+}
+
+fn stages(explanation: &Explanation) -> Markup {
+    html! {
+        @for stage in &explanation.stages {
+            tr.stop[stage.reached && !stage.passes] {
+                th scope="row" { (stage.stage) }
+                td {
+                    @match (&stage.reason, stage.reached, stage.passes) {
+                        (Some(reason), ..) => (reason),
+                        (None, false, _) => span.quiet { "not reached" },
+                        (None, true, true) => "passes",
+                        (None, true, false) => "stops",
                     }
                 }
+                td { (stage.note) }
+                td { (or_dash(stage.reply.as_deref())) }
             }
         }
     }

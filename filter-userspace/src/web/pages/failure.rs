@@ -4,27 +4,17 @@ use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::layout::{self, Place};
+use super::layout::{self, Frame};
 use crate::control::protocol::Failure;
-use crate::web::error::{ApiError, Rejection, status};
+use crate::web::error::{Rejection, status};
 
 /// A page, or why it cannot be shown.
 pub(super) type Shown = Result<Markup, PageError>;
 
 /// A failure, as a page shows it.
 pub(super) struct PageError {
-    pub(super) place: Place,
+    pub(super) frame: Frame,
     pub(super) failure: Failure,
-}
-
-impl PageError {
-    pub(super) fn at(place: Place) -> impl Fn(Failure) -> Self {
-        move |failure| Self { place, failure }
-    }
-
-    pub(super) fn of(place: Place, error: ApiError) -> Self {
-        Self { place, failure: error.0 }
-    }
 }
 
 impl IntoResponse for PageError {
@@ -33,7 +23,7 @@ impl IntoResponse for PageError {
             h1 { "Action failed" }
             p.alarm role="alert" { (self.failure.message) }
         };
-        let page = layout::page(self.place, "Action failed", &body);
+        let page = self.frame.page("Action failed", &body);
         (status(self.failure.kind), page).into_response()
     }
 }
@@ -54,17 +44,17 @@ pub(in crate::web) fn rejected(rejection: Rejection) -> Response {
 /// Explains how to get a token.
 fn no_token() -> Markup {
     let body = html! {
-        h1 { "A token is needed" }
-        p { "The console and the API answer clients that show a token. To make one:" }
+        h1 { "A token is required" }
+        p { "The web console and the API require a token. To create one:" }
         ol {
             li { "On the mail host, run " code { "mxdp token NAME" } " (with " code { "--rights write" }
-                " if it may change lists)." }
-            li { "Put the " code { "[[web.tokens]]" } " table that it prints into the configuration, "
+                " if the token may change lists)." }
+            li { "Add the " code { "[[web.tokens]]" } " table that it prints to the configuration, "
                 "usually " code { "/etc/mxdp/mxdp.toml" } "." }
             li { "Run " code { "mxdp reload" } "." }
-            li { "Load this page again, and enter the token as the password; the user name is ignored." }
+            li { "Reload this page and enter the token as the password; the user name is ignored." }
         }
         p.quiet { "Scripts send it as " code { "Authorization: Bearer TOKEN" } "." }
     };
-    layout::bare("A token is needed", &body)
+    layout::bare("A token is required", &body)
 }

@@ -4,63 +4,64 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::record::when;
 
-/// The entry of the navigation to which a page belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Overview,
-    Blocked,
-    Accepted,
-    Lists,
-    Check,
-    Changes,
-    None,
+/// An entry of the navigation: its path and its name.
+pub(super) type Entry = (&'static str, &'static str);
+
+/// The frame of a page: the navigation, and which of its entries is current.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Frame {
+    navigation: &'static [Entry],
+    current: &'static str,
 }
 
-const PLACES: [(Place, &str, &str); 6] = [
-    (Place::Overview, "/", "Overview"),
-    (Place::Blocked, "/blocked", "Blocked traffic"),
-    (Place::Accepted, "/accepted", "Accepted traffic"),
-    (Place::Lists, "/lists", "Lists"),
-    (Place::Check, "/check", "Check an address"),
-    (Place::Changes, "/changes", "Changes"),
-];
+impl Frame {
+    /// A frame with the path of its current entry; an empty one is none.
+    pub(super) const fn new(navigation: &'static [Entry], current: &'static str) -> Self {
+        Self { navigation, current }
+    }
 
-/// A whole page.
-pub(super) fn page(place: Place, title: &str, body: &Markup) -> Markup {
-    reloading(place, title, body, 0)
-}
+    /// The same frame with another current entry.
+    pub(super) const fn at(self, current: &'static str) -> Self {
+        Self { current, ..self }
+    }
 
-/// A whole page that is loaded again after so many seconds, while it is in sight.
-pub(super) fn reloading(place: Place, title: &str, body: &Markup, seconds: u32) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " · mxdp" }
-                link rel="icon" href="/icon.svg" type="image/svg+xml";
-                link rel="stylesheet" href="/style.css";
-                script src="/script.js" defer {}
-            }
-            body data-reload=[(seconds > 0).then_some(seconds)] {
-                a.skip href="#main" { "Skip to content" }
-                header {
-                    a.brand href="/" { "mxdp" }
-                    nav aria-label="Pages" {
-                        @for (known, path, name) in PLACES {
-                            a href=(path) aria-current=[(known == place).then_some("page")] { (name) }
+    /// A whole page.
+    pub(super) fn page(self, title: &str, body: &Markup) -> Markup {
+        self.reloading(title, body, 0)
+    }
+
+    /// A whole page that is loaded again after so many seconds, while it is visible.
+    pub(super) fn reloading(self, title: &str, body: &Markup, seconds: u32) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (title) " · mxdp" }
+                    link rel="icon" href="/icon.svg" type="image/svg+xml";
+                    link rel="stylesheet" href="/style.css";
+                    script src="/script.js" defer {}
+                }
+                body data-reload=[(seconds > 0).then_some(seconds)] {
+                    a.skip href="#main" { "Skip to content" }
+                    header {
+                        a.brand href="/" { "mxdp" }
+                        nav aria-label="Pages" {
+                            @for (path, name) in self.navigation {
+                                a href=(path) aria-current=[(*path == self.current).then_some("page")] { (name) }
+                            }
                         }
                     }
+                    main #main { (body) }
                 }
-                main #main { (body) }
             }
         }
     }
 }
 
-/// A page of text alone, for those who may see nothing else.
+/// A page of text alone, for clients that may see nothing else.
 pub(super) fn bare(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -76,7 +77,33 @@ pub(super) fn bare(title: &str, body: &Markup) -> Markup {
     }
 }
 
-/// Says that what is shown is not everything, and what is missing.
+/// A heading of a table's column.
+#[derive(Clone, Copy)]
+pub(super) enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+/// A table that scrolls within the page; its label is for screen readers.
+pub(super) fn table(label: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(label) {
+            table.records {
+                thead { tr {
+                    @for column in columns {
+                        @match column {
+                            Column::Text(name) => th scope="col" { (name) },
+                            Column::Number(name) => th.number scope="col" { (name) },
+                        }
+                    }
+                } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// Names what is missing of a page.
 pub(super) fn partial(skipped: &[String]) -> Markup {
     html! {
         @for missing in skipped { p.alarm role="alert" { "Partial: " (missing) } }

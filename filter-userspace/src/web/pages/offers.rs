@@ -4,15 +4,14 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
+use super::visit::Visit;
 use crate::control::protocol::{LiveAnswer, Request};
-use crate::web::access::Caller;
 use crate::web::parts::encoded;
-use crate::web::site::Site;
 
 /// Links to the actions that are possible for an address.
-pub(super) async fn offers(site: &Site, caller: &Caller, ip: IpAddr, back: &str) -> Markup {
+pub(super) async fn offers(visit: &Visit, ip: IpAddr, back: &str) -> Markup {
     let request = Request::Lookup { addresses: vec![ip] };
-    let found: Result<Vec<LiveAnswer>, _> = site.ask(request, caller.peer()).await;
+    let found: Result<Vec<LiveAnswer>, _> = visit.try_ask(request).await;
     let is_held = found.is_ok_and(|found| found.iter().any(|live| live.temporary.is_some()));
     let (net, back) = (encoded(&ip.to_string()), encoded(back));
     let link = |what: &str| format!("/act?what={what}&net={net}&back={back}");

@@ -1,24 +1,21 @@
-//! The overview: what comes, what is stopped, and what needs attention.
+//! The overview: traffic, verdicts, and what needs attention.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{RawQuery, State};
 use filter_common::{Disposition, Reason};
 use maud::{Markup, html};
 
-use super::failure::{PageError, Shown};
-use super::layout::{self, Place, ago};
+use super::failure::Shown;
+use super::layout::{self, ago};
+use super::visit::Visit;
 use crate::control::protocol::{Request, Status};
 use crate::io::clock;
 use crate::record::{Kind, Status as Fate, Summary};
-use crate::web::access::Caller;
-use crate::web::chart::{self, Series, bar, grouped};
-use crate::web::parts::{Parts, encoded};
-use crate::web::site::Site;
+use crate::text::grouped;
+use crate::web::chart::{self, Series, bar};
+use crate::web::parts::encoded;
 
-/// The times that one click shows.
+/// The time ranges that one click shows.
 const TIMES: [(&str, &str); 5] = [
     ("1h", "1 hour"),
     ("6h", "6 hours"),
@@ -30,19 +27,12 @@ const TIMES: [(&str, &str); 5] = [
 /// Reload interval of the page.
 const AGAIN_S: u32 = 30;
 
-pub(super) async fn page(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Shown {
-    let wrong = PageError::at(Place::Overview);
-    let parts = Parts::of(query.as_deref());
-    let parts = parts.map_err(|error| PageError::of(Place::Overview, error))?;
-    parts.only(&["since"]).map_err(|error| PageError::of(Place::Overview, error))?;
-    let since = parts.get("since").unwrap_or("24h").to_owned();
+pub(super) async fn page(visit: Visit) -> Shown {
+    visit.only(&["since"])?;
+    let since = visit.parts.get("since").unwrap_or("24h").to_owned();
+    let status: Status = visit.ask(Request::Status).await?;
     let asked = Request::Summary { since: Some(since.clone()), until: None };
-    let status: Status = site.ask(Request::Status, caller.peer()).await.map_err(&wrong)?;
-    let summary: Summary = site.ask(asked, caller.peer()).await.map_err(&wrong)?;
+    let summary: Summary = visit.ask(asked).await?;
     let body = html! {
         h1 { "Overview" }
         @for alarm in &status.alarms { p.alarm role="alert" { (alarm) } }
@@ -52,7 +42,7 @@ pub(super) async fn page(
         (layout::partial(&summary.skipped))
         @for warning in &status.generation.warnings { p.warning { (warning) } }
         p.times {
-            "The last "
+            "Time range: "
             @for (value, name) in TIMES {
                 a href=(format!("/?since={value}")) aria-current=[(value == since).then_some("true")] {
                     (name)
@@ -68,7 +58,7 @@ pub(super) async fn page(
             (mail(&status))
         }
     };
-    Ok(layout::reloading(Place::Overview, "Overview", &body, AGAIN_S))
+    Ok(visit.frame.reloading("Overview", &body, AGAIN_S))
 }
 
 /// Whether the packet filter lets a SYN pass for this reason.
@@ -77,10 +67,10 @@ fn passes(reason: &str) -> bool {
     found.is_some_and(|known| known.disposition() == Disposition::Pass)
 }
 
-/// What came and what became of it: connections by the packet filter, and recipients by
-/// SMTP. They are counted apart, since a connection may have many recipients, or none.
+/// Connections by the packet filter's verdict, and recipients by their outcome in SMTP. They
+/// are counted separately: a connection may have many recipients, or none.
 fn funnel(summary: &Summary, since: &str) -> Markup {
-    // What is only monitored is counted beside the verdict.
+    // A monitored SYN is counted in addition to its verdict.
     let judged =
         summary.frames.iter().filter(|counted| !counted.reason.code().ends_with("_monitor"));
     let syns: u64 = judged.clone().map(|counted| counted.frames).sum();
@@ -114,7 +104,7 @@ fn funnel(summary: &Summary, since: &str) -> Markup {
     }
 }
 
-/// Counts as bars, each as long as its part of the most.
+/// Counts as bars in proportion to the greatest.
 fn bars(id: &str, title: &str, rows: &[(&str, u64, Option<String>)]) -> Markup {
     let most = rows.iter().map(|row| row.1).max().unwrap_or(0);
     html! {
@@ -192,7 +182,7 @@ fn countries(summary: &Summary, since: &str) -> Markup {
             h2 #countries { "Countries" }
             @if summary.countries.is_empty() { p.quiet { "No traffic." } }
             table.bars {
-                thead { tr { th { "" } th.number { "blocked" } th.number { "accepted" } th { "" } } }
+                thead { tr { th { "" } th.number { "Blocked" } th.number { "Accepted" } th { "" } } }
                 @for country in summary.countries.iter().take(12) {
                     @let code = country.country.as_deref().unwrap_or("none");
                     tr {
@@ -209,7 +199,7 @@ fn countries(summary: &Summary, since: &str) -> Markup {
     }
 }
 
-/// The filter, its lists and the record.
+/// The filter, its rule set and the mail log.
 fn standing(status: &Status) -> Markup {
     let generation = &status.generation;
     let age = clock::unix_seconds().saturating_sub(generation.since);
@@ -230,7 +220,7 @@ fn standing(status: &Status) -> Markup {
                 dt { "Temporary blocks" } dd { (grouped(status.temporary.held)) }
                 dt { "Mail log" }
                 dd {
-                    (grouped(status.record.records)) " in " (chart::short(status.record.bytes)) "B"
+                    (grouped(status.record.records)) " entries, " (chart::short(status.record.bytes)) "B"
                     @if status.record.lost > 0 { ", " b { (grouped(status.record.lost)) " lost" } }
                 }
             }
@@ -247,7 +237,7 @@ fn mail(status: &Status) -> Markup {
             h2 #mail { "Backends and DNS lists" }
             dl {
                 dt { "Connections" }
-                dd { (grouped(smtp.open)) " open, " (grouped(smtp.connections)) " since the start" }
+                dd { (grouped(smtp.open)) " open, " (grouped(smtp.connections)) " since start" }
                 @for server in &smtp.servers {
                     dt { (server.backend) " " span.quiet { (server.server) } }
                     dd { @match &server.error { None => "up", Some(error) => b.bad { "down: " (error) } } }
@@ -256,11 +246,11 @@ fn mail(status: &Status) -> Markup {
                     dt { (zone.zone) }
                     dd {
                         @match (&zone.disabled, &zone.error) {
-                            (Some(why), _) => b.bad { "not used: it " (why) },
+                            (Some(why), _) => b.bad { "disabled: it " (why) },
                             (None, Some(error)) => b.bad { (error) },
                             (None, None) => "up",
                         }
-                        ", " (grouped(zone.listed)) " of " (grouped(zone.asked)) " listed"
+                        ", " (grouped(zone.listed)) " listed of " (grouped(zone.asked)) " queried"
                     }
                 }
             }

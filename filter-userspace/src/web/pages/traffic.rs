@@ -1,26 +1,22 @@
 //! Blocked traffic, accepted traffic, and the details of one log entry.
 
-use std::sync::Arc;
-
-use axum::Extension;
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
-use super::failure::{PageError, Shown};
-use super::layout::{self, Place, or_dash, time};
+use super::failure::Shown;
+use super::layout::{self, or_dash, time};
+use super::visit::Visit;
 use super::{check, offers};
 use crate::control::protocol::{Failure, FailureKind, Request};
 use crate::record::{COLUMNS, Column, Cursor, Kind, Page, Record, Status, Stored, details};
-use crate::web::access::Caller;
-use crate::web::chart::grouped;
+use crate::text::grouped;
 use crate::web::error::status;
-use crate::web::parts::{NoQuery, Parts, encoded};
-use crate::web::site::Site;
+use crate::web::parts::{Parts, encoded};
 
-/// The filters of the form: the part of the query, its label, and an example.
+/// The filters of the form: the parameter, its label, and an example.
 const FILTERS: [(&str, &str, &str); 12] = [
     ("since", "From (UTC)", "24h or 2026-11-23 04:14"),
     ("until", "Until (UTC)", "now"),
@@ -36,44 +32,27 @@ const FILTERS: [(&str, &str, &str); 12] = [
     ("text", "Subject or Message-ID", "invoice"),
 ];
 
-pub(super) async fn blocked(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
-    search(&site, &caller, Kind::Blocked, query.as_deref()).await
+pub(super) async fn blocked(visit: Visit) -> Response {
+    search(&visit, Kind::Blocked, "Blocked traffic", "/blocked").await
 }
 
-pub(super) async fn accepted(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
-    search(&site, &caller, Kind::Accepted, query.as_deref()).await
+pub(super) async fn accepted(visit: Visit) -> Response {
+    search(&visit, Kind::Accepted, "Accepted traffic", "/accepted").await
 }
 
-async fn search(
-    site: &Site,
-    caller: &Caller,
-    kind: Kind,
-    query: Option<&str>,
-) -> Result<Response, PageError> {
-    let (place, title, path) = match kind {
-        Kind::Blocked => (Place::Blocked, "Blocked traffic", "/blocked"),
-        Kind::Accepted => (Place::Accepted, "Accepted traffic", "/accepted"),
-    };
-    let parts = Parts::of(query).map_err(|error| PageError::of(place, error))?;
+async fn search(visit: &Visit, kind: Kind, title: &str, path: &str) -> Response {
+    let parts = &visit.parts;
     let mut query = parts.clone().into_inner();
     query.retain(|(name, _)| name != "type");
     query.push(("type".to_owned(), kind.name().to_owned()));
-    let found: Result<Page, Failure> = site.ask(Request::Traffic { query }, caller.peer()).await;
+    let found: Result<Page, Failure> = visit.try_ask(Request::Traffic { query }).await;
     let body = html! {
         h1 { (title) }
-        (form(path, &parts))
+        (form(path, parts))
         @match &found {
             Ok(page) => {
                 (layout::partial(&page.skipped))
-                (results(page, path, &parts))
+                (results(page, path, parts))
             }
             Err(failure) => {
                 @for line in failure.message.lines() { p.alarm role="alert" { (line) } }
@@ -81,7 +60,7 @@ async fn search(
         }
     };
     let status = found.map_or_else(|failure| status(failure.kind), |_| StatusCode::OK);
-    Ok((status, layout::page(place, title, &body)).into_response())
+    (status, visit.frame.page(title, &body)).into_response()
 }
 
 fn form(path: &str, parts: &Parts) -> Markup {
@@ -104,7 +83,7 @@ fn form(path: &str, parts: &Parts) -> Markup {
     }
 }
 
-/// The same search elsewhere, or its next page. An export has all pages.
+/// A link to the same search on another path, or to its next page. An export has all pages.
 fn link(path: &str, parts: &Parts, before: Option<u64>) -> String {
     let mut link = path.to_owned();
     let named = parts.iter().filter(|(name, value)| {
@@ -125,21 +104,10 @@ fn link(path: &str, parts: &Parts, before: Option<u64>) -> String {
 fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
     html! {
         @if page.records.is_empty() && page.next.is_none() {
-            p.quiet role="status" { "Nothing was found." }
+            p.quiet role="status" { "No log entries found." }
         }
         @if !page.records.is_empty() {
-            div.scroll tabindex="0" role="region" aria-label="Records" {
-                table.records {
-                    thead { tr {
-                        @for column in columns() { th scope="col" { (heading(column, path)) } }
-                    } }
-                    tbody {
-                        @for Stored { id, record } in &page.records {
-                            tr { @for column in columns() { td { (cell(column, *id, record)) } } }
-                        }
-                    }
-                }
-            }
+            (entries(page, path))
         }
         nav.pages aria-label="Result pages" {
             @if parts.get("before").is_some() { a href=(link(path, parts, None)) { "Newest" } }
@@ -150,6 +118,17 @@ fn results(page: &Page, path: &str, parts: &Parts) -> Markup {
             }
         }
     }
+}
+
+fn entries(page: &Page, path: &str) -> Markup {
+    let headings: Vec<_> =
+        columns().map(|column| layout::Column::Text(heading(column, path))).collect();
+    let rows = html! {
+        @for Stored { id, record } in &page.records {
+            tr { @for column in columns() { td { (cell(column, *id, record)) } } }
+        }
+    };
+    layout::table("Log entries", &headings, &rows)
 }
 
 /// The columns of the table.
@@ -180,19 +159,11 @@ fn cell(column: &Column, id: Cursor, record: &Record) -> Markup {
     }
 }
 
-pub(super) async fn record(
-    State(site): State<Arc<Site>>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-    id: Result<Path<u64>, PathRejection>,
-) -> Shown {
-    NoQuery::of(query.as_deref()).map_err(|error| PageError::of(Place::None, error))?;
-    let missing = || PageError {
-        place: Place::None,
-        failure: Failure {
-            kind: FailureKind::NotFound,
-            message: "Record not found; it may have expired.".to_owned(),
-        },
+pub(super) async fn record(visit: Visit, id: Result<Path<u64>, PathRejection>) -> Shown {
+    visit.only(&[])?;
+    let missing = || {
+        let message = "Record not found; it may have expired.".to_owned();
+        visit.failure(Failure { kind: FailureKind::NotFound, message })
     };
     let Path(id) = id.map_err(|_| missing())?;
     let (Some(after), Some(before)) = (id.checked_sub(1), id.checked_add(1)) else {
@@ -200,26 +171,23 @@ pub(super) async fn record(
     };
     let part = |name: &str, value: u64| (name.to_owned(), value.to_string());
     let query = vec![part("after", after), part("before", before)];
-    let found: Page = site
-        .ask(Request::Traffic { query }, caller.peer())
-        .await
-        .map_err(PageError::at(Place::None))?;
+    let found: Page = visit.ask(Request::Traffic { query }).await?;
     let Stored { record, .. } = found.records.into_iter().next().ok_or_else(missing)?;
-    let place = match record.kind {
-        Kind::Blocked => Place::Blocked,
-        Kind::Accepted => Place::Accepted,
+    let entry = match record.kind {
+        Kind::Blocked => "/blocked",
+        Kind::Accepted => "/accepted",
     };
-    let now = check::now(&site, &caller, &record).await;
+    let now = check::now(&visit, &record).await;
     let body = html! {
         h1 { (record.status_text()) ": " (record.reason) }
         (facts(&record))
-        (offers::offers(&site, &caller, record.ip, &format!("/record/{id}")).await)
+        (offers::offers(&visit, record.ip, &format!("/record/{id}")).await)
         section aria-labelledby="now" {
             h2 #now { "What would happen now" }
             (now)
         }
     };
-    Ok(layout::page(place, record.status_text(), &body))
+    Ok(visit.frame.at(entry).page(record.status_text(), &body))
 }
 
 fn facts(record: &Record) -> Markup {
