@@ -1,4 +1,4 @@
-//! Who may do what: tokens, clients on this host, and other sites' pages.
+//! Access: tokens, clients on this host, pages of other sites, and rates.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -15,26 +15,26 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::config::web::{Rights, Web};
 use crate::control::server::Peer;
 
-/// Who asks, and what it may do.
+/// A caller and its rights.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) who: String,
     pub(super) address: IpAddr,
     pub(super) rights: Rights,
-    /// The hash of the token that it showed, if that is right.
+    /// The hash of its token, if the token is valid.
     pub(super) token: Option<[u8; 32]>,
-    /// Whether a page of another site made the browser ask: then nothing is evaluated for it
-    /// that has effects of its own, such as questions to name servers.
+    /// Whether a page of another site made the browser send the request: then nothing with
+    /// side effects, such as DNS queries, is evaluated.
     pub(super) is_from_elsewhere: bool,
 }
 
 impl Caller {
-    /// As the daemon knows it.
+    /// The same for the daemon.
     pub(super) fn peer(&self) -> Peer {
         Peer::Web { who: self.who.clone(), address: self.address }
     }
 
-    /// Whether it may still do what it might when it asked: long answers look again.
+    /// Whether it still has a right; long responses check again.
     pub(super) fn still_may(&self, web: &Web, needed: Rights) -> bool {
         let rights = match &self.token {
             Some(hash) => web.tokens.iter().find(|token| token.sha256 == *hash).map(|it| it.rights),
@@ -44,9 +44,9 @@ impl Caller {
     }
 }
 
-/// Says who asks. A token counts wherever it comes from; without one, clients of this
-/// host may do what the configuration permits, if they mean this host by its address
-/// (a page of another site can make a browser ask a name that leads here).
+/// Identifies the caller. A token is valid from any address. Without one, a client on this
+/// host has the rights of `web.loopback`, provided that it calls this host by its address: a
+/// page of another site can make a browser call a name that resolves to it.
 pub(super) fn caller(web: &Web, address: IpAddr, headers: &HeaderMap) -> Caller {
     let address = address.to_canonical();
     let stranger = Caller {
@@ -59,7 +59,7 @@ pub(super) fn caller(web: &Web, address: IpAddr, headers: &HeaderMap) -> Caller 
     match shown(headers) {
         Shown::Secret(secret) => {
             let hash = digest(&SHA256, secret.as_bytes());
-            // Hashes of a secret that nobody can steer towards one of these.
+            // Comparing hashes in variable time is safe: nobody can choose a hash.
             match web.tokens.iter().find(|token| token.sha256 == hash.as_ref()) {
                 Some(token) => Caller {
                     who: format!("token {}", token.name),
@@ -70,7 +70,7 @@ pub(super) fn caller(web: &Web, address: IpAddr, headers: &HeaderMap) -> Caller 
                 None => stranger,
             }
         }
-        // Whoever shows something is judged by it, and has no rights but its.
+        // A client that sends a token gets the rights of the token only.
         Shown::Malformed => stranger,
         Shown::Nothing if address.is_loopback() && is_this_host(headers) => {
             Caller { who: "this host".to_owned(), rights: web.loopback, ..stranger }
@@ -79,21 +79,21 @@ pub(super) fn caller(web: &Web, address: IpAddr, headers: &HeaderMap) -> Caller 
     }
 }
 
-/// What stands in Authorization.
+/// The content of Authorization.
 enum Shown {
-    /// There is no such field.
+    /// The field is absent.
     Nothing,
-    /// It holds no secret that can be read.
+    /// It has no readable secret.
     Malformed,
     Secret(String),
 }
 
-/// Reads Authorization: a bearer token (RFC 6750), or the password of a browser's own
-/// dialogue (RFC 7617), whatever the name.
+/// Reads Authorization: a bearer token (RFC 6750), or the password of a browser's dialogue
+/// (RFC 7617) with any user name.
 fn shown(headers: &HeaderMap) -> Shown {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Shown::Nothing };
-    // Of two, nobody knows which counts.
+    // Of two fields, neither counts.
     if values.next().is_some() {
         return Shown::Malformed;
     }
@@ -126,8 +126,8 @@ fn is_this_host(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
-/// Whether a request was made by a page of another site, as browsers say it (Fetch Metadata;
-/// Origin, RFC 6454; Referer, RFC 9110 section 10.1.3). Programs send none of them.
+/// Whether a page of another site made the request, according to the browser (Fetch Metadata;
+/// Origin, RFC 6454; Referer, RFC 9110 section 10.1.3). Programs send none of these fields.
 fn is_from_another_site(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     if let Some(site) = text("sec-fetch-site") {
@@ -136,7 +136,7 @@ fn is_from_another_site(headers: &HeaderMap) -> bool {
     is_another(headers, text("origin").or_else(|| text("referer")))
 }
 
-/// Whether a URL, if there is one, is of another host than the request is for.
+/// Whether a URL, if there is one, is on another host than the request.
 fn is_another(headers: &HeaderMap, url: Option<&str>) -> bool {
     let Some(url) = url else { return false };
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -153,7 +153,7 @@ pub(super) fn is_refused_to_others(
     headers: &HeaderMap,
 ) -> bool {
     let is_read = method == Method::GET || method == Method::HEAD;
-    // Old browsers do not say what they want it for.
+    // Old browsers do not send the purpose.
     let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
     let destination = headers.get("sec-fetch-dest").map(HeaderValue::as_bytes);
     let is_link = mode.is_none_or(|mode| mode == b"navigate")
@@ -161,28 +161,28 @@ pub(super) fn is_refused_to_others(
     !is_read || is_for_programs || !is_link
 }
 
-/// Requests a second of one client network, and how many may come at once.
+/// Requests per second of one client network, and the largest burst.
 const RATE: f64 = 50.0;
 const BURST: f64 = 200.0;
 
-/// The clients whose rates are known: 200 bytes each at most.
+/// The number of rates that are kept, with at most 200 bytes each.
 const KNOWN: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// Whose rate it is. Neither health checks nor those who show a token are slowed down by
-/// strangers who come by the same address, as all do behind a reverse proxy.
+/// The key of a rate. Strangers do not slow down health checks or clients with a token that
+/// share their address, as all clients of a reverse proxy do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum RateOf {
     /// New connections of a client network.
     Connections(IpAddr),
-    /// Questions of a client network for health.
+    /// Health checks of a client network.
     Health(IpAddr),
     /// A token, by its hash.
     Token([u8; 32]),
-    /// What a client network asks for without one.
+    /// Requests of a client network without a token.
     Stranger(IpAddr),
 }
 
-/// How many requests each may still make.
+/// The remaining requests of each key.
 pub(super) struct Rates(Mutex<LruCache<RateOf, (f64, Instant)>>);
 
 impl Rates {
@@ -190,7 +190,7 @@ impl Rates {
         Self(Mutex::new(LruCache::new(KNOWN)))
     }
 
-    /// Whether another request is permitted, which costs so much.
+    /// Whether another request of this cost is permitted.
     pub(super) fn permit(&self, whose: RateOf, cost: f64) -> bool {
         let now = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +205,7 @@ impl Rates {
     }
 }
 
-/// A new token: 32 random bytes as text.
+/// Creates a token: 32 random bytes as text.
 ///
 /// # Errors
 ///
@@ -216,7 +216,7 @@ pub fn new_token() -> Result<String, String> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// The SHA-256 of a token, in hexadecimal digits, as the configuration has it.
+/// The SHA-256 of a token in hexadecimal digits, as in the configuration.
 #[must_use]
 pub fn sha256_hex(token: &str) -> String {
     use std::fmt::Write as _;

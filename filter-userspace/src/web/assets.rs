@@ -1,5 +1,4 @@
-//! What pages are made of besides themselves: it is in the program, and changes with
-//! it alone.
+//! Style sheet, script and icon of the pages, compiled into the program.
 
 use std::sync::Arc;
 

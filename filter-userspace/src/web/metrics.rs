@@ -24,19 +24,19 @@ use super::site::Site;
 use crate::config::web::Rights;
 use crate::control::protocol::{Request, SmtpState, Status, ZoneState};
 
-/// For how long an answer about readiness stands: strangers ask for it without a token, and
-/// the daemon's thread is to be asked once a second, however many they are.
-const STANDS: Duration = Duration::from_secs(1);
+/// How long an answer about readiness is reused: strangers get it without a token, and the
+/// daemon's thread is asked once a second, however many there are.
+const REUSED: Duration = Duration::from_secs(1);
 
 /// Whether the filter is on every interface, and backends answer: 200, or 503.
 pub(super) async fn ready(
     State(site): State<Arc<Site>>,
     Extension(caller): Extension<Caller>,
 ) -> Response {
-    // One asks, and the others wait for its answer.
+    // One request asks the daemon, and the others wait for its answer.
     let mut known = site.ready.lock().await;
     let (is_ready, alarms) = match *known {
-        Some((at, is_ready, alarms)) if at.elapsed() < STANDS => (is_ready, alarms),
+        Some((at, is_ready, alarms)) if at.elapsed() < REUSED => (is_ready, alarms),
         _ => {
             let status: Result<Status, _> = site.ask(Request::Status, caller.peer()).await;
             let alarms = status.as_ref().map_or(0, |status| status.alarms.len());
@@ -47,8 +47,8 @@ pub(super) async fn ready(
     };
     drop(known);
     if is_ready {
-        // What is in force filters, and mail flows: an alarm takes no host out of service.
-        // How many there are is for whoever may read them.
+        // An alarm does not take a host out of service while it filters and mail flows. The
+        // number of alarms is shown to clients with the right to read.
         match alarms {
             alarms if alarms > 0 && caller.rights >= Rights::Read => {
                 format!("ready, {alarms} alarms: see mxdp status\n").into_response()

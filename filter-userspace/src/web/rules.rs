@@ -1,5 +1,5 @@
-//! What a rule set says of the console: who may do what, and by which certificate it is
-//! known. A reload replaces both, for connections that are open too.
+//! The part of a rule set about the console: access rights and the certificate. A reload
+//! replaces both, for open connections too.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::config::web::Web;
 use crate::io::certificates::{self, Facts};
 use crate::io::smtp::with_certificate;
 
-/// What is active of `[web]`.
+/// The active part of `[web]`.
 #[derive(Clone)]
 pub struct Rules {
     /// Who may do what.
     pub web: Web,
-    /// The TLS of new connections; none where HTTP is plain.
+    /// The TLS of new connections; none for plain HTTP.
     pub(super) tls: Option<Arc<ServerConfig>>,
-    /// What there is to know of the certificate.
+    /// The facts about the certificate.
     facts: Option<Facts>,
-    /// What the files of the certificate hold.
+    /// A digest of the certificate's files.
     stamp: Option<Vec<u8>>,
 }
 
@@ -31,32 +31,32 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// What is wrong with the certificate.
+    /// If the certificate is wrong, says why.
     pub fn load(web: &Web, source: &str) -> Result<Self, String> {
         let tls = web.certificate.as_ref().map(with_certificate).transpose();
         let tls = tls.map_err(|error| format!("web.chain: {error}"))?;
         let stamp = web.certificate.as_ref().map(stamp);
-        // By which name the console is called is nobody's to say here.
+        // The names by which the console is called are not known here.
         let (facts, _) = certificates::look(web.certificate.as_slice(), source, "");
         Ok(Self { web: web.clone(), tls, facts: facts.into_iter().next(), stamp })
     }
 
-    /// Without anybody who may do anything: what is left of a console that was taken out of
-    /// the configuration, until a restart closes its sockets.
+    /// Rules that give nobody a right: a console that was removed from the configuration has
+    /// them until a restart closes its sockets.
     #[must_use]
     pub fn closed(&self) -> Self {
         let (tokens, loopback) = (Vec::new(), crate::config::web::Rights::None);
         Self { web: Web { tokens, loopback, ..self.web.clone() }, ..self.clone() }
     }
 
-    /// Whether the other is the same to every client.
+    /// Whether every client sees the same.
     fn is(&self, other: &Self) -> bool {
         self.web == other.web && self.stamp == other.stamp
     }
 }
 
-/// A reload that reads the same bytes need not disturb anybody. What cannot be read was an
-/// error before.
+/// Identifies the certificate, so that a reload of the same bytes disturbs nobody. A file that
+/// cannot be read has been reported before.
 fn stamp(certificate: &Certificate) -> Vec<u8> {
     let mut digest = Context::new(&SHA256);
     for path in [&certificate.chain, &certificate.key] {
@@ -72,14 +72,14 @@ fn stamp(certificate: &Certificate) -> Vec<u8> {
 pub struct Publisher(Arc<watch::Sender<Arc<Rules>>>);
 
 impl Publisher {
-    /// Begins with the rules of the start.
+    /// Starts with these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self(Arc::new(watch::Sender::new(Arc::new(rules))))
     }
 
-    /// Makes rules active; connections that are open end after the request that they are
-    /// answering, so that nobody goes on by a certificate or rights of before.
+    /// Makes rules active. Open connections end after the request that they are answering, so
+    /// that nobody keeps an earlier certificate or earlier rights.
     pub fn publish(&self, rules: Rules) {
         self.0.send_if_modified(|active| {
             let is_new = !active.is(&rules);
@@ -90,19 +90,19 @@ impl Publisher {
         });
     }
 
-    /// Makes nobody a client.
+    /// Takes every right away.
     pub fn close(&self) {
         let closed = self.0.borrow().closed();
         self.publish(closed);
     }
 
-    /// The certificate that is served.
+    /// The served certificate.
     #[must_use]
     pub fn certificate(&self) -> Option<Facts> {
         self.0.borrow().facts.clone()
     }
 
-    /// To read them.
+    /// Follows the published rules.
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Rules>> {
         self.0.subscribe()
     }

@@ -309,7 +309,8 @@ mod tests {
     fn flattened_types_have_the_fields_that_they_write() {
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect();
         let ip = IpAddr::from([192, 0, 2, 1]);
-        let record = Record::new(1, ip, Status::Delivered, Stage::read("backend"), Reason::Accepted);
+        let record =
+            Record::new(1, ip, Status::Delivered, Stage::read("backend"), Reason::Accepted);
         let written: BTreeSet<String> =
             names(&serde_json::to_value(Stored { id: 1, record }).unwrap());
         let described: BTreeSet<String> = names(&of::<Stored>()["properties"]);

@@ -59,9 +59,9 @@ pub(super) const ROOMS: &[Room] = &[
     row(
         "web",
         All,
-        "lists runtime policy record config io control",
-        "anyhow axum base64 filter_common futures_util hyper hyper_util ipnet lru maud ring \
-         rustls serde serde_json socket2 tokio tokio_rustls tracing",
+        "text lists runtime smtp policy record config io control",
+        "anyhow axum base64 filter_common futures_util hyper hyper_util ipnet lru maud \
+         prometheus_client ring rustls serde serde_json socket2 tokio tokio_rustls tracing",
     ),
     row(
         "generation",
