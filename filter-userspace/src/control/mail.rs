@@ -10,7 +10,7 @@ pub use crate::policy::reputation::ZoneState;
 /// A host that is suspended from sending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspendedHost {
-    /// The host; of IPv6 its /64.
+    /// The first address of the host's client network.
     pub address: IpAddr,
     /// Whose it is.
     pub customer: String,

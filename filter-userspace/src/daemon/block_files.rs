@@ -5,7 +5,6 @@
 //! reboot, or where the filter does not outlive the daemon.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use crate::io::kernel::{Filter, Inserted};
 use crate::io::offender_file::{self, Ended};
 use crate::io::smtp::Edge;
 use crate::io::{clock, temporary_file};
+use crate::lists::ClientNetwork;
 
 /// How often the files are written at most; and this share of the time at most.
 const SAVE: Duration = Duration::from_secs(5);
@@ -95,9 +95,9 @@ pub(super) struct Snapshot {
     /// The blocks of the kernel.
     pub(super) blocks: Vec<(SourceKey, TemporaryBlock)>,
     /// Those that have ended, how long they lasted, and how long ago they ended.
-    pub(super) ended: Vec<(IpAddr, Duration, Duration)>,
+    pub(super) ended: Vec<(ClientNetwork, Duration, Duration)>,
     /// Who delivered mail, and how long ago.
-    pub(super) delivered: Vec<(IpAddr, Duration)>,
+    pub(super) delivered: Vec<(ClientNetwork, Duration)>,
     /// Whether what ended is known: without SMTP, nobody remembers it.
     pub(super) remembers: bool,
     /// The time now, in seconds of [`crate::io::timeline`].
@@ -112,7 +112,7 @@ impl Snapshot {
         let blocks = self.blocks.iter().filter(|(_, block)| block.expires_ns > boot);
         let saved = blocks.filter_map(|(key, block)| {
             Some(temporary_file::Saved {
-                address: key.network()?.to_ip(),
+                client: ClientNetwork::of(key.network()?.to_ip()),
                 reason: TemporaryReason::from_code(block.reason)?,
                 created: now.saturating_sub(boot.wrapping_sub(block.created_ns) / SECOND_NS),
                 expires: now + (block.expires_ns - boot).div_ceil(SECOND_NS),
@@ -122,15 +122,14 @@ impl Snapshot {
         if !self.remembers {
             return Ok(());
         }
-        let ended = self.ended.iter().map(|(address, lasted, ago)| Ended {
-            address: *address,
+        let ended = self.ended.iter().map(|(client, lasted, ago)| Ended {
+            client: *client,
             lasted: lasted.as_secs(),
             ended: now.saturating_sub(ago.as_secs()),
         });
         offender_file::save(folder, ended)?;
         let delivered = self.delivered.iter();
-        let delivered =
-            delivered.map(|(address, ago)| (*address, now.saturating_sub(ago.as_secs())));
+        let delivered = delivered.map(|(client, ago)| (*client, now.saturating_sub(ago.as_secs())));
         offender_file::save_delivered(folder, delivered)
     }
 }
@@ -171,7 +170,7 @@ pub(super) fn restore_blocks(kept: &Kept<'_>, edge: Option<&Edge>, filter: &mut 
         if expires <= now {
             if let Some(edge) = edge {
                 let ago = Duration::from_secs(now - expires);
-                edge.remember_block(block.address, Duration::from_secs(time), ago);
+                edge.remember_block(block.client, Duration::from_secs(time), ago);
             }
             continue;
         }
@@ -184,7 +183,7 @@ pub(super) fn restore_blocks(kept: &Kept<'_>, edge: Option<&Edge>, filter: &mut 
             reason: block.reason as u32,
             reserved: 0,
         };
-        let key = SourceKey::of(&Address::from_ip(block.address));
+        let key = SourceKey::of(&Address::from_ip(block.client.first()));
         match filter.temporary().insert(key, restoring) {
             Ok(Inserted::Added) => restored += 1,
             Ok(Inserted::Evicted(_)) => {}
@@ -215,9 +214,9 @@ pub(super) fn restore_ended(kept: &Kept<'_>, edge: &Edge) {
             kept.folder.display()
         );
     }
-    for Ended { address, lasted, ended } in ended {
+    for Ended { client, lasted, ended } in ended {
         let ago = kept.now.saturating_sub(ended.saturating_add_signed(kept.shift));
-        edge.remember_block(address, Duration::from_secs(lasted), Duration::from_secs(ago));
+        edge.remember_block(client, Duration::from_secs(lasted), Duration::from_secs(ago));
     }
 }
 
@@ -227,11 +226,11 @@ pub(super) fn restore_delivered(kept: &Kept<'_>, edge: &Edge, memory: Option<Dur
         Ok((delivered, _)) => delivered,
         Err(error) => return tracing::error!("who delivered mail is not remembered: {error}"),
     };
-    for (address, time) in delivered {
+    for (client, time) in delivered {
         let ago = kept.now.saturating_sub(time.saturating_add_signed(kept.shift));
         let ago = Duration::from_secs(ago);
         if memory.is_some_and(|memory| ago <= memory) {
-            edge.remember_delivery(address, ago);
+            edge.remember_delivery(client, ago);
         }
     }
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use filter_common::Address;
 use filter_common::abi::{SourceKey, TemporaryBlock, TemporaryReason};
-use filter_common::{Address, Family};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use tokio::runtime::Handle;
 
 use super::block_files::{self, Kept, Saving, Snapshot};
@@ -24,7 +24,7 @@ use crate::io::clock;
 use crate::io::kernel::{Filter, Inserted};
 use crate::io::smtp::{Block, Edge};
 use crate::io::timeline::Timeline;
-use crate::lists::{Holder, Protected};
+use crate::lists::{ClientNetwork, Holder, Protected};
 use crate::policy::offences::Offence;
 use crate::smtp::refusal::Reason;
 
@@ -261,12 +261,14 @@ impl Blocks {
         // An address of this host forbids its own block alone, not that of its IPv6 network.
         let wide: Vec<_> = wide
             .iter()
-            .filter(|(network, holder)| *holder != Holder::ThisHost || network.prefix_len() <= 64)
+            .filter(|(network, holder)| {
+                *holder != Holder::ThisHost || network.prefix_len() <= ClientNetwork::LENGTH_V6
+            })
             .map(|(network, _)| *network)
             .collect();
         let blocks = filter.temporary();
         hit.extend(blocks.iter().filter_map(|(key, _)| {
-            let block = network_of(&key)?;
+            let block = network_of(&key)?.prefix();
             wide.iter().any(|one| one.contains(&block) || block.contains(one)).then_some(key)
         }));
         for key in hit {
@@ -275,14 +277,15 @@ impl Blocks {
             if block.reason == TemporaryReason::Operator as u32 {
                 continue;
             }
-            let Some(network) = network_of(&key) else { continue };
+            let Some(client) = network_of(&key) else { continue };
+            let network = client.prefix();
             match blocks.remove(key) {
                 Ok(_) => tracing::warn!(%network, "a temporary block is lifted: it is protected"),
                 Err(error) => tracing::error!(%network, "a block cannot be lifted: {error:#}"),
             }
             self.saving.changed = true;
             if let Some(edge) = &self.edge {
-                edge.lift_block(network.addr());
+                edge.lift_block(client.first());
             }
         }
     }
@@ -302,7 +305,7 @@ impl Blocks {
             .and_then(|block| temporary_entry(&key, &block, now));
         let deferred = self.edge.as_ref().zip(key.network()).and_then(|(edge, network)| {
             let left = edge.pardon(network.to_ip())?;
-            let prefix = network_of(&key)?;
+            let prefix = network_of(&key)?.prefix();
             let reason = Reason::Guessing.name().to_owned();
             Some(TemporaryEntry { prefix, reason, remaining_s: left.as_secs() })
         });
@@ -346,20 +349,13 @@ fn memory(config: &Config) -> Option<Duration> {
 }
 
 fn temporary_entry(key: &SourceKey, block: &TemporaryBlock, now: u64) -> Option<TemporaryEntry> {
-    let prefix = network_of(key)?;
+    let prefix = network_of(key)?.prefix();
     let reason = TemporaryReason::from_code(block.reason).map_or("unknown", TemporaryReason::name);
     let remaining_s = block.expires_ns.saturating_sub(now).div_ceil(1_000_000_000);
     Some(TemporaryEntry { prefix, reason: reason.to_owned(), remaining_s })
 }
 
-/// What the block of a source covers.
-fn network_of(key: &SourceKey) -> Option<IpNet> {
-    let network = key.network()?;
-    match network.to_ip() {
-        IpAddr::V4(address) => Ipv4Net::new(address, 32).ok().map(IpNet::V4),
-        IpAddr::V6(address) if network.family() == Family::V6 => {
-            Ipv6Net::new(address, 64).ok().map(IpNet::V6)
-        }
-        IpAddr::V6(_) => None,
-    }
+/// The client network that the block of a source covers.
+fn network_of(key: &SourceKey) -> Option<ClientNetwork> {
+    Some(ClientNetwork::of(key.network()?.to_ip()))
 }

@@ -30,7 +30,7 @@ use crate::generation::build::{Built, settings};
 use crate::io::kernel::{Change, Filter};
 use crate::io::smtp::Edge;
 use crate::io::{clock, service_manager};
-use crate::lists::blocked_network;
+use crate::lists::ClientNetwork;
 use crate::runtime::{Addition, RuntimeEntries};
 use crate::store::{Archive, Sink};
 use crate::web::Publisher;
@@ -298,7 +298,7 @@ impl Daemon {
                 self.runtime_lists.answer_shadowed(prefix, lists, timeline.now(), asked);
             }
             Request::TemporaryAdd { address, seconds, force } => {
-                let network = blocked_network(address);
+                let network = ClientNetwork::of(address).prefix();
                 let objection = match force {
                     true => Ok(()),
                     false => self.blocks.object(network, &asked.peer, config, filter),

@@ -13,6 +13,7 @@ use crate::control::protocol::{Failure, SuspendedHost};
 use crate::io::files;
 use crate::io::smtp::Edge;
 use crate::io::timeline::Timeline;
+use crate::lists::ClientNetwork;
 use crate::policy::relay::{Suspension, Suspicion};
 
 /// The file in the state folder: a host a line, with the reason, when it ends in
@@ -89,7 +90,7 @@ impl Suspensions {
             .iter()
             .map(|one| {
                 let until = unix + one.until.saturating_duration_since(now).as_secs();
-                (one.host, one.customer.clone(), one.suspicion.name(), until)
+                (one.host.first(), one.customer.clone(), one.suspicion.name(), until)
             })
             .collect();
         lines.sort();
@@ -147,7 +148,7 @@ fn save(folder: &Path, text: &str) -> std::io::Result<()> {
 
 fn suspension(line: &str, now: Instant, unix: u64) -> Option<Suspension> {
     let mut words = line.splitn(4, ' ');
-    let host = words.next()?.parse().ok()?;
+    let host = ClientNetwork::of(words.next()?.parse().ok()?);
     let reason = words.next()?;
     let suspicion = Suspicion::ALL.into_iter().find(|known| known.name() == reason)?;
     let until: u64 = words.next()?.parse().ok()?;
@@ -159,7 +160,7 @@ fn suspension(line: &str, now: Instant, unix: u64) -> Option<Suspension> {
 fn described(suspension: &Suspension) -> SuspendedHost {
     let left = suspension.until.saturating_duration_since(Instant::now());
     SuspendedHost {
-        address: suspension.host,
+        address: suspension.host.first(),
         customer: suspension.customer.to_string(),
         reason: suspension.suspicion.name().to_owned(),
         remaining_s: left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),

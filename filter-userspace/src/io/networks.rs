@@ -1,19 +1,10 @@
 //! The networks that an address belongs to, for counting.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::record;
-
-/// What counts as one client: an IPv4 address, or an IPv6 /64.
-#[must_use]
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-    }
-}
 
 /// What counts as one when places are short: an IPv4 address, or an IPv6 /48, which is what
 /// one customer of a provider is given (RFC 6177 section 2).

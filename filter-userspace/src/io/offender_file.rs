@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 
 use super::files;
+use crate::lists::ClientNetwork;
 
 /// The name of the file in the state folder.
 pub const FILE_NAME: &str = "ended.txt";
@@ -24,8 +24,8 @@ const SIZE_LIMIT: u64 = 64 << 20;
 /// A block that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The client's network.
-    pub address: IpAddr,
+    /// The client.
+    pub client: ClientNetwork,
     /// How long the block lasted, in seconds.
     pub lasted: u64,
     /// When it ended.
@@ -47,10 +47,10 @@ pub fn load(folder: &Path) -> Result<(Vec<Ended>, usize), String> {
 /// # Errors
 ///
 /// In words, if the file cannot be read.
-pub fn load_delivered(folder: &Path) -> Result<(Vec<(IpAddr, u64)>, usize), String> {
+pub fn load_delivered(folder: &Path) -> Result<(Vec<(ClientNetwork, u64)>, usize), String> {
     lines(&folder.join(DELIVERED_NAME), |line| {
         let (address, time) = line.split_once(' ')?;
-        Some((address.parse().ok()?, time.parse().ok()?))
+        Some((ClientNetwork::of(address.parse().ok()?), time.parse().ok()?))
     })
 }
 
@@ -68,7 +68,7 @@ fn lines<T>(path: &Path, parse: fn(&str) -> Option<T>) -> Result<(Vec<T>, usize)
 fn parse(line: &str) -> Option<Ended> {
     let mut words = line.split(' ');
     let ended = Ended {
-        address: words.next()?.parse().ok()?,
+        client: ClientNetwork::of(words.next()?.parse().ok()?),
         lasted: words.next()?.parse().ok()?,
         ended: words.next()?.parse().ok()?,
     };
@@ -82,7 +82,8 @@ fn parse(line: &str) -> Option<Ended> {
 /// If anything of it fails. What was kept before is then still there.
 pub fn save(folder: &Path, ended: impl Iterator<Item = Ended>) -> io::Result<()> {
     let mut text = String::new();
-    for Ended { address, lasted, ended } in ended {
+    for Ended { client, lasted, ended } in ended {
+        let address = client.first();
         // Writing to a text does not fail.
         _ = writeln!(text, "{address} {lasted} {ended}");
     }
@@ -96,10 +97,11 @@ pub fn save(folder: &Path, ended: impl Iterator<Item = Ended>) -> io::Result<()>
 /// If anything of it fails. What was kept before is then still there.
 pub fn save_delivered(
     folder: &Path,
-    delivered: impl Iterator<Item = (IpAddr, u64)>,
+    delivered: impl Iterator<Item = (ClientNetwork, u64)>,
 ) -> io::Result<()> {
     let mut text = String::new();
-    for (address, time) in delivered {
+    for (client, time) in delivered {
+        let address = client.first();
         // Writing to a text does not fail.
         _ = writeln!(text, "{address} {time}");
     }
@@ -122,12 +124,16 @@ mod tests {
     fn what_was_saved_is_loaded_and_a_damaged_line_costs_itself() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(load(folder.path()), Ok((Vec::new(), 0)));
-        let ended = Ended { address: "2001:db8::".parse().unwrap(), lasted: 300, ended: 7 };
+        let ended = Ended {
+            client: ClientNetwork::of("2001:db8::".parse().unwrap()),
+            lasted: 300,
+            ended: 7,
+        };
         save(folder.path(), [ended].into_iter()).unwrap();
         assert_eq!(load(folder.path()), Ok((vec![ended], 0)));
         fs::write(folder.path().join(FILE_NAME), "x\n2001:db8:: 300 7\n192.0.2.1 3\n").unwrap();
         assert_eq!(load(folder.path()), Ok((vec![ended], 2)));
-        let delivered = [(ended.address, 9)];
+        let delivered = [(ended.client, 9)];
         save_delivered(folder.path(), delivered.into_iter()).unwrap();
         assert_eq!(load_delivered(folder.path()), Ok((delivered.to_vec(), 0)));
         fs::write(folder.path().join(DELIVERED_NAME), "2001:db8:: 9\n192.0.2.1\n").unwrap();

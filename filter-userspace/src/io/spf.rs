@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::dns::{Purpose, Resolver};
-use super::networks::network;
 use super::workers::Workers;
 use crate::dns::{Failure, Query};
 use crate::spf::flatten::{Networks, flatten};
@@ -39,7 +38,7 @@ impl Evaluator {
         let known = if trace == Trace::Left { Known::untraced() } else { Known::default() };
         let purpose = Purpose::Sender(input.client);
         let work = move |known: &Known| check(&owned.input(), known);
-        let evaluated = self.drive(network(input.client), purpose, budget, known, work).await;
+        let evaluated = self.drive(input.client, purpose, budget, known, work).await;
         evaluated.unwrap_or_else(|| Evaluation::given_up(input))
     }
 

@@ -4,12 +4,12 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 
 use filter_common::abi::TemporaryReason;
 
 use super::files;
+use crate::lists::ClientNetwork;
 
 /// The name of the file in the state folder.
 pub const FILE_NAME: &str = "temporary.txt";
@@ -20,8 +20,8 @@ const SIZE_LIMIT: u64 = 2 << 30;
 /// A block that was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// The address; of an IPv6 one its /64 counts.
-    pub address: IpAddr,
+    /// The client.
+    pub client: ClientNetwork,
     /// Why it is blocked.
     pub reason: TemporaryReason,
     /// When it began, in seconds of the Unix epoch.
@@ -53,7 +53,7 @@ fn parse(text: &[u8]) -> (Vec<Saved>, usize) {
         let mut words = line.split(' ');
         let mut saved = || {
             let saved = Saved {
-                address: words.next()?.parse().ok()?,
+                client: ClientNetwork::of(words.next()?.parse().ok()?),
                 reason: words.next().and_then(reason)?,
                 created: words.next()?.parse().ok()?,
                 expires: words.next()?.parse().ok()?,
@@ -79,7 +79,8 @@ fn reason(name: &str) -> Option<TemporaryReason> {
 /// If anything of it fails. What was kept before is then still there.
 pub fn save(folder: &Path, blocks: impl Iterator<Item = Saved>) -> io::Result<()> {
     let mut text = String::new();
-    for Saved { address, reason, created, expires } in blocks {
+    for Saved { client, reason, created, expires } in blocks {
+        let address = client.first();
         // Writing to a text does not fail.
         _ = writeln!(text, "{address} {} {created} {expires}", reason.name());
     }
@@ -105,7 +106,7 @@ mod tests {
             .into_iter()
             .zip(["192.0.2.1", "2001:db8::", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"])
             .map(|(reason, address)| Saved {
-                address: address.parse().unwrap(),
+                client: ClientNetwork::of(address.parse().unwrap()),
                 reason,
                 created: 1,
                 expires: 2,

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::normalise;
+use super::client_network::ClientNetwork;
+use super::prefix::normalise;
 
 /// A block of a shorter IPv4 prefix than this must be forced.
 const SHORTEST_V4: u8 = 8;
@@ -85,14 +86,14 @@ impl Protected {
 
     /// Why no automatic temporary block may be made of a client; none where one may.
     ///
-    /// A temporary block of an IPv6 client covers its /64, so it is forbidden where that
+    /// A temporary block covers the whole client network, so it is forbidden where that
     /// holds a balancer, a backend or a customer. An address of this host forbids a block
     /// of itself alone: the network that the host is in has strangers too, and what comes
     /// from the host itself is not held up by their block.
     #[must_use]
     pub fn forbids(&self, client: IpAddr) -> Option<&Holder> {
         let client = client.to_canonical();
-        let block = blocked_network(client);
+        let block = ClientNetwork::of(client).prefix();
         let is_hit = |(network, holder): &&(IpNet, Holder)| match holder {
             Holder::ThisHost => network.contains(&client),
             _ => overlap(*network, block),
@@ -145,15 +146,6 @@ pub fn breadth(net: IpNet) -> &'static str {
     match net.prefix_len() {
         0 => "every address",
         _ => "a very large part of the Internet (more than an IPv4 /8 or an IPv6 /16)",
-    }
-}
-
-/// What a temporary block of a client covers: an IPv4 address, or an IPv6 /64.
-#[must_use]
-pub fn blocked_network(client: IpAddr) -> IpNet {
-    match client.to_canonical() {
-        IpAddr::V4(address) => Ipv4Net::from(address).into(),
-        IpAddr::V6(address) => Ipv6Net::new_assert(address, 64).trunc().into(),
     }
 }
 

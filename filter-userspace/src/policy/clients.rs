@@ -1,22 +1,23 @@
 //! What is remembered of clients, in bounded memory that no owner of many addresses has for
 //! itself.
 //!
-//! A client is an IPv4 address or an IPv6 /64. Whoever has an IPv6 /48 has 65,536 of them,
-//! as many as are remembered; so a /48 has a share, and what is beyond it takes the place of
-//! its own oldest.
+//! A client is a [`ClientNetwork`]. Whoever has an IPv6 /48 has 65,536 of them, as many as are
+//! remembered; so a /48 has a share, and what is beyond it takes the place of its own oldest.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
+use crate::lists::ClientNetwork;
+
 /// What is remembered of each client; the longest unused is forgotten first.
 #[derive(Debug)]
 pub(super) struct Clients<V> {
-    known: LruCache<IpAddr, V>,
+    known: LruCache<ClientNetwork, V>,
     /// The clients of each /48 that are remembered, the oldest first.
-    sites: HashMap<u64, VecDeque<IpAddr>>,
+    sites: HashMap<Ipv6Addr, VecDeque<ClientNetwork>>,
     share: usize,
 }
 
@@ -27,7 +28,11 @@ impl<V> Clients<V> {
     }
 
     /// What is known of a client; it is used thereby.
-    pub(super) fn get_or_insert(&mut self, client: IpAddr, new: impl FnOnce() -> V) -> &mut V {
+    pub(super) fn get_or_insert(
+        &mut self,
+        client: ClientNetwork,
+        new: impl FnOnce() -> V,
+    ) -> &mut V {
         if !self.known.contains(&client) {
             self.make_room(client);
         }
@@ -35,7 +40,7 @@ impl<V> Clients<V> {
     }
 
     /// Sets what is known of a client.
-    pub(super) fn put(&mut self, client: IpAddr, value: V) {
+    pub(super) fn put(&mut self, client: ClientNetwork, value: V) {
         if !self.known.contains(&client) {
             self.make_room(client);
         }
@@ -43,25 +48,25 @@ impl<V> Clients<V> {
     }
 
     /// What is known of a client; that does not count as use.
-    pub(super) fn peek(&self, client: IpAddr) -> Option<&V> {
+    pub(super) fn peek(&self, client: ClientNetwork) -> Option<&V> {
         self.known.peek(&client)
     }
 
     /// All that is known, the least recently used first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (IpAddr, &V)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientNetwork, &V)> {
         self.known.iter().rev().map(|(client, value)| (*client, value))
     }
 
     /// Forgets a client.
-    pub(super) fn pop(&mut self, client: IpAddr) {
+    pub(super) fn pop(&mut self, client: ClientNetwork) {
         if self.known.pop(&client).is_some() {
             self.leave(client);
         }
     }
 
     /// Makes room for a client that is not known yet, and counts it.
-    fn make_room(&mut self, client: IpAddr) {
-        let full = site(client).and_then(|site| {
+    fn make_room(&mut self, client: ClientNetwork) {
+        let full = client.site().and_then(|site| {
             let clients = self.sites.get(&site)?;
             clients.front().copied().filter(|_| clients.len() >= self.share)
         });
@@ -72,14 +77,14 @@ impl<V> Clients<V> {
         {
             self.leave(oldest);
         }
-        if let Some(site) = site(client) {
+        if let Some(site) = client.site() {
             self.sites.entry(site).or_default().push_back(client);
         }
     }
 
     /// A client is known no more.
-    fn leave(&mut self, client: IpAddr) {
-        let Some(site) = site(client) else { return };
+    fn leave(&mut self, client: ClientNetwork) {
+        let Some(site) = client.site() else { return };
         let Some(clients) = self.sites.get_mut(&site) else { return };
         clients.retain(|known| *known != client);
         if clients.is_empty() {
@@ -91,11 +96,11 @@ impl<V> Clients<V> {
 /// The recipients of each client that are accepted, and whose message is still under way: what
 /// was named beside them is weighed against them too. As many clients as have sessions.
 #[derive(Debug, Default)]
-pub(super) struct Open(HashMap<IpAddr, u32>);
+pub(super) struct Open(HashMap<ClientNetwork, u32>);
 
 impl Open {
     /// Of a session of the client there were so many, and are so many now.
-    pub(super) fn change(&mut self, client: IpAddr, before: usize, now: usize) {
+    pub(super) fn change(&mut self, client: ClientNetwork, before: usize, now: usize) {
         let [before, now] = [before, now].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let count = self.0.entry(client).or_default();
         *count = count.saturating_sub(before).saturating_add(now);
@@ -105,23 +110,9 @@ impl Open {
     }
 
     /// How many a client has.
-    pub(super) fn of(&self, client: IpAddr) -> u32 {
+    pub(super) fn of(&self, client: ClientNetwork) -> u32 {
         self.0.get(&client).copied().unwrap_or(0)
     }
-}
-
-/// The /48 of an IPv6 address.
-fn site(client: IpAddr) -> Option<u64> {
-    match client {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(address) => Some(high(address) >> 16),
-    }
-}
-
-/// The /64 of an address.
-const fn high(address: Ipv6Addr) -> u64 {
-    let [a, b, c, d, ..] = address.segments();
-    (a as u64) << 48 | (b as u64) << 32 | (c as u64) << 16 | d as u64
 }
 
 #[cfg(test)]
@@ -130,14 +121,14 @@ mod tests {
 
     const MOST: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
 
-    fn v6(site: u16, number: u16) -> IpAddr {
-        Ipv6Addr::new(0x2001, 0xdb8, site, number, 0, 0, 0, 0).into()
+    fn v6(site: u16, number: u16) -> ClientNetwork {
+        ClientNetwork::of(Ipv6Addr::new(0x2001, 0xdb8, site, number, 0, 0, 0, 0).into())
     }
 
     #[test]
     fn a_48_has_its_share_and_no_more() {
         let mut clients = Clients::new(MOST, 10);
-        let v4 = |last| IpAddr::from([192, 0, 2, last]);
+        let v4 = |last: u8| ClientNetwork::of([192, 0, 2, last].into());
         for number in 0..40 {
             clients.put(v4(number), 0);
             clients.put(v6(u16::from(number) + 10, 0), 0);

@@ -10,7 +10,6 @@
 //! counted. Who says so counts too ([`super::evidence`]): for what one backend of several
 //! says, recipients of its own domains are deferred, and nothing more.
 
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use lru::LruCache;
 use super::clients::{Clients, Open};
 use super::evidence::{Evidence, Witness};
 use super::offences::{Offence, Sign};
+use crate::lists::ClientNetwork;
 
 /// Addresses that are remembered, of each kind; the longest unused is forgotten
 /// first.
@@ -123,15 +123,15 @@ struct Tally {
 #[derive(Debug)]
 pub struct Offenders {
     /// Since when, and how many.
-    counts: LruCache<(IpAddr, Offence), (Instant, u32)>,
+    counts: LruCache<(ClientNetwork, Offence), (Instant, u32)>,
     tallies: Clients<Tally>,
     /// When each last delivered a message.
     delivered: Clients<Instant>,
     /// Until when recipients are deferred; `true` stands for those of bounces, and a backend
     /// for those of its domains.
-    deferred: LruCache<(IpAddr, bool, Witness), Instant>,
+    deferred: LruCache<(ClientNetwork, bool, Witness), Instant>,
     /// The last block of each: how long it was, and when it ends.
-    blocks: LruCache<IpAddr, (Duration, Instant)>,
+    blocks: LruCache<ClientNetwork, (Duration, Instant)>,
     open: Open,
 }
 
@@ -155,7 +155,7 @@ impl Offenders {
     pub fn note(
         &mut self,
         rules: &Escalation,
-        address: IpAddr,
+        address: ClientNetwork,
         (sign, witness): (Sign, &Witness),
         now: Instant,
     ) -> Option<Measure> {
@@ -180,11 +180,11 @@ impl Offenders {
 
     /// Takes note of how many recipients of a session are accepted, whose message is under way:
     /// there were `before`.
-    pub fn note_open(&mut self, address: IpAddr, before: usize, open: usize) {
+    pub fn note_open(&mut self, address: ClientNetwork, before: usize, open: usize) {
         self.open.change(address, before, open);
     }
 
-    fn tally(&mut self, window: Duration, address: IpAddr, now: Instant) -> &mut Tally {
+    fn tally(&mut self, window: Duration, address: ClientNetwork, now: Instant) -> &mut Tally {
         let new = || Tally { since: now, valid: 0, evidence: Evidence::default() };
         let tally = self.tallies.get_or_insert(address, new);
         if now.duration_since(tally.since) > window {
@@ -195,7 +195,7 @@ impl Offenders {
 
     /// A message was accepted: what was counted before is forgotten, and what its client
     /// named in the window is weighed against it.
-    fn deliver(&mut self, rules: &Escalation, address: IpAddr, now: Instant) {
+    fn deliver(&mut self, rules: &Escalation, address: ClientNetwork, now: Instant) {
         for offence in Offence::ALL {
             self.counts.pop(&(address, offence));
         }
@@ -208,7 +208,7 @@ impl Offenders {
     fn guess(
         &mut self,
         rules: &Escalation,
-        address: IpAddr,
+        address: ClientNetwork,
         witness: &Witness,
         now: Instant,
     ) -> Option<Measure> {
@@ -246,7 +246,7 @@ impl Offenders {
     fn bounce(
         &mut self,
         rules: &Escalation,
-        address: IpAddr,
+        address: ClientNetwork,
         witness: &Witness,
         now: Instant,
     ) -> Option<Measure> {
@@ -274,7 +274,7 @@ impl Offenders {
     fn add(
         &mut self,
         rules: &Escalation,
-        address: IpAddr,
+        address: ClientNetwork,
         offence: Offence,
         now: Instant,
     ) -> Option<Measure> {
@@ -303,12 +303,12 @@ impl Offenders {
     }
 
     /// Whether a client has lately delivered mail.
-    fn delivers(&self, rules: &Escalation, address: IpAddr, now: Instant) -> bool {
+    fn delivers(&self, rules: &Escalation, address: ClientNetwork, now: Instant) -> bool {
         let last = self.delivered.peek(address);
         last.is_some_and(|last| now.saturating_duration_since(*last) <= rules.memory)
     }
 
-    fn is_blocked(&self, address: IpAddr, now: Instant) -> bool {
+    fn is_blocked(&self, address: ClientNetwork, now: Instant) -> bool {
         self.blocks.peek(&address).is_some_and(|(_, end)| now < *end)
     }
 
@@ -317,7 +317,7 @@ impl Offenders {
     #[must_use]
     pub fn is_deferred(
         &self,
-        address: IpAddr,
+        address: ClientNetwork,
         bounces: bool,
         witness: &Witness,
         now: Instant,
@@ -333,7 +333,7 @@ impl Offenders {
     fn defer(
         &mut self,
         rules: &Escalation,
-        address: IpAddr,
+        address: ClientNetwork,
         bounces: bool,
         of: &Witness,
         now: Instant,
@@ -344,7 +344,7 @@ impl Offenders {
     }
 
     /// How long a block that begins now lasts.
-    fn block(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Duration {
+    fn block(&mut self, rules: &Escalation, address: ClientNetwork, now: Instant) -> Duration {
         let time = match self.blocks.get(&address).copied() {
             Some((before, end)) if now.duration_since(end) <= rules.memory => {
                 before.saturating_mul(2).min(rules.longest)
@@ -356,19 +356,19 @@ impl Offenders {
     }
 
     /// A block that stands since before this daemon: how long it was, and ends.
-    pub fn remember(&mut self, address: IpAddr, time: Duration, end: Instant) {
+    pub fn remember(&mut self, address: ClientNetwork, time: Duration, end: Instant) {
         self.blocks.put(address, (time, end));
     }
 
     /// Remembers a delivery from before this process.
-    pub fn remember_delivery(&mut self, address: IpAddr, at: Instant) {
+    pub fn remember_delivery(&mut self, address: ClientNetwork, at: Instant) {
         self.delivered.put(address, at);
     }
 
     /// Who delivered mail, and how long ago, less than `memory`; the one that did so last comes
     /// last.
     #[must_use]
-    pub fn deliveries(&self, now: Instant, memory: Duration) -> Vec<(IpAddr, Duration)> {
+    pub fn deliveries(&self, now: Instant, memory: Duration) -> Vec<(ClientNetwork, Duration)> {
         let delivered = self
             .delivered
             .iter()
@@ -379,7 +379,11 @@ impl Offenders {
     /// The blocks that have ended by `now`, less than `memory` ago: how long each was, and
     /// how long ago it ended; the one that was used last comes last.
     #[must_use]
-    pub fn ended(&self, now: Instant, memory: Duration) -> Vec<(IpAddr, Duration, Duration)> {
+    pub fn ended(
+        &self,
+        now: Instant,
+        memory: Duration,
+    ) -> Vec<(ClientNetwork, Duration, Duration)> {
         let ended = self.blocks.iter().rev().filter_map(|(address, (time, end))| {
             let ago = now.checked_duration_since(*end)?;
             (ago <= memory).then_some((*address, *time, ago))
@@ -390,7 +394,7 @@ impl Offenders {
     /// An operator begins anew with an address: no block, no deferral for
     /// anybody's domains, and nothing counted.
     /// Gives what was left of its deferral.
-    pub fn pardon(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub fn pardon(&mut self, address: ClientNetwork, now: Instant) -> Option<Duration> {
         self.forgive(address);
         self.tallies.pop(address);
         for offence in Offence::ALL {
@@ -403,7 +407,7 @@ impl Offenders {
     }
 
     /// The block of an address is lifted.
-    pub fn forgive(&mut self, address: IpAddr) {
+    pub fn forgive(&mut self, address: ClientNetwork) {
         self.blocks.pop(&address);
     }
 }
@@ -425,8 +429,8 @@ mod tests {
         memory: Duration::from_secs(5000),
     };
 
-    fn address(last: u8) -> IpAddr {
-        [192, 0, 2, last].into()
+    fn address(last: u8) -> ClientNetwork {
+        ClientNetwork::of([192, 0, 2, last].into())
     }
 
     /// For how long an offence blocks.
@@ -684,7 +688,8 @@ mod tests {
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         assert_eq!(note(&mut offenders, Sign::Delivered, 1, now), []);
         for number in 0..=u16::MAX {
-            let network = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0).into();
+            let network = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0);
+            let network = ClientNetwork::of(network.into());
             offenders.note(&RULES, network, (Sign::Delivered, &Witness::Own), now);
             offenders.note(&RULES, network, (Sign::Guess, &Witness::Own), now);
         }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use lru::LruCache;
 
 use super::clients::Open;
+use crate::lists::ClientNetwork;
 use crate::smtp::address::Domain;
 use crate::smtp::session::BackendName;
 
@@ -182,8 +183,8 @@ impl Suspicion {
 /// A host that may not send for a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// The host (IPv6: its /64).
-    pub host: IpAddr,
+    /// The client network of the host.
+    pub host: ClientNetwork,
     /// Whose it is.
     pub customer: Arc<str>,
     /// Why.
@@ -192,10 +193,10 @@ pub struct Suspension {
     pub until: Instant,
 }
 
-/// A customer, and a host of theirs (IPv6: its /64). Several customers may send from one
-/// address, or one /64: by certificates, or by networks that are longer. None of them is to
+/// A customer, and the client network of a host of theirs. Several customers may send from
+/// one client network: by certificates, or by networks that are longer. None of them is to
 /// answer for what another does.
-type Known = (Arc<str>, IpAddr);
+type Known = (Arc<str>, ClientNetwork);
 
 /// What hosts of customers did.
 #[derive(Debug)]
@@ -234,7 +235,7 @@ impl Watch {
     pub fn count(
         &mut self,
         limits: &RelayLimits,
-        (host, customer): (IpAddr, &Arc<str>),
+        (host, customer): (ClientNetwork, &Arc<str>),
         sender: Option<&str>,
         valid: bool,
         now: Instant,
@@ -272,7 +273,7 @@ impl Watch {
 
     /// Takes note of how many recipients of a session are accepted, whose message is under way:
     /// there were `before`.
-    pub fn note_open(&mut self, host: IpAddr, before: usize, open: usize) {
+    pub fn note_open(&mut self, host: ClientNetwork, before: usize, open: usize) {
         self.open.change(host, before, open);
     }
 
@@ -291,7 +292,7 @@ impl Watch {
     pub fn defer(
         &mut self,
         limits: &RelayLimits,
-        (host, customer): (IpAddr, &Arc<str>),
+        (host, customer): (ClientNetwork, &Arc<str>),
         now: Instant,
     ) {
         let known = self.host(limits, (customer.clone(), host), now);
@@ -300,7 +301,7 @@ impl Watch {
 
     /// Whether a customer's host is suspended.
     #[must_use]
-    pub fn is_suspended(&self, host: IpAddr, customer: &Arc<str>, now: Instant) -> bool {
+    pub fn is_suspended(&self, host: ClientNetwork, customer: &Arc<str>, now: Instant) -> bool {
         self.suspended
             .peek(&(customer.clone(), host))
             .is_some_and(|suspension| suspension.until > now)
@@ -389,7 +390,7 @@ mod tests {
     /// What a host is suspended for, after so many recipients.
     fn after(count: u32, step: impl Fn(u32) -> (String, bool, u64)) -> Option<(u32, Suspicion)> {
         let (mut watch, start) = (Watch::default(), Instant::now());
-        let host = (IpAddr::from([192, 0, 2, 1]), &Arc::from("c"));
+        let host = (ClientNetwork::of([192, 0, 2, 1].into()), &Arc::from("c"));
         for number in 1..=count {
             let (sender, valid, second) = step(number);
             let now = start + Duration::from_secs(second);
@@ -415,7 +416,7 @@ mod tests {
     #[test]
     fn what_is_to_come_again_may_be_valid() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        let (host, name) = (IpAddr::from([192, 0, 2, 1]), Arc::from("c"));
+        let (host, name) = (ClientNetwork::of([192, 0, 2, 1].into()), Arc::from("c"));
         for _ in 0..40 {
             watch.defer(&LIMITS, (host, &name), now);
             watch.defer(&LIMITS, (host, &name), now);
@@ -426,7 +427,7 @@ mod tests {
     #[test]
     fn recipients_of_a_message_under_way_are_named_too() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        let (host, name) = (IpAddr::from([192, 0, 2, 1]), Arc::from("c"));
+        let (host, name) = (ClientNetwork::of([192, 0, 2, 1].into()), Arc::from("c"));
         for number in 1..=40 {
             watch.note_open(host, number - 1, number);
             assert_eq!(watch.count(&LIMITS, (host, &name), None, false, now), None);
@@ -439,7 +440,8 @@ mod tests {
     #[test]
     fn a_suspension_is_of_one_host_and_ends() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        let (bad, good) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let (bad, good) =
+            (ClientNetwork::of([192, 0, 2, 1].into()), ClientNetwork::of([192, 0, 2, 2].into()));
         let name: Arc<str> = "c".into();
         for _ in 0..20 {
             watch.count(&LIMITS, (bad, &name), None, false, now);
@@ -456,7 +458,7 @@ mod tests {
     #[test]
     fn a_customer_does_not_answer_for_another_at_the_same_address() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        let host = IpAddr::from([192, 0, 2, 1]);
+        let host = ClientNetwork::of([192, 0, 2, 1].into());
         let (bad, good): (Arc<str>, Arc<str>) = ("acme".into(), "bravo".into());
         for _ in 0..20 {
             watch.count(&LIMITS, (host, &bad), None, false, now);

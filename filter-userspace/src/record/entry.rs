@@ -4,16 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::codes::{Kind, Reason, Stage, Status};
 use super::columns::Record;
+use crate::lists::ClientNetwork;
 use crate::smtp::refusal;
 
 /// The part of an IPv6 address that one customer of a provider is given, a /48 (RFC 6177
 /// section 2), or a whole IPv4 address.
 #[must_use]
 pub fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(),
-    }
+    let network = ClientNetwork::of(address);
+    network.site().map_or(network.first(), IpAddr::V6)
 }
 
 /// The address of entries that stand for everybody: `0.0.0.0`, or `::`.

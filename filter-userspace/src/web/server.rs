@@ -26,9 +26,9 @@ use super::error::Rejection;
 use super::site::Site;
 use super::{assets, endpoints, pages};
 use crate::config::web::{Rights, Web};
-use crate::io::networks::network;
 use crate::io::places::{Activity, Bounds, Place, Places, Watched};
 use crate::io::ports::CannotListen;
+use crate::lists::ClientNetwork;
 
 /// Connections at once from other hosts: of all, and of one client network.
 const OUTSIDE: Bounds = Bounds { total: 192, each: 32, greedy: usize::MAX };
@@ -112,7 +112,7 @@ async fn accept(socket: TcpListener, front: Arc<Front>) {
                 continue;
             }
         };
-        let client = network(peer.ip());
+        let client = ClientNetwork::of(peer.ip()).first();
         let is_here = client.is_loopback();
         if !is_here && !front.rates.permit(RateOf::Connections(client), 1.0) {
             continue;
@@ -279,7 +279,7 @@ fn admit(gate: &Gate, address: IpAddr, request: &mut Request) -> Result<(), Reje
     let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_read_by_people = accepts.is_some_and(|accept| accept.contains("text/html"));
     let reject = |rejection| Err((rejection, is_read_by_people));
-    let client = network(caller.address);
+    let client = ClientNetwork::of(caller.address).first();
     // A wrong token costs more than a request without one.
     let is_guess = caller.token.is_none() && request.headers().contains_key(header::AUTHORIZATION);
     let whose = match caller.token {

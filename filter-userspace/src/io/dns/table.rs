@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::dns::{Lookup, Query};
 use crate::io::descriptors;
-use crate::io::networks::{network, wide};
+use crate::io::networks::wide;
+use crate::lists::ClientNetwork;
 
 /// Who waits for an answer.
 pub(super) type Waiting = watch::Receiver<Option<Lookup>>;
@@ -37,9 +38,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The same, by the network that counts as one client.
+    /// The same, by the client network.
     pub(super) fn folded(self) -> Self {
-        self.of(network)
+        self.of(|client| ClientNetwork::of(client).first())
     }
 
     /// The same, by what one customer of a provider is given: of IPv6 a /48.
@@ -205,7 +206,7 @@ mod tests {
             (1..2000).filter(|number| ask(&mut table, Purpose::Lists(client(*number))).is_ok());
         assert_eq!(lists.count(), 512);
         assert!(ask(&mut table, Purpose::Own).is_ok());
-        // Addresses of one /64 are one client.
+        // Addresses of one /64 are one client network.
         let mut table = Table::default();
         let of_64 = |number: usize| -> IpAddr { format!("2001:db8::{number:x}").parse().unwrap() };
         let one = (0..500).filter(|number| ask(&mut table, Purpose::Lists(of_64(*number))).is_ok());

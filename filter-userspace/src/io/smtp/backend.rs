@@ -19,6 +19,7 @@ use super::proxy;
 use super::stream::Stream;
 use super::tls;
 use crate::config::smtp::{Backend, BackendTls, ClientAddress};
+use crate::lists::ClientNetwork;
 use crate::smtp::reply::Replies;
 use crate::smtp::session::{BackendTimes, Capabilities, Extensions, OpenFailure, Opened};
 
@@ -38,14 +39,14 @@ pub(super) struct Pool {
     /// Where servers were reached lately, the latest last.
     addresses: Mutex<Vec<IpAddr>>,
     /// How many connections serve clients of each network.
-    links: Mutex<HashMap<IpAddr, usize>>,
+    links: Mutex<HashMap<ClientNetwork, usize>>,
 }
 
 /// The connections of a client's network to a backend: one of them, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    network: IpAddr,
+    network: ClientNetwork,
 }
 
 impl Drop for Lease {
@@ -125,7 +126,7 @@ impl Pool {
 
     /// One more connection for a client of a network, if it has fewer than `most`: a mail
     /// system has few places, and whoever names a recipient and falls silent holds one.
-    pub(super) fn lease(self: &Arc<Self>, network: IpAddr, most: usize) -> Option<Lease> {
+    pub(super) fn lease(self: &Arc<Self>, network: ClientNetwork, most: usize) -> Option<Lease> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let count = links.entry(network).or_default();
         if *count >= most {

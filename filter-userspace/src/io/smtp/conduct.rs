@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::edge::{Block, Edge};
 use super::generation::Generation;
-use crate::io::networks::network;
+use crate::lists::ClientNetwork;
 use crate::policy::escalation::Measure;
 use crate::policy::evidence::Witness;
 use crate::policy::offences::Sign;
@@ -60,7 +60,7 @@ impl Edge {
     /// Whether recipients of a client are deferred, in domains of a backend.
     pub(super) fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool {
         let now = Instant::now();
-        self.counts().offenders.is_deferred(network(client), bounces, backend, now)
+        self.counts().offenders.is_deferred(ClientNetwork::of(client), bounces, backend, now)
     }
 
     /// Takes note of what an attempt says of a client, and does what is to be done.
@@ -88,7 +88,7 @@ impl Edge {
             return;
         }
         let rules = &generation.smtp.escalation;
-        let (client, said) = (network(address), (sign, witness));
+        let (client, said) = (ClientNetwork::of(address), (sign, witness));
         let measure = self.counts().offenders.note(rules, client, said, Instant::now());
         match measure {
             None => {}
@@ -114,7 +114,7 @@ impl Edge {
     fn ask_for(&self, block: Block) {
         let Block { address, offence, .. } = block;
         if self.blocks.try_send(block).is_err() {
-            self.counts().offenders.forgive(network(address));
+            self.counts().offenders.forgive(ClientNetwork::of(address));
             let offence = offence.name();
             tracing::error!(%address, offence, "a block was lost: too many at once");
         }

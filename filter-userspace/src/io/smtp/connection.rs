@@ -21,7 +21,7 @@ use super::room::Room;
 use super::stream::Stream;
 use crate::dns::HostNames;
 use crate::io::clock::now;
-use crate::io::networks::network;
+use crate::lists::ClientNetwork;
 use crate::smtp::session::{Action, BackendName, OpenFailure, Opened, Question, Session};
 
 /// What is read at once.
@@ -126,7 +126,8 @@ impl Connection {
         };
         // The former ones are gone, whatever becomes of this.
         self.room = None;
-        let Some(lease) = pool.lease(network(self.address.ip()), self.judge.most_links()) else {
+        let Some(lease) = pool.lease(ClientNetwork::of(self.address.ip()), self.judge.most_links())
+        else {
             return self.session.opened(Err(OpenFailure::TooMany), now());
         };
         // A message may take all that a session may have; so none begins for which

@@ -20,10 +20,10 @@ use super::proxy::Balancers;
 use super::room::{Memory, Room};
 use super::zones::Zones;
 use crate::io::kernel::give_back;
-use crate::io::networks::{network, wide};
+use crate::io::networks::wide;
 use crate::io::spf::Evaluator;
 use crate::io::workers::Workers;
-use crate::lists::Protected;
+use crate::lists::{ClientNetwork, Protected};
 use crate::policy::escalation::Offenders;
 use crate::policy::facts::Standing;
 use crate::policy::offences::Offence;
@@ -54,15 +54,15 @@ pub struct Block {
 /// What is counted.
 pub(super) struct Counts {
     /// Connections of each address.
-    pub(super) connections: HashMap<IpAddr, usize>,
+    pub(super) connections: HashMap<ClientNetwork, usize>,
     /// By the client network, and for what goes out by its customer.
-    pub(super) per_address: Rate<(IpAddr, Option<Arc<str>>)>,
+    pub(super) per_address: Rate<(ClientNetwork, Option<Arc<str>>)>,
     pub(super) per_recipient: Rate<u128>,
     pub(super) invalid: Remembered<u128>,
     pub(super) offenders: Offenders,
     pub(super) watch: Watch,
     /// Addresses under a temporary block, and until when.
-    blocked: HashMap<IpAddr, Instant>,
+    blocked: HashMap<ClientNetwork, Instant>,
 }
 
 /// What all connections share.
@@ -314,7 +314,7 @@ impl Edge {
         direction: Direction,
         (before, open): (usize, usize),
     ) {
-        let (client, mut counts) = (network(client), self.counts());
+        let (client, mut counts) = (ClientNetwork::of(client), self.counts());
         match direction {
             Direction::Inbound => counts.offenders.note_open(client, before, open),
             Direction::Outgoing => counts.watch.note_open(client, before, open),
@@ -331,12 +331,12 @@ impl Edge {
         valid: bool,
     ) {
         let Some(relay) = &generation.smtp.relay else { return };
-        let host = (network(client), customer);
+        let host = (ClientNetwork::of(client), customer);
         let now = Instant::now();
         let mut counts = self.counts();
         if let Some(suspension) = counts.watch.count(&relay.limits, host, sender, valid, now) {
             tracing::error!(
-                host = %suspension.host,
+                host = %suspension.host.first(),
                 customer = &*suspension.customer,
                 reason = suspension.suspicion.name(),
                 "a host may not send out for a time"
@@ -347,7 +347,7 @@ impl Edge {
     /// Counts a recipient of a customer's host that is to come again.
     pub(super) fn defer_host(&self, generation: &Generation, client: IpAddr, customer: &Arc<str>) {
         let Some(relay) = &generation.smtp.relay else { return };
-        let host = (network(client), customer);
+        let host = (ClientNetwork::of(client), customer);
         self.counts().watch.defer(&relay.limits, host, Instant::now());
     }
 
@@ -364,7 +364,7 @@ impl Edge {
 
     /// Lets hosts send out again, and gives them.
     pub fn resume(&self, address: Option<IpAddr>, customer: Option<&str>) -> Vec<Suspension> {
-        let address = address.map(network);
+        let address = address.map(ClientNetwork::of);
         let is_meant = |suspension: &Suspension| {
             address.is_none_or(|address| suspension.host == address)
                 && customer.is_none_or(|customer| *suspension.customer == *customer)

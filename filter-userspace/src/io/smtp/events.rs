@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::handshakes::Failed;
 use crate::io::clock;
-use crate::io::networks::network;
 use crate::io::weighed::{self, Receiver, Sender};
+use crate::lists::ClientNetwork;
 use crate::policy::relay::Direction;
 use crate::record::folding::{Folding, Sums};
 use crate::record::{self, Record, Status};
@@ -92,7 +92,7 @@ impl Events {
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        let network = network(event.client);
+        let network = ClientNetwork::of(event.client).first();
         let mut record = record(event);
         if !self.recording.subject {
             record.subject = None;
@@ -143,7 +143,7 @@ impl Events {
             count: failed.count,
             ..Record::new(clock::unix_ms(), client, status, stage, reason)
         };
-        self.add_record(network(client), record);
+        self.add_record(ClientNetwork::of(client).first(), record);
     }
 
     /// Records that are not in the log.

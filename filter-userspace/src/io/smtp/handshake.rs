@@ -10,7 +10,6 @@ use super::generation::Generation;
 use super::handshakes::{Cause, Peer};
 use super::stream::Stream;
 use super::tls::ServerTls;
-use crate::io::networks::network;
 use crate::smtp::session::Tls;
 
 /// How long a TLS handshake may take.
@@ -50,7 +49,7 @@ pub(super) async fn handshake(
     let certificate = match tls.chain(stream.get_ref().1) {
         Some(chain) => {
             let tls = tls.clone();
-            edge.workers.run(network(peer.address), move || tls.verify(&chain)).await.flatten()
+            edge.workers.run(peer.address, move || tls.verify(&chain)).await.flatten()
         }
         None => None,
     };

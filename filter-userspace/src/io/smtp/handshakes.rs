@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::io::networks::{network, wide};
+use crate::io::networks::wide;
+use crate::lists::ClientNetwork;
 use crate::policy::relay::Direction;
 use crate::record::everybody;
 
@@ -153,7 +154,7 @@ impl Folds {
         let is_room = self.folds.len() < FOLDS;
         let has_room = self.sites.get(&site).is_none_or(|count| *count < OF_SITE);
         let known = |key: &Key| self.folds.contains_key(key);
-        let own = (network(client), direction, cause);
+        let own = (ClientNetwork::of(client).first(), direction, cause);
         let of_site = (site, direction, cause);
         if known(&own) || (is_room && has_room) {
             own
@@ -197,7 +198,7 @@ impl Handshakes {
         let mut folds = self.folds();
         let key = folds.key(client, direction, cause);
         // An entry of many names them all, or else its client.
-        let client = if key.0 == network(client) { client } else { key.0 };
+        let client = if key.0 == ClientNetwork::of(client).first() { client } else { key.0 };
         let one = Failed { client, direction, cause, why: why.to_owned(), count: 1 };
         if let Some(fold) = folds.folds.get_mut(&key) {
             let before = fold.more.take().map_or(0, |more| more.count);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::edge::Edge;
-use crate::io::networks::network;
+use crate::lists::ClientNetwork;
 use crate::policy::evidence::Witness;
 use crate::policy::facts::{Facts, History};
 use crate::smtp::address::ForwardPath;
@@ -15,7 +15,7 @@ pub(super) struct Shared<'a>(pub(super) &'a Edge);
 
 impl History for Shared<'_> {
     fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool {
-        self.0.counts().watch.is_suspended(network(client), customer, Instant::now())
+        self.0.counts().watch.is_suspended(ClientNetwork::of(client), customer, Instant::now())
     }
 
     fn is_known_invalid(&self, facts: &Facts, recipient: &ForwardPath) -> bool {
@@ -32,7 +32,7 @@ impl History for Shared<'_> {
         customer: Option<&Arc<str>>,
         recipient: &ForwardPath,
     ) -> bool {
-        let client = (network(client), customer.cloned());
+        let client = (ClientNetwork::of(client), customer.cloned());
         let recipient = self.0.recipient_key(recipient);
         let mut counts = self.0.counts();
         let now = Instant::now();
@@ -69,7 +69,7 @@ impl History for Peek<'_> {
         let recipient = self.0.recipient_key(recipient);
         let counts = self.0.counts();
         let now = Instant::now();
-        counts.per_address.has_room(&(network(client), customer.cloned()), now)
+        counts.per_address.has_room(&(ClientNetwork::of(client), customer.cloned()), now)
             && counts.per_recipient.has_room(&recipient, now)
     }
 }

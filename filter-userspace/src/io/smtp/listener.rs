@@ -17,9 +17,10 @@ use super::serve::{self, Accepted};
 use crate::config::smtp::{Listen, Smtp};
 use crate::io::clock::now;
 use crate::io::descriptors;
-use crate::io::networks::{is_in, network, wide};
+use crate::io::networks::{is_in, wide};
 use crate::io::places::{self, Bounds};
 use crate::io::ports::CannotListen;
+use crate::lists::ClientNetwork;
 use crate::policy::relay::Direction;
 use crate::policy::tls::Mode;
 use crate::smtp::refusal::{Reason, Refusal};
@@ -180,13 +181,13 @@ async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, places: Plac
 /// Counts a connection as long as it lasts.
 struct Counted {
     edge: Arc<Edge>,
-    network: IpAddr,
+    network: ClientNetwork,
 }
 
 impl Counted {
     /// Counts, and says whether the address has room.
     fn new(edge: &Arc<Edge>, address: IpAddr, limit: usize) -> (Self, bool) {
-        let network = network(address);
+        let network = ClientNetwork::of(address);
         let mut counts = edge.counts();
         let count = counts.connections.entry(network).or_insert(0);
         *count += 1;

@@ -5,9 +5,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Edge;
-use crate::io::networks::network;
 use crate::io::smtp::backend::Pool;
-use crate::lists::{Holder, Protected};
+use crate::lists::{ClientNetwork, Holder, Protected};
 
 impl Edge {
     /// Says who is never blocked automatically.
@@ -35,7 +34,8 @@ impl Edge {
     /// had in all.
     pub fn publish_blocks(&self, blocks: impl Iterator<Item = (IpAddr, Duration, Duration)>) {
         let now = Instant::now();
-        let blocks = blocks.map(|(address, left, time)| (network(address), now + left, time));
+        let blocks =
+            blocks.map(|(address, left, time)| (ClientNetwork::of(address), now + left, time));
         let blocks: Vec<_> = blocks.collect();
         let mut counts = self.counts();
         counts.blocked = blocks.iter().map(|(address, end, _)| (*address, *end)).collect();
@@ -46,7 +46,7 @@ impl Edge {
 
     /// One more of them.
     pub fn publish_block(&self, address: IpAddr, time: Duration) {
-        let (address, end) = (network(address), Instant::now() + time);
+        let (address, end) = (ClientNetwork::of(address), Instant::now() + time);
         let mut counts = self.counts();
         counts.blocked.insert(address, end);
         counts.offenders.remember(address, time, end);
@@ -56,40 +56,40 @@ impl Edge {
     pub fn end_blocks(&self, addresses: impl Iterator<Item = IpAddr>) {
         let mut counts = self.counts();
         for address in addresses {
-            counts.blocked.remove(&network(address));
+            counts.blocked.remove(&ClientNetwork::of(address));
         }
     }
 
     /// Takes note of a block that ended before this daemon began, `ago`.
-    pub fn remember_block(&self, address: IpAddr, time: Duration, ago: Duration) {
+    pub fn remember_block(&self, client: ClientNetwork, time: Duration, ago: Duration) {
         let Some(end) = Instant::now().checked_sub(ago) else { return };
-        self.counts().offenders.remember(network(address), time, end);
+        self.counts().offenders.remember(client, time, end);
     }
 
     /// The blocks that have ended less than `memory` ago: how long each was, and how long
     /// ago it ended.
     #[must_use]
-    pub fn ended_blocks(&self, memory: Duration) -> Vec<(IpAddr, Duration, Duration)> {
+    pub fn ended_blocks(&self, memory: Duration) -> Vec<(ClientNetwork, Duration, Duration)> {
         self.counts().offenders.ended(Instant::now(), memory)
     }
 
     /// Takes note of who delivered mail before this daemon began, `ago`. After a start of the
     /// host that may be longer ago than its clock can say: then it counts as lately.
-    pub fn remember_delivery(&self, address: IpAddr, ago: Duration) {
+    pub fn remember_delivery(&self, client: ClientNetwork, ago: Duration) {
         let now = Instant::now();
         let at = now.checked_sub(ago).unwrap_or(now);
-        self.counts().offenders.remember_delivery(network(address), at);
+        self.counts().offenders.remember_delivery(client, at);
     }
 
     /// Who delivered mail less than `memory` ago, and how long ago.
     #[must_use]
-    pub fn deliveries(&self, memory: Duration) -> Vec<(IpAddr, Duration)> {
+    pub fn deliveries(&self, memory: Duration) -> Vec<(ClientNetwork, Duration)> {
         self.counts().offenders.deliveries(Instant::now(), memory)
     }
 
     /// One less.
     pub fn lift_block(&self, address: IpAddr) {
-        let address = network(address);
+        let address = ClientNetwork::of(address);
         let mut counts = self.counts();
         counts.blocked.remove(&address);
         counts.offenders.forgive(address);
@@ -99,15 +99,15 @@ impl Edge {
     /// which its recipients were deferred.
     pub fn pardon(&self, address: IpAddr) -> Option<Duration> {
         self.lift_block(address);
-        self.counts().offenders.pardon(network(address), Instant::now())
+        self.counts().offenders.pardon(ClientNetwork::of(address), Instant::now())
     }
 
     /// Whether a temporary block holds up what comes from an address.
     pub(super) fn is_blocked(&self, address: IpAddr) -> bool {
-        let until = self.counts().blocked.get(&network(address)).copied();
+        let until = self.counts().blocked.get(&ClientNetwork::of(address)).copied();
         until.is_some_and(|until| until > Instant::now())
             // The block of a stranger in the host's own IPv6 network is not the host's.
-            && !(network(address) != address.to_canonical()
+            && !(ClientNetwork::of(address).first() != address.to_canonical()
                 && self.protected().forbids(address) == Some(&Holder::ThisHost))
     }
 }
