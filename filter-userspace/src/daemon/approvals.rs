@@ -20,7 +20,7 @@ use crate::io::dns::Resolver;
 use crate::io::last_good::Copies;
 use crate::io::spf::Evaluator;
 use crate::io::workers::Workers;
-use crate::io::{clock, files};
+use crate::io::{clock, state};
 
 /// The time for all answers about a domain.
 const BUDGET: Duration = Duration::from_secs(20);
@@ -152,7 +152,7 @@ fn keep(path: &Path, text: &str, domain: &SpfDomain, copies: &Copies) -> Result<
         let name = &domain.domain;
         return Err(format!("{lost}; if that is meant: mxdp reload --accept {SPF}{name}"));
     }
-    files::replace(path, text.as_bytes())
+    state::replace(path, text.as_bytes())
         .map_err(|error| format!("{}: {error}", path.display()))?;
     copies.remove(&answers::held_networks(domain));
     Ok(true)

@@ -16,6 +16,7 @@ use crate::control::protocol::TEMPORARY_LIMIT_S;
 use crate::io::kernel::{Filter, Inserted};
 use crate::io::offender_file::{self, Ended};
 use crate::io::smtp::Edge;
+use crate::io::state::StateItem;
 use crate::io::{clock, temporary_file};
 use crate::lists::ClientNetwork;
 
@@ -157,7 +158,7 @@ pub(super) fn restore_blocks(kept: &Kept<'_>, edge: Option<&Edge>, filter: &mut 
     if bad > 0 {
         tracing::error!(
             "{bad} lines of {} in {} are damaged and were skipped",
-            temporary_file::FILE_NAME,
+            StateItem::TemporaryBlocks,
             kept.folder.display()
         );
     }
@@ -210,7 +211,7 @@ pub(super) fn restore_ended(kept: &Kept<'_>, edge: &Edge) {
     if bad > 0 {
         tracing::error!(
             "{bad} lines of {} in {} are damaged and were skipped",
-            offender_file::FILE_NAME,
+            StateItem::EndedBlocks,
             kept.folder.display()
         );
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::generation::fault::Fault;
+use crate::io::state::StateItem;
 use crate::io::{clock, runtime_file, runtime_journal};
 use crate::runtime::RuntimeEntries;
 
@@ -53,12 +54,12 @@ pub(super) fn restore(folder: &Path) -> (RuntimeEntries, Vec<Loss>) {
             Ok(None) => (RuntimeEntries::default(), "there is no copy of them".to_owned(), None),
             Err(error) => (RuntimeEntries::default(), format!("nor can {error}"), None),
         };
-        let path = folder.join(runtime_file::FILE_NAME);
+        let path = StateItem::ManagedEntries.path(folder);
         losses.push(Loss::of(&path, &error.to_string(), &instead, used));
         entries
     });
     if let Err(error) = runtime_journal::replay(folder, &mut entries) {
-        let path = folder.join(runtime_journal::FILE_NAME);
+        let path = StateItem::ManagedJournal.path(folder);
         let instead = "changes of managed entries since they were last written are missing";
         losses.push(Loss::of(&path, &error, instead, None));
     }

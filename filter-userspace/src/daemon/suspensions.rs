@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::failures::not_found;
 use crate::control::protocol::{Failure, SuspendedHost};
-use crate::io::files;
 use crate::io::smtp::Edge;
+use crate::io::state::{self, StateItem};
 use crate::io::timeline::Timeline;
 use crate::lists::ClientNetwork;
 use crate::policy::relay::{Suspension, Suspicion};
-
-/// The file in the state folder: a host a line, with the reason, when it ends in
-/// seconds of the Unix epoch, and the customer.
-const FILE_NAME: &str = "suspended.txt";
 
 /// So many hosts of a customer have an alarm each.
 const NAMED: usize = 3;
@@ -68,7 +64,7 @@ impl Suspensions {
     /// Suspends the hosts that the last daemon had suspended.
     pub(super) fn restore(&mut self, shift: i64, timeline: &Timeline) {
         let Some(edge) = &self.edge else { return };
-        let path = self.folder.join(FILE_NAME);
+        let path = StateItem::SuspendedHosts.path(&self.folder);
         let Ok(text) = fs::read_to_string(&path) else { return };
         let (now, unix) = (Instant::now(), timeline.now().saturating_add_signed(-shift));
         for line in text.lines() {
@@ -110,7 +106,8 @@ impl Suspensions {
         if hosts(&text) == hosts(&self.saved) {
             return;
         }
-        match save(&self.folder, &text) {
+        let path = StateItem::SuspendedHosts.path(&self.folder);
+        match state::replace(&path, text.as_bytes()) {
             Ok(()) => self.saved = text,
             Err(error) => tracing::error!("suspended hosts are not saved: {error}"),
         }
@@ -142,10 +139,8 @@ impl Suspensions {
     }
 }
 
-fn save(folder: &Path, text: &str) -> std::io::Result<()> {
-    files::replace(&folder.join(FILE_NAME), text.as_bytes())
-}
-
+/// Reads a line of the file: a host, the reason, when it ends in seconds of the Unix epoch, and
+/// the customer.
 fn suspension(line: &str, now: Instant, unix: u64) -> Option<Suspension> {
     let mut words = line.splitn(4, ' ');
     let host = ClientNetwork::of(words.next()?.parse().ok()?);

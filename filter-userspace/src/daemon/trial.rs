@@ -12,9 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::io::ports::CannotListen;
-use crate::io::{
-    last_good, offender_file, runtime_file, runtime_journal, temporary_file, timeline,
-};
+use crate::io::state;
 use crate::smtp::address::ForwardPath;
 use crate::smtp::command::Command;
 use crate::smtp::data::{BareNewlines, Decoder};
@@ -30,15 +28,9 @@ const TIME: Duration = Duration::from_secs(600);
 
 /// Removes everything that is kept across restarts.
 pub(super) fn leave_nothing(config: &Config) {
-    last_good::remove(&config.state.folder);
-    temporary_file::remove(&config.state.folder);
-    offender_file::remove(&config.state.folder);
-    timeline::remove(&config.state.folder);
     // The mail log may lie in the state folder, which goes last.
     store::remove(&config.record.folder);
-    // What is not there needs no removal.
-    _ = runtime_journal::clear(&config.state.folder);
-    runtime_file::remove(&config.state.folder);
+    state::remove_all(&config.state.folder);
 }
 
 /// Listens as a backend of the configuration.

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result};
 use super::certificates::PASSWORD;
 use crate::config::smtp::Directory;
 use crate::config::{Config, SpfDomain};
-use crate::io::files;
 use crate::io::last_good::Copies;
 use crate::io::ldap::Query;
+use crate::io::{files, state};
 
 /// What stands before the name of a directory that is to be accepted.
 pub const DIRECTORY: &str = "ldap:";
@@ -57,9 +57,8 @@ pub fn accept_directory(config: &Config, wanted: &str) -> Result<(), String> {
 
 /// Where the networks of a domain are kept.
 #[must_use]
-pub fn networks_file(state: &Path, domain: &SpfDomain) -> PathBuf {
-    // A domain is letters, digits, hyphens and dots.
-    state.join(format!("approved-spf-{}.txt", domain.domain))
+pub fn networks_file(folder: &Path, domain: &SpfDomain) -> PathBuf {
+    state::approved_spf(folder, domain.domain.as_str())
 }
 
 /// Under which name networks of a domain are kept that have lost too much, until they are
@@ -85,7 +84,7 @@ pub fn accept_networks(config: &Config, wanted: &str) -> Result<(), String> {
         return Err(refused("no record of it is held back".to_owned()));
     };
     let path = networks_file(&config.state.folder, domain);
-    files::replace(&path, &bytes)
+    state::replace(&path, &bytes)
         .map_err(|error| refused(format!("{}: {error}", path.display())))?;
     copies.remove(&held_networks(domain));
     Ok(())

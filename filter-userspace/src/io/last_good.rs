@@ -16,9 +16,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::files;
-
-/// The name of the folder in the state folder.
-const FOLDER: &str = "last-good";
+use super::state::{self, StateItem};
 
 /// The version of the form of a copy.
 const VERSION: u32 = 1;
@@ -26,8 +24,7 @@ const VERSION: u32 = 1;
 /// The longest first line, in bytes: counts of many domains.
 const HEADER_LIMIT: u64 = 16 << 20;
 
-/// How the name of a copy ends while it is written, and how long that may take.
-const NEXT: &str = "next";
+/// How long the writing of a copy may take.
 const LONGEST_WRITE: Duration = Duration::from_secs(600);
 
 /// The bytes that are read at once to be summed up.
@@ -80,7 +77,7 @@ impl Copies {
     /// The copies in a state folder, of sources of at most `limit` bytes.
     #[must_use]
     pub fn new(state: &Path, limit: u64) -> Self {
-        Self::at(state.join(FOLDER), limit)
+        Self::at(StateItem::LastGood.path(state), limit)
     }
 
     /// The copies in a folder of their own.
@@ -167,7 +164,7 @@ impl Copies {
             sha256: sum(bytes),
         };
         let first = serde_json::to_string(&header).map_err(|error| error.to_string())? + "\n";
-        files::replace_by(&path, &[first.as_bytes(), bytes])
+        state::replace_by(&path, &[first.as_bytes(), bytes])
             .map_err(|error| self.failed(source, &error))
     }
 
@@ -244,14 +241,7 @@ impl Copies {
 /// Whether a file is the next version of a copy, and no remains of a crash.
 fn is_being_written(path: &Path) -> bool {
     let age = || fs::metadata(path).ok()?.modified().ok()?.elapsed().ok();
-    path.extension().is_some_and(|ending| ending == NEXT)
-        && age().is_none_or(|age| age < LONGEST_WRITE)
-}
-
-/// Removes all copies of a state folder.
-pub fn remove(state: &Path) {
-    // What is not there needs no removal.
-    _ = fs::remove_dir_all(state.join(FOLDER));
+    state::is_next(path) && age().is_none_or(|age| age < LONGEST_WRITE)
 }
 
 fn sum(bytes: &[u8]) -> String {
@@ -321,7 +311,7 @@ mod tests {
         write("d", 300).expect("kept, however much others have");
         // What it replaces does not count.
         write("b", 90).expect("kept");
-        let next = copies.path("e").with_extension(NEXT);
+        let next = copies.path("e").with_extension("next");
         fs::write(&next, "half").expect("written");
         copies.retain(&BTreeSet::from(["b".to_owned(), "c".to_owned()]));
         assert!(next.exists(), "what is being written was removed");
@@ -330,7 +320,7 @@ mod tests {
         assert_eq!(copies.promote("b", "d"), Ok(true));
         assert_eq!(copies.promote("b", "d"), Ok(false));
         assert!(copies.read("d").is_ok_and(|copy| copy.is_some()));
-        remove(folder.path());
+        StateItem::LastGood.remove(folder.path());
         assert_eq!(copies.read("d"), Ok(None));
     }
 }

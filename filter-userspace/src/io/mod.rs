@@ -26,6 +26,7 @@ pub mod runtime_journal;
 pub mod service_manager;
 pub mod smtp;
 pub mod spf;
+pub mod state;
 pub mod temporary_file;
 pub mod timeline;
 pub mod watch;

@@ -5,18 +5,12 @@
 //! lasted, and when that ended. `delivered.txt` keeps who delivered mail: the address, and when.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use super::files;
+use super::state::{self, StateItem};
 use crate::lists::ClientNetwork;
-
-/// The name of the file in the state folder.
-pub const FILE_NAME: &str = "ended.txt";
-
-/// The name of the file of those who delivered mail.
-pub const DELIVERED_NAME: &str = "delivered.txt";
 
 /// The largest file: more than is ever remembered.
 const SIZE_LIMIT: u64 = 64 << 20;
@@ -38,7 +32,7 @@ pub struct Ended {
 ///
 /// In words, if the file cannot be read.
 pub fn load(folder: &Path) -> Result<(Vec<Ended>, usize), String> {
-    lines(&folder.join(FILE_NAME), parse)
+    lines(&StateItem::EndedBlocks.path(folder), parse)
 }
 
 /// Who delivered mail and when, as is kept in `folder`, and how many lines of it are not as
@@ -48,7 +42,7 @@ pub fn load(folder: &Path) -> Result<(Vec<Ended>, usize), String> {
 ///
 /// In words, if the file cannot be read.
 pub fn load_delivered(folder: &Path) -> Result<(Vec<(ClientNetwork, u64)>, usize), String> {
-    lines(&folder.join(DELIVERED_NAME), |line| {
+    lines(&StateItem::Deliveries.path(folder), |line| {
         let (address, time) = line.split_once(' ')?;
         Some((ClientNetwork::of(address.parse().ok()?), time.parse().ok()?))
     })
@@ -87,7 +81,7 @@ pub fn save(folder: &Path, ended: impl Iterator<Item = Ended>) -> io::Result<()>
         // Writing to a text does not fail.
         _ = writeln!(text, "{address} {lasted} {ended}");
     }
-    files::replace(&folder.join(FILE_NAME), text.as_bytes())
+    state::replace(&StateItem::EndedBlocks.path(folder), text.as_bytes())
 }
 
 /// The same for who delivered mail, and when.
@@ -105,19 +99,13 @@ pub fn save_delivered(
         // Writing to a text does not fail.
         _ = writeln!(text, "{address} {time}");
     }
-    files::replace(&folder.join(DELIVERED_NAME), text.as_bytes())
-}
-
-/// Removes what was kept in `folder`.
-pub fn remove(folder: &Path) {
-    for name in [FILE_NAME, DELIVERED_NAME] {
-        // What is not there needs no removal.
-        _ = fs::remove_file(folder.join(name));
-    }
+    state::replace(&StateItem::Deliveries.path(folder), text.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -131,14 +119,17 @@ mod tests {
         };
         save(folder.path(), [ended].into_iter()).unwrap();
         assert_eq!(load(folder.path()), Ok((vec![ended], 0)));
-        fs::write(folder.path().join(FILE_NAME), "x\n2001:db8:: 300 7\n192.0.2.1 3\n").unwrap();
+        fs::write(StateItem::EndedBlocks.path(folder.path()), "x\n2001:db8:: 300 7\n192.0.2.1 3\n")
+            .unwrap();
         assert_eq!(load(folder.path()), Ok((vec![ended], 2)));
         let delivered = [(ended.client, 9)];
         save_delivered(folder.path(), delivered.into_iter()).unwrap();
         assert_eq!(load_delivered(folder.path()), Ok((delivered.to_vec(), 0)));
-        fs::write(folder.path().join(DELIVERED_NAME), "2001:db8:: 9\n192.0.2.1\n").unwrap();
+        fs::write(StateItem::Deliveries.path(folder.path()), "2001:db8:: 9\n192.0.2.1\n").unwrap();
         assert_eq!(load_delivered(folder.path()), Ok((delivered.to_vec(), 1)));
-        remove(folder.path());
+        for kept in [StateItem::EndedBlocks, StateItem::Deliveries] {
+            kept.remove(folder.path());
+        }
         assert_eq!(load(folder.path()), Ok((Vec::new(), 0)));
         assert_eq!(load_delivered(folder.path()), Ok((Vec::new(), 0)));
     }

@@ -4,19 +4,13 @@
 //! It is replaced as a whole or not at all, and what it holds is kept a second time: a
 //! damaged one is put aside, and its copy used. Approvals that vanish would cost mail.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::files;
 use super::last_good::{Copies, Counts};
+use super::state::{self, StateItem};
 use crate::runtime::RuntimeEntries;
-
-/// The name of the file in the state folder.
-pub const FILE_NAME: &str = "runtime.json";
-
-/// The folder of its copy in the state folder.
-const COPY_FOLDER: &str = "runtime-copy";
 
 /// What the copy is of.
 const COPY: &str = "managed entries";
@@ -71,7 +65,7 @@ pub enum RuntimeFileError {
 ///
 /// If the file is there but cannot be read or is damaged. It is not touched.
 pub fn load(folder: &Path) -> Result<RuntimeEntries, RuntimeFileError> {
-    let path = folder.join(FILE_NAME);
+    let path = StateItem::ManagedEntries.path(folder);
     let mut text = Vec::new();
     let read = files::open(&path).and_then(|file| {
         if !file.metadata()?.is_file() {
@@ -96,9 +90,9 @@ pub fn load(folder: &Path) -> Result<RuntimeEntries, RuntimeFileError> {
 ///
 /// If anything of it fails. The entries kept before are then still there.
 pub fn save(folder: &Path, entries: &RuntimeEntries, now: u64) -> Result<(), RuntimeFileError> {
-    let path = folder.join(FILE_NAME);
+    let path = StateItem::ManagedEntries.path(folder);
     let text = entries.to_json();
-    files::replace(&path, text.as_bytes())
+    state::replace(&path, text.as_bytes())
         .map_err(|error| RuntimeFileError::Write { path: path.clone(), error })?;
     // After the file, which counts: what has room for one of them has it for the file.
     let counts = Counts { total: entries.len() as u64, ..Counts::default() };
@@ -120,20 +114,12 @@ pub fn copy(folder: &Path) -> Result<Option<(RuntimeEntries, u64)>, String> {
 }
 
 fn copies(folder: &Path) -> Copies {
-    Copies::at(folder.join(COPY_FOLDER), SIZE_LIMIT)
-}
-
-/// Removes what was kept in `folder`, and the folder if nothing else is in it:
-/// for a trial, which leaves nothing behind.
-pub fn remove(folder: &Path) {
-    // What is not there needs no removal, and what others put there stays.
-    let _ = fs::remove_file(folder.join(FILE_NAME));
-    let _ = fs::remove_dir_all(folder.join(COPY_FOLDER));
-    let _ = fs::remove_dir(folder);
+    Copies::at(StateItem::ManagedCopy.path(folder), SIZE_LIMIT)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -166,7 +152,8 @@ mod tests {
             save(&folder, &some(prefix), 7).unwrap();
             assert_eq!(load(&folder).unwrap(), some(prefix));
         }
-        let mode = fs::metadata(folder.join(FILE_NAME)).unwrap().permissions().mode();
+        let mode =
+            fs::metadata(StateItem::ManagedEntries.path(&folder)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "nothing but the copies is left");
         assert_eq!(copy(&folder), Ok(Some((some("2001:db8::/32"), 7))));
@@ -188,7 +175,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_named_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE_NAME);
+        let path = StateItem::ManagedEntries.path(folder.path());
         let damaged = "{\"version\": 1, \"entries\": [\n{\"list\":\"bloc";
         fs::write(&path, damaged).unwrap();
         let error = load(folder.path()).unwrap_err().to_string();

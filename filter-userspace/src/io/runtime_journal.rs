@@ -4,16 +4,14 @@
 //! Steps may be taken twice: what is in the journal and in `runtime.json` too, since the
 //! daemon ended between the two, changes nothing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::files;
+use super::state::{self, StateItem};
 use crate::runtime::{RuntimeEntries, Step};
-
-/// The name of the file in the state folder.
-pub const FILE_NAME: &str = "runtime.journal";
 
 /// The most bytes that are read.
 const SIZE_LIMIT: u64 = 256 << 20;
@@ -25,7 +23,7 @@ const SIZE_LIMIT: u64 = 256 << 20;
 /// In words, if the file cannot be read. A line that is not as it was written is said in the
 /// log and costs itself alone: the last may be half a line after a power cut.
 pub fn replay(folder: &Path, entries: &mut RuntimeEntries) -> Result<usize, String> {
-    let path = folder.join(FILE_NAME);
+    let path = StateItem::ManagedJournal.path(folder);
     if !path.exists() {
         return Ok(0);
     }
@@ -57,8 +55,8 @@ pub fn append(folder: &Path, steps: &[Step]) -> io::Result<()> {
         text.push_str(&serde_json::to_string(step).map_err(io::Error::other)?);
         text.push('\n');
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let path = folder.join(FILE_NAME);
+    state::make_folder(folder)?;
+    let path = StateItem::ManagedJournal.path(folder);
     let is_new = !path.exists();
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
     let length = file.metadata()?.len();
@@ -68,7 +66,7 @@ pub fn append(folder: &Path, steps: &[Step]) -> io::Result<()> {
         _ = file.set_len(length);
         return Err(error);
     }
-    if is_new { File::open(folder)?.sync_all() } else { Ok(()) }
+    if is_new { state::sync_folder(folder) } else { Ok(()) }
 }
 
 /// Removes the steps: `runtime.json` has them.
@@ -77,7 +75,7 @@ pub fn append(folder: &Path, steps: &[Step]) -> io::Result<()> {
 ///
 /// If the file cannot be removed.
 pub fn clear(folder: &Path) -> io::Result<()> {
-    match fs::remove_file(folder.join(FILE_NAME)) {
+    match fs::remove_file(StateItem::ManagedJournal.path(folder)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -105,7 +103,7 @@ mod tests {
         let (first, second) = (entry("192.0.2.0/24"), entry("2001:db8::/32"));
         append(&folder, &[Step::Add(first.clone()), Step::Add(second.clone())]).unwrap();
         append(&folder, &[Step::Remove(first.list, first.prefix)]).unwrap();
-        let path = folder.join(FILE_NAME);
+        let path = StateItem::ManagedJournal.path(&folder);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}{{\"add\":{{\"li")).unwrap();
         for _ in 0..2 {

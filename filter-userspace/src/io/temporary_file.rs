@@ -9,10 +9,8 @@ use std::path::Path;
 use filter_common::abi::TemporaryReason;
 
 use super::files;
+use super::state::{self, StateItem};
 use crate::lists::ClientNetwork;
-
-/// The name of the file in the state folder.
-pub const FILE_NAME: &str = "temporary.txt";
 
 /// The largest file: more than the largest map of blocks takes.
 const SIZE_LIMIT: u64 = 2 << 30;
@@ -37,7 +35,7 @@ pub struct Saved {
 ///
 /// In words, if the file cannot be read.
 pub fn load(folder: &Path) -> Result<(Vec<Saved>, usize), String> {
-    let path = folder.join(FILE_NAME);
+    let path = StateItem::TemporaryBlocks.path(folder);
     if !path.exists() {
         return Ok((Vec::new(), 0));
     }
@@ -84,13 +82,7 @@ pub fn save(folder: &Path, blocks: impl Iterator<Item = Saved>) -> io::Result<()
         // Writing to a text does not fail.
         _ = writeln!(text, "{address} {} {created} {expires}", reason.name());
     }
-    files::replace(&folder.join(FILE_NAME), text.as_bytes())
-}
-
-/// Removes what was kept in `folder`.
-pub fn remove(folder: &Path) {
-    // What is not there needs no removal.
-    _ = std::fs::remove_file(folder.join(FILE_NAME));
+    state::replace(&StateItem::TemporaryBlocks.path(folder), text.as_bytes())
 }
 
 #[cfg(test)]
@@ -120,7 +112,7 @@ mod tests {
             let (blocks, bad) = parse(text.as_bytes());
             assert_eq!((blocks.len(), bad), (2, 1), "{damaged}");
         }
-        remove(&folder);
+        StateItem::TemporaryBlocks.remove(&folder);
         assert_eq!(load(&folder).unwrap(), (Vec::new(), 0));
     }
 }

@@ -10,10 +10,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{clock, files};
-
-/// The name of the file in the state folder.
-pub const FILE_NAME: &str = "clock.txt";
+use super::clock;
+use super::state::{self, StateItem};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -34,7 +32,7 @@ impl Timeline {
     /// seconds what it has written is to be put forward.
     #[must_use]
     pub fn start(folder: &Path) -> (Self, i64) {
-        let text = fs::read_to_string(folder.join(FILE_NAME)).unwrap_or_default();
+        let text = fs::read_to_string(StateItem::Clock.path(folder)).unwrap_or_default();
         let now = Self {
             boot_id: clock::boot_id(),
             unix_s: clock::unix_seconds(),
@@ -97,7 +95,7 @@ impl Timeline {
         self.ahead_s = difference(clock::unix_seconds(), self.unix_s);
         let Self { boot_id, unix_s, boot_s, ahead_s } = self;
         let text = format!("{boot_id} {unix_s} {boot_s} {ahead_s}\n");
-        files::replace(&folder.join(FILE_NAME), text.as_bytes())
+        state::replace(&StateItem::Clock.path(folder), text.as_bytes())
     }
 
     /// Whether the time of day has been set since it was kept.
@@ -116,12 +114,6 @@ impl Timeline {
         };
         words.next().is_none().then_some(kept)
     }
-}
-
-/// Removes what was kept in `folder`.
-pub fn remove(folder: &Path) {
-    // What is not there needs no removal.
-    _ = fs::remove_file(folder.join(FILE_NAME));
 }
 
 fn difference(one: u64, other: u64) -> i64 {
@@ -163,7 +155,7 @@ mod tests {
             assert_eq!(Timeline::parse(damaged), None);
         }
         assert_eq!(Timeline::parse("a 1 2 -3\n"), Some(at("a", 1, 2, -3)));
-        remove(folder.path());
-        assert!(!folder.path().join(FILE_NAME).exists());
+        StateItem::Clock.remove(folder.path());
+        assert!(!StateItem::Clock.path(folder.path()).exists());
     }
 }

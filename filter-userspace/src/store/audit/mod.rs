@@ -21,7 +21,7 @@ use self::damage::Damages;
 pub(super) use self::trail::remove_all;
 use self::trail::{FILE, FOLDER, list, open, path};
 
-use crate::io::files;
+use crate::io::state;
 use crate::record::{Change, Changes};
 use crate::store::traits::StoreError;
 
@@ -172,7 +172,7 @@ impl Shared {
 impl Writer {
     /// Begins an audit trail with the changes from before there was one; never again.
     fn take_over(&self, before: impl FnOnce() -> Vec<Change>) -> io::Result<()> {
-        files::make_folder(&self.folder)?;
+        state::make_folder(&self.folder)?;
         if !list(&self.folder)?.is_empty() {
             return Ok(());
         }
@@ -185,7 +185,7 @@ impl Writer {
             has_room
         });
         let first = lines.len() - kept.count();
-        files::replace(&path(&self.folder, 0), &lines[first..].concat())
+        state::replace(&path(&self.folder, 0), &lines[first..].concat())
     }
 
     fn file_bytes(&self) -> u64 {
@@ -264,7 +264,7 @@ impl Writer {
 
     /// Opens the newest file that has room, or begins another.
     fn open_newest(&self) -> io::Result<(File, u64)> {
-        files::make_folder(&self.folder)?;
+        state::make_folder(&self.folder)?;
         let mut known = list(&self.folder)?;
         let newest = known.last().cloned();
         if let Some((_, path)) = &newest {
@@ -276,7 +276,7 @@ impl Writer {
         let first = newest.map_or(0, |(first, _)| first.saturating_add(1)).max((self.clock)());
         let path = path(&self.folder, first);
         let opened = open(&path)?;
-        files::sync_folder(&self.folder)?;
+        state::sync_folder(&self.folder)?;
         known.push((first, path));
         self.make_room(&known);
         Ok(opened)

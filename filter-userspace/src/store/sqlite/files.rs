@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 
 use super::failure::failure;
 use super::schema;
-use crate::io::files as io_files;
+use crate::io::state;
 use crate::record::Change;
 use crate::store::traits::StoreError;
 
@@ -91,7 +91,7 @@ pub(super) fn path(folder: &Path, first: u64) -> PathBuf {
 
 /// Makes the folder, which is nobody else's to read.
 pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    io_files::make_folder(folder).map_err(|error| StoreError::of(folder, error))
+    state::make_folder(folder).map_err(|error| StoreError::of(folder, error))
 }
 
 /// The files of a folder, the oldest first. One that is no longer a file of SQLite's is put
@@ -246,7 +246,7 @@ pub(super) fn put_aside(path: &Path) -> PathBuf {
         }
     }
     if let Some(folder) = path.parent()
-        && let Err(error) = io_files::sync_folder(folder)
+        && let Err(error) = state::sync_folder(folder)
     {
         tracing::error!("{}: {error}", folder.display());
     }
