@@ -34,7 +34,7 @@ pub fn replay(folder: &Path, entries: &mut RuntimeEntries) -> Result<usize, Stri
             continue;
         }
         steps += 1;
-        match serde_json::from_slice::<Step>(line) {
+        match Step::from_line(line) {
             Ok(step) => entries.take(step),
             Err(error) => {
                 tracing::error!("{}:{number}: damaged, and skipped: {error}", path.display());
@@ -52,7 +52,7 @@ pub fn replay(folder: &Path, entries: &mut RuntimeEntries) -> Result<usize, Stri
 pub fn append(folder: &Path, steps: &[Step]) -> io::Result<()> {
     let mut text = String::new();
     for step in steps {
-        text.push_str(&serde_json::to_string(step).map_err(io::Error::other)?);
+        text.push_str(&step.to_line().map_err(io::Error::other)?);
         text.push('\n');
     }
     state::make_folder(folder)?;
