@@ -332,7 +332,10 @@ fn actions_keys_and_levels() {
         assert!(told.starts_with(starts), "level {level}: {told}");
     }
     assert!(with(&dynamic("action = \"log\"")).starts_with("250 "));
-    assert!(with(&dynamic("action = \"close\"")).starts_with("421 4.7.1 198.51.100.2 is listed"));
+    assert!(
+        with(&dynamic("action = \"close\""))
+            .starts_with("421 4.7.1 198.51.100.2 is currently listed")
+    );
     let own = with(&dynamic("code = 554\ntext = \"is not welcome\""));
     assert!(own.starts_with("554 5.7.1 198.51.100.2 is not welcome; reference "), "{own}");
     // The account's key is in the query and nowhere else.
