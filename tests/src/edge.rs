@@ -49,7 +49,7 @@ impl MailSystem {
         Self { ends, listener: Some(listener), heard }
     }
 
-    /// The commands that it heard, of all connections.
+    /// The commands of all connections.
     #[must_use]
     pub fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -142,7 +142,7 @@ impl Edge {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When it is missing.
     #[must_use]
     pub fn connect(&self, source: &str, port: u16) -> Dialogue {
         self.give(source);
@@ -243,7 +243,7 @@ pub fn send(dialogue: &mut Dialogue, sender: &str, recipients: &[&str]) -> Told 
     Told { mail, recipients, end }
 }
 
-/// The last line of the next reply, or why there is none.
+/// The last line of the next reply, or the reason why it is missing.
 pub fn reply(dialogue: &mut Dialogue) -> String {
     loop {
         match dialogue.line() {

@@ -101,7 +101,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// When their number is no power of two or too large; and the kernel's.
+    /// When their number is not a power of two, or is too large; and the kernel's errors.
     pub fn prepare(&mut self, sources: &Sources<'_>) -> Result<()> {
         let Sources::Walk(addresses) = sources else {
             return Ok(self.walk.set(0, 0, 0)?);

@@ -39,7 +39,7 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// When it is not valid.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
@@ -82,7 +82,7 @@ impl<'a> Http<'a> {
     ///
     /// # Errors
     ///
-    /// When nobody answers in HTTP.
+    /// When there is no HTTP response.
     pub fn ask(
         &self,
         method: &str,
@@ -111,7 +111,7 @@ impl<'a> Http<'a> {
     ///
     /// # Panics
     ///
-    /// When nobody answers.
+    /// When there is no response.
     #[must_use]
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, None).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -121,7 +121,7 @@ impl<'a> Http<'a> {
     ///
     /// # Panics
     ///
-    /// When nobody answers.
+    /// When there is no response.
     #[must_use]
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         let typed = self.with("content-type", "application/json");

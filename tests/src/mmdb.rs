@@ -110,7 +110,7 @@ impl Mmdb {
     }
 }
 
-/// The byte that stands before a value: its type and its size.
+/// The byte before a value: its type and its size.
 fn control(kind: u8, size: usize) -> u8 {
     assert!(size < 29, "sizes of one byte only");
     kind << 5 | u8::try_from(size).expect("small")

@@ -32,7 +32,7 @@ pub fn mxdp() -> PathBuf {
     if let Some(path) = env::var_os("MXDP_BIN") {
         return path.into();
     }
-    // target/PROFILE/deps/TEST stands beside target/PROFILE/mxdp.
+    // target/PROFILE/deps/TEST is beside target/PROFILE/mxdp.
     let test = env::current_exe().expect("this test's path");
     let profile = test.ancestors().nth(2).expect("the profile's folder");
     let path = profile.join("mxdp");

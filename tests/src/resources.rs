@@ -88,11 +88,11 @@ pub fn processor_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let (_, fields) = stat.rsplit_once(')').expect("a name");
     let fields: Vec<u64> = fields.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    // utime and stime, behind the letter of its state and ten numbers; in hundredths.
+    // utime and stime, after the letter of the state and ten numbers; in hundredths.
     Duration::from_millis((fields[10] + fields[11]) * 10)
 }
 
-/// The number behind a name at the beginning of a line.
+/// The number after a name at the beginning of a line.
 fn number(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches(" kB").parse().ok()

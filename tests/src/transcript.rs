@@ -7,7 +7,7 @@
 //! configuration: basic
 //! client: 198.51.100.1
 //!
-//! # What is shown, up to the end of the line.
+//! # A comment, up to the end of the line.
 //! S: 220 mx.example.org ...
 //! C: EHLO client.example
 //! S: 250-...

@@ -25,8 +25,8 @@ use super::time::{Lasts, parse_duration, parse_end};
 /// mxdp (MX + XDP) runs at the edge of a network, in front of mail servers. An XDP
 /// program in the kernel decides on each TCP SYN to the protected ports, in this
 /// order: approved address, blocked address, approved country, blocked country,
-/// known spam source, temporary block, SYN rate limit. All other frames pass. An SMTP
-/// proxy screens the connections that are admitted.
+/// known spam source, temporary block, SYN rate limit. A SYN that none of them stops is
+/// admitted, and an SMTP proxy screens the connection.
 ///
 /// `mxdp run` is the daemon. Commands that show or change its state talk to it over a
 /// Unix socket that only root can use; `check`, `spf`, `token`, and `lookup` and
@@ -37,8 +37,8 @@ use super::time::{Lasts, parse_duration, parse_end};
 pub(super) struct Arguments {
     /// Configuration file
     ///
-    /// Default: /etc/mxdp/mxdp.toml. Commands that talk to a running daemon read
-    /// only `control.socket` from the file, and only if this option names one.
+    /// Default: /etc/mxdp/mxdp.toml. Commands that talk to a running daemon read only
+    /// `control.socket` from a file that is given here.
     #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
 

@@ -9,7 +9,7 @@ use filter_common::{Family, Reason, Syn};
 /// The longest frame that is cut at every length.
 const CUT: usize = 300;
 
-/// An initial SYN: source, destination and port; or why there is none.
+/// An initial SYN: source, destination and port; or the reason why there is none.
 type Found = Result<(IpAddr, IpAddr, u16), Reason>;
 
 /// Any frame, and each beginning of it, is read as [`plainly`] reads it.
@@ -104,7 +104,7 @@ fn v6(packet: &[u8]) -> Found {
         return Err(Reason::Malformed);
     }
     let mut next = header[6];
-    // A packet that is cut before its addresses has nothing behind them either.
+    // A packet that is cut before its addresses has nothing after them either.
     let behind = packet.get(40..).unwrap_or_default();
     let stated = match u16::from_be_bytes([header[4], header[5]]) {
         0 if next == 0 => usize::MAX,

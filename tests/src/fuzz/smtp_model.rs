@@ -32,10 +32,10 @@ enum Step {
     Rcpt,
     /// A recipient that no rule admits.
     RcptUnknown,
-    /// A recipient that the backend refuses, for good and for now.
+    /// A recipient that the backend refuses, permanently and temporarily.
     RcptRefused,
     RcptDeferred,
-    /// DATA, and a message where it is asked for.
+    /// DATA, and a message if DATA is accepted.
     Data,
     Chunk,
     LastChunk,

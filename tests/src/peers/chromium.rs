@@ -179,7 +179,7 @@ impl<'a> Browser<'a> {
         entries.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The addresses that pages asked for since it was asked last.
+    /// The addresses that pages requested since the last call.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         let entries = self.must("/se/log", &json!({"type": "performance"}));
@@ -195,7 +195,7 @@ impl<'a> Browser<'a> {
             .collect()
     }
 
-    /// Where it puts what is downloaded.
+    /// The folder of downloads.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {
         self.folder.path().join("downloads")

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::netns::Namespace;
 
-/// What it does wrong.
+/// Its fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// No answer.

@@ -14,7 +14,7 @@ use crate::daemon::wait_for;
 use crate::netns::Namespace;
 
 /// Users and groups of every Debian system that Postfix runs as here. It wants
-/// two that nobody else uses; nobody's processes are none of these.
+/// two that nobody else uses; processes of the user nobody do not use them.
 const OWNER: (&str, u32) = ("daemon", 1);
 const SETGID: (&str, u32) = ("mail", 8);
 const NOBODY: u32 = 65_534;

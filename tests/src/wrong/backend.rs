@@ -262,7 +262,7 @@ impl Talk<'_> {
     fn act(&self, step: Step) -> Option<Act> {
         let before = matches!(step, Step::Accept | Step::Greeting | Step::Ehlo);
         let message = match step {
-            // It comes behind the message.
+            // It comes after the message.
             Step::Quit => self.message - 1,
             _ => self.message,
         };

@@ -243,7 +243,7 @@ impl Client {
             && matches!(self.command("EHLO c.example"), Ok((250, _)))
     }
 
-    /// Sends a message behind EHLO; none when the connection is over then.
+    /// Sends a message after EHLO; `None` if the connection has ended.
     pub fn mail(mut self, mail: &Mail, sent: &mut Sent) -> Option<Self> {
         let outcome =
             if mail.pipelined { self.pipelined(mail, sent) } else { self.try_mail(mail, sent) };

@@ -13,7 +13,7 @@ pub(super) fn end_of_data(bytes: &[u8], from: usize, lenient: bool) -> Option<(u
             }
             continue;
         }
-        // Any line end before, any behind, and what some pass over.
+        // Any line end before, any after, and characters that some servers ignore.
         let inner = before.iter().rev().find(|byte| **byte != 0);
         let starts = inner.is_none_or(|byte| b"\r\n".contains(byte));
         let blank = behind.iter().position(|byte| !b"\0 \t\r".contains(byte));

@@ -1,4 +1,4 @@
-//! Both ends of a mail's way, each with a script of what it does wrong.
+//! Both ends of a message's path, each with a script of its faults.
 
 pub mod backend;
 pub mod client;

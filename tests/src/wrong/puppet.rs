@@ -1,4 +1,4 @@
-//! A mail system that replies to each command as it is told to, octet by octet.
+//! A mail server that replies to each command as a test tells it, byte by byte.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Strings {
     /// Whether each connection begins with a PROXY header of version 1.
     pub proxied: bool,
-    /// The lines of its reply to EHLO behind the first.
+    /// The lines of its reply to EHLO after the first.
     pub offers: Vec<&'static str>,
     /// Replies in place of the usual ones: what the line begins with, in upper case, and
     /// the bytes. The greeting is the reply to `CONNECT` (and behind a PROXY header to

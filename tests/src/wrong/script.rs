@@ -25,7 +25,7 @@ pub enum Step {
     Quit,
 }
 
-/// What it does there.
+/// Its action there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// It closes.

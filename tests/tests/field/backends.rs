@@ -1,4 +1,4 @@
-//! Mail servers behind the proxy, and what their replies mean.
+//! Mail servers behind the proxy, and the meaning of their replies.
 
 mod names;
 mod openings;

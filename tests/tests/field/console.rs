@@ -18,7 +18,7 @@ mod verdicts;
 /// Where the console is.
 const SITE: &str = "http://127.0.0.1:8025";
 
-/// The port of the mail system behind.
+/// The port of the backend.
 const PORT: u16 = 2600;
 
 /// A host with a console that may change lists, and smtp-sink behind it.

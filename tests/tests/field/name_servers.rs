@@ -91,7 +91,7 @@ fn a_list_that_begins_to_list_everybody_refuses_nobody() {
     let _nsd = Nsd::start(&host.namespace, 5301, ZONE);
     let relay = DnsRelay::start(&host.namespace, 53, &[("", 5301)]);
     let _sink = Sink::start(&host.namespace, 2600, &[]);
-    // It is wrong from the beginning: not believed before it was looked at.
+    // The list is wrong from the start: it does not count before it was checked.
     let everybody = || Fault::Address([127, 0, 0, 2].into());
     relay.fault("bl.test", true, None, everybody());
     let _daemon = host.start();

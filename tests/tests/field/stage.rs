@@ -27,7 +27,7 @@ pub(crate) fn domains(all: &[(&str, u16, &str)]) -> String {
     all.iter().map(one).collect()
 }
 
-/// Starts the daemon, and waits until it is there.
+/// Starts the daemon, and waits until it is ready.
 pub(crate) fn start(host: &Host) -> Daemon<'_> {
     let daemon = host.start();
     let connects = || host.namespace.run(|| Client::connect(local(25))).is_ok();

@@ -28,7 +28,7 @@ mod tally;
 /// Clients at once, each with a backend of its own.
 const WORKERS: u16 = 16;
 
-/// The longest message behind its header.
+/// The longest message body.
 const MOST: usize = 300_000;
 
 /// The longest that a client may wait for a reply: the time-outs of a recipient
@@ -288,7 +288,7 @@ fn a_daemon_that_ends_lets_messages_finish_and_records_them() {
         };
         wait_for("the listener", || Client::connect(mxdp()).is_ok());
         let mut idle = hello();
-        // One within its message, one between two chunks, one behind its end.
+        // One within its message, one between two chunks, one after its end.
         let mut open: Vec<_> = ["data", "chunks", "end"]
             .map(|id| {
                 let mut client = hello();

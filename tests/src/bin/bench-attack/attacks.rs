@@ -1,4 +1,4 @@
-//! What the attacker does, from one address and for as long as it is given.
+//! The attacks, from one address and for a given time.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
@@ -130,7 +130,7 @@ fn drain(mut stream: TcpStream) {
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
 }
 
-/// Sends one text again and again in new sessions, as fast as it is accepted.
+/// Sends the same text in new sessions, as fast as it is accepted.
 fn flood(text: &str, until: Instant) {
     while Instant::now() < until {
         let Some(mut stream) = open(SMTP) else { continue };

@@ -100,7 +100,7 @@ fn answer(question: &[u8], most: usize) -> Option<Vec<u8>> {
     Some(reply)
 }
 
-/// The name and type that are asked for, and where the question ends.
+/// The name and type of the query, and where the question ends.
 fn asked(message: &[u8]) -> Option<(String, u16, usize)> {
     let (mut name, mut at) = (String::new(), 12);
     loop {

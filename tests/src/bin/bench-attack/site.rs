@@ -65,7 +65,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Sets it up; nothing runs yet but the mail system behind and the name server.
+    /// Sets it up; only the backend and the name server run yet.
     pub(crate) fn new() -> Result<Self> {
         let (pair, home) = (Pair::new(), Home::new());
         // SPF and DNS lists are not queried for private addresses, so these are public.

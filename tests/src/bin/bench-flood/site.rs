@@ -189,7 +189,7 @@ impl Site {
             }
             sample
         })?;
-        // What is still on its way is taken in at once.
+        // Frames that are still on their way are accepted at once.
         thread::sleep(Duration::from_millis(100));
         let after = self.counted(daemon)?;
         sample.sent = sent.into_inner();

@@ -14,7 +14,7 @@ pub(crate) use generator::{PREPARED, Pauses, Sources};
 /// The generator, and its host.
 pub(crate) struct Generator {
     generator: generator::Generator,
-    /// Where the frames are made: the devices that they go into are there.
+    /// The namespace where the frames are made, with the devices that they go into.
     pub(crate) home: Namespace,
 }
 

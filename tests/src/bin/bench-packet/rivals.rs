@@ -228,7 +228,7 @@ fn bounded(host: &Namespace, program: &str) -> Command {
 /// Runs a program to its end and returns its output; ends it when it takes too
 /// long.
 fn finish(command: &mut Command, input: &[u8]) -> Result<String> {
-    // Files, since nobody reads or writes while it runs.
+    // Files, because no pipe is read or written while it runs.
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
     File::create(file("in"))?.write_all(input)?;

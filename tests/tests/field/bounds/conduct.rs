@@ -4,7 +4,7 @@ use mxdp_tests::daemon::wait_for;
 use mxdp_tests::edge::{Edge, MailSystem, Words, reply, send};
 use mxdp_tests::peers::dns::{Rbldnsd, Zone};
 
-/// A mail system that knows `real…` and nobody else.
+/// A mail server that accepts `real…` and nobody else.
 const STRICT: Words = |command, mail| {
     let unknown = command.starts_with("RCPT") && !command.contains("<real");
     if command == "." && mail.contains("<refused@") {
@@ -26,7 +26,7 @@ fn three_ordinary_mails_block_no_provider() {
     let _daemon = edge.start();
     let names = bogus(18);
     let mut recipients: Vec<_> = names.iter().map(String::as_str).collect();
-    // One customer's three mails, to nobody who exists, before and after others' mail.
+    // Three messages of a customer to recipients that do not exist, before and after other mail.
     for number in 0..3 {
         let told = send(&mut edge.open("10.77.1.1"), "a@provider.example", &recipients);
         assert!(told.recipients.iter().all(|told| told.starts_with("550 5.1.1 ")), "{told:?}");
@@ -155,7 +155,7 @@ fn a_pipelining_client_under_a_rate_is_no_abuser() {
         let codes: Vec<_> = told.iter().filter_map(|told| told.get(..3)).collect();
         assert_eq!(codes, ["250", "250", "450", "503", "503"], "{number}: {told:?}");
     }
-    // A MAIL that is refused, with what was sent behind it.
+    // A refused MAIL, with the commands that were sent after it.
     for _ in 0..8 {
         assert!(dialogue.told("RSET").starts_with("250 "));
         dialogue.send(b"MAIL FROM:<a@@b>\r\n");
@@ -212,7 +212,7 @@ fn relay_attempts_are_an_offence() {
     }
     wait_for("the block", || edge.block("10.77.1.1").as_deref() == Some("relay_attempts"));
     assert!(edge.is_dropped("10.77.1.1"));
-    // A domain whose mail went here once: what is left of its mail blocks no sender.
+    // A domain whose mail was formerly delivered here: its remaining mail blocks no sender.
     let mut dialogue = edge.open("10.77.1.2");
     assert!(send(&mut dialogue, "a@b.example", &["real@example.org"]).end.starts_with("250 "));
     for _ in 0..6 {
@@ -256,7 +256,7 @@ fn a_client_that_is_refused_anyway_learns_nothing_about_recipients() {
     assert_eq!(edge.refused("known_spam_source"), 100);
 }
 
-/// Hits of DNS lists drop nobody unless that is configured: a list may name an address
+/// Hits of DNS lists block no client unless that is configured: a list may name an address
 /// that thousands send through.
 #[test]
 fn listings_of_a_shared_provider_drop_nobody() {

@@ -1,4 +1,4 @@
-//! A day of ordinary mail, as the servers of others send it: nobody is blocked, and nobody is told 421
+//! A day of ordinary mail from other servers: no client is blocked, and none gets 421
 //! for what RFC 5321 and RFC 2920 permit.
 
 use std::sync::Mutex;
@@ -45,7 +45,7 @@ impl Client {
         commands.iter().map(|_| self.code()).collect()
     }
 
-    /// The message behind 354.
+    /// The message after 354.
     fn message(&mut self) -> u16 {
         let code = self.say("Subject: ordinary\r\nMessage-ID: <1@a.example>\r\n\r\nHello.\r\n.");
         self.accepted += u64::from(code == 250);
@@ -132,7 +132,7 @@ fn postfix(edge: &Edge) -> u64 {
     client.quit()
 }
 
-/// One message a connection, and the callouts by which it verifies senders of ours.
+/// One message per connection, and the callouts by which it verifies our senders.
 fn exim(edge: &Edge) -> u64 {
     let mut accepted = 0;
     for n in 0..30 {

@@ -3,7 +3,7 @@
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::edge::{Edge, MailSystem, Words, send};
 
-/// A mail system that knows `real…` and nobody else.
+/// A mail server that accepts `real…` and nobody else.
 const STRICT: Words = |command, _| {
     let unknown = command.starts_with("RCPT") && !command.contains("<real");
     unknown.then(|| "550 5.1.1 User unknown".to_owned())
@@ -32,7 +32,7 @@ fn delivers(edge: &Edge, source: &str, recipient: &str) -> bool {
     told.end.starts_with("250 ")
 }
 
-/// A backend that knows nobody, by mistake or on purpose, has a host deferred for its own
+/// A backend that rejects everybody, by mistake or on purpose, has a host deferred for its own
 /// domains, and for nobody else's.
 #[test]
 fn a_backend_that_knows_nobody_holds_up_its_own_mail_alone() {

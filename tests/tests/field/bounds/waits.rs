@@ -76,7 +76,7 @@ fn every_wait_for_a_client_has_an_end() {
     }
 }
 
-/// The configured time for data is what is waited, above a minute too. RFC 5321 section
+/// mxdp waits for the configured data timeout, also above a minute. RFC 5321 section
 /// 4.5.3.2.5 asks for three minutes.
 #[test]
 fn a_message_may_pause_for_longer_than_a_minute() {

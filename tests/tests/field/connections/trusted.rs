@@ -113,7 +113,7 @@ fn a_trusted_address_is_never_blocked_automatically() {
     for source in [CUSTOMER, BACKEND, HOST] {
         scene.misbehave(source, b"");
     }
-    // A stranger who does the same is blocked: everything before it has been judged.
+    // A stranger that does the same is blocked: everything before it has been judged.
     scene.misbehave_until_blocked(STRANGER);
     let blocks = scene.blocks();
     let blocked: Vec<_> = blocks.iter().filter_map(|block| block["prefix"].as_str()).collect();
@@ -133,7 +133,7 @@ fn a_trusted_address_is_never_blocked_automatically() {
     wait_for("the block of the client behind the balancer", || {
         scene.blocks().iter().any(|block| block["prefix"] == "203.0.113.8/32")
     });
-    // Through a balancer, even a header that names one of ours blocks nobody.
+    // Through a balancer, even a header with one of our addresses blocks nobody.
     for forged in [PROXY, CUSTOMER, BACKEND, "127.0.0.1", HOST] {
         for _ in 0..2 {
             let mut bad = scene.open(PROXY);

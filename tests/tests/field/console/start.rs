@@ -116,7 +116,7 @@ fn an_address_alone_is_added() {
         assert_eq!(listed[0]["prefix"], format!("{address}/32"), "{listed}");
     }
     let output = host.home.run(&["block", "203.0.113.300"]);
-    assert!(said(&output).contains("neither an address nor a network"), "{}", said(&output));
+    assert!(said(&output).contains("expected an address, or a network"), "{}", said(&output));
     let output = host.home.run(&["block", "lits"]);
     assert!(said(&output).contains("unrecognized subcommand"), "{}", said(&output));
 }

@@ -85,7 +85,7 @@ fn a_country_folder_keeps_its_last_good_content() {
         assert_eq!(scene.class("198.51.100.1"), "blocked_country");
         assert_eq!(scene.class("192.0.2.1"), "none");
     }
-    // Without any data nobody is blocked for being of no country.
+    // Without any data, nobody is blocked for having no country.
     std::fs::remove_dir_all(scene.home.path("state/last-good")).expect("removed");
     let _daemon = scene.home.start(&scene.namespace);
     scene.alarm(&["geo: ", "no address has a country"]);

@@ -4,7 +4,7 @@ use super::Scene;
 
 const BLOCKED: &str = "[blocked]\nfiles = [\"list\"]";
 
-/// Kind: what stands behind an address belongs to the entry, and is not a note (DShield's
+/// Kind: the text after an address belongs to the entry, and is not a note (DShield's
 /// block.txt; pfBlockerNG#2602).
 #[test]
 fn ranges_netmasks_and_lengths_are_part_of_the_entry() {
@@ -197,7 +197,7 @@ fn blocks_of_a_large_part_of_the_internet_need_force() {
         scene.is_bad("write `force = true` beside the file");
         scene.configure("[blocked]\nfiles = [{ path = \"list\", force = true }]");
         scene.is_good();
-        // What is approved excuses from checks, and needs none.
+        // An approval excuses from checks, and needs none.
         scene.configure("[approved]\nfiles = [\"list\"]");
         scene.is_good();
         if !wide.contains(" - ") {
@@ -217,7 +217,7 @@ fn blocks_of_a_large_part_of_the_internet_need_force() {
     assert_eq!(scene.class_of_files("224.0.0.1"), "none");
 }
 
-/// Kind: half of a range is one address, and what nobody sees makes another entry.
+/// Kind: half of a range is one address, and an invisible character makes another entry.
 #[test]
 fn every_joiner_makes_a_range_or_an_error() {
     for joiner in ["-", "\u{2013}", "\u{2014}", "..", "\u{2026}", "to", "through"] {

@@ -180,7 +180,7 @@ fn a_damaged_copy_is_not_used_and_copies_go_with_their_sources() {
     assert!(fs::read_to_string(&copy).expect("read").contains("192.0.2.7"));
 }
 
-/// Kind: without a place to keep copies, what is active stays active.
+/// Kind: without a folder for copies, the active content stays active.
 #[test]
 fn a_state_folder_that_cannot_be_written_costs_no_list() {
     let scene = Scene::new("[blocked]\nfiles = [\"own\"]", &[("own", TEN)]);

@@ -91,7 +91,7 @@ impl Scene {
         wait_for("the end of all alarms", || self.alarms().is_empty());
     }
 
-    /// `mxdp check`: its exit code and what it says.
+    /// `mxdp check`: its exit code and output.
     fn check(&self) -> (Option<i32>, String) {
         let output = self.home.run(&["check", "-c", &self.file("mxdp.toml")]);
         (output.status.code(), said(&output))

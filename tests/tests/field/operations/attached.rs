@@ -16,7 +16,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// The kind: ready by what is configured, and not by what is so. While an interface is gone,
+/// The kind: readiness by the configuration, and not by the facts. While an interface is gone,
 /// or something else is on it, nothing is filtered there.
 #[test]
 fn ready_is_only_who_filters() {

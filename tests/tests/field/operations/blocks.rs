@@ -1,4 +1,4 @@
-//! Temporary blocks in large numbers, and what is remembered of them.
+//! Temporary blocks in large numbers, and the state that is kept of them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -91,7 +91,7 @@ fn ended_blocks_are_remembered_across_restarts() {
     }
 }
 
-/// The kind: a bound that protects nobody once it is reached. In a full map, the block that
+/// The kind: a limit that protects nobody once it is reached. In a full map, the block that
 /// ends first makes room.
 #[test]
 fn a_full_map_blocks_who_comes_and_lets_go_of_who_was_to_go_first() {

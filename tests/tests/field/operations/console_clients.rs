@@ -86,7 +86,7 @@ fn is_answered(namespace: &Namespace, base: &str, way: &str) {
     }
 }
 
-/// Kind: whoever holds a place for nothing keeps everybody else out. Strangers that never
+/// Kind: clients that hold a slot without using it keep everybody else out. Strangers that never
 /// read, write slowly or send nothing stop neither this host, nor another client, nor
 /// themselves.
 #[test]

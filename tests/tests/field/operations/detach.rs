@@ -38,7 +38,7 @@ fn pin_elsewhere(scene: &Scene, filter: &str) -> PathBuf {
     new
 }
 
-/// The kind: a tool for the emergency that needs what is broken in it. Removing the package
+/// The kind: an emergency tool that needs the part that is broken. Removing the package
 /// with a broken configuration left a filter that nothing could take off.
 #[test]
 fn detach_needs_no_configuration() {
@@ -66,7 +66,7 @@ fn detach_needs_no_configuration() {
         assert_eq!(scene.xdp_program(), None, "{what}: {}", words(&output));
         assert!(scene.is_admitted("10.77.0.66"), "{what}");
         assert_eq!(files_below(&scene.home.pins()), Vec::<PathBuf>::new(), "{what}");
-        // Once more, there is nothing to do, and that is no error.
+        // The second time there is nothing to do, which is not an error.
         let output = detach(&scene, &arguments);
         assert!(output.status.success(), "{what}: {}", words(&output));
     }
@@ -160,7 +160,7 @@ fn a_changed_pin_or_persist_does_not_fail_a_restart() {
 }
 
 /// The kind: an emergency has two causes at once. Whatever else is wrong, the tools that
-/// lift blocks and take the filter off work, or say what is wrong and leave what was.
+/// lift blocks and remove the filter work, or report the error and change nothing.
 #[test]
 fn the_tools_for_an_emergency_work_whatever_is_broken() {
     struct Case {
@@ -243,12 +243,12 @@ fn the_tools_for_an_emergency_work_whatever_is_broken() {
         let lifted = run(&["temp", "remove", "10.77.0.2"]);
         assert!(lifted.status.success(), "{what}: temp remove: {}", words(&lifted));
         assert!(scene.is_admitted("10.77.0.2"), "{what}");
-        // What is kept on the disk is changed there first: where that cannot be, nothing is.
+        // State on the disk is changed there first; if that fails, nothing changes.
         let removed = run(&["block", "remove", "10.77.0.9"]);
         assert_eq!(removed.status.success(), !case.keeps_nothing, "{what}: {}", words(&removed));
         let left = scene.home.json(&["block", "list"]).as_array().map(Vec::len);
         assert_eq!(left, Some(usize::from(case.keeps_nothing)), "{what}");
-        // A reload says what is wrong, and changes nothing.
+        // A reload reports the error, and changes nothing.
         let reload = run(&["reload"]);
         let is_broken = what == "the configuration";
         assert_eq!(reload.status.success(), !is_broken, "{what}: {}", words(&reload));
@@ -294,7 +294,7 @@ fn remove_package(scene: &Scene) -> Output {
     if !tools.exists() {
         fs::create_dir(&tools).expect("a folder");
         std::os::unix::fs::symlink(peers::mxdp(), tools.join("mxdp")).expect("a link");
-        // The host's own systemd is none of this test's.
+        // The host's own systemd is not part of this test.
         let systemd = tools.join("deb-systemd-invoke");
         fs::write(&systemd, "#!/bin/sh\n").expect("written");
         fs::set_permissions(&systemd, fs::Permissions::from_mode(0o755)).expect("executable");
@@ -304,7 +304,7 @@ fn remove_package(scene: &Scene) -> Output {
     command.output().expect("sh starts")
 }
 
-/// The kind: another's program stands where ours was. It is named, it is left alone, and
+/// The kind: another program is attached in place of ours. It is named, it is left alone, and
 /// every tool works beside it.
 #[test]
 fn another_program_in_its_stead_is_named_and_left_alone() {

@@ -151,7 +151,7 @@ fn an_entry_ends_in_the_kernel_without_the_daemon() {
     assert!(!scene.is_admitted("10.77.0.4"), "the wider block goes on");
     assert!(!scene.is_admitted("10.77.0.5"), "the wider block counts again");
     assert!(scene.is_admitted("10.77.0.2"));
-    // The next daemon agrees, and keeps what is left.
+    // The next daemon agrees, and keeps the remaining time.
     let daemon = scene.home.start(&scene.pair.edge);
     let listed = |verb: &str| scene.home.json(&[verb, "list"]).as_array().map(Vec::len);
     wait_for("the ended entries to go", || {
