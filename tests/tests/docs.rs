@@ -1,5 +1,5 @@
 //! The documents: links and anchors resolve, the book has every page, shell blocks are valid shell,
-//! and the configuration keys and source files that a document names exist.
+//! and the configuration keys, source files, metrics and decisions that a document names exist.
 //!
 //! `field/console/documents.rs` checks the configurations in documents with `mxdp check`, and
 //! `filter-userspace/src/cli/documents.rs` parses their calls of mxdp.
@@ -131,9 +131,7 @@ fn code(text: &str) -> BTreeSet<&str> {
 
 /// The keys of the configuration reference.
 fn keys() -> BTreeSet<String> {
-    let reference = read(&root().join("docs/configuration.md"));
-    let rows = reference.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-    rows.map(|(key, _)| key.to_owned()).collect()
+    code_of_tables(&read(&root().join("docs/configuration.md")))
 }
 
 /// The inline code of a document that is written like a key of a known section, and is none.
@@ -174,6 +172,38 @@ fn missing_files(text: &str) -> (Vec<String>, usize) {
     let named: Vec<_> = code(text).iter().filter(is_path).map(|word| (*word).to_owned()).collect();
     let missing = named.iter().filter(|word| !word.starts_with('/') && !is_there(word));
     (missing.cloned().collect(), named.len())
+}
+
+/// The metrics that a document names and that the reference does not have.
+fn unknown_metrics(text: &str) -> (Vec<String>, usize) {
+    let reference = read(&root().join("docs/reference/metrics.md"));
+    let known = code_of_tables(&reference);
+    let named: Vec<_> = code(text).into_iter().filter(|word| word.starts_with("mxdp_")).collect();
+    let unknown = named.iter().filter(|word| !known.contains(**word));
+    (unknown.map(|word| (*word).to_owned()).collect(), named.len())
+}
+
+/// The first column of the tables of a reference.
+fn code_of_tables(text: &str) -> BTreeSet<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The decisions that a document cites and that do not exist.
+fn missing_decisions(text: &str) -> (Vec<String>, usize) {
+    let files: Vec<_> =
+        fs::read_dir(root().join("docs/adr")).expect("a folder").flatten().collect();
+    let is_there = |number: u32| {
+        let start = format!("{number:04}-");
+        files.iter().any(|file| file.file_name().to_string_lossy().starts_with(&start))
+    };
+    let cited = prose(text).flat_map(|line| line.split("ADR ").skip(1)).filter_map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().ok()
+    });
+    let cited: Vec<_> = cited.collect();
+    let missing = cited.iter().filter(|number| !is_there(**number));
+    (missing.map(|number| format!("ADR {number}")).collect(), cited.len())
 }
 
 /// Checks all documents, and that at least `least` places were checked.
@@ -221,6 +251,12 @@ fn every_source_file_in_a_document_exists() {
 }
 
 #[test]
+fn every_metric_and_every_decision_in_a_document_exists() {
+    check("unknown metrics", 8, current(), |_, text| unknown_metrics(text));
+    check("missing decisions", 20, documents(), |_, text| missing_decisions(text));
+}
+
+#[test]
 fn each_check_finds_a_fault() {
     let document = root().join("docs/SUMMARY.md");
     let text = "# A heading\n[a](#a-heading) [b](#other) [c](none.md) [d](https://none.example/)\n\
@@ -232,6 +268,8 @@ fn each_check_finds_a_fault() {
     assert_eq!((errors.len(), checked), (1, 2), "{errors:?}");
     assert_eq!(unknown_keys(text, &keys()), (vec!["smtp.eror".to_owned()], 3));
     assert_eq!(missing_files(text), (vec!["cli/none.rs".to_owned()], 2));
+    assert_eq!(unknown_metrics("`mxdp_alarms` `mxdp_none`"), (vec!["mxdp_none".to_owned()], 2));
+    assert_eq!(missing_decisions("(ADR 1, ADR 9999)"), (vec!["ADR 9999".to_owned()], 2));
 }
 
 #[test]

@@ -92,11 +92,11 @@ fn fields(version: &str, architecture: &str, size: u64, (major, minor): (u32, u3
          Section: mail\n\
          Priority: optional\n\
          Homepage: {homepage}\n\
-         Description: packet filter and proxy in front of a mail system\n \
-         An XDP program decides on the SYN by approved and blocked addresses and\n \
-         countries; a daemon decides on everything that gets through, stage by stage,\n \
-         and passes accepted mail straight to the real mail system. One policy and one\n \
-         record of every decision, from the first packet to the last reply.\n",
+         Description: packet filter and SMTP proxy in front of mail servers\n \
+         An XDP program decides on each SYN by lists of approved and blocked addresses\n \
+         and countries. An SMTP proxy checks the connections that pass, stage by stage,\n \
+         and passes accepted mail directly to the mail server. The mail log has every\n \
+         decision, from the first packet to the last reply.\n",
         maintainer = maintainer(),
         homepage = env!("CARGO_PKG_REPOSITORY"),
     )

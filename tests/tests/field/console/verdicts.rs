@@ -85,10 +85,10 @@ fn nothing_is_found_behind_the_stage_that_refuses() {
     assert_eq!(dropped["decided_by"], "syn");
     let stages = dropped["stages"].as_array().expect("stages");
     assert!(stages[1..].iter().all(|stage| stage["reached"] == false), "{dropped}");
-    // What passes is the envelope; the content is not known.
+    // Only the envelope is known, and not the content.
     let good = ["--ip", "192.0.2.7", "--from", "a@b.example", "--rcpt", "bob@example.org"];
     let text = said(&host.home.run(&[&["explain", "--live"], &good[..]].concat()));
-    assert!(text.contains("the envelope passes every check"), "{text}");
+    assert!(text.contains("All checks of the envelope pass"), "{text}");
     let page = http.get("/check?ip=192.0.2.7&from=a%40b.example&rcpt=bob%40example.org").body;
     assert!(page.contains("The content is checked when the message arrives"), "{page}");
 }
