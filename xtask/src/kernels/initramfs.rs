@@ -1,42 +1,53 @@
 //! The file system of the emulated machine: what the tests need, and nothing else.
 //!
-//! It is an archive in cpio's `newc` format, which the kernel unpacks into memory (kernel
-//! documentation, `driver-api/early-userspace/buffer-format`).
+//! It is laid out as a tree, which cpio of Debian's busybox packs in the format `newc`: the
+//! kernel unpacks that into memory, and several archives behind each other as if they were
+//! one (kernel documentation, `driver-api/early-userspace/buffer-format`).
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::sh;
 
-const FOLDER: u32 = 0o040_755;
-const PROGRAM: u32 = 0o100_755;
-const SYMLINK: u32 = 0o120_777;
-
-/// An archive in the making.
-#[derive(Clone, Default)]
+/// A tree in the making. What is there already stays as it is.
 pub(super) struct Initramfs {
-    bytes: Vec<u8>,
-    names: BTreeSet<String>,
+    root: PathBuf,
 }
 
 impl Initramfs {
+    /// An empty tree in `root`, which is made anew.
+    pub(super) fn at(root: PathBuf) -> Result<Self> {
+        sh::remove(&root)?;
+        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        Ok(Self { root })
+    }
+
     /// An empty folder.
-    pub(super) fn folder(&mut self, path: &str) {
-        self.entry(path, FOLDER, &[]);
+    pub(super) fn folder(&self, path: &str) -> Result<()> {
+        Ok(fs::create_dir_all(self.root.join(path.trim_start_matches('/')))?)
     }
 
     /// A file that can be executed.
-    pub(super) fn file(&mut self, path: &str, content: &[u8]) {
-        self.entry(path, PROGRAM, content);
+    pub(super) fn file(&self, path: &str, content: &[u8]) -> Result<()> {
+        if let Some(file) = self.place(path)? {
+            fs::write(&file, content)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            fs::set_permissions(&file, Permissions::from_mode(0o755))?;
+        }
+        Ok(())
     }
 
     /// A symbolic link.
-    pub(super) fn link(&mut self, path: &str, target: &str) {
-        self.entry(path, SYMLINK, target.as_bytes());
+    pub(super) fn link(&self, path: &str, target: &str) -> Result<()> {
+        if let Some(link) = self.place(path)? {
+            symlink(target, link)?;
+        }
+        Ok(())
     }
 
     /// A program of this host with the libraries that it is linked to: those go to `/lib`,
@@ -44,66 +55,54 @@ impl Initramfs {
     ///
     /// # Errors
     /// A file cannot be read, or a library is in none of `libraries` and not the host's.
-    pub(super) fn program(&mut self, path: &str, from: &Path, libraries: &[PathBuf]) -> Result<()> {
-        self.file(path, &read(from)?);
+    pub(super) fn program(&self, path: &str, from: &Path, libraries: &[PathBuf]) -> Result<()> {
+        self.file(path, &read(from)?)?;
         let search = std::env::join_paths(libraries)?;
         let answer = sh::capture(
             Command::new("ldd").arg(from).env("LD_LIBRARY_PATH", search).env("LC_ALL", "C"),
         )?;
         for (name, file) in linked(&answer)? {
-            self.file(&name, &read(&file)?);
+            self.file(&name, &read(&file)?)?;
         }
         Ok(())
     }
 
-    /// The whole archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.append("TRAILER!!!", 0, &[]);
-        self.bytes
+    /// Packs the tree, appends it to the file `archive`, and removes the tree.
+    pub(super) fn append_to(self, archive: &Path, busybox: &Path) -> Result<()> {
+        let archive = OpenOptions::new().create(true).append(true).open(archive)?;
+        let mut cpio = Command::new(busybox);
+        cpio.args(["cpio", "-o", "-H", "newc", "-R", "0:0"]).current_dir(&self.root);
+        cpio.stdin(Stdio::piped()).stdout(archive).stderr(Stdio::piped());
+        let mut child = cpio.spawn().with_context(|| format!("{cpio:?} did not start"))?;
+        let mut names = Vec::new();
+        list(&self.root, "", &mut names)?;
+        child.stdin.take().context("cpio has no input")?.write_all(names.concat().as_bytes())?;
+        let output = child.wait_with_output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{cpio:?} ended with {}\n{errors}", output.status);
+        sh::remove(&self.root)
     }
 
-    /// Adds what is not there yet, with the folders above it.
-    fn entry(&mut self, path: &str, mode: u32, content: &[u8]) {
-        let name = path.trim_start_matches('/');
-        if let Some((parent, _)) = name.rsplit_once('/') {
-            self.entry(parent, FOLDER, &[]);
-        }
-        if self.names.insert(name.to_owned()) {
-            self.append(name, mode, content);
-        }
+    /// Where a path is in the tree, with the folders above it; `None` if it is there.
+    fn place(&self, path: &str) -> Result<Option<PathBuf>> {
+        let place = self.root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
+        Ok((!place.is_symlink() && !place.exists()).then_some(place))
     }
+}
 
-    fn append(&mut self, name: &str, mode: u32, content: &[u8]) {
-        let (inode, links, nobody, none) = (self.names.len(), 1, 0, 0);
-        let header = [
-            inode,
-            mode as usize,
-            nobody,
-            nobody,
-            links,
-            none,
-            content.len(),
-            none,
-            none,
-            none,
-            none,
-            name.len() + 1,
-            none,
-        ];
-        self.bytes.extend(b"070701");
-        for field in header {
-            self.bytes.extend(format!("{field:08X}").bytes());
+/// The paths below `folder`, a line each: folders come before what is in them.
+fn list(root: &Path, folder: &str, names: &mut Vec<String>) -> Result<()> {
+    let mut entries = fs::read_dir(root.join(folder))?.collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name().into_string().ok().context("a name is not UTF-8")?;
+        names.push(format!("{folder}{name}\n"));
+        if entry.file_type()?.is_dir() {
+            list(root, &format!("{folder}{name}/"), names)?;
         }
-        self.bytes.extend(name.bytes());
-        self.bytes.push(0);
-        self.align();
-        self.bytes.extend(content);
-        self.align();
     }
-
-    fn align(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -134,24 +133,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_come_before_what_is_in_them_and_nothing_twice() {
-        let mut archive = Initramfs::default();
-        archive.file("/a/b/c", b"12345");
-        archive.file("/a/b/c", b"other");
-        archive.link("/a/d", "b/c");
-        let bytes = archive.finish();
-        let text = String::from_utf8_lossy(&bytes);
-        assert_eq!(text.matches("070701").count(), 5);
-        let at = |name: &str| text.find(name).unwrap();
-        assert!(at("a\0") < at("a/b\0") && at("a/b\0") < at("a/b/c\0"));
-        assert!(at("a/b/c\0") < at("a/d\0") && at("a/d\0") < at("TRAILER!!!\0"));
-        assert!(!text.contains("other"));
-        // Each header is 110 bytes, names with their zero and contents are padded to 4.
-        let sizes = [("a", 0), ("a/b", 0), ("a/b/c", 5), ("a/d", 3), ("TRAILER!!!", 0)];
-        let expected = sizes.map(|(name, content): (&str, usize)| {
-            (110 + name.len() + 1).next_multiple_of(4) + content.next_multiple_of(4)
-        });
-        assert_eq!(bytes.len(), expected.iter().sum::<usize>());
+    fn folders_come_before_what_is_in_them_and_nothing_is_replaced() {
+        let root = std::env::temp_dir().join(format!("xtask-tree-{}", std::process::id()));
+        let tree = Initramfs::at(root.clone()).unwrap();
+        tree.file("/a/b/c", b"12345").unwrap();
+        tree.file("/a/b/c", b"other").unwrap();
+        tree.link("/a/d", "b/c").unwrap();
+        tree.folder("/a/b").unwrap();
+        assert_eq!(fs::read(root.join("a/d")).unwrap(), b"12345");
+        assert_eq!(fs::metadata(root.join("a/b/c")).unwrap().permissions().mode() & 0o777, 0o755);
+        let mut names = Vec::new();
+        list(&root, "", &mut names).unwrap();
+        assert_eq!(names, ["a\n", "a/b\n", "a/b/c\n", "a/d\n"]);
+        // What is packed is what cpio, here a script, was told, and the tree is gone.
+        let (cpio, archive) = (root.with_extension("sh"), root.with_extension("cpio"));
+        fs::write(&cpio, "#!/bin/sh\necho $@\ncat\n").unwrap();
+        fs::set_permissions(&cpio, Permissions::from_mode(0o755)).unwrap();
+        tree.append_to(&archive, &cpio).unwrap();
+        let packed = fs::read_to_string(&archive).unwrap();
+        assert_eq!(packed, "cpio -o -H newc -R 0:0\na\na/b\na/b/c\na/d\n");
+        assert!(!root.exists());
+        fs::remove_file(&cpio).unwrap();
+        fs::remove_file(&archive).unwrap();
     }
 
     #[test]

@@ -97,6 +97,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         .collect::<Vec<_>>();
     say(format_args!("left out: {}: {}", LEFT_OUT.0, LEFT_OUT.1));
     let outcomes = try_all(workspace, &emulator, &base, wanted);
+    fs::remove_file(&base)?;
     let (mut tally, mut failed) = (Tally::default(), Vec::new());
     for (Release { name, .. }, outcome) in outcomes {
         let verdict = outcome.and_then(|Outcome { taken, report, verdict }| {
@@ -123,7 +124,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 fn try_all(
     workspace: &Workspace,
     emulator: &Emulator,
-    base: &Initramfs,
+    base: &Path,
     wanted: Vec<(&'static Release, Result<Kernel>)>,
 ) -> Vec<(&'static Release, Result<Outcome>)> {
     thread::scope(|scope| {
@@ -149,13 +150,13 @@ struct Outcome {
 fn try_kernel(
     workspace: &Workspace,
     emulator: &Emulator,
-    base: &Initramfs,
+    base: &Path,
     release: &Release,
     kernel: &Kernel,
 ) -> Result<Outcome> {
     let start = Instant::now();
     let runs = runs(release);
-    let mut archive = base.clone();
+    let tree = Initramfs::at(scratch(workspace, &format!("tree-{}", release.name)))?;
     let slowness = env::var(SLOWNESS).unwrap_or_else(|_| USUAL_SLOWNESS.to_owned());
     let environment = [
         ("MXDP_BIN", "/mxdp"),
@@ -163,11 +164,11 @@ fn try_kernel(
         (SLOWNESS, slowness.as_str()),
         ("TMPDIR", "/tmp"),
     ];
-    archive.file("/init", guest::init(&environment, &runs).as_bytes());
-    archive.file("/veth.ko", &fs::read(&kernel.module)?);
+    tree.file("/init", guest::init(&environment, &runs).as_bytes())?;
+    tree.file("/veth.ko", &fs::read(&kernel.module)?)?;
     let file = scratch(workspace, &format!("initramfs-{}", release.name));
-    fs::write(&file, archive.finish())
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    fs::copy(base, &file).with_context(|| format!("cannot write {}", file.display()))?;
+    tree.append_to(&file, &emulator.busybox())?;
     say(format_args!("{}: booting, {} test programs to run", release.name, runs.len()));
     let outcome = guest::run(&mut machine(emulator, kernel, &file), release.name, LIMIT);
     fs::remove_file(&file)?;
@@ -179,20 +180,22 @@ fn try_kernel(
     Ok(Outcome { taken: start.elapsed(), report, verdict })
 }
 
-/// Removes the files of [`scratch`] that processes which were ended have left.
+/// Removes what is at [`scratch`] and processes which were ended have left.
 fn clear(workspace: &Workspace) -> Result<()> {
     for entry in fs::read_dir(workspace.target().join("kernels")).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.rsplit_once('-').map_or("", |(_, process)| process);
         let is_left = !process.is_empty() && !Path::new("/proc").join(process).exists();
-        if is_left && entry.file_type()?.is_file() {
+        if is_left && entry.file_type()?.is_dir() {
+            sh::remove(&entry.path())?;
+        } else if is_left {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
 }
 
-/// A file of this process alone, in `target/kernels`.
+/// A file or folder of this process alone, in `target/kernels`.
 fn scratch(workspace: &Workspace, name: &str) -> PathBuf {
     workspace.target().join(format!("kernels/{name}-{}", std::process::id()))
 }
@@ -233,43 +236,44 @@ fn machine(emulator: &Emulator, kernel: &Kernel, initramfs: &Path) -> Command {
     command
 }
 
-/// The files of every machine.
-fn base(emulator: &Emulator, workspace: &Workspace, tests: &[PathBuf]) -> Result<Initramfs> {
-    let mut archive = Initramfs::default();
+/// The archive of the files of every machine.
+fn base(emulator: &Emulator, workspace: &Workspace, tests: &[PathBuf]) -> Result<PathBuf> {
+    let tree = Initramfs::at(scratch(workspace, "tree"))?;
     for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/lib", "/root", "/etc"] {
-        archive.folder(folder);
+        tree.folder(folder)?;
     }
-    archive.file("/etc/passwd", b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
-    archive.file("/etc/group", b"root:x:0:\nnogroup:x:65534:\n");
-    archive.file("/bin/busybox", &fs::read(emulator.busybox())?);
-    archive.link("/bin/sh", "busybox");
+    tree.file("/etc/passwd", b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
+    tree.file("/etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+    tree.file("/bin/busybox", &fs::read(emulator.busybox())?)?;
+    tree.link("/bin/sh", "busybox")?;
 
     let peers = workspace.target().join("peers");
     let libraries = setup::peer_libraries(workspace);
     for path in PEERS {
-        archive.program(&format!("/peers/{path}"), &peers.join(path), &libraries)?;
+        tree.program(&format!("/peers/{path}"), &peers.join(path), &libraries)?;
     }
     for name in TOOLS {
         let file = sh::program(name).with_context(|| format!("there is no {name} here"))?;
-        archive.program(&format!("/usr/bin/{name}"), &file, &[])?;
+        tree.program(&format!("/usr/bin/{name}"), &file, &[])?;
     }
     let ip = Some(peers.join("bin/ip")).filter(|file| file.exists()).or_else(|| sh::program("ip"));
-    archive.program("/sbin/ip", &ip.context("there is no ip(8) here")?, &libraries)?;
+    tree.program("/sbin/ip", &ip.context("there is no ip(8) here")?, &libraries)?;
 
     let stripped = scratch(workspace, "stripped");
-    let mut program = |path: &str, file: &Path| {
+    let program = |path: &str, file: &Path| {
         let mut strip = Command::new("strip");
         // A tenth of the bytes: memory of the machine, and time to unpack.
         sh::capture(strip.arg("-o").arg(&stripped).arg(file))
             .context("strip(1) is in Debian's binutils")?;
-        archive.program(path, &stripped, &[])
+        tree.program(path, &stripped, &[])
     };
-    fs::create_dir_all(workspace.target().join("kernels"))?;
     program("/mxdp", &workspace.target().join("debug/mxdp"))?;
     for test in tests {
         program(&format!("/tests/{}", test_name(test)), test)?;
     }
     fs::remove_file(&stripped)?;
+    let archive = scratch(workspace, "base");
+    tree.append_to(&archive, &emulator.busybox())?;
     Ok(archive)
 }
 
