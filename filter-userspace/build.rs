@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+include!("../filter-ebpf/compile.rs");
+
 fn main() {
     if let Err(message) = build() {
         println!("cargo::error={message}");
@@ -65,20 +67,6 @@ impl Toolchain {
 
     /// Compiles the programs, and returns the folder that they are in.
     fn compile(&self, workspace: &Path, target: &Path) -> Result<PathBuf, String> {
-        // LLVM 20 and newer compile for the v3 instruction set by default; it is
-        // named all the same, since compare-and-exchange needs it (kernel 5.12).
-        let flags = [
-            "-Ctarget-cpu=v3",
-            "-Cdebuginfo=2",
-            "-Clink-arg=--btf",
-            // Without it, each value that is cleared or copied is a call of a loop that
-            // goes byte by byte: a third of the program's time.
-            "-Clink-arg=--disable-expand-memcpy-in-order",
-            "-Cpanic=abort",
-            &format!("-Clinker={}", self.linker),
-            &format!("--cfg=bpf_target_arch=\"{}\"", required("CARGO_CFG_TARGET_ARCH")?),
-        ]
-        .join("\x1f");
         let mut cargo = Command::new(required("CARGO")?);
         // What the outer cargo says to this script must not reach the inner one.
         for (key, _) in env::vars_os() {
@@ -94,15 +82,15 @@ impl Toolchain {
         }
         cargo
             .current_dir(workspace)
-            .args(["build", "--locked", "--quiet", "--release", "--package", "filter-ebpf"])
-            .args(["--target", "bpfel-unknown-none", "--target-dir"])
-            .arg(target)
-            .env("RUSTC", &self.rustc)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", flags);
-        if self.build_std {
-            cargo.args(["-Z", "build-std=core"]);
-        }
+            .args(["build", "--locked", "--quiet", "--package", "filter-ebpf", "--target-dir"])
+            .arg(target);
+        configure(
+            &mut cargo,
+            self.rustc.as_ref(),
+            self.linker.as_ref(),
+            &required("CARGO_CFG_TARGET_ARCH")?,
+            self.build_std,
+        );
         let output = cargo.output().map_err(|error| format!("cargo did not start: {error}"))?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);

@@ -31,32 +31,7 @@ impl Description {
     }
 }
 
-/// Makes a cargo command compile for the BPF target, in release mode: the debug
-/// profile's unoptimised code is none that the verifier takes.
-pub(crate) fn configure(cargo: &mut Command, rustc: &Path, linker: &Path, build_std: bool) {
-    // What the outer cargo was told is about the host's target.
-    for key in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
-        cargo.env_remove(key);
-    }
-    let flags = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Cpanic=abort", "-Clink-arg=--btf"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([
-            format!("-Clinker={}", linker.display()),
-            format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
-        ])
-        .collect::<Vec<_>>()
-        .join("\x1f");
-    cargo
-        .args(["--release", "--target", "bpfel-unknown-none"])
-        .env("RUSTC", rustc)
-        // The target is a tier 3 one: build-std and the linker's flags are unstable.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags);
-    if build_std {
-        cargo.args(["-Z", "build-std=core"]);
-    }
-}
+include!("../../filter-ebpf/compile.rs");
 
 /// Lints the eBPF program, for its own target and with its own compiler's clippy.
 pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
@@ -66,6 +41,7 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
         &mut cargo,
         toolchain.path("RUSTC")?,
         toolchain.path("LINKER")?,
+        std::env::consts::ARCH,
         toolchain.get("BUILD_STD") == Some("1"),
     );
     // This is what cargo-clippy does; it cannot be called itself, since it takes

@@ -17,7 +17,8 @@ use crate::ebpf::{self, Description};
 use crate::sh::{self, Workspace, say};
 
 use super::compiler::{self, Compiler};
-use super::{Scratch, libraries, linker};
+use super::scratch::Scratch;
+use super::{libraries, linker};
 
 /// Changes whenever a toolchain set up by an older xtask will not do any more.
 const RECIPE: &str = "1";
@@ -126,7 +127,8 @@ fn check(stage: &Path, build_std: bool) -> Result<()> {
         .current_dir(&probe)
         .env("CARGO_TARGET_DIR", probe.join("target"))
         .args(["build", "--quiet"]);
-    ebpf::configure(&mut cargo, &stage.join("rustc"), &stage.join("bpf-linker"), build_std);
+    let (rustc, linker) = (stage.join("rustc"), stage.join("bpf-linker"));
+    ebpf::configure(&mut cargo, &rustc, &linker, std::env::consts::ARCH, build_std);
     sh::capture(&mut cargo).context("the fetched compiler and linker do not make a BPF program")?;
     let object = probe.join("target/bpfel-unknown-none/release/probe");
     let head = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;

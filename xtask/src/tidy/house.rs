@@ -65,8 +65,9 @@ impl<'a> House<'a> {
         for (file, source) in sources {
             for name in &source.included {
                 let name = name.trim_start_matches(['/', '.']);
-                let found = sources.keys().find(|path| path.ends_with(&format!("/{name}")));
-                house.reached.extend(found.filter(|found| *found != file).map(String::as_str));
+                let is_it = |path: &&String| *path == name || path.ends_with(&format!("/{name}"));
+                let found = sources.keys().find(is_it).filter(|found| *found != file);
+                house.reached.extend(found.map(String::as_str));
             }
         }
         house
