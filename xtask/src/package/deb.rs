@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::tree::{CONFIGURATION, Tree, compress, files_below, read};
-use super::{source_date, write};
+use super::files::{read, source_date, write};
+use super::tree::{CONFIGURATION, Tree, compress, files_below};
 use crate::sh::{self, Workspace, say};
 
 /// Version of the packaging, beside that of mxdp.

@@ -4,14 +4,13 @@
 //! tells whose work is in the binary.
 
 mod deb;
+mod files;
 mod notices;
 mod tree;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::setup;
 use crate::sh::{self, Workspace, say};
@@ -80,25 +79,4 @@ fn binary(workspace: &Workspace, development: bool) -> Result<PathBuf> {
     sh::run(&mut cargo)?;
     let profile = if development { "debug" } else { "release" };
     Ok(workspace.target().join(profile).join("mxdp"))
-}
-
-/// Seconds since 1970 that stand for the time of everything that is made, so that the
-/// same sources make the same package: `SOURCE_DATE_EPOCH`, or that of the last commit.
-fn source_date(workspace: &Workspace) -> Result<String> {
-    if let Ok(date) = std::env::var("SOURCE_DATE_EPOCH") {
-        ensure!(date.parse::<u64>().is_ok(), "SOURCE_DATE_EPOCH={date}: not a number of seconds");
-        return Ok(date);
-    }
-    let mut git = Command::new("git");
-    git.arg("-C").arg(&workspace.root).args(["log", "-1", "--format=%ct"]);
-    let date = sh::capture(&mut git)
-        .context("the time of the last commit; without git, set SOURCE_DATE_EPOCH")?;
-    Ok(date.trim().to_owned())
-}
-
-/// Writes a file, and the folders above it.
-fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    let folder = path.parent().context("a file without a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }

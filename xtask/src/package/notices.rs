@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::tree::read;
+use super::files::read;
 use crate::sh::{self, Workspace};
 
 /// The crates whose code is in the binary, with all that they depend on: the program

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{notices, write};
+use super::files::{read, write};
+use super::notices;
 use crate::sh::{self, Workspace};
 
 /// The configuration; what is there is never overwritten.
@@ -143,10 +144,6 @@ fn documents(workspace: &Workspace, folder: &Path) -> Result<()> {
 /// Replaces a file by `FILE.gz`, which says nothing of when it was made.
 pub(super) fn compress(file: &Path) -> Result<()> {
     sh::capture(Command::new("gzip").args(["-9n", "--"]).arg(file)).map(drop)
-}
-
-pub(super) fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Every file below a folder, sorted.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh::{self, megabytes, say};
 
-use super::Scratch;
+use super::scratch::Scratch;
 
 /// Where Debian has the keys of its archive.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

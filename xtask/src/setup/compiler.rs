@@ -16,7 +16,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::sh::{self, Workspace, say};
 
 use super::apt::Apt;
-use super::{Scratch, libraries, linker};
+use super::scratch::Scratch;
+use super::{libraries, linker};
 
 /// Names the only source to try: `sysroot`, `rustup` or `debian`.
 const FORCE: &str = "MXDP_EBPF_SOURCE";

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::sh::{self, Workspace};
 
-use super::Scratch;
 use super::apt::Apt;
+use super::scratch::Scratch;
 
 /// `MXDP_CXX_SOURCE=debian` takes Debian's compiler where the host has one too.
 const FORCE: &str = "MXDP_CXX_SOURCE";

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::sh::{self, Workspace, say};
 
 use super::apt::Apt;
-use super::{Scratch, libraries};
+use super::libraries;
+use super::scratch::Scratch;
 
 /// The emulator, its firmware, and the shell of the machine that it emulates.
 const EMULATOR: [(&str, &str); 5] = [

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use crate::sh::{self, Workspace, say};
 
 use super::apt::Apt;
-use super::{Scratch, libraries};
+use super::libraries;
+use super::scratch::Scratch;
 
 /// The release that is built.
 pub(super) const VERSION: &str = "0.13.0";

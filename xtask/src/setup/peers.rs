@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use crate::sh::{self, Workspace, say};
 
 use super::apt::Apt;
-use super::{Scratch, libraries};
+use super::libraries;
+use super::scratch::Scratch;
 
 /// A package that tests talk to.
 struct Peer {
