@@ -24,7 +24,7 @@ pub fn run(config: Option<&Path>) -> Result<Detached, Failure> {
     let path = config.unwrap_or(default);
     let default_pin = || PathBuf::from(DEFAULT_PIN);
     let bases = match read::read_config(path) {
-        Ok(config) => vec![config.filter.pin],
+        Ok(config) => vec![config.startup.filter.pin],
         // Whatever is wrong with it, the filter is to come off.
         Err(_) => setting(path, "pin").into_iter().chain([default_pin()]).collect(),
     };

@@ -98,7 +98,7 @@ pub fn check(config: &Path, online: bool) -> CheckReport {
 /// Every error of the configuration, in lines.
 pub fn socket(config: &Path) -> Result<PathBuf, String> {
     let config = read::read_config(config).map_err(|errors| errors.join("\n"))?;
-    Ok(config.control.socket)
+    Ok(config.startup.control.socket)
 }
 
 /// The lists of a configuration, ready to be asked.

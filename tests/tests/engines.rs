@@ -10,7 +10,7 @@ use filter_common::abi::Settings;
 use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Reason};
 use ipnet::IpNet;
-use mxdp::config::{Debug, Engine};
+use mxdp::config::{Engine, KernelLog};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::Table;
 use mxdp::lists::ranges::Ranges;
@@ -22,7 +22,7 @@ use mxdp_tests::tables::{ENGINES, Lists};
 
 fn open() -> Filter {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
-    let options = Options { capacities, debug: Debug::Off, pin: None };
+    let options = Options { capacities, kernel_log: KernelLog::Off, pin: None };
     Filter::open(&options).expect("the program loads (root is needed)")
 }
 

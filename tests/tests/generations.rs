@@ -10,7 +10,7 @@ use filter_common::abi::{Managed, Settings};
 use filter_common::verdict::decide;
 use filter_common::{Class, ClassSet, Enforcement, Family, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mxdp::config::{Debug, Mode};
+use mxdp::config::{KernelLog, Mode};
 use mxdp::io::kernel::{Capacities, Change, Filter, Managing, Options, Prepared};
 use mxdp::lists::{CountryPolicy, ListSet, LoadedFile, ParsedList, Table, compile};
 use mxdp_tests::frames::*;
@@ -22,7 +22,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 fn open() -> Filter {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
-    let options = Options { capacities, debug: Debug::Off, pin: None };
+    let options = Options { capacities, kernel_log: KernelLog::Off, pin: None };
     Filter::open(&options).expect("the program loads (root is needed)")
 }
 

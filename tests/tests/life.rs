@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use mxdp::config::Debug;
+use mxdp::config::KernelLog;
 use mxdp::io::kernel::{Capacities, Filter, Options};
 use mxdp_tests::daemon::{Daemon, Home, PATIENCE, files_below, wait_for};
 use mxdp_tests::pace::lasting;
@@ -407,8 +407,8 @@ fn a_second_filter_on_the_interface_is_refused_by_name() {
 #[test]
 fn the_program_loads_with_every_level_of_its_log() {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
-    for debug in [Debug::Off, Debug::Error, Debug::Debug, Debug::Trace] {
-        let options = Options { capacities, debug, pin: None };
+    for kernel_log in [KernelLog::Off, KernelLog::Error, KernelLog::Debug, KernelLog::Trace] {
+        let options = Options { capacities, kernel_log, pin: None };
         let mut filter = Filter::open(&options).expect("the program loads");
         assert!(filter.take_log().is_ok());
     }

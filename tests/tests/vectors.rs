@@ -9,7 +9,7 @@ use filter_common::{
     Address, Class, ClassSet, Disposition, Enforcement, Family, Reason, Syn, frame,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mxdp::config::Debug;
+use mxdp::config::KernelLog;
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::Table;
 use mxdp_tests::frames::*;
@@ -485,7 +485,7 @@ impl Tables for Model {
 
 fn filter() -> Filter {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
-    let options = Options { capacities, debug: Debug::Off, pin: None };
+    let options = Options { capacities, kernel_log: KernelLog::Off, pin: None };
     let mut filter = Filter::open(&options).expect("the program loads (root is needed)");
     let host = |address: &IpAddr| IpNet::from(*address);
     let (mut v4, mut v6) = (Vec::<(Ipv4Net, _)>::new(), Vec::<(Ipv6Net, _)>::new());

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::Config;
-use super::meaning::{LOOP, NO_SMTP};
-use super::smtp::{BackendTls, Smtp};
+use super::conflicts::{LOOP, NO_SMTP};
+use super::keys::backend::BackendTls;
+use super::keys::syn_rate;
+use super::smtp::Smtp;
+use super::startup::Startup;
+use super::whole::Config;
 use crate::policy::reputation::Kind;
 
 /// What a check knows of the host.
@@ -92,8 +95,7 @@ impl Config {
         self.doubt_lists(&mut found);
         if let Some(smtp) = &self.smtp {
             self.doubt_listeners(smtp, &mut found);
-            let console = self.web.as_ref().map_or(&[][..], |web| &web.listen);
-            doubt_backends(smtp, console, around, &mut found);
+            doubt_backends(smtp, &self.startup, around, &mut found);
             doubt_directories(smtp, &mut found);
             doubt_networks(smtp, &mut found);
             doubt_zones(smtp, around, &mut found);
@@ -111,26 +113,20 @@ impl Config {
                 );
             }
         }
-        let rates = &self.syn_rate;
+        let (rates, capacity) = (&self.syn_rate, self.startup.syn_rate.capacity);
         let is_off = |rate: &filter_common::abi::SynRate| rate.interval_ns == 0;
-        if is_off(&rates.ipv4) && is_off(&rates.ipv6) && rates.capacity != 65_536 {
+        if is_off(&rates.ipv4) && is_off(&rates.ipv6) && capacity != syn_rate::DEFAULT_CAPACITY {
             found.warn("syn_rate.capacity", "has no effect without syn_rate.ipv4 or syn_rate.ipv6");
         }
     }
 
     fn doubt_listeners(&self, smtp: &Smtp, found: &mut Found) {
-        let relay = smtp.relay.as_ref();
-        let keys: [(&str, &[SocketAddr]); 4] = [
-            ("listen.smtp", &smtp.listen.smtp),
-            ("listen.smtps", &smtp.listen.smtps),
-            ("relay.listen", relay.map_or(&[], |relay| &relay.listen)),
-            ("relay.listen_tls", relay.map_or(&[], |relay| &relay.listen_tls)),
-        ];
-        for (key, addresses) in keys {
-            let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
-            ports.sort_unstable();
-            ports.dedup();
-            for port in ports.into_iter().filter(|port| !self.filter.ports.contains(port)) {
+        let mut listeners: Vec<_> = self.startup.mail_listeners().collect();
+        listeners.sort_unstable_by_key(|(key, address)| (*key, address.port()));
+        listeners.dedup_by_key(|(key, address)| (*key, address.port()));
+        for (key, address) in &listeners {
+            let port = address.port();
+            if !self.filter.ports.contains(&port) {
                 found.warn(
                     key,
                     format!(
@@ -140,9 +136,8 @@ impl Config {
                 );
             }
         }
-        let has_certificate = !smtp.tls.certificates.is_empty() || smtp.tls.self_signed;
-        for (key, addresses) in [keys[0], keys[2]] {
-            if !has_certificate && !addresses.is_empty() {
+        for key in ["listen.smtp", "relay.listen"] {
+            if !smtp.tls.has_certificate() && listeners.iter().any(|(named, _)| *named == key) {
                 found.warn(
                     key,
                     "there is no certificate, so STARTTLS is not offered and mail arrives in plain \
@@ -161,10 +156,11 @@ impl Config {
                 ),
             );
         }
-        if limits.connections_per_address > limits.connections {
+        let connections = self.startup.mail.as_ref().map(|mail| mail.smtp.connections);
+        if let Some(most) = connections.filter(|most| limits.connections_per_address > *most) {
             found.warn(
                 "smtp.connections_per_address",
-                format!("has no effect above smtp.connections ({})", limits.connections),
+                format!("has no effect above smtp.connections ({most})"),
             );
         }
     }
@@ -190,13 +186,9 @@ impl Found {
     }
 }
 
-fn doubt_backends(smtp: &Smtp, console: &[SocketAddr], around: &Surroundings, found: &mut Found) {
-    let listen = &smtp.listen;
+fn doubt_backends(smtp: &Smtp, startup: &Startup, around: &Surroundings, found: &mut Found) {
     let relay = smtp.relay.as_ref();
-    let mut listeners: Vec<SocketAddr> = listen.smtp.iter().chain(&listen.smtps).copied().collect();
-    listeners
-        .extend(relay.into_iter().flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls)));
-    listeners.extend(console);
+    let listeners: Vec<_> = startup.listeners().collect();
     for backend in &smtp.backends {
         let name = &backend.name;
         let is_used = smtp.domains.iter().any(|domain| domain.backend == *name)
@@ -214,15 +206,15 @@ fn doubt_backends(smtp: &Smtp, console: &[SocketAddr], around: &Surroundings, fo
             }
             let Ok(address) = server.parse::<SocketAddr>() else { continue };
             // Loopback and the listeners' own addresses are errors of the file itself.
-            let own = listeners.iter().find(|own| {
+            let own = listeners.iter().find(|(_, own)| {
                 own.port() == address.port()
                     && own.ip().is_unspecified()
                     && own.is_ipv4() == address.is_ipv4()
                     && around.addresses.contains(&address.ip())
                     && !address.ip().is_loopback()
             });
-            if let Some(own) = own {
-                let what = if console.contains(own) { NO_SMTP } else { LOOP };
+            if let Some((key, own)) = own {
+                let what = if *key == "web.listen" { NO_SMTP } else { LOOP };
                 found.error(
                     "backend.servers",
                     format!(
@@ -333,7 +325,7 @@ mod tests {
 
     fn doubts(text: &str, around: &Surroundings) -> Doubts {
         let text = format!("{BASE}{text}");
-        let config = super::super::parse(&text, Path::new("m.toml"));
+        let config = crate::config::parse(&text, Path::new("m.toml"));
         config.unwrap_or_else(|errors| panic!("{errors}")).doubts(around)
     }
 

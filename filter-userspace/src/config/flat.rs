@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Keys with their sections, and their values as TOML has them.
 pub type Keys = BTreeMap<String, String>;
 
@@ -14,6 +16,15 @@ pub fn keys(text: &str) -> Keys {
     let mut keys = Keys::new();
     if let Ok(table) = text.parse::<toml::Table>() {
         flatten("", &toml::Value::Table(table), &mut keys);
+    }
+    keys
+}
+
+/// The keys of a value whose fields have the names of keys.
+pub(super) fn of(value: &impl Serialize) -> Keys {
+    let mut keys = Keys::new();
+    if let Ok(value) = toml::Value::try_from(value) {
+        flatten("", &value, &mut keys);
     }
     keys
 }

@@ -3,8 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::keys::backend::{self, Backend};
+use super::keys::ldap::{self, Directory};
+use super::keys::tls;
 use super::section::Section;
-use super::smtp::{Backend, Directory};
+use super::section::key::Key;
 
 /// A file that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,30 +26,31 @@ pub struct NamedFile {
 
 /// The files of some sections.
 pub(super) fn of_sections(
-    tls: &Section<'_>,
+    tls_section: &Section<'_>,
     client_ca: Option<&Path>,
     backends: &[(Backend, Section<'_>)],
     directories: &[(Directory, Section<'_>)],
 ) -> Vec<NamedFile> {
-    let file = |key: &'static str, of: &str, section: &Section<'_>, path: Option<&Path>| {
-        let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
-        path.map(|path| NamedFile {
-            key,
-            of: of.to_owned(),
-            path: path.to_owned(),
-            line: section.line_of(name),
-            has_certificates: name != "password_file",
-        })
-    };
-    let of_backends = backends
-        .iter()
-        .map(|(one, section)| file("backend.ca", &one.name, section, one.ca.as_deref()));
+    let file =
+        |path: Option<&Path>, of: &str, (name, section): (&'static str, &Section<'_>), key: Key| {
+            path.map(|path| NamedFile {
+                key: name,
+                of: of.to_owned(),
+                path: path.to_owned(),
+                line: section.line_of(key),
+                has_certificates: key != ldap::PASSWORD_FILE,
+            })
+        };
+    let of_backends = backends.iter().map(|(one, section)| {
+        file(one.ca.as_deref(), &one.name, ("backend.ca", section), backend::CA)
+    });
     let of_directories = directories.iter().flat_map(|(one, section)| {
+        let password = one.password_file.as_deref();
         [
-            file("ldap.ca", &one.name, section, one.ca.as_deref()),
-            file("ldap.password_file", &one.name, section, one.password_file.as_deref()),
+            file(one.ca.as_deref(), &one.name, ("ldap.ca", section), ldap::CA),
+            file(password, &one.name, ("ldap.password_file", section), ldap::PASSWORD_FILE),
         ]
     });
-    let of_clients = file("tls.client_ca", "", tls, client_ca);
+    let of_clients = file(client_ca, "", ("tls.client_ca", tls_section), tls::CLIENT_CA);
     std::iter::once(of_clients).chain(of_backends).chain(of_directories).flatten().collect()
 }

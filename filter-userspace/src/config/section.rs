@@ -4,6 +4,7 @@
 //! A [`Section`] hands out values by key. What nobody asked for by
 //! [`Section::finish`] is unknown, and an error.
 
+pub(super) mod key;
 mod lists;
 mod quantities;
 
@@ -15,7 +16,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
-use super::reference::Descriptions;
+use key::{Descriptions, Key};
 
 pub(super) use lists::TextOrSection;
 pub(super) use quantities::Unit;
@@ -26,7 +27,7 @@ pub(super) struct Document<'a> {
     file: &'a str,
     errors: RefCell<Vec<ConfigError>>,
     /// Whether the syntax is broken: then what seems missing may stand in what could not
-    /// be read, and is no error.
+    /// be read, and is not an error.
     broken: Cell<bool>,
     /// What is said of the keys, where somebody wants to know.
     descriptions: Option<RefCell<Descriptions>>,
@@ -126,7 +127,7 @@ impl<'a> Section<'a> {
     }
 
     /// The table at `key`.
-    pub(super) fn section(&self, key: &'static str) -> Self {
+    pub(super) fn section(&self, key: Key) -> Self {
         self.describe(key, "table", "none");
         let value = self.get(key);
         let table = value.and_then(|value| self.typed(key, value, "a table", DeValue::as_table));
@@ -151,22 +152,26 @@ impl<'a> Section<'a> {
     }
 
     /// The key with its sections.
-    pub(super) fn name(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    pub(super) fn name(&self, key: Key) -> String {
+        self.below(key.name)
+    }
+
+    fn below(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// Notes an error of the value at `span`.
-    pub(super) fn error(&self, span: &Range<usize>, key: &str, message: impl fmt::Display) {
+    pub(super) fn error(&self, span: &Range<usize>, key: Key, message: impl fmt::Display) {
         self.document.error(span, &self.name(key), message);
     }
 
     /// Notes an error of a key, at its value where it has one, else at its section.
-    pub(super) fn wrong(&self, key: &'static str, message: impl fmt::Display) {
+    pub(super) fn wrong(&self, key: Key, message: impl fmt::Display) {
         self.error(&self.place(key), key, message);
     }
 
     /// Notes that something is missing that would stand under a key.
-    pub(super) fn missing(&self, key: &'static str, message: impl fmt::Display) {
+    pub(super) fn missing(&self, key: Key, message: impl fmt::Display) {
         if !self.document.broken.get() && !self.is_wrong {
             self.wrong(key, message);
         }
@@ -174,7 +179,7 @@ impl<'a> Section<'a> {
 
     /// Notes that a list has nothing in it or is not there; a wrong type has an error
     /// of its own, and so has each element that is wrong.
-    pub(super) fn needs_some(&self, key: &'static str, message: impl fmt::Display) {
+    pub(super) fn needs_some(&self, key: Key, message: impl fmt::Display) {
         match self.get(key).map(Spanned::get_ref) {
             None => self.missing(key, message),
             Some(DeValue::Array(list)) if list.is_empty() => self.wrong(key, message),
@@ -183,28 +188,28 @@ impl<'a> Section<'a> {
     }
 
     /// Where a key has its value, or its section begins.
-    pub(super) fn place(&self, key: &'static str) -> Range<usize> {
+    pub(super) fn place(&self, key: Key) -> Range<usize> {
         self.get(key).map_or(self.span.clone(), Spanned::span)
     }
 
-    pub(super) fn string(&self, key: &'static str) -> Option<At<&'a str>> {
-        self.describe(key, "text", "none");
+    pub(super) fn string(&self, key: Key) -> Option<At<&'a str>> {
+        self.describe(key, "string", "none");
         let value = self.get(key)?;
         self.string_of(key, value)
     }
 
-    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+    pub(super) fn boolean(&self, key: Key, default: bool) -> bool {
         self.describe(key, "boolean", &code(default));
         let value = self.get(key);
         value
-            .and_then(|value| self.typed(key, value, "true or false", DeValue::as_bool))
+            .and_then(|value| self.typed(key, value, "a boolean", DeValue::as_bool))
             .unwrap_or(default)
     }
 
     /// A whole number in `range`; `default` where it is missing or wrong.
     pub(super) fn integer<T: TryFrom<i64> + Copy + fmt::Display>(
         &self,
-        key: &'static str,
+        key: Key,
         range: RangeInclusive<i64>,
         default: T,
     ) -> T {
@@ -215,7 +220,7 @@ impl<'a> Section<'a> {
     /// One of `choices`.
     pub(super) fn choice<T: Copy + PartialEq>(
         &self,
-        key: &'static str,
+        key: Key,
         choices: &[(&str, T)],
         default: T,
     ) -> T {
@@ -244,31 +249,25 @@ impl<'a> Section<'a> {
     }
 
     /// The line of a key, or where there is none that of the section.
-    pub(super) fn line_of(&self, key: &'static str) -> u32 {
+    pub(super) fn line_of(&self, key: Key) -> u32 {
         self.document.line(&self.place(key))
     }
 
     /// Says which values a key takes and what holds without it, for the reference. What
     /// was said first counts: who knows more than the type says it before reading.
-    pub(super) fn describe(&self, key: &str, kind: &str, default: &str) {
+    pub(super) fn describe(&self, key: Key, kind: &str, default: &str) {
         if let Some(descriptions) = &self.document.descriptions {
-            let mut descriptions = descriptions.borrow_mut();
-            let said = descriptions.entry(self.name(key)).or_default();
-            for (part, text) in [(&mut said.kind, kind), (&mut said.default, default)] {
-                if part.is_empty() {
-                    text.clone_into(part);
-                }
-            }
+            descriptions.borrow_mut().add(self.name(key), key, kind, default);
         }
     }
 
-    /// Whether the value of a key is a text.
-    pub(super) fn is_text(&self, key: &'static str) -> bool {
+    /// Whether the value of a key is a string.
+    pub(super) fn is_text(&self, key: Key) -> bool {
         self.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
     /// Whether the key is there, whatever its value.
-    pub(super) fn has(&self, key: &'static str) -> bool {
+    pub(super) fn has(&self, key: Key) -> bool {
         self.get(key).is_some()
     }
 
@@ -285,31 +284,32 @@ impl<'a> Section<'a> {
                 || format!("; known here: {}", known.join(", ")),
                 |known| format!("; did you mean `{known}`?"),
             );
-            self.error(&key.span(), &clean(name), format!("unknown key{hint}"));
+            let path = self.below(&clean(name));
+            self.document.error(&key.span(), &path, format!("unknown key{hint}"));
         }
     }
 
-    fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+    fn get(&self, key: Key) -> Option<&'a Spanned<DeValue<'a>>> {
         let mut known = self.known.borrow_mut();
-        if !known.contains(&key) {
-            known.push(key);
+        if !known.contains(&key.name) {
+            known.push(key.name);
             self.describe(key, "", "");
         }
-        self.table?.get(key)
+        self.table?.get(key.name)
     }
 
-    fn string_of(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<At<&'a str>> {
-        let text = self.typed(key, value, "a text", DeValue::as_str)?;
+    fn string_of(&self, key: Key, value: &'a Spanned<DeValue<'a>>) -> Option<At<&'a str>> {
+        let text = self.typed(key, value, "a string", DeValue::as_str)?;
         Some(self.at(text, value))
     }
 
     fn integer_of<T: TryFrom<i64>>(
         &self,
-        key: &str,
+        key: Key,
         value: &'a Spanned<DeValue<'a>>,
         range: RangeInclusive<i64>,
     ) -> Option<T> {
-        let number = self.typed(key, value, "a whole number", DeValue::as_integer)?;
+        let number = self.typed(key, value, "an integer", DeValue::as_integer)?;
         let parsed = i64::from_str_radix(number.as_str(), number.radix()).ok();
         let fitting = parsed.filter(|number| range.contains(number));
         let converted = fitting.and_then(|number| T::try_from(number).ok());
@@ -322,7 +322,7 @@ impl<'a> Section<'a> {
 
     fn typed<T>(
         &self,
-        key: &str,
+        key: Key,
         value: &'a Spanned<DeValue<'a>>,
         wanted: &str,
         convert: impl Fn(&'a DeValue<'a>) -> Option<T>,
@@ -336,13 +336,13 @@ impl<'a> Section<'a> {
 
     fn wrong_type(
         &self,
-        key: &str,
+        key: Key,
         place: &Spanned<DeValue<'a>>,
         wanted: &str,
         found: &DeValue<'a>,
     ) {
         let found = kind_of(found);
-        self.error(&place.span(), key, format!("must be {wanted}, and is {found}"));
+        self.error(&place.span(), key, format!("expected {wanted}, found {found}"));
     }
 
     fn at<T>(&self, value: T, place: &Spanned<DeValue<'a>>) -> At<T> {
@@ -354,12 +354,12 @@ impl<'a> Section<'a> {
 /// What a value is, in words.
 fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
+        DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
 }

@@ -1,24 +1,37 @@
-//! The SMTP side of the configuration, checked.
+//! The SMTP side of the configuration: its sections together.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
-use ipnet::IpNet;
+use serde::Serialize;
 
-use super::named::NamedFile;
+use super::keys::{
+    backend, domain, escalation, ldap, listen, rate, relay, reputation, senders, smtp, spf, tls,
+};
+use super::named::{NamedFile, of_sections};
+use super::names::{Names, finished, unique};
+use super::section::Section;
+use super::section::key::Key;
 use crate::policy::escalation::Escalation;
-use crate::policy::relay::{Relay, RelayLimits};
-use crate::policy::reputation::{Kind, Reputation};
-use crate::policy::spf::Actions;
+use crate::policy::reputation::Reputation;
 use crate::policy::tls::Mode as PeerMode;
-use crate::smtp::address::Domain;
+
+pub use super::keys::backend::{Backend, BackendTls, ClientAddress};
+pub use super::keys::domain::DomainEntry;
+pub use super::keys::ldap::Directory;
+pub use super::keys::listen::{Listen, ListenStartup};
+pub use super::keys::rate::Rate;
+pub use super::keys::relay::{RelaySettings, RelayStartup};
+pub use super::keys::reputation::ZoneKey;
+pub use super::keys::senders::Senders;
+pub use super::keys::smtp::{SmtpLimits, SmtpStartup};
+pub use super::keys::spf::Spf;
+pub use super::keys::tls::{Certificate, PeerTls, TlsPeer, TlsSettings};
+pub use super::values::DomainName;
 
 /// The SMTP side; a configuration without `[listen]` has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smtp {
-    /// Where clients are listened to.
+    /// What is known of clients, and told to them.
     pub listen: Listen,
     /// The bounds of sessions.
     pub limits: SmtpLimits,
@@ -42,286 +55,24 @@ pub struct Smtp {
     pub zone_keys: Vec<ZoneKey>,
     /// SPF; none where it is not checked.
     pub spf: Option<Spf>,
-    /// When addresses are blocked for a time.
+    /// When addresses are blocked temporarily.
     pub escalation: Escalation,
     /// The outgoing relay; none where there is none.
     pub relay: Option<RelaySettings>,
 }
 
-/// The outgoing relay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelaySettings {
-    /// The addresses of SMTP with STARTTLS.
-    pub listen: Vec<SocketAddr>,
-    /// The addresses of SMTP that begins with TLS.
-    pub listen_tls: Vec<SocketAddr>,
-    /// Who may send out.
-    pub policy: Relay,
-    /// What a host may do before it is suspended.
-    pub limits: RelayLimits,
-}
-
-/// SPF.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spf {
-    /// What each result does, where the domain says nothing else.
-    pub actions: Actions,
-    /// Clients that it is not checked of.
-    pub exempt: Vec<IpNet>,
-    /// Whether every message gets a Received-SPF field.
-    pub header: bool,
-    /// Whether replies have what the sender's domain says of a fail.
-    pub explanation: bool,
-    /// The time for all answers of DNS about a message.
-    pub budget: Duration,
-}
-
-/// The file of a zone's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ZoneKey {
-    /// The service.
-    pub kind: Kind,
-    /// Which of its zones, from 0.
-    pub zone: usize,
-    /// The file.
-    pub file: PathBuf,
-    /// The line of the configuration.
-    pub line: u32,
-}
-
-/// Where clients are listened to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The addresses of SMTP with STARTTLS.
-    pub smtp: Vec<SocketAddr>,
-    /// The addresses of SMTP that begins with TLS.
-    pub smtps: Vec<SocketAddr>,
-    /// Networks whose connections begin with a PROXY header.
-    pub proxy_networks: Vec<IpNet>,
-    /// The name of this host; the system's where there is none.
-    pub hostname: Option<Domain>,
-}
-
-/// The bounds of sessions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SmtpLimits {
-    /// How long the greeting waits for early talkers.
-    pub greeting_pause: Duration,
-    /// The largest message, in octets.
-    pub message_size: u64,
-    /// The most recipients of a message.
-    pub recipients: usize,
-    /// The most errors of a session.
-    pub errors: u32,
-    /// The most invalid recipients of a session.
-    pub invalid_recipients: u32,
-    /// The most Received lines of a message.
-    pub hops: u32,
-    /// The most connections at once.
-    pub connections: usize,
-    /// The most connections of one address (IPv6: /64) at once.
-    pub connections_per_address: usize,
-    /// The time for a command.
-    pub command_timeout: Duration,
-    /// The time for the next bytes of a message.
-    pub data_timeout: Duration,
-    /// The octets a second that a message must come with.
-    pub data_rate: u64,
-    /// Networks whose bare line ends in messages are mended instead of refused.
-    pub normalise_networks: Vec<IpNet>,
-    /// Whether those in chunks (BDAT) are mended whoever sends them.
-    pub normalise_chunks: bool,
-}
-
-/// Domains, and what becomes of mail for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainEntry {
-    /// The names; `*.` before one stands for all below it.
-    pub names: Vec<DomainName>,
-    /// The backend's name.
-    pub backend: Arc<str>,
-    /// Files of valid recipients; later ones replace whole domains of earlier.
-    pub recipients: Vec<PathBuf>,
-    /// The directory that valid recipients come from.
-    pub directory: Option<String>,
-    /// What separates a user from a detail: `+` in `user+detail`.
-    pub subaddress: Option<char>,
-    /// What results of SPF do; none where it is not checked.
-    pub spf: Option<Actions>,
-    /// The line of the configuration.
-    pub line: u32,
-}
-
-/// A domain, or all below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainName {
-    /// The domain.
-    pub domain: Domain,
-    /// Whether the domains below it are meant, and not itself.
-    pub below: bool,
-}
-
-/// A mail system behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its servers, `host:port`, in the order in which they are tried.
-    pub servers: Vec<String>,
-    /// TLS towards it.
-    pub tls: BackendTls,
-    /// Certificates that are trusted, instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// How it learns the client's address.
-    pub client_address: ClientAddress,
-    /// The time to connect to a server.
-    pub connect_timeout: Duration,
-    /// The time for a reply, and for TLS.
-    pub reply_timeout: Duration,
-    /// The time in which it must take bytes of a message.
-    pub data_timeout: Duration,
-    /// The time for the reply to a message.
-    pub final_timeout: Duration,
-}
-
-/// TLS towards a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackendTls {
-    /// None.
-    #[default]
-    None,
-    /// Where it is offered; whoever shows a certificate is believed.
-    Opportunistic,
-    /// Always, with a certificate that is valid for the server's name.
-    Verified,
-}
-
-/// How a backend learns the client's address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAddress {
-    /// It does not.
-    #[default]
-    None,
-    /// XCLIENT, of Postfix.
-    Xclient,
-    /// A PROXY header, version 2.
-    Proxy,
-    /// A PROXY header, version 1.
-    ProxyV1,
-}
-
-/// TLS towards clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// Certificates with their keys; the first is for clients that name no host
-    /// that another is for.
-    pub certificates: Vec<Certificate>,
-    /// Whether one is made at start, for a trial.
-    pub self_signed: bool,
-    /// The oldest version: 12 or 13.
-    pub minimum: u8,
-    /// Whose client certificates are valid; without it none is asked for.
-    pub client_ca: Option<PathBuf>,
-    /// What peers must do that no entry names.
-    pub default: PeerTls,
-    /// What other peers must do.
-    pub peers: Vec<TlsPeer>,
-}
-
-/// A certificate and its key, in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The chain, the host's own certificate first.
-    pub chain: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-    /// The line of the configuration.
-    pub line: u32,
-}
-
-/// What TLS a peer must use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerTls {
-    /// Whether it is offered and needed.
-    pub mode: PeerMode,
-    /// The oldest version, where it is needed.
-    pub minimum: u8,
-    /// Whether a valid client certificate is needed.
-    pub certificate: bool,
-}
-
-/// What TLS some peers must use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsPeer {
-    /// Domains of senders.
-    pub domains: Vec<DomainName>,
-    /// Networks of clients.
-    pub networks: Vec<IpNet>,
-    /// What they must do.
-    pub tls: PeerTls,
-    /// The line of the configuration.
-    pub line: u32,
-}
-
-/// Approved and blocked senders.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Senders {
-    /// Patterns in the configuration, each with its line.
-    pub approved: Vec<(String, u32)>,
-    /// Patterns in the configuration, each with its line.
-    pub blocked: Vec<(String, u32)>,
-    /// Files of approved patterns.
-    pub approved_files: Vec<PathBuf>,
-    /// Files of blocked patterns.
-    pub blocked_files: Vec<PathBuf>,
-    /// Whether an approved sender is one only where SPF lets it pass.
-    pub approve_requires_spf_pass: bool,
-}
-
-/// Messages times recipients a minute; 0 is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rate {
-    /// Of one address (IPv6: /64).
-    pub per_address: u32,
-    /// For one recipient.
-    pub per_recipient: u32,
-}
-
-/// An LDAP directory that recipients come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// Its name, for domains.
-    pub name: String,
-    /// `ldap://` or `ldaps://`.
-    pub url: String,
-    /// Whether STARTTLS is used.
-    pub starttls: bool,
-    /// Certificates that are trusted, instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// Whom to bind as; anonymous where there is none.
-    pub bind_dn: Option<String>,
-    /// The file of the password.
-    pub password_file: Option<PathBuf>,
-    /// Where to search.
-    pub base: String,
-    /// For what.
-    pub filter: String,
-    /// The attributes with addresses.
-    pub attributes: Vec<String>,
-    /// How often.
-    pub refresh: Duration,
+/// What of the SMTP side is fixed at the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MailStartup {
+    /// Where clients are listened to.
+    pub listen: ListenStartup,
+    /// How many connections there may be.
+    pub smtp: SmtpStartup,
+    /// Where customers are listened to; none without a relay.
+    pub relay: Option<RelayStartup>,
 }
 
 impl Smtp {
-    /// The ports of its listeners: protected unless the configuration names others. What
-    /// another program listens on, 465 and 587 say, is that one's business.
-    pub fn ports(&self) -> impl Iterator<Item = u16> {
-        let relay = self.relay.iter();
-        let relay = relay.flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls));
-        let listening = self.listen.smtp.iter().chain(&self.listen.smtps).chain(relay);
-        listening.map(SocketAddr::port)
-    }
-
     /// Whether name servers are asked about mail.
     #[must_use]
     pub fn asks_dns(&self) -> bool {
@@ -333,5 +84,112 @@ impl Smtp {
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Backend> {
         self.backends.iter().find(|backend| &*backend.name == name)
+    }
+}
+
+/// Reads every section of the SMTP side; none without `[listen]`.
+pub(super) fn read(root: &Section<'_>, folder: &Path) -> Option<(MailStartup, Smtp)> {
+    let listen = root.section(listen::SECTION);
+    let is_there = listen.is_there();
+    let (reputation, zone_keys) = reputation::read(root.section(reputation::SECTION), folder);
+    let spf = spf::read(root.section(spf::SECTION));
+    let has_ca = root.section(tls::SECTION).has(tls::CLIENT_CA);
+    let tls = tls::read(root.section(tls::SECTION), folder);
+    let backends = root.sections(backend::SECTION).into_iter();
+    let backends: Vec<_> = backends.map(|one| backend::read(one, folder)).collect();
+    let directories = root.sections(ldap::SECTION).into_iter();
+    let directories: Vec<_> = directories.map(|one| ldap::read(one, folder)).collect();
+    let client_ca = tls.client_ca.as_deref();
+    let named = of_sections(&root.section(tls::SECTION), client_ca, &backends, &directories);
+    let names = read_names(root, &backends, &directories);
+    let domains = root.sections(domain::SECTION).into_iter();
+    let domains: Vec<_> =
+        domains.map(|one| domain::read(one, folder, spf.as_ref(), &names)).collect();
+    domain::check_names(&domains);
+    // One that could not be read counts.
+    let has_tls = tls.has_certificate() || root.section(tls::SECTION).has(tls::CERTIFICATES);
+    let relay = relay::read(root, has_tls, has_ca, &names);
+    let has_relay = relay.is_some() || root.has(relay::SECTION);
+    let (listen_startup, listen) = listen::read(listen, has_relay, has_tls);
+    let (smtp_startup, limits) = smtp::read(root.section(smtp::SECTION));
+    let (relay_startup, relay) = relay.unzip();
+    let startup = MailStartup { listen: listen_startup, smtp: smtp_startup, relay: relay_startup };
+    let smtp = Smtp {
+        reputation,
+        zone_keys,
+        escalation: escalation::read(root.section(escalation::SECTION)),
+        listen,
+        limits,
+        domains: finished(domains),
+        spf,
+        backends: finished(backends),
+        tls,
+        relay,
+        senders: senders::read(root.section(senders::SECTION), folder),
+        rate: rate::read(root.section(rate::SECTION)),
+        directories: finished(directories),
+        named,
+    };
+    if !is_there {
+        refuse_without_listen(root);
+        return None;
+    }
+    check_whole(root, &smtp, has_tls);
+    Some((startup, smtp))
+}
+
+fn read_names(
+    root: &Section<'_>,
+    backends: &[(Backend, Section<'_>)],
+    directories: &[(Directory, Section<'_>)],
+) -> Names {
+    let is_whole = |key: Key, read| !root.has(key) || root.count(key) == Some(read);
+    let named = backends.iter().map(|(backend, section)| (&*backend.name, section));
+    let backends =
+        unique(named, backend::NAME).filter(|names| is_whole(backend::SECTION, names.len()));
+    let named = directories.iter().map(|(one, section)| (one.name.as_str(), section));
+    let directories =
+        unique(named, ldap::NAME).filter(|names| is_whole(ldap::SECTION, names.len()));
+    Names { backends, directories }
+}
+
+/// Notes the sections that mean nothing without `[listen]`.
+fn refuse_without_listen(root: &Section<'_>) {
+    for key in [
+        smtp::SECTION,
+        domain::SECTION,
+        backend::SECTION,
+        tls::SECTION,
+        senders::SECTION,
+        rate::SECTION,
+        ldap::SECTION,
+        reputation::SECTION,
+        spf::SECTION,
+        escalation::SECTION,
+        relay::SECTION,
+        relay::CUSTOMER,
+    ] {
+        if root.has(key) {
+            root.missing(key, "is for the SMTP side, which needs a section [listen]");
+        }
+    }
+}
+
+/// Notes what sections need of each other.
+fn check_whole(root: &Section<'_>, smtp: &Smtp, has_tls: bool) {
+    let tls = std::iter::once(&smtp.tls.default).chain(smtp.tls.peers.iter().map(|peer| &peer.tls));
+    if !has_tls && tls.into_iter().any(|tls| tls.mode == PeerMode::Mandatory) {
+        root.wrong(
+            tls::SECTION,
+            "TLS is mandatory for a peer: a certificate is needed, see tls.certificates",
+        );
+    }
+    if !root.has(domain::SECTION) && !root.has(relay::SECTION) {
+        let message = "is missing: name the domains that mail is accepted for in [[domain]]";
+        root.missing(domain::SECTION, message);
+    }
+    if !root.has(backend::SECTION) {
+        let message = "is missing: name the mail system behind in [[backend]]";
+        root.missing(backend::SECTION, message);
     }
 }

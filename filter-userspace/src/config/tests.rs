@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use filter_common::Enforcement;
 use proptest::prelude::*;
+
+use filter_common::abi::SynRate;
+use filter_common::{Class, Enforcement};
 
 use super::web::Rights;
 use super::*;
+use crate::lists::{OnBadLine, UnknownCountry};
 
 const MINIMAL: &str = "[filter]\ninterfaces = [\"eth0\"]\n";
 
@@ -23,27 +26,27 @@ fn config(text: &str) -> Config {
 fn the_defaults_are_these() {
     let config = config(MINIMAL);
     assert_eq!(config.filter.interfaces, ["eth0"]);
-    assert_eq!(config.filter.mode, Mode::Auto);
+    assert_eq!(config.startup.filter.mode, Mode::Auto);
     assert_eq!(config.filter.ports, [25]);
-    assert_eq!(config.filter.pin, Path::new("/sys/fs/bpf/mxdp"));
-    assert!(config.filter.persist);
+    assert_eq!(config.startup.filter.pin, Path::new("/sys/fs/bpf/mxdp"));
+    assert!(config.startup.filter.persist);
     assert_eq!(config.filter.events_per_second, 256);
-    assert_eq!(config.filter.debug, Debug::Off);
+    assert_eq!(config.startup.filter.kernel_log, KernelLog::Off);
     assert_eq!(config.enforcement.of(Class::BlockedIp), Enforcement::Drop);
     assert_eq!(config.enforcement.of(Class::BlockedCountry), Enforcement::Drop);
     assert_eq!(config.enforcement.of(Class::KnownSpamSource), Enforcement::Reject);
     assert!(config.lists.is_empty() && config.inline.is_empty());
     assert_eq!(config.countries.source, None);
     assert_eq!(config.countries.unknown, UnknownCountry::None);
-    assert_eq!(config.temporary.capacity, 131_072);
+    assert_eq!(config.startup.temporary.capacity, 131_072);
     assert_eq!(config.syn_rate.ipv4, SynRate::default());
     assert_eq!(config.syn_rate.ipv6, SynRate::default());
-    assert_eq!(config.syn_rate.capacity, 65_536);
-    assert_eq!(config.control.socket, Path::new("/run/mxdp/mxdp.sock"));
-    assert_eq!(config.state.folder, Path::new("/var/lib/mxdp"));
+    assert_eq!(config.startup.syn_rate.capacity, 65_536);
+    assert_eq!(config.startup.control.socket, Path::new("/run/mxdp/mxdp.sock"));
+    assert_eq!(config.startup.state.folder, Path::new("/var/lib/mxdp"));
     assert!(config.reload.watch);
     assert_eq!(config.limits, Limits { file_bytes: 268_435_456, prefixes: 16_777_216 });
-    assert_eq!(config.log, Log { level: Level::Info, format: Format::Text });
+    assert_eq!(config.startup.log, Log { level: Level::Info, format: Format::Text });
     assert!(config.warnings().is_empty());
 }
 
@@ -130,7 +133,7 @@ prefixes = 1.5
             "2:31: filter.interfaces: `a/b` is not an interface name (see `ip link`)",
             "3:8: filter.mode: `fast` is not one of \"auto\", \"native\", \"generic\"",
             "4:14: filter.ports: 70000 is not from 1 to 65535",
-            "4:21: filter.ports: must be a whole number, and is a text",
+            "4:21: filter.ports: expected an integer, found a string",
             "4:29: filter.ports: 25 is named twice",
             "5:1: filter.interface: unknown key; did you mean `interfaces`?",
             "7:14: blocked.addresses: `1.2.3` is not an address or CIDR",
@@ -139,11 +142,11 @@ prefixes = 1.5
             "8:14: blocked.countries: `UK` is not an assigned ISO 3166-1 alpha-2 country code \
              (such as DE); the United Kingdom is GB",
             "8:26: blocked.countries: FR is named twice",
-            "9:10: blocked.files: must be a text or a table, and is a whole number",
+            "9:10: blocked.files: expected a string or a table, found an integer",
             "9:13: blocked.files.path: is missing: the list's file",
             "9:29: blocked.files.on_bad_line: `ignore` is not one of \"refuse\", \"skip\"",
             "9:39: blocked.files.forced: unknown key; did you mean `force`?",
-            "11:12: limits.prefixes: must be a whole number, and is a number with a fraction",
+            "11:12: limits.prefixes: expected an integer, found a float",
             "12:2: smpt: unknown key; did you mean `smtp`?",
         ]
     );
@@ -166,9 +169,9 @@ fn an_empty_file_says_what_is_needed() {
 #[test]
 fn every_wrong_type_is_named() {
     for (section, key, value, expected) in [
-        ("filter", "interfaces", "\"eth0\"", "must be a list, and is a text"),
-        ("filter", "persist", "1", "must be true or false, and is a whole number"),
-        ("filter", "pin", "true", "must be a text, and is true or false"),
+        ("filter", "interfaces", "\"eth0\"", "expected an array, found a string"),
+        ("filter", "persist", "1", "expected a boolean, found an integer"),
+        ("filter", "pin", "true", "expected a string, found a boolean"),
         ("filter", "pin", "\"mxdp\"", "`mxdp` is not an absolute path"),
         ("filter", "ports", "[]", "name at least one, such as 25"),
         (
@@ -184,12 +187,12 @@ fn every_wrong_type_is_named() {
             "[]",
             "unknown key; known here: files, force, addresses",
         ),
-        ("countries", "database", "[]", "must be a text, and is a list"),
+        ("countries", "database", "[]", "expected a string, found an array"),
         ("countries", "registered_country", "true", "means something only with a database"),
         ("temporary", "capacity", "5", "5 is not from 1024 to 2097152"),
-        ("syn_rate", "ipv4", "5", "must be a table, and is a whole number"),
+        ("syn_rate", "ipv4", "5", "expected a table, found an integer"),
         ("syn_rate", "ipv4", "{ burst = 5 }", "is missing: SYNs a second"),
-        ("reload", "watch", "2026-01-01", "must be true or false, and is a date or time"),
+        ("reload", "watch", "2026-01-01", "expected a boolean, found a date or time"),
         (
             "log",
             "level",
@@ -446,16 +449,22 @@ fn no_error_is_said_twice() {
     let domain = "[[domain]]\nnames = [\"example.org\"]\nbackend = \"main\"\n";
     let backend = "[[backend]]\nname = \"main\"\nservers = [\"192.0.2.1:25\"]\n";
     for (text, expected) in [
-        ("[filter]\ninterfaces = \"eth0\"\n".to_owned(), "2:14: filter.interfaces: must be a list"),
-        ("[filter]\ninterfaces = [7]\n".to_owned(), "2:15: filter.interfaces: must be a text"),
-        ("filter = 7\n".to_owned(), "1:10: filter: must be a table"),
-        ("[filter]\ninterfaces = [\"eth0\"]\nports = 25\n".to_owned(), "3:9: filter.ports: must"),
-        (format!("listen = 7\n{MINIMAL}{domain}{backend}"), "1:10: listen: must be a table"),
-        (format!("domain = 7\n{MINIMAL}{listen}{backend}"), "1:10: domain: must be a list"),
-        (format!("backend = 7\n{MINIMAL}{listen}{domain}"), "1:11: backend: must be a list"),
+        (
+            "[filter]\ninterfaces = \"eth0\"\n".to_owned(),
+            "2:14: filter.interfaces: expected an array",
+        ),
+        ("[filter]\ninterfaces = [7]\n".to_owned(), "2:15: filter.interfaces: expected a string"),
+        ("filter = 7\n".to_owned(), "1:10: filter: expected a table"),
+        (
+            "[filter]\ninterfaces = [\"eth0\"]\nports = 25\n".to_owned(),
+            "3:9: filter.ports: expected an array",
+        ),
+        (format!("listen = 7\n{MINIMAL}{domain}{backend}"), "1:10: listen: expected a table"),
+        (format!("domain = 7\n{MINIMAL}{listen}{backend}"), "1:10: domain: expected an array"),
+        (format!("backend = 7\n{MINIMAL}{listen}{domain}"), "1:11: backend: expected an array"),
         (
             format!("{MINIMAL}{listen}{domain}[[backend]]\nname = 7\nservers = [\"h:25\"]\n"),
-            "9:8: backend.name: must be a text",
+            "9:8: backend.name: expected a string",
         ),
         (
             format!("{MINIMAL}{listen}{domain}[[backend]]\nname = \"\"\nservers = [\"h:25\"]\n"),
@@ -469,28 +478,28 @@ fn no_error_is_said_twice() {
             format!(
                 "{MINIMAL}{listen}[[domain]]\nnames = \"a.example\"\nbackend = \"main\"\n{backend}"
             ),
-            "6:9: domain.names: must be a list",
+            "6:9: domain.names: expected an array",
         ),
         (
             format!(
                 "{MINIMAL}{listen}{domain}{backend}[tls]\ncertificates = 7\ndefault = \"mandatory\"\n"
             ),
-            "12:16: tls.certificates: must be a list",
+            "12:16: tls.certificates: expected an array",
         ),
         (
             format!("{MINIMAL}[web]\nlisten = [\"192.0.2.1:443\"]\ntokens = 7\nplain = true\n"),
-            "5:10: web.tokens: must be a list",
+            "5:10: web.tokens: expected an array",
         ),
-        (format!("{MINIMAL}[web]\nchain = 7\nkey = \"k\"\n"), "4:9: web.chain: must be a text"),
+        (format!("{MINIMAL}[web]\nchain = 7\nkey = \"k\"\n"), "4:9: web.chain: expected a string"),
         (
             format!("{MINIMAL}[countries]\ndatabase = 7\nregistered_country = true\n"),
-            "4:12: countries.database: must be a text",
+            "4:12: countries.database: expected a string",
         ),
         (
             format!(
                 "{MINIMAL}{listen}{domain}{backend}[relay]\nlisten = 7\nbackend = \"main\"\n[[customer]]\nname = \"a\"\nnetworks = 7\ndomains = [\"a.example\"]\n"
             ),
-            "12:10: relay.listen: must be a list",
+            "12:10: relay.listen: expected an array",
         ),
         (
             format!("{MINIMAL}[senders]\nblocked = []\n"),
@@ -544,7 +553,8 @@ fn durations_and_sizes_take_units() {
     }
     let pause = smtp("smtp", "greeting_pause_ms = \"2s\"").limits.greeting_pause;
     assert_eq!(pause.as_millis(), 2_000);
-    let age = |text: &str| config(&format!("{MINIMAL}[record]\ndays = {text}\n")).record.age;
+    let age =
+        |text: &str| config(&format!("{MINIMAL}[record]\ndays = {text}\n")).startup.record.age;
     assert_eq!(age("90"), age("\"90d\""));
     assert_eq!(age("\"12w\"").as_secs(), 84 * 86_400);
     for (section, line, expected) in [
@@ -576,6 +586,42 @@ fn durations_and_sizes_take_units() {
         assert_eq!(errors.len(), 1, "{line}: {errors:#?}");
         assert!(errors[0].contains(expected), "{line}: {errors:#?}");
     }
+}
+
+/// What a reload cannot carry out is said at every reload, and kept as it was at the start.
+#[test]
+fn what_needs_a_restart_is_said_and_kept() {
+    let old = config(MINIMAL);
+    let new = config(
+        "[filter]\ninterfaces = [\"eth1\"]\nmode = \"native\"\npin = \"/p\"\npersist = false\n\
+         debug = \"trace\"\n[temporary]\ncapacity = 2048\n[syn_rate]\ncapacity = 2048\n\
+         ipv4.per_second = 5\n[control]\nsocket = \"/s\"\n[state]\nfolder = \"/f\"\n[record]\n\
+         days = 1\nbytes = \"1GB\"\naudit_bytes = \"1GB\"\nsubject = false\n\
+         [web]\nlisten = [\"127.0.0.1:8026\"]\n\
+         [log]\nlevel = \"trace\"\nformat = \"json\"\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n[[domain]]\n\
+         names = [\"example.org\"]\nbackend = \"main\"\n[[backend]]\nname = \"main\"\n\
+         servers = [\"192.0.2.1:25\"]\n[relay]\nlisten = [\"0.0.0.0:587\"]\n\
+         backend = \"main\"\n[[customer]]\nname = \"c\"\nnetworks = [\"192.0.2.9/32\"]\n\
+         domains = [\"c.example\"]\n",
+    );
+    let all: Vec<_> = new.startup.keys().into_keys().collect();
+    assert_eq!(old.startup.changed_keys(&new.startup), all);
+    let said = new.needs_restart(&old);
+    assert_eq!(said[0], "control.socket was changed; that takes effect when mxdp is restarted");
+    assert_eq!(said.len(), all.len());
+    assert!(old.needs_restart(&old).is_empty());
+    // What is live is the new one's; the SMTP side and the console do not come.
+    let kept = new.clone().until_restart(&old);
+    assert_eq!(kept.startup, old.startup);
+    assert_eq!((&kept.filter.interfaces, kept.syn_rate), (&new.filter.interfaces, new.syn_rate));
+    assert!(kept.smtp.is_none() && kept.web.is_none());
+    // The SMTP side does not go, and a console lets nobody in any more.
+    let kept = old.clone().until_restart(&new);
+    assert_eq!((&kept.startup, &kept.smtp), (&new.startup, &new.smtp));
+    assert!(kept.web.is_none());
+    // It is said at every reload, and no longer when it is taken back.
+    assert_eq!(old.needs_restart(&kept).len(), all.len());
+    assert!(new.needs_restart(&kept).is_empty());
 }
 
 /// What cannot start, or would send mail round in a loop, is an error.

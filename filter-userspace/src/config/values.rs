@@ -6,18 +6,27 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::section::key::Key;
 use super::section::{At, Section, Unit, clean, code};
-use super::smtp::DomainName;
 use crate::lists::normalise;
 use crate::smtp::address::Domain;
 
+/// A domain, or all below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainName {
+    /// The domain.
+    pub domain: Domain,
+    /// Whether the domains below it are meant, and not itself.
+    pub below: bool,
+}
+
 /// A duration from a second to a day.
-pub(super) fn seconds(section: &Section<'_>, key: &'static str, default: u64) -> Duration {
+pub(super) fn read_seconds(section: &Section<'_>, key: Key, default: u64) -> Duration {
     section.duration(key, Unit::Seconds, 1..=86_400, default)
 }
 
-/// A text that must be there; empty where it is not, with an error.
-pub(super) fn required(section: &Section<'_>, key: &'static str) -> String {
+/// A string that must be there; empty where it is not, with an error.
+pub(super) fn read_required(section: &Section<'_>, key: Key) -> String {
     section.describe(key, "", "required");
     if !section.has(key) {
         section.missing(key, "is missing");
@@ -29,18 +38,18 @@ pub(super) fn required(section: &Section<'_>, key: &'static str) -> String {
     text.to_owned()
 }
 
-pub(super) fn path(section: &Section<'_>, key: &'static str, folder: &Path) -> Option<PathBuf> {
+pub(super) fn read_path(section: &Section<'_>, key: Key, folder: &Path) -> Option<PathBuf> {
     section.describe(key, "path", "");
     section.string(key).map(|text| folder.join(text.value))
 }
 
-pub(super) fn paths(section: &Section<'_>, key: &'static str, folder: &Path) -> Vec<PathBuf> {
-    section.describe(key, "list of paths", "");
+pub(super) fn read_paths(section: &Section<'_>, key: Key, folder: &Path) -> Vec<PathBuf> {
+    section.describe(key, "array of paths", "");
     section.strings(key).iter().map(|text| folder.join(text.value)).collect()
 }
 
-pub(super) fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAddr> {
-    section.describe(key, "list of address:port", "");
+pub(super) fn read_sockets(section: &Section<'_>, key: Key) -> Vec<SocketAddr> {
+    section.describe(key, "array of address:port", "");
     let parse = |text: &At<&str>| {
         let socket = text.value.parse().ok().filter(|socket: &SocketAddr| socket.port() != 0);
         if socket.is_none() {
@@ -53,8 +62,8 @@ pub(super) fn sockets(section: &Section<'_>, key: &'static str) -> Vec<SocketAdd
     section.strings(key).iter().filter_map(parse).collect()
 }
 
-pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
-    section.describe(key, "list of addresses and CIDRs", "");
+pub(super) fn read_networks(section: &Section<'_>, key: Key) -> Vec<IpNet> {
+    section.describe(key, "array of addresses and CIDRs", "");
     let parse = |text: &At<&str>| {
         let address = || text.value.parse::<IpAddr>().map(IpNet::from).ok();
         let network = text.value.parse::<IpNet>().ok().or_else(address);
@@ -70,8 +79,8 @@ pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
     section.strings(key).iter().filter_map(parse).collect()
 }
 
-pub(super) fn domain_names(section: &Section<'_>, key: &'static str) -> Vec<DomainName> {
-    section.describe(key, "list of domains", "");
+pub(super) fn read_domain_names(section: &Section<'_>, key: Key) -> Vec<DomainName> {
+    section.describe(key, "array of domains", "");
     let parse = |text: &At<&str>| {
         let below = text.value.strip_prefix("*.");
         let domain = Domain::parse(below.unwrap_or(text.value)).ok();
@@ -87,9 +96,9 @@ pub(super) fn not_a_domain(text: &str) -> String {
     format!("`{}` is not a domain name, such as example.org or *.example.org", clean(text))
 }
 
-pub(super) fn absolute(
+pub(super) fn read_absolute(
     section: &Section<'_>,
-    key: &'static str,
+    key: Key,
     default: impl Into<PathBuf>,
 ) -> PathBuf {
     let default = default.into();
@@ -106,9 +115,9 @@ pub(super) fn absolute(
     text.value.into()
 }
 
-pub(super) fn duplicates<T: PartialEq + std::fmt::Display>(
+pub(super) fn find_duplicates<T: PartialEq + std::fmt::Display>(
     section: &Section<'_>,
-    key: &'static str,
+    key: Key,
     values: &[At<T>],
 ) {
     for (index, value) in values.iter().enumerate() {

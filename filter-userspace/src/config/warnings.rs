@@ -2,7 +2,8 @@
 
 use filter_common::{Class, Enforcement};
 
-use super::{Config, web};
+use super::keys::web::Web;
+use super::whole::Config;
 use crate::lists::UnknownCountry;
 
 impl Config {
@@ -10,7 +11,7 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings_of_enforcement();
-        if self.web.as_ref().is_some_and(web::Web::lets_nobody_in) {
+        if self.web.as_ref().is_some_and(Web::lets_nobody_in) {
             warnings.push(format!(
                 "{}: web: nobody can use the console: there is no [[web.tokens]]; `mxdp token \
                  NAME` makes a token and prints its table",

@@ -27,8 +27,6 @@ pub(super) struct Active {
     pub(super) path: PathBuf,
     /// Its configuration.
     pub(super) config: Config,
-    /// The configuration of the start: what only a restart can change is as it says.
-    started_with: Config,
     /// Its lists and their table.
     pub(super) lists: Arc<Lists>,
     /// How the table is laid out in the kernel.
@@ -74,7 +72,6 @@ impl Active {
     ) -> (Self, FileStamps) {
         let active = Self {
             path,
-            started_with: built.config.clone(),
             config: built.config,
             lists: built.lists,
             layouts: built.layouts,
@@ -98,7 +95,6 @@ impl Active {
             layouts: self.layouts,
             sources: self.sources.clone(),
             remembered: self.remembered.clone(),
-            started_with: self.started_with.clone(),
             config: self.config.clone(),
         }
     }
@@ -110,17 +106,17 @@ impl Active {
         // First what may fail for reasons of the network; it changes no policy. Interfaces
         // that are no longer named are let go of when the policy stands.
         let (before, both) = filter.with(&config.filter.interfaces);
-        filter.attach(&both, config.filter.mode)?;
+        filter.attach(&both, config.startup.filter.mode)?;
         let number = self.number + 1;
         let settings = Some(settings(&config, number));
         if let Err(error) = filter.publish(&Change { files: tables, settings }) {
             // What is new must not stay, judged by rules that are not its own.
-            if let Err(error) = filter.attach(&before, config.filter.mode) {
+            if let Err(error) = filter.attach(&before, config.startup.filter.mode) {
                 tracing::error!("interfaces are filtered that should not be: {error:#}");
             }
             return Err(error);
         }
-        if let Err(error) = filter.attach(&config.filter.interfaces, config.filter.mode) {
+        if let Err(error) = filter.attach(&config.filter.interfaces, config.startup.filter.mode) {
             tracing::error!("interfaces are filtered that should not be: {error:#}");
         }
         self.number = number;

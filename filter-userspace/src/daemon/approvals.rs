@@ -46,7 +46,7 @@ impl Wanted {
         Self {
             domains: config.approved_spf.clone(),
             dns: config.dns.clone(),
-            state: config.state.folder.clone(),
+            state: config.startup.state.folder.clone(),
             file_bytes: config.limits.file_bytes,
         }
     }
@@ -173,7 +173,7 @@ mod tests {
         );
         let config = config::parse(&text, Path::new("mxdp.toml")).expect("a configuration");
         let domain = &config.approved_spf[0];
-        let (state, bytes) = (&config.state.folder, config.limits.file_bytes);
+        let (state, bytes) = (&config.startup.state.folder, config.limits.file_bytes);
         let (path, copies) = (answers::networks_file(state, domain), Copies::new(state, bytes));
         let keep = |text: &str| keep(&path, text, domain, &copies);
         let written = || fs::read_to_string(&path).expect("written");

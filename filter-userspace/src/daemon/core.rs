@@ -82,7 +82,7 @@ impl Daemon {
         channels: Channels,
     ) -> Result<Self> {
         let Channels { messages, followers, edge, sink, archive, console } = channels;
-        let (state, tasks) = (built.config.state.folder.clone(), Handle::current());
+        let (state, tasks) = (built.config.startup.state.folder.clone(), Handle::current());
         let (clocks, shift) = Clocks::start(state.clone());
         entries.put_forward(shift);
         let number = filter.generation()? + 1;
@@ -95,12 +95,12 @@ impl Daemon {
         // filled before any packet meets them.
         let taken_over = number > 1;
         if taken_over {
-            filter.attach(interfaces, built.config.filter.mode)?;
+            filter.attach(interfaces, built.config.startup.filter.mode)?;
         }
         filter.manage_exactly(&entries.said_of_all(|at| clocks.timeline.boot_ns_at(at)))?;
         filter.publish(&Change { files, settings: Some(settings(&built.config, number)) })?;
         if !taken_over {
-            filter.attach(interfaces, built.config.filter.mode)?;
+            filter.attach(interfaces, built.config.startup.filter.mode)?;
         }
         let (active, seen) = Active::new(path, built, number, edge.clone(), console);
         let mut daemon = Self {
@@ -158,7 +158,7 @@ impl Daemon {
                 Message::SourceChecked(origin, failure) => self.followers.checked(origin, failure),
                 Message::Tick => self.tick(),
                 Message::Stop(why) => {
-                    let stays = self.active.config.filter.persist;
+                    let stays = self.active.config.startup.filter.persist;
                     tracing::info!(why, filter_stays = stays, "stopping");
                     service_manager::stopping();
                     break;
@@ -170,7 +170,7 @@ impl Daemon {
         self.suspensions.save(&self.clocks.timeline);
         self.clocks.save();
         self.runtime_lists.save();
-        if !self.active.config.filter.persist {
+        if !self.active.config.startup.filter.persist {
             self.filter.detach()?;
         }
         Ok(())
@@ -241,7 +241,7 @@ impl Daemon {
 
     /// Mends what it can, looks for what needs an operator, and says it once.
     fn check(&mut self) {
-        let mut alarms = match self.filter.keep(self.active.config.filter.mode) {
+        let mut alarms = match self.filter.keep(self.active.config.startup.filter.mode) {
             Ok(alarms) => alarms,
             Err(error) => vec![format!("{error:#}")],
         };

@@ -47,7 +47,7 @@ impl Wanted {
         let smtp = config.smtp.as_ref();
         Self {
             directories: smtp.map(|smtp| smtp.directories.clone()).unwrap_or_default(),
-            state: config.state.folder.clone(),
+            state: config.startup.state.folder.clone(),
             max_entries: config.limits.prefixes,
             file_bytes: config.limits.file_bytes,
         }

@@ -20,7 +20,7 @@ use super::mode::Mode;
 use super::rings::{forward_events, write_log};
 use super::{approvals, directories, trial};
 use crate::config::record::RecordKeeping;
-use crate::config::{self, Config, Debug};
+use crate::config::{Config, KernelLog};
 use crate::control::protocol::Failure;
 use crate::control::server::{ControlSocket, Desk};
 use crate::generation::build::{self, Built};
@@ -73,7 +73,7 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
             return Err(misconfigured(&read::read_strictly(path).err().unwrap_or(errors)));
         }
     };
-    if mode == Mode::Trial && (config.filter.persist || !is_volatile(&config)) {
+    if mode == Mode::Trial && (config.startup.filter.persist || !is_volatile(&config)) {
         return Err(misconfigured(&[format!(
             "{}: a trial leaves nothing behind: it needs filter.persist = false and a state.folder \
              (and record.folder) under /run; use `mxdp run` for this configuration",
@@ -83,10 +83,11 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
     // Before privileges, which an old kernel has other names for.
     minimum_kernel::require().map_err(|error| refused(&error))?;
     privilege::require().map_err(|error| refused(&error))?;
-    ports::remember_holders(&config.listeners());
+    let listeners: Vec<_> = config.startup.listeners().map(|(_, address)| address).collect();
+    ports::remember_holders(&listeners);
     // While there is one thread: those that come inherit what this one holds.
     privilege::drop_capabilities().map_err(|error| refused(&error))?;
-    crate::log::start(config.log);
+    crate::log::start(config.startup.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_start(privilege::drop_worker_capabilities)
@@ -101,7 +102,8 @@ pub fn run(path: &Path, mode: Mode) -> Result<(), Failure> {
 
 /// Whether the managed entries are kept where a reboot ends them.
 fn is_volatile(config: &Config) -> bool {
-    config.state.folder.starts_with("/run") && config.record.folder.starts_with("/run")
+    config.startup.state.folder.starts_with("/run")
+        && config.startup.record.folder.starts_with("/run")
 }
 
 async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> {
@@ -109,7 +111,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     // Before anything is attached, so that no signal finds the default handler.
     forward_signals(&messages).context("signals").map_err(|error| refused(&error))?;
     // Then the socket: it says whether another daemon runs.
-    let socket = ControlSocket::bind(&config.control.socket)
+    let socket = ControlSocket::bind(&config.startup.control.socket)
         .map_err(|error| refused(&anyhow!(error.to_string())))?;
 
     if mode == Mode::Trial {
@@ -120,11 +122,11 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     for warning in &built.warnings {
         tracing::warn!("{warning}");
     }
-    let web = match &config.web {
-        Some(web) => Some(web::bind(web).await.map_err(|error| refused(&error))?),
+    let web = match &config.startup.web {
+        Some(web) => Some(web::bind(&web.listen).await.map_err(|error| refused(&error))?),
         None => None,
     };
-    let entries = losses::restore(&config.state.folder);
+    let entries = losses::restore(&config.startup.state.folder);
     let store::Opened { sink, archive } = store::open(record_options(config));
     let audit = {
         let sink = sink.clone();
@@ -143,9 +145,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
     let (requests, asked) = mpsc::channel(16);
     let desk = Desk { requests, audit: Arc::new(audit) };
     if let (Some(listeners), Some(console)) = (web, &console) {
-        if let Some(web) = &config.web {
-            announce_console(web, mode);
-        }
+        announce_console(config, mode);
         listeners.serve(Site::new(desk.clone(), console));
     }
     let requests = tokio::spawn(forward_requests(socket, messages.clone(), desk, asked));
@@ -172,9 +172,10 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
 }
 
 /// Says where the console is: in the log, and in a trial on standard output.
-fn announce_console(web: &config::web::Web, mode: Mode) {
-    for address in &web.listen {
-        let scheme = if web.certificate.is_some() { "https" } else { "http" };
+fn announce_console(config: &Config, mode: Mode) {
+    let has_tls = config.web.as_ref().is_some_and(|web| web.certificate.is_some());
+    let scheme = if has_tls { "https" } else { "http" };
+    for address in config.startup.web.iter().flat_map(|web| &web.listen) {
         tracing::info!("the web console is at {scheme}://{address}/");
         if mode == Mode::Trial {
             println!("the web console of this trial is at {scheme}://{address}/");
@@ -192,7 +193,7 @@ struct Outside {
 }
 
 fn record_options(config: &Config) -> store::Options {
-    let RecordKeeping { folder, age, bytes, audit_bytes, .. } = config.record.clone();
+    let RecordKeeping { folder, age, bytes, audit_bytes, .. } = config.startup.record.clone();
     store::Options { age, bytes, audit_bytes, ..store::Options::new(folder) }
 }
 
@@ -240,7 +241,7 @@ async fn open_smtp(
         inherited.finish().map_err(|error| refused(&error))?;
         return Ok(None);
     };
-    let listeners = smtp::bind(smtp, inherited).map_err(|error| refused(&error))?;
+    let listeners = smtp::bind(&config.startup, inherited).map_err(|error| refused(&error))?;
     if outside.mode == Mode::Trial {
         for server in smtp.backends.iter().flat_map(|backend| &backend.servers) {
             let sink = trial::bind(server).await.map_err(|error| refused(&error))?;
@@ -254,7 +255,7 @@ async fn open_smtp(
     let sink = outside.sink.clone();
     let recording = Recording {
         sink: Arc::new(move |record| sink.add(Entry::Record(Box::new(record)))),
-        subject: config.record.subject,
+        subject: config.startup.record.subject,
     };
     Ok(Some((Edge::new(generation, nothing, blocks, recording), listeners)))
 }
@@ -270,7 +271,7 @@ fn start_filter(
     let config = &built.config;
     let mut filter = Filter::open(&options(config))?;
     let events = filter.take_events()?;
-    let has_log = config.filter.debug != Debug::Off;
+    let has_log = config.startup.filter.kernel_log != KernelLog::Off;
     let log = has_log.then(|| filter.take_log()).transpose()?;
     let (watched, new_files) = mpsc::unbounded_channel();
     let (approvals, wanted) = watch::channel(approvals::Wanted::of(config));
@@ -316,10 +317,10 @@ async fn end_sessions(edge: &Edge) {
 fn options(config: &Config) -> Options {
     Options {
         capacities: Capacities {
-            temporary: config.temporary.capacity,
-            syn_rate: config.syn_rate.capacity,
+            temporary: config.startup.temporary.capacity,
+            syn_rate: config.startup.syn_rate.capacity,
         },
-        debug: config.filter.debug,
-        pin: config.filter.persist.then(|| config.filter.pin.clone()),
+        kernel_log: config.startup.filter.kernel_log,
+        pin: config.startup.filter.persist.then(|| config.startup.filter.pin.clone()),
     }
 }

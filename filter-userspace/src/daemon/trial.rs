@@ -29,8 +29,8 @@ const TIME: Duration = Duration::from_secs(600);
 /// Removes everything that is kept across restarts.
 pub(super) fn leave_nothing(config: &Config) {
     // The mail log may lie in the state folder, which goes last.
-    store::remove(&config.record.folder);
-    state::remove_all(&config.state.folder);
+    store::remove(&config.startup.record.folder);
+    state::remove_all(&config.startup.state.folder);
 }
 
 /// Listens as a backend of the configuration.

@@ -34,7 +34,7 @@ pub fn held_directory(name: &str) -> String {
 /// Where answers are kept.
 #[must_use]
 pub fn copies(config: &Config) -> Copies {
-    Copies::new(&config.state.folder, config.limits.file_bytes)
+    Copies::new(&config.startup.state.folder, config.limits.file_bytes)
 }
 
 /// Accepts the answer of a directory that was held back. The name is `ldap:` and that of
@@ -79,11 +79,11 @@ pub fn accept_networks(config: &Config, wanted: &str) -> Result<(), String> {
     let Some(domain) = config.approved_spf.iter().find(is_wanted) else {
         return Err(refused("approved.spf has no such domain".to_owned()));
     };
-    let copies = Copies::new(&config.state.folder, config.limits.file_bytes);
+    let copies = Copies::new(&config.startup.state.folder, config.limits.file_bytes);
     let Some((_, bytes)) = copies.read(&held_networks(domain)).map_err(refused)? else {
         return Err(refused("no record of it is held back".to_owned()));
     };
-    let path = networks_file(&config.state.folder, domain);
+    let path = networks_file(&config.startup.state.folder, domain);
     state::replace(&path, &bytes)
         .map_err(|error| refused(format!("{}: {error}", path.display())))?;
     copies.remove(&held_networks(domain));

@@ -14,7 +14,6 @@ use super::changes::Remembered;
 use super::fault::Fault;
 use super::files::Tolerance;
 use super::read::{Read, read};
-use super::restart;
 use super::rule_set::Loaded;
 use super::watched::{FileStamps, files_of, stamps, watched_paths};
 use crate::config::{Config, Engine};
@@ -68,8 +67,6 @@ pub struct Previous {
     pub sources: BTreeSet<String>,
     /// What is remembered of it.
     pub remembered: Arc<Remembered>,
-    /// The configuration that the daemon was started with.
-    pub started_with: Config,
     /// Its configuration.
     pub config: Config,
 }
@@ -100,8 +97,8 @@ pub fn build(
     let keep = |config: Config| match previous {
         None => config,
         Some(old) => {
-            awaited = restart::needs_restart(&old.started_with, &config);
-            restart::keep_until_restart(&old.started_with, &old.config, config)
+            awaited = config.needs_restart(&old.config);
+            config.until_restart(&old.config)
         }
     };
     let Read { config, loaded, keys } = read(path, keep, |config| {
@@ -114,7 +111,7 @@ pub fn build(
             return Err(refused);
         }
         Ok(Tolerance::LastGood {
-            copies: Copies::new(&config.state.folder, config.limits.file_bytes),
+            copies: Copies::new(&config.startup.state.folder, config.limits.file_bytes),
             accept: &files,
             active: previous.map_or(&nothing, |previous| &previous.sources),
             now: clock::unix_seconds(),
@@ -214,18 +211,19 @@ mod tests {
         };
         write("old");
         let started = read_config(&path).expect("a configuration");
-        std::fs::create_dir(&started.state.folder).expect("a folder");
-        let networks = answers::networks_file(&started.state.folder, &started.approved_spf[0]);
+        std::fs::create_dir(&started.startup.state.folder).expect("a folder");
+        let networks =
+            answers::networks_file(&started.startup.state.folder, &started.approved_spf[0]);
         std::fs::write(networks, "198.51.100.0/24 a.example\n").expect("written");
         write("new");
         let mut awaited = Vec::new();
         let keep = |config: Config| {
-            awaited = restart::needs_restart(&started, &config);
-            restart::keep_until_restart(&started, &started, config)
+            awaited = config.needs_restart(&started);
+            config.until_restart(&started)
         };
         let strict = |_: &Config| Ok(Tolerance::Strict);
         let Read { config, loaded, .. } = read(&path, keep, strict).expect("read");
-        assert_eq!(config.state, started.state);
+        assert_eq!(config.startup, started.startup);
         assert_eq!(loaded.lists.set.files().len(), 1);
         let is_said = |line: &String| line.starts_with("state.folder was changed");
         assert!(awaited.iter().any(is_said), "{awaited:?}");

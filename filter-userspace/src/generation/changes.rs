@@ -124,7 +124,7 @@ mod tests {
         let read = |active: &BTreeSet<String>| {
             let gathering = |config: &Config| {
                 Ok(Tolerance::LastGood {
-                    copies: Copies::new(&config.state.folder, config.limits.file_bytes),
+                    copies: Copies::new(&config.startup.state.folder, config.limits.file_bytes),
                     accept: &[],
                     active,
                     now: 1,

@@ -162,7 +162,7 @@ fn is_named(file: &Path, name: impl AsRef<Path>) -> bool {
 /// The networks that were last found in the SPF records of approved domains.
 fn networks(config: &Config) -> Vec<Networks> {
     let of = |domain| {
-        let path = answers::networks_file(&config.state.folder, domain);
+        let path = answers::networks_file(&config.startup.state.folder, domain);
         let said = path.exists().then(|| files::read(&path, config.limits.file_bytes));
         Networks { path, said }
     };

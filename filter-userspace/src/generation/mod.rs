@@ -22,7 +22,6 @@ mod mail;
 pub mod protected;
 pub mod read;
 mod recipients;
-mod restart;
 pub mod rule_set;
 mod senders;
 pub mod source;

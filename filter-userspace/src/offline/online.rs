@@ -70,7 +70,7 @@ pub(super) async fn ask(config: &Config) -> Result<Vec<Asked>, String> {
     }
     answers.sort_by_key(|(place, _)| *place);
     let mut asked: Vec<_> = answers.into_iter().flat_map(|(_, asked)| asked).collect();
-    asked.extend(listeners(config).into_iter().map(|(key, address)| port(key, address)));
+    asked.extend(config.startup.listeners().map(|(key, address)| port(key, address)));
     Ok(asked)
 }
 
@@ -146,22 +146,6 @@ fn backend(health: edge::ServerHealth) -> Asked {
         None => good("backend", &name, "answers EHLO, with what the configuration needs"),
         Some(error) => bad("backend", &name, error),
     }
-}
-
-/// Where the configuration listens, with the keys that say so.
-fn listeners(config: &Config) -> Vec<(&'static str, SocketAddr)> {
-    let mut found = Vec::new();
-    if let Some(smtp) = &config.smtp {
-        found.extend(smtp.listen.smtp.iter().map(|one| ("listen.smtp", *one)));
-        found.extend(smtp.listen.smtps.iter().map(|one| ("listen.smtps", *one)));
-        if let Some(relay) = &smtp.relay {
-            found.extend(relay.listen.iter().map(|one| ("relay.listen", *one)));
-            found.extend(relay.listen_tls.iter().map(|one| ("relay.listen_tls", *one)));
-        }
-    }
-    let web = config.web.iter().flat_map(|web| &web.listen);
-    found.extend(web.map(|one| ("web.listen", *one)));
-    found
 }
 
 fn port(key: &str, address: SocketAddr) -> Asked {

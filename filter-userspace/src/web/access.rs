@@ -241,7 +241,7 @@ mod tests {
     fn web(loopback: Rights) -> Web {
         let sha256 = digest(&SHA256, b"secret").as_ref().try_into().unwrap();
         let token = Token { name: "anna".to_owned(), rights: Rights::Write, sha256 };
-        Web { listen: Vec::new(), certificate: None, loopback, tokens: vec![token] }
+        Web { certificate: None, loopback, tokens: vec![token] }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::access::{self, RateOf, Rates};
 use super::error::Rejection;
 use super::site::Site;
 use super::{assets, endpoints, pages};
-use crate::config::web::{Rights, Web};
+use crate::config::web::Rights;
 use crate::io::places::{Activity, Bounds, Place, Places, Watched};
 use crate::io::ports::CannotListen;
 use crate::lists::ClientNetwork;
@@ -65,9 +65,9 @@ pub struct Listeners {
 /// # Errors
 ///
 /// If one of them is not available.
-pub async fn bind(web: &Web) -> Result<Listeners> {
+pub async fn bind(listen: &[SocketAddr]) -> Result<Listeners> {
     let mut sockets = Vec::new();
-    for address in &web.listen {
+    for address in listen {
         let socket = TcpListener::bind(address).await;
         let socket = socket.map_err(|error| CannotListen::new("web.listen", *address, error))?;
         sockets.push(socket);
@@ -318,7 +318,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::web::Token;
+    use crate::config::web::{Token, Web};
     use crate::control::protocol::{Failure, FailureKind};
     use crate::web::endpoints::ENDPOINTS;
     use crate::web::pages::PAGES;
@@ -344,7 +344,7 @@ mod tests {
                 Token { name: name.to_owned(), rights, sha256: std::array::from_fn(byte) }
             };
             let tokens = vec![token("reader", Rights::Read), token("writer", Rights::Write)];
-            let web = Web { listen: Vec::new(), certificate: None, loopback, tokens };
+            let web = Web { certificate: None, loopback, tokens };
             let site = answering(&web, |incoming| {
                 let message = "no daemon".to_owned();
                 incoming.answer::<()>(Err(Failure { kind: FailureKind::System, message }));

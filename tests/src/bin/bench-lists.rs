@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use filter_common::Class;
 use filter_common::abi::Settings;
-use mxdp::config::{Debug, Engine};
+use mxdp::config::{Engine, KernelLog};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::ranges::Ranges;
 use mxdp::lists::{
@@ -96,7 +96,7 @@ struct Run {
 
 fn measure(text: &[u8], engine: Engine) -> Result<Run> {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
-    let mut filter = Filter::open(&Options { capacities, debug: Debug::Off, pin: None })?;
+    let mut filter = Filter::open(&Options { capacities, kernel_log: KernelLog::Off, pin: None })?;
     let memory = resident_bytes()?;
     let options = ParseOptions {
         on_bad_line: OnBadLine::Refuse,

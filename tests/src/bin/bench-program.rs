@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use filter_common::abi::{Settings, SourceKey, SynRate, TemporaryBlock, TemporaryReason};
 use filter_common::{Address, Class, ClassSet, Reason};
 use ipnet::{IpNet, Ipv4Net};
-use mxdp::config::{Debug, Engine};
+use mxdp::config::{Engine, KernelLog};
 use mxdp::io::kernel::{Capacities, Change, Filter, Options, Prepared};
 use mxdp::lists::Table;
 use mxdp_tests::frames::{ACK, SYN, TCP, UDP, V4, ethernet, tcp, udp, v6_frame};
@@ -106,7 +106,7 @@ fn steps() -> Vec<Step> {
 
 fn filter(step: &Step) -> Result<Filter> {
     let capacities = Capacities { temporary: 65_536, syn_rate: 65_536 };
-    let mut filter = Filter::open(&Options { capacities, debug: Debug::Off, pin: None })?;
+    let mut filter = Filter::open(&Options { capacities, kernel_log: KernelLog::Off, pin: None })?;
     let net: Ipv4Net = "192.0.2.2/32".parse()?;
     let table = Table { v4: vec![(net, ClassSet::of(Class::BlockedIp))], v6: Vec::new() };
     let mut settings = Settings::new(1);

@@ -38,7 +38,7 @@ pub(super) const ROOMS: &[Room] = &[
     row("smtp", Pure, "text policy", "idna mail_parser memchr time"),
     row("policy", Pure, "dns lists spf smtp", "base64 csv ipnet lru serde serde_json"),
     row("record", Pure, "text lists smtp", "csv filter_common ipnet lru serde time"),
-    row("config", Pure, "lists smtp policy", "filter_common ipnet toml"),
+    row("config", Pure, "lists smtp policy", "filter_common ipnet serde toml"),
     row("log", All, "text config", "tracing_subscriber"),
     row(
         "io",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::key::Key;
 use super::{Section, clean, code};
 use crate::config::units::{self, BadQuantity};
 
@@ -62,7 +63,7 @@ impl Section<'_> {
     /// `unit`, and so does a plain number.
     pub(in crate::config) fn duration(
         &self,
-        key: &'static str,
+        key: Key,
         unit: Unit,
         range: RangeInclusive<u64>,
         default: u64,
@@ -85,7 +86,7 @@ impl Section<'_> {
     /// A size in bytes in `range`; `default` where it is missing or wrong.
     pub(in crate::config) fn size(
         &self,
-        key: &'static str,
+        key: Key,
         range: RangeInclusive<u64>,
         default: u64,
     ) -> u64 {
@@ -100,13 +101,7 @@ impl Section<'_> {
         self.quantity(key, &scale, range, default)
     }
 
-    fn quantity(
-        &self,
-        key: &'static str,
-        scale: &Scale,
-        range: RangeInclusive<u64>,
-        default: u64,
-    ) -> u64 {
+    fn quantity(&self, key: Key, scale: &Scale, range: RangeInclusive<u64>, default: u64) -> u64 {
         let Scale { unit, factor, read, show, wanted, example } = scale;
         let (from, to) = range.into_inner();
         let (from, to) = (from * factor, to * factor);

@@ -49,7 +49,7 @@ use pins::{FoundLink, Lock};
 use pod::SamplerPod;
 use tables::Tables;
 
-use crate::config::Debug;
+use crate::config::KernelLog;
 
 /// What managed entries say, by prefix.
 pub type Managing = HashMap<IpNet, Managed>;
@@ -60,7 +60,7 @@ pub struct Options {
     /// The sizes of its maps.
     pub capacities: Capacities,
     /// What the program logs about itself.
-    pub debug: Debug,
+    pub kernel_log: KernelLog,
     /// Where it is pinned, if it is to outlive the daemon.
     pub pin: Option<PathBuf>,
 }
@@ -114,7 +114,7 @@ impl Filter {
             }
         }
         let folder = pins.as_ref().filter(|_| take_over).map(Pins::folder);
-        let mut ebpf = object::load(options.capacities, options.debug, folder)?;
+        let mut ebpf = object::load(options.capacities, options.kernel_log, folder)?;
         if let (Some(pins), false) = (&pins, take_over) {
             // The old maps live on in the attached program until it is replaced.
             pins.pin_maps(ebpf.maps())?;

@@ -11,7 +11,7 @@ use filter_common::abi::{
     maps, slots,
 };
 
-use crate::config::Debug;
+use crate::config::KernelLog;
 use crate::io::privilege;
 
 /// The XDP program, built by this crate's build script.
@@ -31,9 +31,13 @@ pub struct Capacities {
 /// # Errors
 ///
 /// Without the privilege, on a kernel that lacks a feature, or without memory.
-pub(super) fn load(capacities: Capacities, debug: Debug, pins: Option<&Path>) -> Result<Ebpf> {
+pub(super) fn load(
+    capacities: Capacities,
+    kernel_log: KernelLog,
+    pins: Option<&Path>,
+) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
-    let level = debug as u8;
+    let level = kernel_log as u8;
     loader
         .override_global("AYA_LOG_LEVEL", &level, true)
         .map_max_entries(maps::TEMPORARY, capacities.temporary)

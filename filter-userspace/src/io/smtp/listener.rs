@@ -14,7 +14,7 @@ use super::generation::Generation;
 use super::inherited::Inherited;
 use super::proxy::{self, Opening};
 use super::serve::{self, Accepted};
-use crate::config::smtp::{Listen, Smtp};
+use crate::config::Startup;
 use crate::io::clock::now;
 use crate::io::descriptors;
 use crate::io::networks::{is_in, wide};
@@ -44,7 +44,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Sockets that are listened on.
 #[derive(Debug)]
-pub struct Listeners(Vec<(TcpListener, Kind)>);
+pub struct Listeners {
+    sockets: Vec<(TcpListener, Kind)>,
+    /// The most connections at once, of all of them.
+    connections: usize,
+}
 
 /// What is served at a socket.
 #[derive(Clone, Copy, Debug)]
@@ -61,23 +65,14 @@ struct Kind {
 ///
 /// When one cannot be had, or a socket was handed over for no address; then there is
 /// none.
-pub fn bind(smtp: &Smtp, mut inherited: Inherited) -> Result<Listeners> {
-    let Listen { smtp: plain, smtps, .. } = &smtp.listen;
-    let relay = smtp.relay.as_ref();
-    let none = Vec::new();
-    let sockets = [
-        ("listen.smtp", plain, Direction::Inbound, false),
-        ("listen.smtps", smtps, Direction::Inbound, true),
-        ("relay.listen", relay.map_or(&none, |relay| &relay.listen), Direction::Outgoing, false),
-        (
-            "relay.listen_tls",
-            relay.map_or(&none, |relay| &relay.listen_tls),
-            Direction::Outgoing,
-            true,
-        ),
-    ];
-    let sockets = sockets.into_iter().flat_map(|(key, addresses, direction, implicit)| {
-        addresses.iter().map(move |address| (key, *address, Kind { direction, implicit }))
+pub fn bind(startup: &Startup, mut inherited: Inherited) -> Result<Listeners> {
+    let sockets = startup.mail_listeners().map(|(key, address)| {
+        let direction = match key {
+            "relay.listen" | "relay.listen_tls" => Direction::Outgoing,
+            _ => Direction::Inbound,
+        };
+        let implicit = matches!(key, "listen.smtps" | "relay.listen_tls");
+        (key, address, Kind { direction, implicit })
     });
     let listeners = sockets.map(|(key, address, kind)| {
         let listener = match inherited.take(address)? {
@@ -86,9 +81,10 @@ pub fn bind(smtp: &Smtp, mut inherited: Inherited) -> Result<Listeners> {
         };
         Ok((listener.map_err(|error| CannotListen::new(key, address, error))?, kind))
     });
-    let listeners = listeners.collect::<Result<_>>().map(Listeners)?;
+    let sockets = listeners.collect::<Result<_>>()?;
     inherited.finish()?;
-    Ok(listeners)
+    let connections = startup.mail.as_ref().map_or(0, |mail| mail.smtp.connections);
+    Ok(Listeners { sockets, connections })
 }
 
 fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -109,11 +105,11 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
 impl Listeners {
     /// Serves all of them, until the edge ends.
     pub fn serve(self, edge: &Arc<Edge>) {
-        let total = permitted(edge.generation().smtp.limits.connections);
+        let total = permitted(self.connections);
         let greedy = (total / GREEDY).max(LEAST_GREEDY);
         let served = places::Places::new(Bounds { total, each: total, greedy });
         let places = Places { served, told: Arc::new(Semaphore::new(TOLD)) };
-        for (listener, kind) in self.0 {
+        for (listener, kind) in self.sockets {
             tokio::spawn(accept(listener, kind, edge.clone(), places.clone()));
         }
     }

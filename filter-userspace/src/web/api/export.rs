@@ -173,8 +173,7 @@ mod tests {
 
     /// The lines of an export below its heading, and why it ended before its time.
     async fn lines_of(found: Found) -> (usize, Option<String>) {
-        let (listen, tokens) = (Vec::new(), Vec::new());
-        let web = Web { listen, certificate: None, loopback: Rights::Read, tokens };
+        let web = Web { certificate: None, loopback: Rights::Read, tokens: Vec::new() };
         let site = answering(&web, move |incoming| {
             if let Request::Traffic { query } = &incoming.request {
                 let page = found.page(query);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use filter_common::abi::Settings;
 use filter_common::{Family, Reason};
-use mxdp::config::{Debug, Engine, Mode};
+use mxdp::config::{Engine, KernelLog, Mode};
 use mxdp::io::kernel::{Capacities, Change, Filter, Layout, Options, Prepared};
 use mxdp_tests::netns::Namespace;
 
@@ -139,7 +139,7 @@ fn tables(layout: Layout, lists: &Lists) -> Result<Prepared> {
 /// mxdp's program, loaded.
 pub(crate) fn open() -> Result<Filter> {
     let capacities = Capacities { temporary: 65_536, syn_rate: 65_536 };
-    Filter::open(&Options { capacities, debug: Debug::Off, pin: None })
+    Filter::open(&Options { capacities, kernel_log: KernelLog::Off, pin: None })
 }
 
 /// The settings that it is measured with.

@@ -12,7 +12,7 @@ use mxdp_tests::tls::Authority;
 use super::repository;
 
 /// Where documents are, from the root of the repository.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 9] = [
     "",
     "docs",
     "docs/adr",
@@ -22,7 +22,6 @@ const FOLDERS: [&str; 10] = [
     "docs/reference",
     "config",
     "config/examples",
-    "filter-userspace/src/config",
 ];
 
 fn root() -> PathBuf {

@@ -57,7 +57,7 @@ fn a_change_that_needs_a_restart_is_said_in_every_view() {
     let http = Http::new(&host.namespace, SITE, None);
     let text = std::fs::read_to_string(host.home.path("mxdp.toml")).expect("the configuration");
     host.home.write("mxdp.toml", text + "[log]\nlevel = \"debug\"\n");
-    let warning = "log was changed; that takes effect when mxdp is restarted";
+    let warning = "log.level was changed; that takes effect when mxdp is restarted";
     let has_it = || said(&host.home.run(&["status"])).contains(warning);
     wait_for("the reload", has_it);
     let json = host.home.json(&["status"]);

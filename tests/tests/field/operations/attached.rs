@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use filter_common::Reason;
 use filter_common::abi::{Settings, SynRate};
-use mxdp::config::Debug;
+use mxdp::config::KernelLog;
 use mxdp::io::kernel::{Capacities, Change, Filter, Options};
 use mxdp_tests::daemon::wait_for;
 use mxdp_tests::frames::{self, SYN};
@@ -136,7 +136,7 @@ fn a_flood_is_not_booked_on_the_next_source() {
 #[test]
 fn a_source_below_its_rate_loses_none() {
     let capacities = Capacities { temporary: 1024, syn_rate: 1024 };
-    let options = Options { capacities, debug: Debug::Off, pin: None };
+    let options = Options { capacities, kernel_log: KernelLog::Off, pin: None };
     let mut filter = Filter::open(&options).expect("the program loads (root is needed)");
     let mut settings = Settings::new(1);
     settings.protect(25);

@@ -1,28 +1,29 @@
-//! What a configuration means as a whole: what cannot work although each key is right,
-//! and what works and is probably not meant.
+//! Keys that are right by themselves and cannot work together: two listeners on one port, and
+//! a backend that is mxdp itself.
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::keys::{backend, listen, relay, web};
+use super::section::key::Key;
 use super::section::{Section, clean};
-use super::{Config, web};
 
 /// A listener of the configuration, and where it stands.
 struct Listener<'a> {
     address: SocketAddr,
     section: Section<'a>,
-    key: &'static str,
+    key: Key,
     span: std::ops::Range<usize>,
 }
 
 /// Notes what cannot start, or loops.
-pub(super) fn cannot_work(root: &Section<'_>) {
+pub(super) fn note_conflicts(root: &Section<'_>) {
     let mut listeners: Vec<Listener<'_>> = Vec::new();
     for (section, key) in [
-        ("listen", "smtp"),
-        ("listen", "smtps"),
-        ("relay", "listen"),
-        ("relay", "listen_tls"),
-        ("web", "listen"),
+        (listen::SECTION, listen::SMTP),
+        (listen::SECTION, listen::SMTPS),
+        (relay::SECTION, relay::LISTEN),
+        (relay::SECTION, relay::LISTEN_TLS),
+        (web::SECTION, web::LISTEN),
     ] {
         let at = root.section(section);
         let mut addresses: Vec<_> = at
@@ -30,8 +31,8 @@ pub(super) fn cannot_work(root: &Section<'_>) {
             .into_iter()
             .filter_map(|text| Some((text.value.parse().ok()?, text.span)))
             .collect();
-        if section == "web" && at.is_there() && !at.has(key) {
-            addresses.push((web::DEFAULT, at.span()));
+        if section == web::SECTION && at.is_there() && !at.has(key) {
+            addresses.push((web::DEFAULT_LISTEN, at.span()));
         }
         for (address, span) in addresses {
             let section = root.section(section);
@@ -47,9 +48,9 @@ pub(super) fn cannot_work(root: &Section<'_>) {
             listeners.push(new);
         }
     }
-    let hostname = root.section("listen").string("hostname").map(|name| name.value);
-    for backend in root.sections("backend") {
-        for server in backend.strings("servers") {
+    let hostname = root.section(listen::SECTION).string(listen::HOSTNAME).map(|name| name.value);
+    for table in root.sections(backend::SECTION) {
+        for server in table.strings(backend::SERVERS) {
             let own = listeners.iter().find(|own| is_at(own.address, server.value, hostname));
             if let Some(own) = own {
                 let place = own.section.name(own.key);
@@ -61,7 +62,7 @@ pub(super) fn cannot_work(root: &Section<'_>) {
                     clean(server.value),
                     own.address,
                 );
-                backend.error(&server.span, "servers", message);
+                table.error(&server.span, backend::SERVERS, message);
             }
         }
     }
@@ -104,18 +105,5 @@ fn is_at(listener: SocketAddr, server: &str, hostname: Option<&str>) -> bool {
             listener.ip().is_unspecified()
                 && hostname.is_some_and(|own| own.trim_end_matches('.').eq_ignore_ascii_case(name))
         }
-    }
-}
-
-impl Config {
-    /// Every address that is listened on.
-    #[must_use]
-    pub fn listeners(&self) -> Vec<SocketAddr> {
-        let smtp =
-            self.smtp.iter().flat_map(|smtp| smtp.listen.smtp.iter().chain(&smtp.listen.smtps));
-        let relay = self.smtp.iter().filter_map(|smtp| smtp.relay.as_ref());
-        let relay = relay.flat_map(|relay| relay.listen.iter().chain(&relay.listen_tls));
-        let web = self.web.iter().flat_map(|web| &web.listen);
-        smtp.chain(relay).chain(web).copied().collect()
     }
 }
