@@ -265,15 +265,15 @@ impl Desk {
     }
 
     async fn change(&self, what: String, request: Request, peer: Peer) -> Reply<Value> {
-        let (who, described) = (peer.to_string(), describe(&request));
-        tracing::info!(%peer, request = described, "asked");
+        let (who, described) = (peer.to_string(), line(&what));
+        tracing::info!(%peer, "control: {described}");
         let reply = self.pass_on(request, peer).await;
         let outcome = match &reply {
             Reply::Ok(_) => "done".to_owned(),
             Reply::Error(failure) => {
                 // `?` escapes what could start a line of its own.
                 tracing::warn!(
-                    peer = who, request = described, message = ?failure.message, "refused"
+                    peer = who, message = ?failure.message, "control: refused: {described}"
                 );
                 format!("refused: {}", failure.message)
             }
@@ -299,11 +299,11 @@ fn ending() -> Reply<Value> {
     })
 }
 
-/// A request as one line of the log: control characters are escaped, and a note
-/// of any length takes a bounded space.
-fn describe(request: &Request) -> String {
+/// What a request changes, as a part of one line of the log: control characters are escaped,
+/// and a note of any length takes a bounded space.
+fn line(what: &str) -> String {
     const LONGEST: usize = 500;
-    let mut text = format!("{request:?}");
+    let mut text = what.escape_debug().to_string();
     if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(cut);
         text.push('…');

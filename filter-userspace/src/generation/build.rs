@@ -102,14 +102,7 @@ pub fn build(
         }
     };
     let Read { config, loaded, keys } = read(path, keep, |config| {
-        let accept = |name: &String| match name.starts_with(SPF) {
-            true => answers::accept_networks(config, name).err(),
-            false => answers::accept_directory(config, name).err(),
-        };
-        let refused: Vec<_> = accepted.iter().filter_map(accept).collect();
-        if !refused.is_empty() {
-            return Err(refused);
-        }
+        accept_answers(config, &accepted)?;
         Ok(Tolerance::LastGood {
             copies: Copies::new(&config.startup.state.folder, config.limits.file_bytes),
             accept: &files,
@@ -129,11 +122,7 @@ pub fn build(
     let (engine, table) = (config.filter.engine, &lists.table);
     let layouts = Layouts::choose(engine, table);
     if layouts.lacks_ranges(engine, table) {
-        warnings.push(format!(
-            "filter.engine: without CAP_PERFMON the kernel takes no ranges; {} prefixes stay in \
-             tries, which are slow when large",
-            table.len()
-        ));
+        warnings.push(without_ranges(table));
     }
     warnings.extend(awaited);
     let remembered = Remembered::of(keys, &config, contents, &stamps(files_of(path, &config)));
@@ -159,6 +148,24 @@ pub fn build(
         changes,
         accepted,
     })
+}
+
+/// Accepts answers of directories and SPF records that were held back.
+fn accept_answers(config: &Config, names: &[String]) -> Result<(), Vec<String>> {
+    let accept = |name: &String| match name.starts_with(SPF) {
+        true => answers::accept_networks(config, name).err(),
+        false => answers::accept_directory(config, name).err(),
+    };
+    let refused: Vec<_> = names.iter().filter_map(accept).collect();
+    if refused.is_empty() { Ok(()) } else { Err(refused) }
+}
+
+fn without_ranges(table: &Table) -> String {
+    format!(
+        "filter.engine: without CAP_PERFMON the kernel takes no ranges; {} prefixes stay in \
+         tries, which are slow when large",
+        table.len()
+    )
 }
 
 /// Puts a table into the kernel, with a line of log a second.

@@ -13,7 +13,6 @@ use crate::lists::{
 
 /// Compiles the lists and the policy of a configuration, and says what is to be kept of its
 /// sources. All errors are found at once: file, line and text.
-#[must_use]
 pub fn compile(config: &Config, gathered: &Gathered) -> (Result<Loaded, Vec<String>>, Keeping) {
     let mut sources = Sources::new(gathered);
     let mut files = lists::files(config, &mut sources);

@@ -8,7 +8,7 @@ use super::answers;
 use super::certificates::certificate_warnings;
 use super::fault::Fault;
 use super::folder::pack;
-use super::gathered::{Gathered, Kept, Networks, Said, Tolerated};
+use super::gathered::{Gathered, Kept, KeptAnswer, Networks, Said, Tolerated};
 use super::protected::on_this_host;
 use super::rule_set::Loaded;
 use super::source::Source;
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::config::smtp::Smtp;
 use crate::io::dns::{NO_SERVER, system};
 use crate::io::files;
-use crate::io::last_good::{Copies, Header};
+use crate::io::last_good::Copies;
 use crate::lists;
 
 /// The most files of a country folder: two families for each code, and room.
@@ -170,7 +170,7 @@ fn networks(config: &Config) -> Vec<Networks> {
 }
 
 /// The last answers of directories.
-fn directories(config: &Config) -> Vec<Result<Option<(Header, Vec<u8>)>, String>> {
+fn directories(config: &Config) -> Vec<KeptAnswer> {
     let copies = answers::copies(config);
     let directories = config.smtp.iter().flat_map(|smtp| &smtp.directories);
     directories.map(|one| copies.read(&answers::directory_key(&one.name))).collect()

@@ -18,7 +18,7 @@ pub struct Gathered {
     /// The networks of the domains of `approved.spf`, in their order.
     pub networks: Vec<Networks>,
     /// The last answers of directories, in their order; none before the first one.
-    pub directories: Vec<Result<Option<(Header, Vec<u8>)>, String>>,
+    pub directories: Vec<KeptAnswer>,
     /// The files of the keys of DNS lists, in their order.
     pub zone_keys: Vec<Result<Vec<u8>, String>>,
     /// What there is to say of files in the country folder that are not a country's.
@@ -28,6 +28,9 @@ pub struct Gathered {
     /// What there is to say of name servers and certificates.
     pub remarks: Vec<String>,
 }
+
+/// A copy that is kept, with its bytes; none where there is none, or why it cannot be read.
+pub type KeptAnswer = Result<Option<(Header, Vec<u8>)>, String>;
 
 /// How faults are tolerated.
 #[derive(Default)]

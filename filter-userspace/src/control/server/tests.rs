@@ -340,10 +340,11 @@ fn the_log_gets_one_bounded_line_a_request() {
         permanent: false,
         force: false,
     };
-    let line = describe(&request);
+    let what = request.change().unwrap();
+    let line = line(&what);
     assert!(line.chars().all(|c| !c.is_control()), "{line}");
     assert_eq!(line.chars().count(), 501);
-    assert!(request.change().unwrap().starts_with("block 192.0.2.0/24 (x\n"));
+    assert!(what.starts_with("block 192.0.2.0/24 (x\n"));
 }
 
 #[test]
