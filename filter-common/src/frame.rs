@@ -93,7 +93,7 @@ impl Address {
     }
 
     /// An IPv6 address, or the IPv4 address that it maps: `::ffff:0:0/96` is
-    /// judged by the IPv4 lists (RFC 4291, section 2.5.5.2).
+    /// judged by the IPv4 lists (RFC 4291 section 2.5.5.2).
     #[must_use]
     #[inline(always)]
     pub const fn v6(bytes: [u8; 16]) -> Self {
@@ -194,7 +194,7 @@ const ETHER_8021Q: u16 = 0x8100;
 const ETHER_8021AD: u16 = 0x88a8;
 const ETHER_PPPOE_SESSION: u16 = 0x8864;
 
-/// PPP's numbers of IPv4 and IPv6 (RFC 1332, section 2; RFC 5072, section 2).
+/// PPP's numbers of IPv4 and IPv6 (RFC 1332 section 2; RFC 5072 section 2).
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
 
@@ -237,8 +237,8 @@ fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
     Some((ether_type, frame.forget(offset)))
 }
 
-/// What a PPPoE session carries (RFC 2516, section 4): six octets, then PPP's protocol
-/// number. That may be one octet where it is odd (RFC 1661, section 6.5), which Linux takes
+/// What a PPPoE session carries (RFC 2516 section 4): six octets, then PPP's protocol
+/// number. That may be one octet where it is odd (RFC 1661 section 6.5), which Linux takes
 /// whether it was agreed upon or not.
 #[inline(always)]
 fn in_pppoe<F: Frame + ?Sized>(frame: &F, offset: u32) -> Option<(u16, u32)> {
@@ -253,7 +253,7 @@ fn in_pppoe<F: Frame + ?Sized>(frame: &F, offset: u32) -> Option<(u16, u32)> {
     Some((ether_type, offset + if is_short { 7 } else { 8 }))
 }
 
-/// RFC 791, section 3.1.
+/// RFC 791 section 3.1.
 #[inline(always)]
 fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(), Reason> {
     let [version, _, length @ ..] = frame.read::<4>(start).ok_or(Reason::Malformed)?;
@@ -285,7 +285,7 @@ fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(
     Ok(())
 }
 
-/// RFC 8200, sections 3 and 4.
+/// RFC 8200 sections 3 and 4.
 #[inline(always)]
 fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(), Reason> {
     let [version, _] = frame.read::<2>(start).ok_or(Reason::Malformed)?;
@@ -348,7 +348,7 @@ impl Transport {
     /// Follows the IPv6 extension headers, of which `next` is the first, to a
     /// TCP header.
     ///
-    /// A first fragment must hold the whole chain (RFC 7112, section 5); one
+    /// A first fragment must hold the whole chain (RFC 7112 section 5); one
     /// that does not could hide a SYN and is dropped.
     #[inline(always)]
     fn walk_extensions<F: Frame + ?Sized>(
@@ -379,7 +379,7 @@ impl Transport {
                     self.more_fragments |= fragment & 1 != 0;
                     8
                 }
-                // RFC 4302, section 2.2: in 4-octet units, minus 2.
+                // RFC 4302 section 2.2: in 4-octet units, minus 2.
                 EXTENSION_AUTHENTICATION => (u32::from(length) + 2) * 4,
                 _ => (u32::from(length) + 1) * 8,
             };
@@ -396,7 +396,7 @@ impl Transport {
     }
 
     /// The destination port, if the segment is an initial SYN: SYN set, ACK and
-    /// RST clear (RFC 9293, section 3.5).
+    /// RST clear (RFC 9293 section 3.5).
     #[inline(always)]
     fn syn_port<F: Frame + ?Sized>(&self, frame: &F) -> Result<u16, Reason> {
         // The last word first: it says that the whole header is there.

@@ -9,5 +9,5 @@ pub const VLAN_TAGS: usize = 2;
 /// (`net.ipv6.max_dst_opts_number`).
 pub const EXTENSION_HEADERS: usize = 8;
 
-/// The bytes of a TCP header without options (RFC 9293, section 3.1).
+/// The bytes of a TCP header without options (RFC 9293 section 3.1).
 pub const TCP_HEADER: u32 = 20;

@@ -66,7 +66,7 @@ impl Lines {
 }
 
 /// A JSON text stands for the same value: outside of strings no letter acts, and inside
-/// they may be written so (RFC 8259, section 7).
+/// they may be written so (RFC 8259 section 7).
 fn in_json(text: &str) -> Cow<'_, str> {
     if !text.contains(text::is_active) {
         return Cow::Borrowed(text);

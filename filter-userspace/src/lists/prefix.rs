@@ -62,7 +62,7 @@ prefix!(Ipv4Net, Ipv4Addr, 32);
 prefix!(Ipv6Net, Ipv6Addr, 128);
 
 /// A prefix with its host bits masked; one inside `::ffff:0:0/96` is the IPv4
-/// prefix that it maps (RFC 4291, section 2.5.5.2).
+/// prefix that it maps (RFC 4291 section 2.5.5.2).
 #[must_use]
 pub fn normalise(net: IpNet) -> IpNet {
     let net = net.trunc();

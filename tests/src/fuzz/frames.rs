@@ -60,7 +60,7 @@ fn plainly(frame: &[u8]) -> (Family, Found) {
     }
 }
 
-/// RFC 2516, section 4, and RFC 1661, section 6.5.
+/// RFC 2516 section 4, and RFC 1661 section 6.5.
 fn in_pppoe(session: &[u8]) -> (Family, Found) {
     let none = (Family::Other, Err(Reason::NotIp));
     match session.get(6..) {
@@ -72,7 +72,7 @@ fn in_pppoe(session: &[u8]) -> (Family, Found) {
     }
 }
 
-/// RFC 791, section 3.1.
+/// RFC 791 section 3.1.
 fn v4(packet: &[u8]) -> Found {
     let Some(header) = packet.first_chunk::<20>() else { return Err(Reason::Malformed) };
     let words = usize::from(header[0] & 15);
@@ -97,7 +97,7 @@ fn v4(packet: &[u8]) -> Found {
     Ok((address(12), address(16), port))
 }
 
-/// RFC 8200, sections 3 and 4.
+/// RFC 8200 sections 3 and 4.
 fn v6(packet: &[u8]) -> Found {
     let Some(header) = packet.first_chunk::<8>() else { return Err(Reason::Malformed) };
     if header[0] >> 4 != 6 {
@@ -156,7 +156,7 @@ const fn is_extension(header: u8) -> bool {
     matches!(header, 0 | 43 | 44 | 51 | 60)
 }
 
-/// The port of an initial SYN (RFC 9293, section 3.5).
+/// The port of an initial SYN (RFC 9293 section 3.5).
 fn port(segment: Option<&[u8]>, more: bool) -> Result<u16, Reason> {
     let header = segment.and_then(|segment| segment.first_chunk::<20>());
     let Some(header) = header else { return Err(too_short(more)) };

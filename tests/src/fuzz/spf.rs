@@ -9,7 +9,7 @@ use mxdp::spf::{Evaluation, Input, Known, Outcome, Step, check};
 
 const DOMAIN: &str = "example.org";
 
-/// The most questions of an evaluation: section 4.6.4 of RFC 7208 permits ten terms,
+/// The most questions of an evaluation: RFC 7208 section 4.6.4 permits ten terms,
 /// each with ten hosts; and records, names of the client and an explanation.
 const QUESTIONS: usize = 300;
 

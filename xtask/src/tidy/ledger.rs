@@ -71,16 +71,13 @@ impl Ledger {
         left
     }
 
-    /// The rules of which there is more than is allowed. Without any, `there` may take the
-    /// ledger's place: files may be renamed, and nothing is added.
-    pub(super) fn grown(&self, there: &Self) -> Vec<String> {
+    /// Whether `there` may take this ledger's place: of no rule is there more than is allowed.
+    /// Files may be renamed.
+    pub(super) fn may_become(&self, there: &Self) -> bool {
         let sum = |ledger: &Self, rule: &str| -> usize {
             ledger.0.iter().filter(|(entry, _)| entry.0 == rule).map(|(_, count)| count).sum()
         };
-        let mut rules: Vec<_> = there.0.keys().map(|entry| entry.0.clone()).collect();
-        rules.dedup();
-        rules.retain(|rule| sum(there, rule) > sum(self, rule));
-        rules
+        there.0.keys().all(|(rule, ..)| sum(there, rule) <= sum(self, rule))
     }
 }
 
@@ -115,8 +112,10 @@ mod tests {
         let ledger = Ledger::read("words 2 a.rs in force\n");
         assert_eq!(Ledger::read(&ledger.text()), ledger);
         let moved = Ledger::read("words 1 b.rs in force\n");
-        assert_eq!(ledger.grown(&moved), [""; 0]);
-        assert_eq!(ledger.grown(&Ledger::read("words 3 a.rs x\ncycle 1 a.rs")), ["cycle", "words"]);
+        assert!(ledger.may_become(&moved) && ledger.may_become(&Ledger::default()));
+        for more in ["words 3 a.rs in force", "words 2 a.rs x\nwords 1 b.rs x", "cycle 1 a.rs"] {
+            assert!(!ledger.may_become(&Ledger::read(more)), "{more}");
+        }
         assert_eq!(Ledger::of(&findings(2)), ledger);
     }
 }

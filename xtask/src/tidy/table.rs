@@ -37,7 +37,7 @@ pub(super) const ROOMS: &[Room] = &[
     row("spf", Pure, "dns", "idna ipnet serde"),
     row("smtp", Pure, "text policy", "idna mail_parser memchr time"),
     row("policy", Pure, "dns lists spf smtp", "base64 csv ipnet lru serde serde_json"),
-    row("record", Pure, "text lists smtp", "csv filter_common ipnet lru serde time"),
+    row("record", Pure, "text lists smtp policy", "csv filter_common ipnet lru serde time"),
     row("config", Pure, "lists smtp policy", "filter_common ipnet serde toml"),
     row("log", All, "text config", "tracing_subscriber"),
     row(
@@ -49,7 +49,12 @@ pub(super) const ROOMS: &[Room] = &[
          rustls rustls_native_certs sd_notify serde serde_json socket2 thiserror tokio \
          tokio_rustls tracing x509_parser",
     ),
-    row("store", All, "record io", "libc lru rusqlite serde_json thiserror time tracing"),
+    row(
+        "store",
+        All,
+        "record io",
+        "filter_common libc lru rusqlite serde_json thiserror time tracing",
+    ),
     row(
         "control",
         All,
