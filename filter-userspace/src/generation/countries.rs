@@ -27,7 +27,8 @@ pub(super) fn countries(config: &Config, sources: &mut Sources<'_>) -> Option<Co
             let found = sources.take(&source, |bytes| {
                 let contents = unpack(bytes)
                     .ok_or_else(|| format!("{name}: its files cannot be told apart"))?;
-                let countries = Countries::from_folder(&name, &contents, &limits)?;
+                let countries = Countries::from_folder(&name, &contents, &limits)
+                    .map_err(|error| error.to_string())?;
                 refuse_too_wide(config, &countries)?;
                 let counts = country_counts(config, &countries);
                 Ok((countries, counts))

@@ -70,7 +70,7 @@ impl Timeline {
         self.unix_s + (boot_ns / SECOND_NS).saturating_sub(self.boot_s)
     }
 
-    /// CLOCK_BOOTTIME, in nanoseconds, at a time; 0 for a time before this boot.
+    /// CLOCK_BOOTTIME, in nanoseconds, at a time; 0 if that is before this boot.
     #[must_use]
     pub fn boot_ns_at(&self, time: u64) -> u64 {
         let ahead = difference(time, self.unix_s);

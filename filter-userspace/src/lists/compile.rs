@@ -14,7 +14,8 @@ use filter_common::{Class, ClassSet};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::bogons;
-use super::country::{CountryNet, around, is_around};
+use super::country::CountryNet;
+use super::embedded::{around, is_around};
 use super::parse::Entry;
 use super::prefix::{Lengths, Prefix, canonical};
 use super::set::{CountryPolicy, ListSet, LoadedFile};

@@ -1,18 +1,18 @@
 //! Countries: from an address to its ISO 3166-1 alpha-2 code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use maxminddb::{MaxMindDbError, Reader, WithinOptions};
-use serde::Deserialize;
 
 use super::country_code::CountryCode;
+use super::country_error::CountryError;
 use super::country_file::country_of_file;
+use super::embedded::embedded;
 use super::options::{OnBadLine, ParseOptions, Purpose};
 use super::parse::parse;
 use super::place::Place;
-use super::prefix::{Lengths, Prefix, canonical, normalise};
+use super::prefix::{Lengths, Prefix, canonical};
 use super::protected::is_too_short;
 
 /// How many disagreements of a folder's files are kept to be shown.
@@ -38,7 +38,7 @@ pub(super) struct CountryNet<P> {
 #[derive(Clone, Debug, Default)]
 pub struct Countries {
     name: String,
-    files: Vec<String>,
+    pub(super) files: Vec<String>,
     pub(super) v4: Vec<CountryNet<Ipv4Net>>,
     pub(super) v6: Vec<CountryNet<Ipv6Net>>,
     lengths_v4: Lengths,
@@ -56,79 +56,9 @@ pub(super) struct Located {
 }
 
 impl Countries {
-    /// Reads a MaxMind database (GeoLite2 Country, or any with the same fields).
-    ///
-    /// The country is `country.iso_code`, or where that is missing and
-    /// `registered` is set, `registered_country.iso_code`.
-    ///
-    /// # Errors
-    ///
-    /// When the database is damaged, larger than the limits, or says of no
-    /// network in which country it is.
-    pub fn from_mmdb(
-        name: &str,
-        bytes: impl AsRef<[u8]>,
-        registered: bool,
-        limits: &CountryLimits,
-    ) -> Result<Self, String> {
-        let mut countries = Self { name: name.to_owned(), ..Self::default() };
-        countries.read_mmdb(bytes.as_ref(), registered, limits).map_err(|error| match error {
-            MmdbError::Damaged(error) => format!("is not a usable country database: {error}"),
-            MmdbError::NoTree => "is damaged: its search tree is invalid".to_owned(),
-            MmdbError::TooLarge => too_large(),
-        })?;
-        if countries.is_empty() {
-            // An ASN database, say: no country would ever be blocked.
-            return Err("names no country: is it a country database?".to_owned());
-        }
-        countries.finish();
-        Ok(countries)
-    }
-
-    fn read_mmdb(
-        &mut self,
-        bytes: &[u8],
-        registered: bool,
-        limits: &CountryLimits,
-    ) -> Result<(), MmdbError> {
-        let reader = Reader::from_source(bytes)?;
-        // A binary tree has one leaf more than it has nodes. A damaged one whose
-        // nodes share children has up to 2^128 paths; counting the empty leaves
-        // too ends the walk.
-        let leaves = u64::from(reader.metadata().node_count) + 1;
-        let options = WithinOptions::default().include_networks_without_data();
-        let mut last = None;
-        for (count, network) in (1..).zip(reader.networks(options)?) {
-            // An IPv6 tree whose first 96 levels are missing has some leaves more.
-            if count > leaves + 128 {
-                return Err(MmdbError::NoTree);
-            }
-            let network = network?;
-            let Some(offset) = network.offset() else {
-                continue;
-            };
-            // Neighbours share their record: decode it once.
-            let code = match last {
-                Some((known, code)) if known == offset => code,
-                _ => {
-                    let record: Option<Record<'_>> = network.decode()?;
-                    record.and_then(|record| record.code(registered))
-                }
-            };
-            last = Some((offset, code));
-            let Some(code) = code else {
-                continue;
-            };
-            if self.len() >= limits.networks {
-                return Err(MmdbError::TooLarge);
-            }
-            let net = network.network()?;
-            if let Ok(net) = IpNet::new(net.ip(), net.prefix()) {
-                self.push(normalise(net), code, 0, 0);
-            }
-        }
-        self.files = vec![self.name.clone()];
-        Ok(())
+    /// None yet, of a file or a folder.
+    pub(super) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// Reads the files of a folder, as (name in the folder, bytes); see
@@ -142,8 +72,8 @@ impl Countries {
         folder: &str,
         files: &[(String, Vec<u8>)],
         limits: &CountryLimits,
-    ) -> Result<Self, String> {
-        let mut countries = Self { name: folder.to_owned(), ..Self::default() };
+    ) -> Result<Self, CountryError> {
+        let mut countries = Self::named(folder);
         let mut errors = Vec::new();
         for (name, bytes) in files {
             let Some(code) = country_of_file(name) else {
@@ -158,23 +88,21 @@ impl Countries {
             };
             match parse(bytes, &options) {
                 Ok(list) => {
-                    let file = u16::try_from(countries.files.len()).map_err(|_| too_large())?;
+                    let file =
+                        u16::try_from(countries.files.len()).map_err(|_| CountryError::TooLarge)?;
                     for (net, line) in list.entries() {
                         countries.push(net, code, file, line);
                     }
                     countries.files.push(path);
                 }
-                Err(error) => errors.push(error.display(&path)),
+                Err(error) => errors.push((path, error)),
             }
         }
         if !errors.is_empty() {
-            return Err(errors.join("\n"));
+            return Err(CountryError::BadFiles(errors));
         }
         if countries.files.is_empty() {
-            return Err(format!(
-                "{folder}: holds no country file (such as de.cidr, de-ipv4.txt, ipv4/de.cidr or \
-                 country_de.netset)"
-            ));
+            return Err(CountryError::NoFile(folder.to_owned()));
         }
         countries.finish();
         Ok(countries)
@@ -290,14 +218,14 @@ impl Countries {
         Located { code: found.code, prefix: found.net.any(), place }
     }
 
-    fn push(&mut self, net: IpNet, code: CountryCode, file: u16, line: u32) {
+    pub(super) fn push(&mut self, net: IpNet, code: CountryCode, file: u16, line: u32) {
         match net {
             IpNet::V4(net) => self.v4.push(CountryNet { net, code, file, line }),
             IpNet::V6(net) => self.v6.push(CountryNet { net, code, file, line }),
         }
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         let mut v4 = std::mem::take(&mut self.v4);
         let mut v6 = std::mem::take(&mut self.v6);
         self.settle(&mut v4);
@@ -331,39 +259,6 @@ impl Countries {
     }
 }
 
-/// 6to4 (RFC 3056): `2002:`, and the IPv4 address of the site.
-const SIX_TO_FOUR: u128 = 0x2002 << 112;
-
-/// NAT64 (RFC 6052): `64:ff9b::`, and the IPv4 address of the host.
-const NAT64: u128 = 0x0064_ff9b << 96;
-
-/// The IPv4 address that a 6to4 or NAT64 address has in it: whose it is, and where.
-pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let bits = address.to_bits();
-    let low = |bits: u128| u32::try_from(bits & u128::from(u32::MAX)).ok().map(Ipv4Addr::from_bits);
-    if bits >> 112 == SIX_TO_FOUR >> 112 {
-        low(bits >> 80)
-    } else if bits >> 32 == NAT64 >> 32 {
-        low(bits)
-    } else {
-        None
-    }
-}
-
-/// Whether every address of an IPv6 network has an IPv4 address in it.
-pub(super) fn is_around(net: Ipv6Net) -> bool {
-    let all = Ipv4Net::default();
-    around(all).any(|outer| outer.contains(&net))
-}
-
-/// The 6to4 and NAT64 networks of an IPv4 network.
-pub(super) fn around(net: Ipv4Net) -> impl Iterator<Item = Ipv6Net> {
-    let (bits, length) = (u128::from(net.network().to_bits()), net.prefix_len());
-    let nets = [(SIX_TO_FOUR | bits << 80, 16 + length), (NAT64 | bits, 96 + length)];
-    nets.into_iter()
-        .filter_map(|(bits, length)| Ipv6Net::new(Ipv6Addr::from_bits(bits), length).ok())
-}
-
 fn find<'a, P: Prefix>(
     entries: &'a [CountryNet<P>],
     lengths: &Lengths,
@@ -372,54 +267,13 @@ fn find<'a, P: Prefix>(
     lengths.find(entries, |entry| entry.net, address).and_then(|index| entries.get(index))
 }
 
-fn too_large() -> String {
-    "has more networks than limits.prefixes permits".to_owned()
-}
-
-enum MmdbError {
-    Damaged(MaxMindDbError),
-    NoTree,
-    TooLarge,
-}
-
-impl From<MaxMindDbError> for MmdbError {
-    fn from(error: MaxMindDbError) -> Self {
-        Self::Damaged(error)
-    }
-}
-
-/// What is read of a record; other fields are passed over.
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(borrow, default)]
-    country: Option<Country<'a>>,
-    #[serde(borrow, default)]
-    registered_country: Option<Country<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Country<'a> {
-    #[serde(borrow, default)]
-    iso_code: Option<&'a str>,
-}
-
-impl Record<'_> {
-    fn code(&self, registered: bool) -> Option<CountryCode> {
-        let code = |country: &Option<Country<'_>>| {
-            country.as_ref().and_then(|country| country.iso_code).and_then(CountryCode::from_data)
-        };
-        let registered = registered.then_some(&self.registered_country);
-        code(&self.country).or_else(|| registered.and_then(code))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMITS: CountryLimits = CountryLimits { networks: 1000 };
 
-    fn folder(files: &[(&str, &str)]) -> Result<Countries, String> {
+    fn folder(files: &[(&str, &str)]) -> Result<Countries, CountryError> {
         let files: Vec<_> = files
             .iter()
             .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
@@ -492,11 +346,17 @@ mod tests {
 
     #[test]
     fn bad_lines_of_all_files_are_named() {
-        let error =
-            folder(&[("at.cidr", "x"), ("de.cidr", "192.0.2.1\ny")]).expect_err("bad lines");
+        let error = folder(&[("at.cidr", "x"), ("de.cidr", "192.0.2.1\ny")])
+            .expect_err("bad lines")
+            .to_string();
         assert!(error.contains("geo/at.cidr:1: `x`"), "{error}");
         assert!(error.contains("geo/de.cidr:2: `y`"), "{error}");
-        assert!(folder(&[("x.json", "")]).expect_err("none").contains("holds no country file"));
+        assert!(
+            folder(&[("x.json", "")])
+                .expect_err("none")
+                .to_string()
+                .contains("holds no country file")
+        );
     }
 
     #[test]
@@ -520,7 +380,8 @@ mod tests {
     #[test]
     fn what_is_no_database_is_refused() {
         for bytes in [&b""[..], b"MaxMind.com", b"\xab\xcd\xefMaxMind.com", &[0xff; 4096]] {
-            let error = Countries::from_mmdb("x", bytes, false, &LIMITS).expect_err("damaged");
+            let error =
+                Countries::from_mmdb("x", bytes, false, &LIMITS).expect_err("damaged").to_string();
             assert!(error.contains("is not a usable country database"), "{error}");
         }
     }

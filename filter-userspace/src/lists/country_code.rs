@@ -7,7 +7,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CountryCode([u8; 2]);
 
-/// A text that is no country code.
+/// A text that is not a country code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an assigned ISO 3166-1 alpha-2 country code (such as DE){hint}")]
 pub struct CountryCodeError {

@@ -7,8 +7,9 @@ use filter_common::{Class, ClassSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::bogons::is_bogon;
-use super::country::{Countries, embedded};
+use super::country::Countries;
 use super::country_code::CountryCode;
+use super::embedded::embedded;
 use super::parse::{Entry, ParsedList};
 use super::place::Place;
 use super::prefix::canonical;

@@ -204,6 +204,7 @@ pub fn mmdb(data: &[u8]) {
             }
         }
         Err(error) => {
+            let error = error.to_string();
             assert!(!error.is_empty());
             // Reading more fields finds at least as much.
             if let Ok(countries) = plain {

@@ -16,7 +16,7 @@ fn read(bytes: Vec<u8>) -> Result<Countries, String> {
     let start = Instant::now();
     let result = Countries::from_mmdb("db", bytes, true, &LIMITS);
     assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
-    result
+    result.map_err(|error| error.to_string())
 }
 
 fn country(countries: &Countries, address: &str) -> Option<String> {

@@ -11,7 +11,7 @@ use filter_common::ranges::v4::{
 };
 use ipnet::Ipv4Net;
 
-use super::{TooLarge, Words};
+use super::words::{TooLarge, Words};
 
 /// The sets of classes there are.
 const SETS: usize = 32;

@@ -9,7 +9,7 @@ use filter_common::ranges::POINTER_BITS;
 use filter_common::ranges::v6::{INDEX, INDEXED, NODE, ROOT, TAIL, TAIL_PREFIXES, Tail};
 use ipnet::Ipv6Net;
 
-use super::{TooLarge, Words};
+use super::words::{TooLarge, Words};
 
 /// The bits of a digit.
 const DIGIT: u8 = 16;
