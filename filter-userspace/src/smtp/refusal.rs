@@ -125,73 +125,73 @@ macro_rules! reasons {
 reasons! {
     /// Spoke before the greeting.
     EarlyTalker "early_talker" Greeting 554 5 . 5 . 1 "spoke before the greeting";
-    /// The host has as many connections as it may.
+    /// The host has its maximum number of connections.
     TooManyConnections "too_many_connections" Greeting 421 4 . 3 . 2 "too many connections, try again later";
-    /// The address has as many connections as it may.
+    /// The address has its maximum number of connections.
     TooManyFromAddress "too_many_from_address" Greeting 421 4 . 7 . 0 "has too many connections";
     /// mxdp is ending.
     Ending "ending" Greeting 421 4 . 3 . 2 "this service is restarting, try again";
-    /// Commands that were sent before they may be.
+    /// Commands that were sent too early.
     Pipelining "pipelining" Protocol 554 5 . 5 . 0 "commands were sent before the reply they must wait for";
-    /// BDAT that does not say how many bytes follow.
+    /// BDAT without a valid length.
     BadChunk "bad_chunk" Protocol 501 5 . 5 . 4 "the syntax is BDAT octets [LAST], without which the end of the chunk is unknown";
-    /// A line that CRLF does not end.
+    /// A line that does not end with CRLF.
     BareNewline "bare_newline" Protocol 500 5 . 5 . 2 "a line must end with CR LF";
-    /// A command of mail whose syntax is wrong.
+    /// A mail command with invalid syntax.
     BadSyntax "bad_syntax" Protocol 501 5 . 5 . 4 "the syntax is wrong";
     /// An invalid sender address.
     BadSender "bad_sender" Protocol 501 5 . 1 . 7 "invalid sender address";
     /// An invalid recipient address.
     BadRecipient "bad_recipient" Protocol 501 5 . 1 . 3 "invalid recipient address";
-    /// A parameter of MAIL or RCPT that nobody offered.
+    /// A parameter of MAIL or RCPT that was not offered.
     BadParameter "bad_parameter" Protocol 555 5 . 5 . 4 "a parameter is not offered here";
-    /// An address beyond ASCII without SMTPUTF8.
+    /// A non-ASCII address without SMTPUTF8.
     NotAscii "not_ascii" Protocol 553 5 . 6 . 7 "non-ASCII address without SMTPUTF8";
-    /// More errors than a client may make.
+    /// More errors than a session may have.
     TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
-    /// More recipients than a session may have refused, or abort.
+    /// More refused or aborted recipients than a session may have.
     TooManyRefusals "too_many_refusals" Protocol 421 4 . 7 . 0 "too many recipients were refused";
     /// The client sent nothing for too long.
     TimedOut "timed_out" Protocol 421 4 . 4 . 2 "timed out waiting for input";
     /// No message followed the recipient.
     NoMessage "no_message" Protocol 421 4 . 4 . 2 "no message followed";
-    /// The client went away within a message.
+    /// The client disconnected within a message.
     ClientGone "client_gone" Protocol 421 4 . 4 . 2 "the connection was lost";
-    /// A handshake of TLS failed; nobody is there to be told.
+    /// The TLS handshake failed; the client gets no reply.
     TlsHandshake "tls_handshake" Tls 454 4 . 7 . 0 "the TLS handshake failed";
     /// The peer must use TLS.
     TlsRequired "tls_required" Tls 530 5 . 7 . 0 "must issue STARTTLS first";
-    /// The version of TLS is older than the peer must use.
+    /// The TLS version is older than the peer must use.
     TlsTooOld "tls_too_old" Tls 550 5 . 7 . 10 "needs a newer version of TLS";
-    /// The peer must show a certificate.
+    /// The peer must present a valid certificate.
     NoCertificate "no_certificate" Tls 550 5 . 7 . 8 "needs a valid client certificate";
-    /// On a list of blocked senders.
+    /// The sender is on a list of blocked senders.
     BlockedSender "blocked_sender" Sender 550 5 . 7 . 1 "is on the list of blocked senders";
-    /// MAIL says that the message is too large.
+    /// The size that MAIL declares is too large.
     DeclaredSize "declared_size" Size 552 5 . 3 . 4 "bytes exceed the message size limit";
-    /// Not a domain that is served here.
+    /// The recipient's domain is not served here.
     RelayDenied "relay_denied" Relay 554 5 . 7 . 1 "relay access denied";
-    /// Not a host of anybody who may send out.
+    /// The client is not a host of any customer.
     NotACustomer "not_a_customer" Relay 554 5 . 7 . 1 "may not send out through this host";
-    /// A host that is suspended since it behaves as if it were compromised.
+    /// The customer's host is suspended, because it appears to be compromised.
     RelaySuspended "relay_suspended" Relay 450 4 . 7 . 1 "is suspended after suspicious mail, ask your provider";
     /// The sender's domain is not the customer's.
     SenderNotRegistered "sender_not_registered" Sender 553 5 . 7 . 1 "sender domain not registered";
-    /// The sender's domain is another's, whose host the client is not.
+    /// The sender's domain is a customer's, and the client is not its host.
     ForgedSender "forged_sender" Sender 550 5 . 7 . 1 "forged sender";
     /// The recipient's domain does not exist, or has no host.
     NoSuchDomain "no_such_domain" Recipient 550 5 . 1 . 2 "there is no such domain";
-    /// The recipient's domain takes no mail.
+    /// The recipient's domain does not accept mail.
     NullMx "null_mx" Recipient 556 5 . 1 . 10 "the domain does not accept mail";
-    /// Name servers do not say where the recipient's mail goes.
+    /// The recipient's domain cannot be looked up now.
     DomainUnknownNow "domain_unknown_now" Recipient 451 4 . 4 . 3 "the domain cannot be looked up now, try again later";
-    /// No such recipient.
+    /// The recipient does not exist.
     UnknownRecipient "unknown_recipient" Recipient 550 5 . 1 . 1 "no such recipient here";
     /// The client names mostly invalid recipients, and also delivers mail.
     Guessing "guessing_recipients" Recipient 450 4 . 7 . 1 "has named too many invalid recipients, try again later";
     /// More invalid recipients than a session may name.
     TooManyInvalid "too_many_invalid" Recipient 421 4 . 7 . 0 "too many invalid recipients";
-    /// The same of the null sender: notices about mail that was sent in others' names.
+    /// More invalid recipients of bounces (null sender) than a session may name.
     Backscatter "backscatter" Recipient 421 4 . 7 . 0 "too many invalid recipients";
     /// The client is on a list of blocked addresses.
     BlockedIp "blocked_ip" Connection 550 5 . 7 . 1 "is on the list of blocked addresses";
@@ -205,39 +205,39 @@ reasons! {
     StandardReputation "standard_reputation" Reputation 550 5 . 7 . 1 "is listed as a source of spam";
     /// Fast-moving DNS lists name the client.
     DynamicReputation "dynamic_reputation" Reputation 450 4 . 7 . 1 "is currently listed as a source of spam, try again later";
-    /// The sender's domain does not name the client, and that is not accepted.
+    /// SPF does not permit the client to send for the domain, and the result is set to `refuse`.
     SpfRefused "spf_refused" Spf 550 5 . 7 . 23 "may not send for this domain (SPF)";
-    /// The same, where the result is to be deferred; or the check had no result.
+    /// The result of SPF is set to `defer`.
     SpfDeferred "spf_deferred" Spf 451 4 . 7 . 24 "SPF check failed, try again later";
     /// More messages and recipients a minute than permitted.
     RateLimit "rate_limit" Rate 450 4 . 7 . 1 "rate limit, try again later";
     /// More recipients than a message may have.
     TooManyRecipients "too_many_recipients" Recipient 452 4 . 5 . 3 "too many recipients in one message";
-    /// A recipient of another mail system than the first.
+    /// The recipient is on another mail server than the first one.
     OtherBackend "other_backend" Backend 452 4 . 5 . 3 "goes to another mail system, send it in another message";
     /// The message is larger than permitted.
     TooLarge "too_large" Data 552 5 . 3 . 4 "the message is larger than permitted";
-    /// A bare CR or LF in the message.
+    /// The message contains a bare CR or LF.
     BareNewlineInMessage "bare_newline_in_message" Data 550 5 . 5 . 2 "bare CR or LF is not allowed";
-    /// A NUL in the message.
+    /// The message contains a NUL byte.
     NulInMessage "nul_in_message" Data 550 5 . 6 . 0 "the message contains a NUL byte";
-    /// The message has passed more hosts than any should.
+    /// The message has too many Received fields and is in a loop.
     TooManyHops "too_many_hops" Data 554 5 . 4 . 6 "too many hops, this message is in a loop";
-    /// The message came too slowly.
+    /// The message arrived too slowly.
     TooSlow "too_slow" Data 421 4 . 4 . 2 "the message arrives too slowly";
     /// There is not enough memory for another message.
     NoRoom "no_room" Data 451 4 . 3 . 1 "insufficient system storage for another message, try again later";
-    /// The client's network has its share of the mail system's connections.
+    /// The client network has its maximum number of connections to the mail server.
     TooManyAtOnce "too_many_at_once" Backend 451 4 . 3 . 2 "has too many connections to the mail system, try again later";
-    /// The mail system cannot be reached.
+    /// The mail server cannot be reached.
     BackendDown "backend_down" Backend 451 4 . 4 . 1 "the mail system cannot be reached, try again later";
-    /// The connection to the mail system broke.
+    /// The connection to the mail server broke.
     BackendLost "backend_lost" Backend 451 4 . 4 . 2 "the mail system does not answer, try again later";
-    /// The mail system is not as configured or not as it was.
+    /// The mail server does not offer what the configuration requires, or has changed.
     BackendUnfit "backend_unfit" Backend 451 4 . 3 . 5 "the mail system is not ready for this message, try again later";
-    /// The mail system does not offer SMTPUTF8, which the message needs.
+    /// The mail server does not support SMTPUTF8, which the message needs.
     NoSmtputf8 "no_smtputf8" Backend 553 5 . 6 . 7 "the recipient's mail system does not support internationalized mail (SMTPUTF8)";
-    /// The mail system refused; its reply is passed on.
+    /// The mail server refused; its reply is passed on.
     BackendRefused "backend_refused" Backend 451 4 . 3 . 0 "the mail system refused";
 }
 
