@@ -38,8 +38,8 @@ pub(super) async fn forward_changes(
     }
 }
 
-/// Watches anew each time: a folder of the same name may be another by now. The watch of
-/// before goes when the new one stands, so that no change of a file in both is missed.
+/// Watches anew each time: a folder of the same name may be another by now. The previous watch
+/// ends when the new one is in place, so that no change of a file in both is missed.
 fn watch_files(
     watch: &mut Option<Watch>,
     files: &FileStamps,
