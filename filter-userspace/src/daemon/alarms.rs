@@ -67,6 +67,10 @@ pub(super) fn of_record(record: Health) -> Vec<String> {
                 .to_owned(),
         );
     }
+    alarms.extend(record.others.into_iter().filter_map(|sink| {
+        let losing = sink.is_losing.then(|| "it loses entries".to_owned());
+        Some(format!("mail log, sink {}: {}", sink.name, sink.error.or(losing)?))
+    }));
     alarms.extend(
         record
             .unreadable

@@ -108,7 +108,10 @@ impl Summary {
 
     /// Sorts its sums and leaves those with most: the same sums always come in the same order.
     pub fn sort(&mut self) {
-        self.decisions.sort_by(|a, b| (a.step, &a.reason).cmp(&(b.step, &b.reason)));
+        let names = |one: &Decided| (one.status.name(), one.kind.name());
+        self.decisions.sort_by(|a, b| {
+            (a.step, &a.reason, &a.stage, names(a)).cmp(&(b.step, &b.reason, &b.stage, names(b)))
+        });
         self.frames.sort_by(|a, b| (a.step, &a.reason).cmp(&(b.step, &b.reason)));
         self.countries.sort_by(|a, b| {
             (b.blocked, b.accepted, &a.country).cmp(&(a.blocked, a.accepted, &b.country))

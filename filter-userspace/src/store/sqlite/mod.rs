@@ -31,7 +31,7 @@ use self::writer::Writer;
 use super::audit::Audit;
 use super::entry::Entry;
 use super::options::Options;
-use super::traits::{Archive, Health, LATELY, Sink, StoreError};
+use super::traits::{Archive, Health, Sink, StoreError};
 use crate::io::weighed::{self, Sender};
 use crate::record::{Changes, Page, Query, Record, Summary};
 
@@ -106,7 +106,7 @@ impl Sink for SqliteStore {
         match queue.try_send(Job::Entry(entry), weight, owner) {
             Err(Job::Entry(Entry::Record(record))) if owner.is_some() => Some(*record),
             Err(_) => {
-                self.shared.lose(1, (self.steady)());
+                self.shared.losses.add(1, (self.steady)());
                 None
             }
             Ok(()) => None,
@@ -126,15 +126,13 @@ impl Sink for SqliteStore {
     }
 
     fn health(&self) -> Health {
-        let lost = self.shared.lost.load(Ordering::Acquire);
-        let lost_at = self.shared.lost_at.load(Ordering::Relaxed);
-        let since = Duration::from_nanos((self.steady)().saturating_sub(lost_at));
+        let (lost, is_losing) = self.shared.losses.so_far((self.steady)());
         let (audit_error, audit_lost) = self.audit.health();
         let files = self.shared.files();
         Health {
             error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             lost,
-            is_losing: lost > 0 && since < LATELY,
+            is_losing,
             written: self.shared.written.load(Ordering::Relaxed),
             records: files.iter().map(|file| file.records).sum(),
             bytes: self.shared.bytes.load(Ordering::Relaxed),

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use super::files::{self, Broken, RecordFile};
 use super::reader::Reader;
 use crate::store::entry::Entry;
+use crate::store::losses::Losses;
 use crate::store::traits::StoreError;
 
 /// The readers that are kept between searches.
@@ -29,9 +30,7 @@ pub(super) struct Shared {
     /// Whether the folder was looked at.
     pub(super) is_known: AtomicBool,
     pub(super) ending: AtomicBool,
-    pub(super) lost: AtomicU64,
-    /// When the last was lost, by the steady clock.
-    pub(super) lost_at: AtomicU64,
+    pub(super) losses: Losses,
     pub(super) written: AtomicU64,
     pub(super) bytes: AtomicU64,
     /// From when on records are kept: milliseconds of the Unix epoch.
@@ -52,13 +51,6 @@ struct Pool {
 impl Shared {
     pub(super) fn files(&self) -> Vec<RecordFile> {
         self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Counts entries that find no room, at a time of the steady clock.
-    pub(super) fn lose(&self, entries: usize, steady: u64) {
-        self.lost_at.store(steady, Ordering::Relaxed);
-        // Whoever sees the number sees the time.
-        self.lost.fetch_add(entries as u64, Ordering::Release);
     }
 
     pub(super) fn newest(&self) -> Option<RecordFile> {

@@ -1,58 +1,23 @@
-//! The store against what it stands for: all records in memory, gone through one by
-//! one.
+//! What is SQLite's alone: files, their age and size, restarts, clocks. What every engine
+//! does, `store::tests::conformance` says.
 
 use std::fs;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use filter_common::Family;
-use proptest::prelude::*;
-
 use super::*;
 use crate::io::clock;
-use crate::record::{Change, Kind, Reason, Stage, Status, Stored};
-use crate::store::entry::Frames;
+use crate::record::{Change, Reason, Stage};
+use crate::store::tests::{PATIENCE, all, options, record};
 
 mod damage;
 mod room;
 mod versions;
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
 const DAY: u64 = 86_400_000;
-
-fn options(folder: &Path) -> Options {
-    Options { file_rows: 40, ..Options::new(folder.to_owned()) }
-}
-
-/// A record of the test's small world.
-fn record(n: u64, time: u64) -> Record {
-    let ip = IpAddr::V4(u32::try_from(0xc000_0200 + n % 300).unwrap_or(0).into());
-    let (status, stage, reason) = match n % 5 {
-        0 => (Status::Delivered, "backend", "accepted"),
-        1 => (Status::Permanent, "connection", "blocked_ip"),
-        2 => (Status::Temporary, "reputation", "dynamic_reputation"),
-        3 => (Status::Permanent, "backend", "backend_refused"),
-        _ => (Status::Permanent, "data", "too_large"),
-    };
-    Record {
-        country: (!n.is_multiple_of(3))
-            .then(|| ["DE", "AT"][usize::from(n.is_multiple_of(2))].to_owned()),
-        sender: (!n.is_multiple_of(7)).then(|| format!("User{}@mail{}.Example.org", n % 11, n % 4)),
-        recipient: (!n.is_multiple_of(6)).then(|| format!("box{}@example.com", n % 13)),
-        subject: n.is_multiple_of(2).then(|| format!("Invoice number {}", n % 17)),
-        message_id: n.is_multiple_of(2).then(|| format!("{n}.abc@mail.example.org")),
-        reference: Some(format!("{n:04}-1")),
-        session: Some(format!("{n:04}")),
-        reply: Some("550 5.7.1 no".to_owned()),
-        size: n,
-        ..Record::new(time, ip, status, Stage::read(stage), Reason::read(reason))
-    }
-}
 
 /// The files of a folder that hold records, the oldest first.
 fn record_files(folder: &Path) -> Vec<PathBuf> {
@@ -72,84 +37,6 @@ fn settle(store: &SqliteStore) {
     assert!(store.flush(PATIENCE), "{:?}", store.health());
 }
 
-/// All pages of a query, and how many there were.
-fn all(store: &SqliteStore, query: &Query) -> (Vec<Stored>, usize) {
-    let mut found = Vec::new();
-    let mut query = query.clone();
-    for pages in 1.. {
-        let page = store.search(&query).unwrap();
-        assert!(page.records.len() <= query.limit);
-        found.extend(page.records);
-        let Some(next) = page.next else { return (found, pages) };
-        query.before = Some(next);
-    }
-    unreachable!("pages do not end")
-}
-
-fn parts() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
-    let known = [
-        ("type", "blocked"),
-        ("type", "accepted"),
-        ("status", "temporary,delivered"),
-        ("stage", "backend"),
-        ("reason", "blocked_ip,too_large"),
-        ("ip", "192.0.2.0/28"),
-        ("ip", "192.0.2.7"),
-        ("country", "de"),
-        ("country", "none,at"),
-        ("sender", "*@mail1.example.org"),
-        ("sender", "*.example.org"),
-        ("sender", "user3@*"),
-        ("sender", "user3@mail3.example.org"),
-        ("sender", "*r1*"),
-        ("recipient", "box1@example.com"),
-        ("recipient", "*x1*"),
-        ("reference", "0042"),
-        ("text", "invoice 12"),
-        ("text", "nothing"),
-        ("direction", "inbound"),
-        ("direction", "outgoing"),
-        ("limit", "7"),
-        ("limit", "1"),
-    ];
-    proptest::sample::subsequence(known.to_vec(), 0..4)
-}
-
-#[test]
-fn a_search_finds_what_going_through_all_records_finds() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::start(options(folder.path()));
-    let now = clock::unix_ms();
-    // Two records a millisecond, and a clock that is set back in the middle.
-    let times = |n: u64| now - 100_000 + n / 2 - if n >= 200 { 5_000 } else { 0 };
-    let records: Vec<_> = (0..400).map(|n| record(n, times(n))).collect();
-    for part in records.chunks(50) {
-        part.iter().for_each(|record| assert!(add(&store, record)));
-        settle(&store);
-    }
-    assert!(fs::read_dir(folder.path()).unwrap().count() > 5);
-    let newest_first: Vec<_> = records.iter().rev().cloned().collect();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(400));
-    let cases = (parts(), 0..4_u64, 0..3_u64);
-    runner
-        .run(&cases, |(parts, since, until)| {
-            let query = Query::read(parts, now).unwrap();
-            let query = Query {
-                since: (since > 0).then(|| times(100 * since)),
-                until: (until > 0).then(|| times(150 * until)),
-                ..query
-            };
-            let (found, pages) = all(&store, &query);
-            let found: Vec<_> = found.into_iter().map(|stored| stored.record).collect();
-            let meant: Vec<_> =
-                newest_first.iter().filter(|record| query.matches(record)).cloned().collect();
-            prop_assert_eq!(pages, meant.len().div_ceil(query.limit).max(1));
-            prop_assert_eq!(found, meant);
-            Ok(())
-        })
-        .unwrap();
-}
-
 #[test]
 fn records_are_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,47 +54,6 @@ fn records_are_there_after_a_restart() {
         ids = found.into_iter().map(|stored| stored.id).collect();
     }
     assert!(ids.is_sorted_by(|a, b| a > b));
-}
-
-#[test]
-fn dropped_syns_of_a_minute_are_one_record() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::start(options(folder.path()));
-    let minute = clock::unix_ms() / 60_000 * 60_000 - 120_000;
-    let dropped = |time, address: &str, reason, count| Record {
-        count,
-        ..Record::new(
-            time,
-            address.parse().unwrap(),
-            Status::Dropped,
-            Stage::PacketFilter,
-            Reason::read(reason),
-        )
-    };
-    for second in 0..90_u64 {
-        add(&store, &dropped(minute + second * 1000, "192.0.2.1", "blocked_ip", 10));
-        add(&store, &dropped(minute + second * 1000, "2001:db8::1", "blocked_ip", 1));
-        if second % 30 == 0 {
-            add(&store, &dropped(minute + second * 1000, "192.0.2.1", "rate_limit", 3));
-            settle(&store);
-        }
-    }
-    settle(&store);
-    let (found, _) = all(&store, &Query::default());
-    let counts: Vec<_> =
-        found.iter().map(|stored| (stored.record.reason.code(), stored.record.count)).collect();
-    assert_eq!(
-        counts,
-        [
-            ("rate_limit", 3),
-            ("blocked_ip", 30),
-            ("blocked_ip", 300),
-            ("rate_limit", 6),
-            ("blocked_ip", 60),
-            ("blocked_ip", 600),
-        ]
-    );
-    assert_eq!(found[0].record.kind, Kind::Blocked);
 }
 
 #[test]
@@ -295,99 +141,6 @@ fn a_wrong_clock_costs_no_record() {
     add(&store, &record(0, clock()));
     settle(&store);
     assert!((all(&store, &Query::default()).0.len() as u64) < written);
-}
-
-#[test]
-fn a_summary_is_what_adding_up_all_records_gives() {
-    const MINUTE: u64 = 60_000;
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::start(options(folder.path()));
-    let until = clock::unix_ms() / MINUTE * MINUTE;
-    let records: Vec<_> = (0..300).map(|n| record(n, until - (300 - n) * MINUTE)).collect();
-    for record in &records {
-        add(&store, record);
-        let frames =
-            Frames { reason: filter_common::Reason::Unlisted, family: Family::V4, frames: 3 };
-        store.add(Entry::Frames(record.time, vec![frames]));
-    }
-    settle(&store);
-    let summary = store.summary(until - 180 * MINUTE, until).unwrap();
-    let within = || records.iter().filter(|one| (summary.since..summary.until).contains(&one.time));
-    assert_eq!(within().count(), 180);
-    let step = summary.step_minutes * MINUTE;
-    for n in 0..summary.steps() {
-        let starts = summary.since + n * step;
-        for reason in ["accepted", "blocked_ip", "dynamic_reputation", "too_large"] {
-            let alike = |one: &&Record| {
-                one.reason.code() == reason && (starts..starts + step).contains(&one.time)
-            };
-            let sum = summary.decisions.iter().filter(|d| d.step == n && d.reason.code() == reason);
-            let sum: u64 = sum.map(|decided| decided.count).sum();
-            assert_eq!(sum, within().filter(alike).count() as u64, "{reason} of step {n}");
-        }
-    }
-    assert_eq!(summary.frames.iter().map(|counted| counted.frames).sum::<u64>(), 3 * 180);
-    let count = |country: Option<&str>, kind: Kind| {
-        let alike = |one: &&Record| one.country.as_deref() == country && one.kind == kind;
-        within().filter(alike).count() as u64
-    };
-    assert_eq!(summary.countries.len(), 3);
-    for country in &summary.countries {
-        let code = country.country.as_deref();
-        let expected = (count(code, Kind::Blocked), count(code, Kind::Accepted));
-        assert_eq!((country.blocked, country.accepted), expected, "{code:?}");
-    }
-    let of = |ip| within().filter(|one| one.ip == ip && one.kind == Kind::Blocked).count() as u64;
-    assert_eq!(summary.sources.len(), 20);
-    assert!(summary.sources.iter().all(|source| source.blocked == of(source.ip)));
-    assert!(summary.sources.is_sorted_by_key(|source| std::cmp::Reverse(source.blocked)));
-}
-
-/// As its other parts: neither what came later nor what only has a later number, since
-/// the clock was set back.
-#[test]
-fn the_sources_of_a_summary_are_those_of_its_time() {
-    const MINUTE: u64 = 60_000;
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::start(options(folder.path()));
-    let begin = clock::unix_ms() / MINUTE * MINUTE - 60 * MINUTE;
-    let blocked = |minute: u64, address: &str| {
-        let ip = address.parse().unwrap();
-        let time = begin + minute * MINUTE;
-        Record::new(
-            time,
-            ip,
-            Status::Permanent,
-            Stage::read("connection"),
-            Reason::read("blocked_ip"),
-        )
-    };
-    for (minute, address) in [
-        (5, "192.0.2.1"),
-        (15, "192.0.2.2"),
-        (25, "192.0.2.3"),
-        // By now its number is of the minute 25.
-        (6, "192.0.2.4"),
-        (35, "192.0.2.5"),
-    ] {
-        add(&store, &blocked(minute, address));
-    }
-    settle(&store);
-    for (since, until, meant) in [
-        (0, 10, &["192.0.2.1", "192.0.2.4"][..]),
-        (10, 20, &["192.0.2.2"]),
-        (20, 30, &["192.0.2.3"]),
-        (30, 40, &["192.0.2.5"]),
-        (40, 50, &[]),
-        (5, 6, &["192.0.2.1"]),
-        (0, 60, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]),
-    ] {
-        let summary = store.summary(begin + since * MINUTE, begin + until * MINUTE).unwrap();
-        let found: Vec<_> = summary.sources.iter().map(|one| one.ip.to_string()).collect();
-        assert_eq!(found, meant, "minutes {since} to {until}");
-        let decided: u64 = summary.decisions.iter().map(|decided| decided.count).sum();
-        assert_eq!(decided, meant.len() as u64, "minutes {since} to {until}");
-    }
 }
 
 /// Files stay open between looks; the time of one look is not that of the next.

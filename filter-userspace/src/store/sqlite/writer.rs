@@ -84,7 +84,7 @@ impl Writer {
             let ended = !gather(jobs, &mut batch, &mut waiting);
             while !self.take(&batch) {
                 if ended || self.shared.ending.load(Ordering::Acquire) {
-                    self.shared.lose(batch.len(), (self.options.steady)());
+                    self.shared.losses.add(batch.len(), (self.options.steady)());
                     break;
                 }
                 // Meanwhile the queue fills, and what finds no room is counted.

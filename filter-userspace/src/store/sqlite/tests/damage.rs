@@ -179,20 +179,3 @@ fn what_was_removed_is_forgotten() {
     settle(&store);
     assert!(!found(&store).partial && store.health().unreadable.is_empty());
 }
-
-/// The greatest number is a valid cursor, and nothing is newer.
-#[test]
-fn nothing_is_newer_than_the_greatest_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = filled(folder.path());
-    for (after, before) in [(u64::MAX, None), (u64::MAX - 1, None), (u64::MAX, Some(0))] {
-        let page = store.search(&Query { after: Some(after), before, ..Query::default() });
-        assert!(page.unwrap().records.is_empty());
-    }
-    let all = Query { before: Some(u64::MAX), limit: 1_000, ..Query::default() };
-    assert_eq!(store.search(&all).unwrap().records.len(), 125);
-    let far = Query { since: Some(u64::MAX), ..Query::default() };
-    assert!(store.search(&far).unwrap().records.is_empty());
-    let far = Query { until: Some(u64::MAX), limit: 1_000, ..Query::default() };
-    assert_eq!(store.search(&far).unwrap().records.len(), 125);
-}
