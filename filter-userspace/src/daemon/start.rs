@@ -127,7 +127,7 @@ async fn serve(path: &Path, config: &Config, mode: Mode) -> Result<(), Failure> 
         None => None,
     };
     let entries = losses::restore(&config.startup.state.folder);
-    let store::Opened { sink, archive } = store::open(record_options(config));
+    let store::Opened { sink, archive } = store::open(&record_options(config));
     let audit = {
         let sink = sink.clone();
         move |change| _ = sink.add(Entry::Change(change))

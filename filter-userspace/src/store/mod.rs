@@ -39,10 +39,10 @@ pub struct Opened {
 /// Starts the engines. The first one answers searches; each further one, a sink that is named
 /// in `others`, is fed beside it.
 #[must_use]
-pub fn open(options: Options) -> Opened {
+pub fn open(options: &Options) -> Opened {
     let sqlite = Arc::new(sqlite::SqliteStore::start(options.clone()));
     let others = Vec::new();
-    let sink = FanOut::new(sqlite.clone(), others, &options);
+    let sink = FanOut::new(sqlite.clone(), others, options);
     Opened { sink: Arc::new(sink), archive: sqlite }
 }
 

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let folder = arguments.folder.unwrap_or_else(|| temporary.path().to_owned());
     let options = Options { clock: || NOW.load(Ordering::Relaxed), ..Options::new(folder) };
-    let store = store::open(options);
+    let store = store::open(&options);
 
     let filled = fill(&store, arguments.records)?;
     let health = store.sink.health();

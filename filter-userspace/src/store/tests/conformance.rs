@@ -18,8 +18,10 @@ use crate::store::options::Options;
 use crate::store::sqlite::SqliteStore;
 use crate::store::traits::{Archive, Sink};
 
+type Start = fn(Options) -> Opened;
+
 /// The engines: the name of each, and how it is started.
-const ENGINES: [(&str, fn(Options) -> Opened); 3] = [
+const ENGINES: [(&str, Start); 3] = [
     ("memory", |_| opened(Arc::new(Memory::default()))),
     ("SQLite", |options| opened(Arc::new(SqliteStore::start(options)))),
     ("the further sink of a fan-out", |options| {
