@@ -188,7 +188,7 @@ fn every_wrong_type_is_named() {
             "unknown key; known here: files, force, addresses",
         ),
         ("countries", "database", "[]", "expected a string, found an array"),
-        ("countries", "registered_country", "true", "means something only with a database"),
+        ("countries", "registered_country", "true", "has an effect only with a database"),
         ("temporary", "capacity", "5", "5 is not from 1024 to 2097152"),
         ("syn_rate", "ipv4", "5", "expected a table, found an integer"),
         ("syn_rate", "ipv4", "{ burst = 5 }", "is missing: SYNs a second"),

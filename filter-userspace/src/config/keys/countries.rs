@@ -100,7 +100,7 @@ pub(in crate::config) fn read(
         section.error(&files.span, FOLDER, "a database is named as well: choose one");
     }
     if registered_country && !section.has(DATABASE) {
-        let message = "means something only with a database";
+        let message = "has an effect only with a database";
         section.wrong(REGISTERED_COUNTRY, message);
     }
     let source = match (database, files) {
