@@ -1,5 +1,5 @@
 //! The reference pages of `docs/`, generated from the code: configuration, reasons, replies,
-//! metrics and command line. A test compares the committed pages with these.
+//! metrics, API and command line. A test compares the committed pages with these.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,6 +33,7 @@ fn pages() -> Result<Vec<(&'static str, String)>, CliError> {
         ("reference/reasons.md", reasons()),
         ("reference/replies.md", replies()),
         ("reference/metrics.md", metrics()?),
+        ("reference/api.md", api()),
     ])
 }
 
@@ -121,6 +122,25 @@ fn metrics() -> Result<String, CliError> {
         _ = writeln!(text, "| `{name}` | {kind} | {names} | {} |", cell(help));
     }
     Ok(text)
+}
+
+fn api() -> String {
+    format!(
+        "# API\n\n\
+         The web console serves an HTTP API below `/api/v1`. [openapi.json](../openapi.json) \
+         describes it; a running mxdp serves the same document at `/openapi.json`. Each request \
+         needs a token:\n\n\
+         ```sh\n\
+         mxdp token anna --rights write\n\
+         curl -H 'Authorization: Bearer TOKEN' \
+         'http://127.0.0.1:8025/api/v1/traffic?type=blocked&since=1h'\n\
+         ```\n\n\
+         {}\n\
+         An error has a status of 400 or above and the body `{{\"error\": {{\"kind\": …, \
+         \"message\": …}}}}`. Each change is in the audit trail (`mxdp audit`) with the name of \
+         the token.\n",
+        web::endpoints_reference()
+    )
 }
 
 fn command_line() -> String {

@@ -24,7 +24,7 @@ pub(super) async fn conflict(
     }
 }
 
-/// The approval that lets an address of a blocked network in.
+/// The approval that overrides a block of this network.
 pub(super) async fn approved_first(
     site: &Site,
     caller: &Caller,

@@ -25,16 +25,21 @@ pub(super) static ENDPOINTS: LazyLock<Vec<Endpoint>> =
 
 fn questions() -> [Endpoint; 10] {
     [
-        Endpoint::get("/api/v1/status", "State of the daemon", &[], state::status),
+        Endpoint::get(
+            "/api/v1/status",
+            "State of the daemon, the filter, backends and DNS lists",
+            &[],
+            state::status,
+        ),
         Endpoint::get(
             "/api/v1/traffic",
-            "Search of the mail log, newest first, one page at a time",
+            "Search of the mail log, newest first, one page at a time, with the filters of `mxdp traffic`",
             SEARCH,
             log::traffic,
         ),
         Endpoint::get_text(
             "/api/v1/traffic.csv",
-            "Search of the mail log as CSV; with more than 100,000 entries it breaks off",
+            "All results of a search as CSV; the response breaks off after 100,000 entries",
             EXPORT,
             "text/csv",
             export::export,
@@ -53,19 +58,19 @@ fn questions() -> [Endpoint; 10] {
         ),
         Endpoint::get(
             "/api/v1/lookup",
-            "What the lists and the kernel do with an address",
+            "What happens to an address in the lists and in the kernel, like `mxdp lookup --live`",
             &[("ip", Ip, true, "The address")],
             state::lookup,
         ),
         Endpoint::get(
             "/api/v1/explain",
-            "What would happen to a message, stage by stage",
+            "What would happen to a message, stage by stage, like `mxdp explain --live`",
             EXPLAIN,
             state::explain,
         ),
         Endpoint::get(
             "/api/v1/entries/{list}",
-            "Managed entries of a list, one part at a time",
+            "Managed entries of the list `approved` or `blocked`, one part at a time",
             PART,
             entries::list,
         ),
@@ -81,29 +86,28 @@ fn questions() -> [Endpoint; 10] {
 
 fn changes() -> [Endpoint; 6] {
     [
-        Endpoint::post("/api/v1/entries/{list}", "Adds or replaces a managed entry", entries::add)
+        Endpoint::post("/api/v1/entries/{list}", "Add or replace a managed entry", entries::add)
             .warns(),
         Endpoint::change(
             Method::DELETE,
             "/api/v1/entries/{list}",
-            "Removes a managed entry",
+            "Remove a managed entry",
             &[("prefix", Network, true, "The network, exactly as listed")],
             entries::remove,
         ),
-        Endpoint::post("/api/v1/temporary", "Blocks an address temporarily", entries::block)
-            .warns(),
+        Endpoint::post("/api/v1/temporary", "Block an address temporarily", entries::block).warns(),
         Endpoint::change(
             Method::DELETE,
             "/api/v1/temporary",
-            "Lifts a temporary block",
+            "Lift a temporary block",
             &[("address", Ip, true, "The address")],
             entries::lift,
         ),
-        Endpoint::post("/api/v1/relay/resume", "Resumes suspended relay hosts", entries::resume),
+        Endpoint::post("/api/v1/relay/resume", "Resume suspended relay hosts", entries::resume),
         Endpoint::change(
             Method::POST,
             "/api/v1/reload",
-            "Reloads configuration and lists",
+            "Reload configuration and lists",
             ACCEPT,
             state::reload,
         ),
@@ -114,7 +118,7 @@ fn monitoring() -> [Endpoint; 4] {
     [
         Endpoint::plain(
             "/openapi.json",
-            "This description",
+            "Description of the API in OpenAPI 3.1",
             Rights::Read,
             Reply::Json(|| json!({"type": "object"})),
             get(|| async { Json(openapi::describe(&ENDPOINTS)) }),
@@ -128,19 +132,24 @@ fn monitoring() -> [Endpoint; 4] {
         ),
         Endpoint::plain(
             "/healthz",
-            "Whether mxdp is running; needs no token",
+            "Whether mxdp is running",
             Rights::None,
             Reply::Text("text/plain"),
             get(|| async { "ok\n" }),
         ),
         Endpoint::plain(
             "/readyz",
-            "Whether the filter and a backend are up; needs no token",
+            "Whether the filter is attached and a backend is up",
             Rights::None,
             Reply::Text("text/plain"),
             get(metrics::ready),
         ),
     ]
+}
+
+/// The rows as a table in Markdown, for the reference.
+pub(crate) fn reference() -> String {
+    openapi::table(&ENDPOINTS)
 }
 
 /// The routes of all rows.

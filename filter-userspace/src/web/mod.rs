@@ -24,6 +24,7 @@ mod server;
 mod site;
 
 pub use self::access::{new_token, sha256_hex};
+pub(crate) use self::endpoints::reference as endpoints_reference;
 pub(crate) use self::metrics::sample as metrics_sample;
 pub use self::rules::{Publisher, Rules};
 pub use self::server::{Listeners, bind};

@@ -51,8 +51,13 @@ fn operation(endpoint: &Endpoint) -> Value {
     }
     let method = endpoint.method.as_str().to_ascii_lowercase();
     let name = endpoint.path.strip_prefix("/api/v1").unwrap_or(endpoint.path);
+    let rights = match endpoint.rights {
+        Rights::None => "Needs no token.",
+        Rights::Read => "Needs the right to read.",
+        Rights::Write => "Needs the right to write.",
+    };
     let mut operation = json!({
-        "summary": endpoint.summary, "parameters": parameters, "responses": responses(endpoint),
+        "summary": endpoint.summary, "description": rights, "parameters": parameters, "responses": responses(endpoint),
         "operationId": format!("{method}{}", name.replace(['/', '{', '}', '.'], "_")),
     });
     if let Some([body, _]) = endpoint.body {
@@ -65,18 +70,46 @@ fn operation(endpoint: &Endpoint) -> Value {
     operation
 }
 
+/// The errors of a request.
+const ERRORS: [(&str, &str); 10] = [
+    ("400", "The request is invalid"),
+    ("401", "The request has no valid token"),
+    ("403", "The token does not have the right, or a page of another site sent the request"),
+    ("404", "There is no such entry or path"),
+    ("405", "The path does not support the method"),
+    ("408", "The request body did not arrive in time"),
+    ("409", "The configuration or a list has errors"),
+    ("413", "The request body is too large"),
+    ("429", "The client sends too many requests"),
+    ("503", "The daemon or the kernel cannot carry out the request"),
+];
+
+/// The endpoints as a table in Markdown.
+pub(super) fn table(endpoints: &[Endpoint]) -> String {
+    let mut text = String::from("| method and path | rights | purpose |\n|---|---|---|\n");
+    for Endpoint { method, path, rights, summary, .. } in endpoints {
+        let rights = match rights {
+            Rights::None => "none",
+            Rights::Read => "read",
+            Rights::Write => "write",
+        };
+        text.push_str(&format!("| {method} `{path}` | {rights} | {summary} |\n"));
+    }
+    text
+}
+
 fn responses(endpoint: &Endpoint) -> Value {
     let (kind, schema) = endpoint.reply.content();
     let mut responses = json!({
-        "200": {"description": "Success", "content": {kind: {"schema": schema}}},
+        "200": {"description": "The request succeeded", "content": {kind: {"schema": schema}}},
     });
     if endpoint.rights == Rights::None {
-        responses["503"] = json!({"description": "Not ready"});
+        responses["503"] = json!({"description": "mxdp is not ready"});
         return responses;
     }
-    for status in ["400", "401", "403", "404", "405", "408", "409", "413", "429", "503"] {
+    for (status, meaning) in ERRORS {
         responses[status] = json!({
-            "description": "Error",
+            "description": meaning,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         });
     }

@@ -1,4 +1,4 @@
-//! The parts of a query string or a form, as the API and the pages read them.
+//! The parameters of a query string or a form, as the API and the pages read them.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ pub(super) const VALUE_LIMIT: usize = 500;
 /// The largest size that a message may declare: JSON's numbers are exact up to it.
 pub(super) const SIZE_LIMIT: u64 = (1 << 53) - 1;
 
-/// The parts of a query string.
+/// The parameters of a query string.
 #[derive(Clone)]
 pub(super) struct Parts(Vec<(String, String)>);
 

@@ -57,7 +57,7 @@ pub(super) fn of<T: DeserializeOwned>() -> Value {
     explore(&|probe| _ = T::deserialize(probe), &mut Vec::new())
 }
 
-/// Types that hold another type flattened, which serde does not name the fields of.
+/// The schemas of types that hold another type flattened: serde does not name their fields.
 fn flattened(expected: &str) -> Value {
     let (mut schema, own) = match expected {
         "struct Stored" => (of::<Record>(), vec![("id", of::<String>())]),
@@ -70,6 +70,7 @@ fn flattened(expected: &str) -> Value {
     };
     for (name, field) in own {
         schema["properties"][name] = field;
+        schema["title"] = expected.trim_start_matches("struct ").into();
     }
     schema
 }

@@ -1,5 +1,4 @@
-//! Connections: how many, how long, with TLS or without; and what every request
-//! passes before it is answered.
+//! Connections, with TLS or without, and their limits; and the gate that every request passes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -30,20 +29,20 @@ use crate::io::places::{Activity, Bounds, Place, Places, Watched};
 use crate::io::ports::CannotListen;
 use crate::lists::ClientNetwork;
 
-/// Connections at once from other hosts: of all, and of one client network.
+/// Concurrent connections from other hosts: of all, and of one client network.
 const OUTSIDE: Bounds = Bounds { total: 192, each: 32, greedy: usize::MAX };
 
-/// Connections at once from this host, which others cannot take.
+/// Concurrent connections from this host, which other hosts cannot use up.
 const HERE: Bounds = Bounds { total: 64, each: 48, greedy: usize::MAX };
 
-/// How long a client may take for TLS, for the header of a request, and for its body.
+/// How long a TLS handshake, the header of a request and its body may take, each.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long no byte may move while no request is being answered: the client does not read,
 /// or keeps an unused connection. A search takes less.
 const STILL: Duration = Duration::from_secs(30);
 
-/// How long a connection lasts.
+/// The maximum duration of a connection.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The maximum size of a request's header, in bytes.
@@ -96,7 +95,7 @@ impl Listeners {
 struct Front {
     router: Router,
     site: Arc<Site>,
-    /// Of new connections.
+    /// The rates of new connections.
     rates: Rates,
     outside: Arc<Places<IpAddr>>,
     here: Arc<Places<IpAddr>>,
@@ -164,8 +163,8 @@ where
         tokio::select! {
             outcome = served.as_mut() => break outcome,
             changed = rules.changed(), if !ends => {
-                // A reload changed who may do what, or the certificate: the request that is
-                // being answered is the last of this connection.
+                // A reload changed the rights or the certificate: the current request is the
+                // last of this connection.
                 ends = true;
                 if changed.is_ok() {
                     served.as_mut().graceful_shutdown();
@@ -375,7 +374,7 @@ mod tests {
         }
     }
 
-    /// Every row of both tables, with the right that it must need.
+    /// Every row of both tables and every asset, with the right that it must need.
     fn rows() -> Vec<(Method, &'static str, Rights, bool)> {
         let programs = ENDPOINTS.iter().map(|row| {
             let rights = match (row.path, &row.method) {
@@ -387,7 +386,9 @@ mod tests {
         });
         let pages = PAGES.iter().map(|page| (Method::GET, page.path, Rights::Read, false));
         let act = [(Method::POST, "/act", Rights::Write, false)];
-        programs.chain(pages).chain(act).collect()
+        let assets = ["/style.css", "/script.js", "/icon.svg", "/favicon.ico"];
+        let assets = assets.map(|path| (Method::GET, path, Rights::Read, false));
+        programs.chain(pages).chain(act).chain(assets).collect()
     }
 
     fn outside() -> Console {

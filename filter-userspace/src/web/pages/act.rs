@@ -24,12 +24,12 @@ use crate::web::conflict::conflict;
 use crate::web::error::{ApiError, status};
 use crate::web::parts::{Parts, encoded};
 
-/// What is to be done.
+/// A change that a user asks for.
 struct Act {
     what: &'static str,
     title: &'static str,
     net: IpNet,
-    /// As it was written.
+    /// The network as the user wrote it.
     given: String,
     /// Where the user came from: a path of this site.
     back: String,
@@ -38,16 +38,16 @@ struct Act {
     force: bool,
 }
 
-/// For how long an entry is to be listed.
+/// How long an entry lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasts {
     /// Permanently.
     Permanently,
-    /// For so many seconds.
+    /// For a number of seconds.
     Seconds(u64),
-    /// As long as the entry that is there, which must be there.
+    /// As long as the existing entry; without one, this is an error.
     AsNow,
-    /// Nothing is said: as long as an entry that is there, and else permanently.
+    /// Not stated: as long as an existing entry, otherwise permanently.
     Unsaid,
 }
 
@@ -60,7 +60,7 @@ const ACTS: [(&str, &str); 5] = [
     ("lift", "Lift the temporary block of"),
 ];
 
-/// The times that an entry may be given, in seconds; 0 is permanently.
+/// The durations on offer, in seconds; 0 means permanently.
 const TIMES: [(u64, &str); 6] = [
     (0, "permanently"),
     (3_600, "for an hour"),
@@ -70,7 +70,7 @@ const TIMES: [(u64, &str); 6] = [
     (31_536_000, "for a year"),
 ];
 
-/// The value of the form that keeps the time of an entry.
+/// The value of the form that keeps the expiry of an entry.
 const AS_NOW: &str = "unchanged";
 
 impl Act {
@@ -89,7 +89,7 @@ impl Act {
             return Err(ApiError::bad_request(message));
         }
         let back = parts.get("back").unwrap_or("/lists");
-        // No other host: a path, and none that browsers take for one.
+        // A path on this host, and nothing that a browser takes for another host.
         let is_here = back.starts_with('/')
             && !back.starts_with("//")
             && !back.contains(['\\', '\r', '\n', '\t']);
@@ -113,13 +113,13 @@ impl Act {
         if self.what.ends_with("approve") { RuntimeList::Approved } else { RuntimeList::Blocked }
     }
 
-    /// Whether a block is so large that it must be meant.
+    /// Whether a block is so large that it needs to be forced.
     fn is_large(&self) -> bool {
         let net = normalise(self.net);
         self.what == "block" && net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 16 }
     }
 
-    /// How many addresses it is about, where they are more than one.
+    /// The number of addresses, if there is more than one.
     fn size(&self) -> Option<String> {
         let net = normalise(self.net);
         let bits = net.max_prefix_len() - net.prefix_len();
@@ -130,7 +130,7 @@ impl Act {
         }
     }
 
-    /// The entry that is there now.
+    /// The existing entry.
     async fn entry(&self, visit: &Visit) -> Result<Option<RuntimeEntry>, Failure> {
         let request = Request::RuntimeList { list: self.list() };
         let entries: Vec<RuntimeEntry> = visit.try_ask(request).await?;
@@ -138,7 +138,7 @@ impl Act {
         Ok(entries.into_iter().find(|entry| entry.prefix == net))
     }
 
-    /// What to know of an entry that contradicts others.
+    /// A warning about an entry that contradicts others.
     async fn conflict(&self, visit: &Visit) -> Option<String> {
         if self.adds() {
             conflict(&visit.site, &visit.caller, self.list(), normalise(self.net)).await
@@ -167,7 +167,7 @@ impl Act {
         })
     }
 
-    /// The time that the entry has left; none is permanently.
+    /// The seconds until the entry expires; none if it is permanent.
     async fn remaining(&self, visit: &Visit) -> Result<Option<u64>, Failure> {
         let entry = self.entry(visit).await?;
         let gone = || {
@@ -220,7 +220,7 @@ pub(super) async fn confirm(visit: Visit) -> Shown {
     Ok(visit.frame.page(act.title, &body))
 }
 
-/// The form that confirms, with what was said against it.
+/// The form for confirmation, with the failure of an earlier attempt.
 async fn form(visit: &Visit, act: &Act, failure: Option<&Failure>) -> Result<Markup, Failure> {
     let entry = if act.adds() { act.entry(visit).await? } else { None };
     let now = clock::unix_seconds();
@@ -313,7 +313,8 @@ pub(super) async fn act(visit: Visit, body: Bytes) -> Result<Response, PageError
     }
 }
 
-/// What is so after something was done: asked anew, so that it is true whenever it is read.
+/// Shows the state after a change. It is queried again, so that the page is true whenever it is
+/// loaded.
 pub(super) async fn done(visit: Visit) -> Shown {
     let act = Act::of(&visit.parts).map_err(|error| visit.error(error))?;
     let is = if act.what == "lift" {

@@ -73,7 +73,7 @@ pub(super) async fn page(visit: Visit) -> Response {
     (status, visit.frame.page("Check an address", &body)).into_response()
 }
 
-/// What is to be checked.
+/// What the form asks for.
 enum Wanted {
     /// The lists that name an address.
     Lists(IpAddr),
