@@ -89,7 +89,9 @@ pub(super) mod rfc3339 {
         from: D,
     ) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        super::absolute(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time")))
+        // As `show` writes a time after the year 9999.
+        let late = text.strip_suffix(" ms").and_then(|number| number.parse().ok());
+        super::absolute(&text).or(late).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time")))
     }
 }
 
@@ -104,6 +106,12 @@ mod tests {
         assert_eq!(show(NOW), "2026-11-23T04:14:07.123Z");
         assert_eq!(read(&show(NOW), 0), Ok(NOW));
         assert_eq!(show(u64::MAX), "18446744073709551615 ms");
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Time(#[serde(with = "rfc3339")] u64);
+        for time in [0, NOW, 253_402_300_799_999, 253_402_300_800_000, u64::MAX] {
+            let text = serde_json::to_string(&Time(time)).unwrap();
+            assert_eq!(serde_json::from_str::<Time>(&text).unwrap(), Time(time), "{text}");
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Parts {
         };
         let known = match known {
             [] => "this path has none".to_owned(),
-            known => format!("there are {}", known.join(", ")),
+            known => format!("expected one of {}", known.join(", ")),
         };
         Err(ApiError::bad_request(format!("unknown parameter `{name}`; {known}")))
     }
