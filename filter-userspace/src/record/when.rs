@@ -91,7 +91,9 @@ pub(super) mod rfc3339 {
         let text = String::deserialize(from)?;
         // As `show` writes a time after the year 9999.
         let late = text.strip_suffix(" ms").and_then(|number| number.parse().ok());
-        super::absolute(&text).or(late).ok_or_else(|| D::Error::custom(format!("`{text}` is not a time")))
+        super::absolute(&text)
+            .or(late)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is not a time")))
     }
 }
 
