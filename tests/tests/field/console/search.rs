@@ -34,7 +34,7 @@ fn a_filter_that_no_row_can_match_is_400_with_what_to_write() {
         ("limit=1001", "1 to 1000"),
         ("before=x", "`next`"),
         ("sender=a@x.example&sender=b@x.example", "given twice"),
-        ("from=a@x.example", "expected one of type, since"),
+        ("from=a@x.example", "type, since, until"),
     ] {
         for path in ["/api/v1/traffic", "/blocked"] {
             if path == "/blocked" && query.starts_with("type=") {
