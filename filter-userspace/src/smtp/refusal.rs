@@ -12,74 +12,56 @@ use crate::policy::replies::{self, Meaning};
 /// The octets of codes, separators and the line's end.
 const FRAME: usize = 40;
 
-/// The stage of a session that decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Before the greeting.
-    Greeting,
-    /// The dialogue itself.
-    Protocol,
-    /// The peer's TLS policy.
-    Tls,
-    /// Approved and blocked senders.
-    Sender,
-    /// The size that MAIL declares.
-    Size,
-    /// Whether the recipient's domain is ours.
-    Relay,
-    /// The verdict on the client's address, from the packet filter's lists.
-    Connection,
-    /// The verdict of DNS lists on the client's address.
-    Reputation,
-    /// Whether the recipient exists.
-    Recipient,
-    /// Whether the sender's domain names the client as its own (RFC 7208).
-    Spf,
-    /// Messages and recipients a minute.
-    Rate,
-    /// The message as it streams.
-    Data,
-    /// The mail system behind.
-    Backend,
+macro_rules! stages {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal;)*) => {
+        /// The stage of a session that decided.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Stage {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Stage {
+            /// Every stage, in the order in which they decide.
+            pub const ALL: [Self; [$(Self::$variant),*].len()] = [$(Self::$variant),*];
+
+            /// Its name in the mail log, stable.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl Stage {
-    /// Every stage, in the order in which they decide.
-    pub const ALL: [Self; 13] = [
-        Self::Greeting,
-        Self::Protocol,
-        Self::Tls,
-        Self::Size,
-        Self::Sender,
-        Self::Relay,
-        Self::Connection,
-        Self::Reputation,
-        Self::Recipient,
-        Self::Spf,
-        Self::Rate,
-        Self::Data,
-        Self::Backend,
-    ];
-
-    /// Its name in records.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Greeting => "greeting",
-            Self::Protocol => "protocol",
-            Self::Tls => "tls",
-            Self::Sender => "sender",
-            Self::Size => "size",
-            Self::Relay => "relay",
-            Self::Recipient => "recipient",
-            Self::Connection => "connection",
-            Self::Reputation => "reputation",
-            Self::Spf => "spf",
-            Self::Rate => "rate",
-            Self::Data => "data",
-            Self::Backend => "backend",
-        }
-    }
+stages! {
+    /// Before the greeting.
+    Greeting "greeting";
+    /// The dialogue itself.
+    Protocol "protocol";
+    /// The peer's TLS policy.
+    Tls "tls";
+    /// The size that MAIL declares.
+    Size "size";
+    /// Approved and blocked senders.
+    Sender "sender";
+    /// Whether the recipient's domain is served here.
+    Relay "relay";
+    /// What the packet filter's lists say of the client's address.
+    Connection "connection";
+    /// What DNS lists say of the client's address.
+    Reputation "reputation";
+    /// Whether the recipient exists.
+    Recipient "recipient";
+    /// Whether the sender's domain names the client as its own (RFC 7208).
+    Spf "spf";
+    /// Messages and recipients a minute.
+    Rate "rate";
+    /// The message as it streams.
+    Data "data";
+    /// The mail system behind.
+    Backend "backend";
 }
 
 macro_rules! reasons {

@@ -266,10 +266,9 @@ impl Judge {
         };
         let (generation, facts) = (self.generation.clone(), self.facts.clone());
         let asker = self.edge.asker(&generation);
-        let asking = match need {
-            Need::Reputation => Some(self.asking.take().unwrap_or_else(|| self.ask_zones())),
-            Need::Spf | Need::Deliverability => None,
-        };
+        // The query of the DNS lists is under way already.
+        let asking = (need == Need::Reputation)
+            .then(|| self.asking.take().unwrap_or_else(|| self.ask_zones()));
         Box::pin(async move {
             let mut known = Known::default();
             match asking {
