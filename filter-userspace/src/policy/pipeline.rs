@@ -1,40 +1,16 @@
-//! The stages in order: the first that refuses decides.
+//! The walk over the stages in order: the first that refuses decides.
 //!
-//! A session asks [`mail`] and [`rcpt`]; [`findings`] walks the same rows to the
-//! end and reports what each found. A stage that needs an answer of the network says
-//! so by [`Stop::Needs`]: the caller gets it, and asks again. That repeats the
-//! stages before it, which cost little and change nothing.
+//! A session calls [`mail`] and [`rcpt`]; [`findings`] walks the same rows to the end and
+//! reports what each found. A stage that needs an answer of the network stops with
+//! [`Stop::Needs`]: the caller gets the answer and calls again. That repeats the stages before
+//! it, which cost little and change nothing.
 
 use super::facts::{Facts, History, Known, Need, Stop};
 use super::relay::Direction;
 use super::rules::Policy;
-use super::stages::{
-    Case, MailRow, Passed, RcptRow, connection, customer, deliverability, forged, rate, recipient,
-    registered, relay, reputation, sender, size, spf, suspended, tls,
-};
+use super::stages::{Case, INBOUND, MAIL, OUTGOING, Passed, RcptRow, relay};
 use crate::smtp::refusal::{Refusal, Stage};
 use crate::smtp::session::Permit;
-
-/// The stages at MAIL.
-const MAIL: &[MailRow] = &[tls::ROW, size::ROW];
-
-/// The stages at RCPT of what comes in. A blocked sender is told so here, so that the mail log
-/// has the recipient. What is said of the client comes before what is said of the recipient:
-/// a client that is refused anyway learns nothing about recipients.
-const INBOUND: &[RcptRow] = &[
-    sender::ROW,
-    forged::ROW,
-    relay::ROW,
-    connection::ROW,
-    reputation::ROW,
-    recipient::ROW,
-    spf::ROW,
-    rate::ROW,
-];
-
-/// The stages at RCPT of what goes out.
-const OUTGOING: &[RcptRow] =
-    &[customer::ROW, suspended::ROW, registered::ROW, deliverability::ROW, rate::ROW];
 
 const fn rcpt_rows(direction: Direction) -> &'static [RcptRow] {
     match direction {

@@ -5,7 +5,7 @@ use crate::policy::facts::{Known, Stop};
 use crate::policy::senders::SenderClass;
 use crate::spf::Outcome;
 
-use super::Case;
+use super::row::Case;
 
 /// Whether the sender is approved, which excuses a bad reputation.
 pub(super) fn is_approved(case: &Case<'_>, known: &Known) -> Result<bool, Stop> {

@@ -1,11 +1,11 @@
 //! What the packet filter's lists say of the client.
 
 use super::approved::is_approved;
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Connection, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Connection, check };
 
 fn check(case: &Case<'_>, known: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let facts = case.facts;

@@ -1,11 +1,11 @@
 //! Whether the recipient's domain accepts mail.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::policy::relay::Deliverability;
 use crate::smtp::refusal::{Reason, Refusal, Rule, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Recipient, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Recipient, check };
 
 fn check(case: &Case<'_>, known: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, recipient, .. } = case;

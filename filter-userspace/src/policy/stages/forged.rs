@@ -1,11 +1,11 @@
 //! Whether a stranger uses a customer's domain as its sender.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::policy::relay::OwnDomain;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Sender, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Sender, check };
 
 fn check(case: &Case<'_>, _: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, .. } = case;

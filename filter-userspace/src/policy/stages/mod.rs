@@ -1,23 +1,46 @@
-//! The stages, a file each: its row for the table of the pipeline, what it decides, and the
-//! note that `explain` shows.
-
-pub(super) mod connection;
-pub(super) mod customer;
-pub(super) mod deliverability;
-pub(super) mod forged;
-pub(super) mod rate;
-pub(super) mod recipient;
-pub(super) mod registered;
-pub(super) mod relay;
-pub(super) mod reputation;
-pub(super) mod sender;
-pub(super) mod size;
-pub(super) mod spf;
-pub(super) mod suspended;
-pub(super) mod tls;
+//! The stages, a file each, and the order in which they decide.
+//!
+//! The file of a stage has its row, what it decides, and the note that `explain` shows. A new
+//! stage is a file here, its place in a table below, and its name and reason in
+//! [`crate::smtp::refusal`].
 
 mod approved;
+mod connection;
+mod customer;
+mod deliverability;
+mod forged;
+mod rate;
+mod recipient;
+mod registered;
+pub(super) mod relay;
+mod reputation;
 mod row;
+mod sender;
+mod size;
+mod spf;
+mod suspended;
+mod tls;
 
 pub use row::Case;
 pub(super) use row::{MailRow, Passed, RcptRow};
+
+/// The stages at MAIL.
+pub(super) const MAIL: &[MailRow] = &[tls::ROW, size::ROW];
+
+/// The stages at RCPT of what comes in. A blocked sender is told so here, so that the mail log
+/// has the recipient. What is said of the client comes before what is said of the recipient:
+/// a client that is refused anyway learns nothing about recipients.
+pub(super) const INBOUND: &[RcptRow] = &[
+    sender::ROW,
+    forged::ROW,
+    relay::ROW,
+    connection::ROW,
+    reputation::ROW,
+    recipient::ROW,
+    spf::ROW,
+    rate::ROW,
+];
+
+/// The stages at RCPT of what goes out.
+pub(super) const OUTGOING: &[RcptRow] =
+    &[customer::ROW, suspended::ROW, registered::ROW, deliverability::ROW, rate::ROW];

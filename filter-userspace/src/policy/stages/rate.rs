@@ -1,12 +1,12 @@
 //! Whether the client and the recipient are within their rates. The last stage, since it
 //! counts what passes.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::policy::relay::Direction;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Rate, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Rate, check };
 
 fn check(case: &Case<'_>, _: &Known, history: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, recipient } = case;

@@ -1,14 +1,14 @@
 //! Whether a recipient exists.
 
 use super::approved::is_approved;
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::domains::{DomainPolicy, RecipientSource};
 use crate::policy::evidence::Witness;
 use crate::policy::facts::{History, Known, Stop};
 use crate::policy::recipients::Found;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Recipient, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Recipient, check };
 
 fn check(case: &Case<'_>, known: &Known, history: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, recipient } = case;

@@ -1,10 +1,10 @@
 //! Whether the sender's domain is the customer's.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Sender, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Sender, check };
 
 fn check(case: &Case<'_>, _: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, .. } = case;

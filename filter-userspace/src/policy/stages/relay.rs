@@ -1,11 +1,11 @@
 //! Whether the recipient's domain is served here, and by which backend.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::smtp::address::ForwardPath;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Relay, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Relay, check };
 
 fn check(case: &Case<'_>, _: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, recipient, .. } = case;

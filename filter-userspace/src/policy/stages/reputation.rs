@@ -1,12 +1,12 @@
 //! What DNS lists say of a client that no list here decides about.
 
 use super::approved::is_approved;
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::dns::unasked;
 use crate::policy::facts::{History, Known, Stop};
 use crate::smtp::refusal::Stage;
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Reputation, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Reputation, check };
 
 fn check(case: &Case<'_>, known: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, .. } = case;

@@ -1,11 +1,11 @@
 //! Whether the sender is blocked.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::policy::senders::SenderClass;
 use crate::smtp::refusal::{Reason, Refusal, Rule, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Sender, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Sender, check };
 
 fn check(case: &Case<'_>, _: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Some(mailbox) = case.facts.sender.mailbox() else {

@@ -1,11 +1,11 @@
 //! Whether the declared size is within the limit.
 
-use super::{MailRow, Passed};
+use super::row::{MailRow, Passed};
 use crate::policy::facts::Facts;
 use crate::policy::rules::Policy;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: MailRow = MailRow { stage: Stage::Size, check };
+pub(super) const ROW: MailRow = MailRow { stage: Stage::Size, check };
 
 fn check(policy: &Policy, facts: &Facts) -> Result<Passed, Refusal> {
     let limit = policy.message_size;

@@ -1,11 +1,11 @@
 //! What SPF says of the sender, and what the recipient's domain makes of it.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::dns::unasked;
 use crate::policy::facts::{History, Known, Stop};
 use crate::smtp::refusal::Stage;
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Spf, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Spf, check };
 
 fn check(case: &Case<'_>, known: &Known, _: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, recipient } = case;

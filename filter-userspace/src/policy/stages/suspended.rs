@@ -1,10 +1,10 @@
 //! Whether a customer's host is suspended from sending.
 
-use super::{Case, Passed, RcptRow};
+use super::row::{Case, Passed, RcptRow};
 use crate::policy::facts::{History, Known, Stop};
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-pub(in crate::policy) const ROW: RcptRow = RcptRow { stage: Stage::Relay, check };
+pub(super) const ROW: RcptRow = RcptRow { stage: Stage::Relay, check };
 
 fn check(case: &Case<'_>, _: &Known, history: &mut dyn History) -> Result<Passed, Stop> {
     let Case { policy, facts, .. } = case;

@@ -1,11 +1,11 @@
 //! Whether the TLS in use is enough for the sender and the client.
 
-use super::{MailRow, Passed};
+use super::row::{MailRow, Passed};
 use crate::policy::facts::Facts;
 use crate::policy::rules::Policy;
 use crate::smtp::refusal::{Refusal, Stage};
 
-pub(in crate::policy) const ROW: MailRow = MailRow { stage: Stage::Tls, check };
+pub(super) const ROW: MailRow = MailRow { stage: Stage::Tls, check };
 
 fn check(policy: &Policy, facts: &Facts) -> Result<Passed, Refusal> {
     let domain = facts.sender.mailbox().and_then(|mailbox| mailbox.domain());
