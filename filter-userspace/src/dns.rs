@@ -1,13 +1,13 @@
-//! The words of DNS: what is asked, and what is answered.
+//! The vocabulary of DNS: queries and answers.
 //!
-//! Pure: the edge `io::dns` asks; `reputation`, `spf` and `policy` say what is to
-//! be asked and read the answers.
+//! Pure: the edge `io::dns` sends queries; `reputation`, `spf` and `policy` decide what to query
+//! and interpret the answers.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// What a question is about (RFC 1035 section 3.2.2, RFC 3596).
+/// The type of a query (RFC 1035 section 3.2.2, RFC 3596).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RecordType {
     /// IPv4 addresses.
@@ -34,19 +34,19 @@ impl fmt::Display for RecordType {
     }
 }
 
-/// A question: an absolute name and a type.
+/// A query: an absolute name and a type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Query {
-    /// The name, in lower case, without the final dot; labels in ASCII
-    /// (RFC 5890 A-labels). Whether it can be asked at all is for the edge to say:
-    /// a name with an empty or over-long label does not exist.
+    /// The name, in lower case, without the final dot; labels in ASCII (RFC 5890 A-labels). Whether
+    /// it can be queried at all is decided by the edge: a name with an empty or over-long label
+    /// does not exist.
     pub name: String,
     /// The type.
     pub kind: RecordType,
 }
 
 impl Query {
-    /// A question.
+    /// A query.
     #[must_use]
     pub fn new(name: &str, kind: RecordType) -> Self {
         let name = name.strip_suffix('.').unwrap_or(name);
@@ -60,7 +60,7 @@ impl fmt::Display for Query {
     }
 }
 
-/// A record of an answer, of the type that was asked for; aliases are followed.
+/// A record of an answer, of the queried type; aliases are followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An IPv4 address.
@@ -76,20 +76,20 @@ pub enum Record {
     Txt(Vec<u8>),
 }
 
-/// What a name server says.
+/// The answer of a name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The records; none where the name has none of the type, or is not.
+    /// The records; none if the name does not exist or has none of the type.
     pub records: Vec<Record>,
     /// Whether the name exists (false: NXDOMAIN).
     pub exists: bool,
-    /// For how long this holds.
+    /// How long the answer is valid.
     pub ttl: Duration,
 }
 
 impl Answer {
-    /// The octets that it takes, here and about as many in a message: what is kept of
-    /// answers, and looked at, is bounded by them.
+    /// The octets that it takes, here and about as many in a message: they bound which answers are
+    /// kept and evaluated.
     #[must_use]
     pub fn octets(&self) -> usize {
         let of = |record: &Record| match record {
@@ -129,9 +129,9 @@ impl Answer {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// None came in time.
+    /// No answer arrived in time.
     TimedOut,
-    /// The server could not say, or nonsense came; what exactly.
+    /// The server reported a failure, or its answer was malformed; which, exactly.
     Failed(String),
 }
 
@@ -144,10 +144,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What became of a question.
+/// The result of a query.
 pub type Lookup = Result<Answer, Failure>;
 
-/// A name of a host, as far as name servers know one.
+/// The name of a host, as far as name servers know one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HostName {
     /// This one.
@@ -155,24 +155,24 @@ pub enum HostName {
     /// There is none.
     #[default]
     None,
-    /// Name servers do not say, or not in time.
+    /// Name servers gave no answer, or not in time.
     Unknown,
 }
 
 /// The names of a client by reverse DNS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostNames {
-    /// A name of its address that has its address (forward-confirmed).
+    /// A name of its address that resolves to its address (forward-confirmed).
     pub confirmed: HostName,
-    /// The first name of its address, which may say anything.
+    /// The first name of its address, which is not verified.
     pub reverse: HostName,
 }
 
 impl HostNames {
-    /// Nothing is known now.
+    /// Nothing is known for now.
     pub const UNKNOWN: Self = Self { confirmed: HostName::Unknown, reverse: HostName::Unknown };
 
-    /// The name that is confirmed.
+    /// The confirmed name.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.confirmed {
@@ -182,16 +182,16 @@ impl HostNames {
     }
 }
 
-/// The name that an address is looked up by (RFC 1035 section 3.5, RFC 3596 section 2.5).
+/// The name for the reverse lookup of an address (RFC 1035 section 3.5, RFC 3596 section 2.5).
 #[must_use]
 pub fn reverse_name(address: IpAddr) -> String {
     let zone = if address.to_canonical().is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
     format!("{}.{zone}", reversed(address))
 }
 
-/// The labels of an address in reverse, as DNS lists and `in-addr.arpa` and
-/// `ip6.arpa` have them (RFC 5782 sections 2.1 and 2.4): four numbers or 32
-/// nibbles, without a zone. An IPv4-mapped address is IPv4.
+/// The labels of an address in reverse, as DNS lists, `in-addr.arpa` and `ip6.arpa` use them
+/// (RFC 5782 sections 2.1 and 2.4): four numbers or 32 nibbles, without a zone. An IPv4-mapped
+/// address is IPv4.
 #[must_use]
 pub fn reversed(address: IpAddr) -> String {
     match address.to_canonical() {
@@ -208,10 +208,9 @@ pub fn reversed(address: IpAddr) -> String {
     }
 }
 
-/// Why no name server is asked about a client with this address; none where they are.
-/// What is said of addresses that everybody uses is about somebody else; about those of
-/// private networks (RFC 1918, 3927, 4193, 4291 and 6598) they are asked where
-/// `private` says so.
+/// Why name servers are not queried about a client with this address; none if they are. Answers
+/// about addresses that everybody uses concern somebody else; private networks (RFC 1918, RFC 3927,
+/// RFC 4193, RFC 4291 and RFC 6598) are queried if `private` is set.
 #[must_use]
 pub fn unasked(address: IpAddr, private: bool) -> Option<&'static str> {
     let address = address.to_canonical();

@@ -1,7 +1,7 @@
-//! Where log lines go: standard error, as text or JSON.
+//! Log output: standard error, as text or JSON.
 //!
-//! A line is a line, whatever others wrote that stands in it: [`Lines`] sees to that for
-//! all of them at once.
+//! An event is one line, whatever text of others it contains: [`Lines`] ensures that for all
+//! events.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,14 +13,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::config::{Format, Level, Log};
 use crate::text;
 
-/// Libraries that would log secrets at finer levels: the password of a directory, and the
-/// names that are asked for, in which the key of a DNS list stands.
+/// Libraries that would log secrets at finer levels: the password of a directory, and queried
+/// names, which contain the key of a DNS list.
 const DISCREET: [&str; 5] =
     ["ldap3=warn", "lber=warn", "hickory_resolver=warn", "hickory_net=warn", "hickory_proto=warn"];
 
-/// Starts logging as the configuration says. `MXDP_LOG` overrides the level, in
-/// the syntax of tracing-subscriber's directives; not of what knows secrets. The second
-/// call does nothing.
+/// Starts logging as configured. `MXDP_LOG` overrides the level, in the syntax of
+/// tracing-subscriber's directives, except for the libraries in [`DISCREET`]. The second call does
+/// nothing.
 pub fn start(log: Log) {
     let level = match log.level {
         Level::Error => "error",
@@ -29,8 +29,7 @@ pub fn start(log: Log) {
         Level::Debug => "debug",
         Level::Trace => "trace",
     };
-    // Libraries speak up when something is wrong; the kernel program's own lines
-    // are asked for by filter.debug.
+    // Libraries log warnings only; the kernel program's own lines are enabled by filter.debug.
     let directives = format!("warn,mxdp={level},filter_ebpf=trace");
     let filter = EnvFilter::try_from_env("MXDP_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
     let discreet = DISCREET.iter().filter_map(|directive| directive.parse().ok());
@@ -43,15 +42,15 @@ pub fn start(log: Log) {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().try_init(),
     };
-    // Another subscriber is there already, as in a test.
+    // Another subscriber is installed already, for example in a test.
     _ = started;
 }
 
-/// Writes whole events, each as one line in which no letter acts.
+/// Writes whole events, each as one line without active characters.
 #[derive(Clone, Copy, Debug)]
 struct Lines {
     json: bool,
-    /// The escape character is the formatter's own then, which lets no other through.
+    /// With colours, the escape character is the formatter's own; the formatter escapes all others.
     colours: bool,
 }
 
@@ -65,8 +64,8 @@ impl Lines {
     }
 }
 
-/// A JSON text stands for the same value: outside of strings no letter acts, and inside
-/// they may be written so (RFC 8259 section 7).
+/// Escapes active characters in JSON, which keeps its value: outside of strings there are none, and
+/// inside strings they may be escaped (RFC 8259 section 7).
 fn in_json(text: &str) -> Cow<'_, str> {
     if !text.contains(text::is_active) {
         return Cow::Borrowed(text);
@@ -74,7 +73,7 @@ fn in_json(text: &str) -> Cow<'_, str> {
     let mut line = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         if text::is_active(letter) {
-            // All of them are in the first plane. Writing into a text does not fail.
+            // All of them are in the first plane. Writing into a string does not fail.
             _ = write!(line, "\\u{:04x}", u32::from(letter));
         } else {
             line.push(letter);
@@ -92,7 +91,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for Lines {
-    /// The formatter writes an event at once.
+    /// The formatter writes a whole event at once.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let mut line = self.line(&text).into_owned();

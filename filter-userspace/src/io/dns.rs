@@ -1,9 +1,9 @@
-//! Asks name servers.
+//! Sends queries to name servers.
 //!
-//! Answers are cached by their TTL, negative ones too, in bounded memory. Who asks
-//! what is being asked already waits for the same answer. A question goes on when
-//! nobody waits any more: its answer serves the next one. What senders can make grow,
-//! questions and answers, has a part of its own, and each client network its share of it.
+//! Answers are cached by their TTL, negative ones too, in bounded memory. A caller with a query
+//! that is under way already waits for the same answer. A query continues when nobody waits for it
+//! any more: its answer serves the next caller. What senders can make grow, queries and answers,
+//! has a part of its own, and each client network a share of it.
 
 mod cache;
 mod records;
@@ -35,24 +35,24 @@ use crate::config::Dns;
 use crate::dns::{Answer, Failure, Lookup, Query, RecordType};
 use crate::io::descriptors;
 
-/// The name server of a host that names none.
+/// The name server of a host that configures none.
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
 
-/// What is said where neither the configuration nor the system names a server.
+/// The alarm if neither the configuration nor the system names a server.
 pub const NO_SERVER: &str = "no name server is configured: dns.servers has none, and \
     /etc/resolv.conf has no `nameserver` line; 127.0.0.1 is asked";
 
-/// For how long "there is none" holds at least: name servers that say no TTL with
-/// it are spared as well.
+/// How long a negative answer is valid at least: name servers that give no TTL with it are spared
+/// as well.
 const NEGATIVE: Duration = Duration::from_secs(10);
 
-/// For how long an answer holds at most.
+/// How long an answer is valid at most.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// Labels and their lengths in a name (RFC 1035 section 3.1).
 const NAME: usize = 255;
 
-/// Senders' part of what is remembered, in quarters.
+/// Senders' part of the cache, in quarters.
 const SENDERS: usize = 3;
 
 /// The resolver of a configuration.
@@ -61,7 +61,8 @@ pub struct Resolver {
     asked: RwLock<Asked>,
     in_flight: Mutex<Table>,
     caches: Mutex<Caches>,
-    /// Questions of lists and senders that are under way at once; more are not asked.
+    /// The maximum number of queries of lists and senders under way at once; further ones are not
+    /// sent.
     most: usize,
 }
 
@@ -71,17 +72,17 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Who is asked.
+/// The servers that are queried.
 #[derive(Clone)]
 struct Asked {
-    /// The servers of the configuration, else the system's; none is the host's own.
+    /// The servers of the configuration, or else the system's; if there are none, the host's own.
     servers: Vec<SocketAddr>,
     resolver: TokioResolver,
 }
 
 impl Asked {
     fn new(config: &Dns, servers: Vec<SocketAddr>, most: usize) -> Result<Self, String> {
-        // Where the system names none, it is the host's own (resolv.conf(5)).
+        // If the system names none, the host's own is used (resolv.conf(5)).
         let named = if servers.is_empty() { &[LOCAL][..] } else { &servers };
         let named = named.iter().map(|server| name_server(*server)).collect();
         let named = ResolverConfig::from_name_servers(named);
@@ -93,11 +94,11 @@ impl Asked {
     }
 }
 
-/// What is remembered.
+/// The caches.
 struct Caches {
-    /// Of names that senders and customers choose, and of those of clients.
+    /// For names that senders and customers choose, and names of clients.
     senders: Cache,
-    /// Of DNS lists, and of names that the configuration has.
+    /// For DNS lists, and names in the configuration.
     others: Cache,
 }
 
@@ -133,11 +134,11 @@ impl Caches {
 }
 
 impl Resolver {
-    /// A resolver; `before` is kept, with its cache, where nothing changed.
+    /// A resolver; `before` is kept, with its cache, if nothing changed.
     ///
     /// # Errors
     ///
-    /// The library's, in words.
+    /// The library's error, in words.
     pub fn new(config: &Dns, before: Option<&Arc<Self>>) -> Result<Arc<Self>, String> {
         if let Some(before) = before.filter(|before| before.config == *config) {
             before.follow_system();
@@ -157,8 +158,8 @@ impl Resolver {
         self.asked.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks the servers that the system names now, where the configuration names none.
-    /// What others said is forgotten: it may hold in another network only.
+    /// Uses the servers that the system names now, if the configuration names none. The answers of
+    /// the former ones are forgotten: they may be valid in another network only.
     pub fn follow_system(&self) {
         if !self.config.servers.is_empty() {
             return;
@@ -183,23 +184,23 @@ impl Resolver {
         self.asked().servers.is_empty()
     }
 
-    /// Forgets all answers: memory is short.
+    /// Forgets all answers, because memory is short.
     pub fn shed(&self) {
         self.caches().each(Cache::clear);
     }
 
-    /// Forgets the answers of a DNS list, which have turned out to be worth nothing.
+    /// Forgets the answers of a DNS list that turned out to be unreliable.
     pub fn forget(&self, zone: &str) {
         self.caches().each(|cache| cache.remove_below(zone));
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a query and waits for the answer.
     ///
     /// # Errors
     ///
-    /// Why there is none. Never longer than the configured time for all attempts.
+    /// Why there is no answer, within the configured time for all attempts.
     pub async fn ask(self: &Arc<Self>, query: &Query, purpose: Purpose) -> Lookup {
-        // What is remembered costs no place.
+        // A cached answer needs no slot.
         let known = self.caches().get(query);
         match known {
             Some(answer) => Ok(answer),
@@ -207,8 +208,8 @@ impl Resolver {
         }
     }
 
-    /// Asks a server, whatever is remembered and however many questions are under
-    /// way: for the few that say whether a server works.
+    /// Queries a server, whatever is cached and however many queries are under way: for the few
+    /// queries that check whether a server works.
     ///
     /// # Errors
     ///
@@ -220,7 +221,7 @@ impl Resolver {
 
     async fn ask_servers(self: &Arc<Self>, query: &Query, purpose: Purpose) -> Lookup {
         let Some(name) = name(&query.name) else {
-            // What no name server can be asked about is not there.
+            // A name that cannot be queried does not exist.
             return Ok(Answer { records: Vec::new(), exists: false, ttl: NEGATIVE });
         };
         let mut waiting = match self.join(query, name, purpose) {
@@ -230,14 +231,14 @@ impl Resolver {
         let answered = waiting.wait_for(Option::is_some).await;
         match answered {
             Ok(lookup) => lookup.clone().unwrap_or(Err(Failure::TimedOut)),
-            // The task is gone only when the daemon ends.
+            // The task disappears only when the daemon ends.
             Err(_) => Err(Failure::Failed("the lookup was given up".to_owned())),
         }
     }
 
-    /// Asks many at once; answers are in the order of the questions.
+    /// Sends many queries at once; answers are in the order of the queries.
     pub async fn ask_all(self: &Arc<Self>, queries: &[Query], purpose: Purpose) -> Vec<Lookup> {
-        // All are under way before the first is waited for.
+        // All are sent before the first is waited for.
         let mut tasks = Vec::with_capacity(queries.len());
         for query in queries {
             let (resolver, query) = (self.clone(), query.clone());
@@ -259,7 +260,7 @@ impl Resolver {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins who asks the same, or begins to ask.
+    /// Joins a query that is under way, or begins one.
     fn join(
         self: &Arc<Self>,
         query: &Query,
@@ -301,7 +302,7 @@ impl Resolver {
     }
 }
 
-/// A question that is under way, until it is dropped, whatever ends it.
+/// A query that is under way, until it is dropped, whatever ends it.
 struct InFlight {
     resolver: Arc<Resolver>,
     query: Query,
@@ -346,7 +347,7 @@ fn options(config: &Dns, most: usize) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = config.timeout;
     options.attempts = config.attempts;
-    // What is remembered is kept here: by its bytes, and by whose it is.
+    // The library's own cache is off: answers are cached here, by their size and owner.
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
     options.negative_min_ttl = Some(NEGATIVE);
@@ -357,8 +358,8 @@ fn options(config: &Dns, most: usize) -> ResolverOpts {
     options
 }
 
-/// The absolute name of labels between dots, whatever bytes they have; none where
-/// one is empty or longer than 63 octets, or all are longer than 255.
+/// The absolute name of labels between dots, whatever bytes they contain; none if one is empty or
+/// longer than 63 octets, or all are longer than 255.
 fn name(text: &str) -> Option<Name> {
     if text.is_empty() || text.len() > NAME - 2 {
         return None;

@@ -22,10 +22,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::io::{certificates, chains};
 
-/// How much of what a server says is shown, in characters.
+/// How much of a server's message is shown, in characters.
 const SHOWN: usize = 300;
 
-/// What a value takes in memory beside its bytes: a directory may send millions of two letters.
+/// The memory overhead of a value: a directory may send millions of two-letter values.
 const VALUE: u64 = 64;
 
 /// A search for all addresses of a directory.
@@ -34,33 +34,33 @@ pub struct Query {
     /// `ldap://host:port`, `ldaps://host:port`, or `ldapi://` with the path of a
     /// socket, percent-encoded. The host must be in the certificate.
     pub url: String,
-    /// Who binds; nobody (an anonymous bind) without.
+    /// The DN to bind as; without it, the bind is anonymous.
     pub bind_dn: Option<String>,
-    /// The password of the simple bind. In the clear without TLS.
+    /// The password of the simple bind; in clear text without TLS.
     pub password: Option<String>,
-    /// Where the search starts; it goes through the whole tree below.
+    /// The base of the search, which covers the whole subtree.
     pub base: String,
     /// Which entries are searched (RFC 4515).
     pub filter: String,
     /// The attributes that hold addresses.
     pub attributes: Vec<String>,
-    /// How many entries the server is asked for at a time (RFC 2696).
+    /// The number of entries per page (RFC 2696).
     pub page_size: u16,
-    /// How long all of it may take.
+    /// The time limit for the whole query.
     pub timeout: Duration,
-    /// Whether TLS is started on an `ldap://` connection (RFC 4511 section 4.14);
-    /// without TLS there is no bind then.
+    /// Whether TLS is started on an `ldap://` connection (RFC 4511 section 4.14); if that fails,
+    /// there is no bind.
     pub starttls: bool,
     /// The certificates that are trusted, in PEM, instead of the system's.
     pub ca: Option<PathBuf>,
-    /// The most addresses.
+    /// The maximum number of addresses.
     pub max_entries: usize,
-    /// The most bytes of values, and of what holds them.
+    /// The maximum number of bytes of values, including overhead.
     pub max_bytes: u64,
 }
 
 impl fmt::Debug for Query {
-    /// Without the password.
+    /// Leaves out the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Query")
             .field("url", &self.url)
@@ -84,27 +84,26 @@ impl fmt::Debug for Query {
 pub struct Value {
     /// The name of its entry.
     pub dn: Arc<str>,
-    /// The value, as the server sent it. Whoever reads it sees whether it is text: octets of
-    /// another encoding that were replaced here would make an address of it.
+    /// The value as the server sent it. Its reader checks whether it is text: replacing octets of
+    /// another encoding here could turn it into an address.
     pub bytes: Vec<u8>,
 }
 
-/// The values of the attributes of all entries that are found, as they are.
+/// The values of the attributes of all entries that are found, unchanged.
 ///
 /// References to other servers within the result (Active Directory sends them for
 /// its own partitions) are not followed.
 ///
 /// # Errors
 ///
-/// With the server and the step, and never with the password: the query makes no
-/// sense; the server cannot be reached, trusted, or logged into in time; it ends
-/// the search with anything but success, or tells that it left out values; there
-/// are too many addresses, or none. A part of a directory is never taken for all
-/// of it.
+/// Names the server and the step, and never the password: the query is invalid; the server cannot
+/// be reached, trusted, or logged into in time; it ends the search with anything but success, or
+/// reports that it left out values; there are too many addresses, or none. A part of a directory is
+/// never taken for all of it.
 pub async fn addresses(query: &Query) -> Result<Vec<Value>> {
     check(query)?;
-    // A thread of its own, since large answers take a while to be read, and the library panics
-    // on some malformed ones. It ends by the query's time, whether anybody waits or not.
+    // A thread of its own, since large answers take a while to be parsed, and the library panics on
+    // some malformed ones. It ends by the query's time limit, whether anybody waits or not.
     let (told, hears) = oneshot::channel();
     let asked = query.clone();
     let work = move || {
@@ -120,7 +119,7 @@ pub async fn addresses(query: &Query) -> Result<Vec<Value>> {
     result.with_context(|| format!("LDAP server {}", query.url))
 }
 
-/// Refuses what the library would take for something else, or panic on.
+/// Refuses URLs that the library would misinterpret or panic on.
 fn check(query: &Query) -> Result<()> {
     let schemes = ["ldap://", "ldaps://", "ldapi://"];
     let host = schemes.iter().find_map(|scheme| query.url.strip_prefix(scheme));
@@ -135,7 +134,7 @@ fn check(query: &Query) -> Result<()> {
     );
     ensure!(!query.attributes.is_empty(), "LDAP server {url}: no attribute is asked for");
     ensure!(query.page_size > 0, "LDAP server {url}: the page size is 0");
-    // RFC 4513 section 5.1.2: a name without a password binds nobody.
+    // RFC 4513 section 5.1.2: a name without a password is an unauthenticated bind.
     let has_password = query.password.as_ref().is_some_and(|password| !password.is_empty());
     ensure!(
         query.bind_dn.is_some() == has_password,
@@ -161,16 +160,16 @@ async fn run(query: Query) -> Result<Vec<Value>> {
     let (library, moving) = wire::guarded(wire)?;
     tokio::select! {
         biased;
-        // Why the library is told nothing more, before it says that it is not.
+        // The connection's own error is more precise than the library's.
         Err(error) = moving => Err(error),
         found = ask(&query, library, deadline) => found,
     }
 }
 
-/// Asks a server that is connected, by a socket.
+/// Queries a server through a connected socket.
 async fn ask(query: &Query, library: UnixStream, deadline: Instant) -> Result<Vec<Value>> {
     let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(library));
-    // Its address is of no interest any more.
+    // The address in the URL no longer matters.
     let connect = LdapConnAsync::with_settings(settings, "ldapi://directory");
     let (connection, mut ldap) = step("connect", deadline, connect).await?;
     let mut driver = JoinSet::new();
@@ -182,15 +181,15 @@ async fn ask(query: &Query, library: UnixStream, deadline: Instant) -> Result<Ve
     }
     let found = search(query, &mut ldap, deadline).await?;
     ensure!(!found.is_empty(), "search: no entry has an address");
-    // It has answered; how it takes the farewell is of no interest.
+    // It has answered; an error of the unbind does not matter.
     _ = step("unbind", deadline, ldap.unbind()).await;
     Ok(found)
 }
 
 /// Searches page by page.
 ///
-/// The library's own adapter would go on after a page that failed if it had a
-/// cookie, and forget the failure.
+/// The library's own adapter would continue after a failed page with a cookie, and forget the
+/// failure.
 async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec<Value>> {
     let mut found = Found::default();
     let mut cookie = Vec::new();
@@ -214,21 +213,21 @@ async fn search(query: &Query, ldap: &mut Ldap, deadline: Instant) -> Result<Vec
         });
         match next {
             Some(next) if !next.cookie.is_empty() => cookie = next.cookie,
-            // A server without pages has sent everything.
+            // A server without paging has sent everything.
             _ => return Ok(found.values),
         }
     }
 }
 
-/// What was found so far: a directory is somebody else's, and may go on without end.
+/// The values found so far: a directory belongs to somebody else, and may send without end.
 #[derive(Debug, Default)]
 struct Found {
     values: Vec<Value>,
-    /// Their bytes together.
+    /// Their size in bytes.
     bytes: u64,
 }
 
-/// Takes the values of the attributes that were asked for.
+/// Adds the values of the requested attributes.
 fn collect(query: &Query, entry: SearchEntry, found: &mut Found) -> Result<()> {
     let dn: Arc<str> = shown(&entry.dn).into();
     let texts = entry.attrs.into_iter().map(|(name, values)| {
@@ -264,7 +263,7 @@ fn collect(query: &Query, entry: SearchEntry, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
-/// What is trusted: the file's certificates, or the system's.
+/// The trusted certificates: the file's, or the system's.
 fn tls(ca: Option<&Path>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     match ca {
@@ -285,8 +284,8 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig> {
     Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// A step that ends by the deadline. The library's errors become text here: they
-/// carry the request, in which the password is.
+/// Runs a step until the deadline. The library's errors become text here: they contain the request,
+/// with the password.
 async fn step<T>(
     name: &str,
     deadline: Instant,
@@ -299,7 +298,7 @@ async fn step<T>(
     }
 }
 
-/// A server's text, harmless for a terminal or a log, and short.
+/// A server's text, escaped for a terminal or a log, and short.
 fn shown(text: &str) -> String {
     let letters = text.chars().take(SHOWN);
     letters.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
@@ -374,7 +373,7 @@ mod tests {
         assert!(many.to_string().contains("more than 3"));
         let part = collect(&query(), entry("mail;range=0-1499", 1), &mut found).expect_err("part");
         assert!(part.to_string().contains("left out values of mail of uid=x"));
-        // Source: values of 32 KB without end took all memory of the host.
+        // Source: values of 32 KB without end took all the memory of the host.
         let long = SearchEntry {
             dn: "uid=x".to_owned(),
             attrs: HashMap::from([("mail".to_owned(), vec!["x".repeat(2000)])]),

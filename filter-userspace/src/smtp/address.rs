@@ -1,14 +1,13 @@
 //! Envelope addresses (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
 //!
-//! Parsing is the only way to get one, so whoever holds a [`Mailbox`] may write
-//! it into a command or a header: it has no CR, LF, NUL, space or bracket that
-//! is not quoted.
+//! Parsing is the only way to get one, so code that holds a [`Mailbox`] may write it into a command
+//! or a header: it has no CR, LF, NUL, space or bracket that is not quoted.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The longest local part that is taken, in octets. RFC 5321 section 4.5.3.1.1
-/// asks for 64; senders of bounces are longer in practice.
+/// The longest local part that is accepted, in octets. RFC 5321 section 4.5.3.1.1 asks for 64;
+/// bounce addresses are longer in practice.
 const LOCAL: usize = 255;
 
 /// The longest domain, in octets (RFC 5321 section 4.5.3.1.2).
@@ -48,8 +47,8 @@ impl std::error::Error for AddressError {}
 pub struct Domain(Box<str>);
 
 impl Domain {
-    /// Parses a name as it stands behind an `@` or in a configuration. U-labels
-    /// are converted (UTS 46); a final dot is refused, since RFC 5321 has none.
+    /// Parses a name as it is written behind an `@` or in a configuration. U-labels are converted
+    /// (UTS 46); a final dot is refused, since RFC 5321 has none.
     ///
     /// # Errors
     ///
@@ -93,7 +92,7 @@ impl fmt::Display for Domain {
     }
 }
 
-/// What stands behind the `@`.
+/// The part behind the `@`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A domain name.
@@ -184,7 +183,7 @@ impl Mailbox {
         &self.local
     }
 
-    /// What stands behind the `@`.
+    /// The part behind the `@`.
     #[must_use]
     pub const fn host(&self) -> &Host {
         &self.host
@@ -196,14 +195,14 @@ impl Mailbox {
         self.host.domain()
     }
 
-    /// What two addresses have in common that are the same to lists: the local
-    /// part in lower case and without quotes, and the host in its one form.
+    /// The form by which lists compare addresses: the local part in lower case and without quotes,
+    /// and the host in its one form.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}@{}", self.local.to_lowercase(), self.host)
     }
 
-    /// Whether it has letters that need SMTPUTF8.
+    /// Whether it has characters that need SMTPUTF8.
     #[must_use]
     pub fn is_international(&self) -> bool {
         !self.written_local.is_ascii() || !self.written_host.is_ascii()
@@ -291,7 +290,7 @@ pub(super) fn path_end(text: &str, ends: impl Fn(u8) -> bool) -> Option<usize> {
     None
 }
 
-/// Takes a source route off (RFC 5321 appendix C: accepted and ignored).
+/// Removes a source route (RFC 5321 appendix C: accepted and ignored).
 pub(super) fn without_route(path: &str) -> Result<&str, AddressError> {
     if !path.starts_with('@') {
         return Ok(path);
@@ -318,8 +317,8 @@ fn split_local(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The meaning of a local part, if it is one: a dot-string or a quoted string
-/// (RFC 5321 section 4.1.2), with letters beyond ASCII (RFC 6531 section 3.3).
+/// The local part without quotes, if it is a dot-string or a quoted string (RFC 5321
+/// section 4.1.2), with characters beyond ASCII (RFC 6531 section 3.3).
 fn unquote(local: &str) -> Option<String> {
     if local.is_empty() || local.len() > LOCAL {
         return None;

@@ -8,7 +8,7 @@ const SPACE: [char; 2] = [' ', '\t'];
 /// The longest parameter of HELO and EHLO, in octets.
 const HELO: usize = 255;
 
-/// A command, with everything in it checked.
+/// A command with parsed arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// HELO.
@@ -47,7 +47,7 @@ pub enum Command {
 /// The parameters of MAIL FROM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailParameters {
-    /// The size of the message in octets, as the client says (RFC 1870).
+    /// The size of the message in octets, as declared by the client (RFC 1870).
     pub size: Option<u64>,
     /// What the body is (RFC 6152).
     pub body: Option<Body>,
@@ -86,27 +86,26 @@ pub struct RcptParameters {
     pub orcpt: Option<Box<str>>,
 }
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadCommand {
     /// No such verb.
     Unknown,
-    /// The verb takes other arguments; what it takes.
+    /// The verb has wrong arguments; holds the right syntax.
     Syntax(&'static str),
-    /// The path of MAIL is no address.
+    /// The path of MAIL is not an address.
     Sender,
-    /// The path of RCPT is no address.
+    /// The path of RCPT is not an address.
     Recipient,
     /// A parameter of MAIL or RCPT that is not offered.
     Parameter,
     /// An address beyond ASCII without SMTPUTF8.
     NotAscii,
-    /// BDAT that does not say how many octets follow: what comes next is a chunk or a
-    /// command, and nobody can tell.
+    /// BDAT without a valid size: whether a chunk or a command follows cannot be known.
     Chunk,
 }
 
-/// One row a verb: its name, and what reads its arguments.
+/// One row for each verb: its name, and the function that reads its arguments.
 type Verb = (&'static str, fn(&str) -> Result<Command, BadCommand>);
 
 const VERBS: &[Verb] = &[
@@ -129,13 +128,13 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// When it is no command, or not one that is offered.
+    /// When it is not a command that is offered.
     pub fn parse(line: &[u8]) -> Result<Self, BadCommand> {
         if is_chunk(line) {
             return std::str::from_utf8(line).ok().and_then(bdat).ok_or(BadCommand::Chunk);
         }
         let Ok(text) = std::str::from_utf8(line) else {
-            // Only of addresses can be said that SMTPUTF8 would help.
+            // SMTPUTF8 would help only with addresses.
             let name = line.split(|byte| *byte == b' ').next().unwrap_or_default();
             let is = |verb: &&Verb| name.eq_ignore_ascii_case(verb.0.as_bytes());
             return Err(match VERBS.iter().find(is) {
@@ -155,7 +154,7 @@ fn bare(rest: &str, command: Command, syntax: &'static str) -> Result<Command, B
     if rest.is_empty() { Ok(command) } else { Err(BadCommand::Syntax(syntax)) }
 }
 
-/// Clients give all kinds of names; what counts is that it is one printable word.
+/// Clients send all kinds of names; this only requires one printable word.
 fn helo(rest: &str, syntax: &'static str) -> Result<Box<str>, BadCommand> {
     let is_word =
         !rest.is_empty() && rest.len() <= HELO && rest.bytes().all(|b| b.is_ascii_graphic());
@@ -168,7 +167,7 @@ pub(super) fn is_chunk(line: &[u8]) -> bool {
 }
 
 fn bdat(line: &str) -> Option<Command> {
-    // With white space before the verb this is not one.
+    // A line with white space before the verb is not an announcement.
     let (_, rest) = line.split_at_checked(4)?;
     let rest = rest.strip_prefix(' ')?.trim_matches([' ', '\t']);
     let mut words = rest.split_ascii_whitespace();
@@ -184,7 +183,7 @@ fn bdat(line: &str) -> Option<Command> {
 /// Digits only: no sign, at most 20 (RFC 1870 section 3).
 fn number(text: &str) -> Option<u64> {
     let is_number = (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    // One that does not fit is larger than anything permitted.
+    // A number that does not fit is larger than any limit.
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
@@ -200,7 +199,7 @@ fn mail(rest: &str) -> Result<Command, BadCommand> {
     Ok(Command::Mail(sender, parameters))
 }
 
-/// A sender as people write it, with or without angle brackets, read as a session reads it.
+/// A sender as people write it, with or without angle brackets, parsed as a session parses it.
 ///
 /// # Errors
 ///
@@ -209,7 +208,7 @@ pub fn written_sender(text: &str) -> Result<ReversePath, AddressError> {
     sender(plain(unbracketed(text)))
 }
 
-/// A recipient, the same.
+/// A recipient as people write it, parsed as a session parses it.
 ///
 /// # Errors
 ///
@@ -238,7 +237,7 @@ pub(super) fn recipient(path: &str) -> Result<ForwardPath, AddressError> {
     }
 }
 
-/// Whom a line of MAIL or RCPT names, where that can be read though the line is refused.
+/// The sender or recipient of a MAIL or RCPT line that was refused, where it can be read.
 #[must_use]
 pub fn named(line: &[u8]) -> (Option<ReversePath>, Option<ForwardPath>) {
     let text = std::str::from_utf8(line).unwrap_or_default();
@@ -314,8 +313,8 @@ fn rcpt_parameters(text: &str) -> Result<RcptParameters, BadCommand> {
     Ok(parameters)
 }
 
-/// The path behind `keyword`, and the parameters behind it. Printers and controllers
-/// leave the angle brackets out: a bare word is a path where it is an address.
+/// The path behind `keyword`, and the parameters behind the path. Printers and controllers leave
+/// the angle brackets out: a bare word is a path if it is an address.
 fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (head, tail) = rest.split_at_checked(keyword.len())?;
     if !head.eq_ignore_ascii_case(keyword) {
@@ -326,7 +325,7 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (path, parameters) = match tail.strip_prefix('<') {
         Some(tail) => {
             let end = path_end(tail, |byte| byte == b'>')?;
-            // Some write spaces around it, or a domain as in a zone file.
+            // Some clients write spaces around it, or a domain with a final dot.
             (plain(&tail[..end]), &tail[end + 1..])
         }
         None => {
@@ -518,7 +517,7 @@ mod tests {
         assert_eq!(parse("BDA 5"), Err(BadCommand::Unknown));
     }
 
-    /// RFC 5321 section 4.1.1.2 has brackets; devices leave them out.
+    /// RFC 5321 section 4.1.1.2 requires brackets; devices leave them out.
     #[test]
     fn an_address_needs_no_brackets() {
         for (line, sender, size) in [
@@ -545,7 +544,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is taken can be written into a line again.
+        /// Whatever is accepted can be written into a line again.
         #[test]
         fn nothing_taken_breaks_a_line(
             line in "(MAIL FROM:|RCPT TO:|EHLO )<?[a-c@.\"\\\\ \t\r\n\0<>=+;用\u{85}]{0,20}>?( [A-Z]{0,9}=?[a-c+;用]{0,4})?"

@@ -1,14 +1,14 @@
-//! Message bytes: strictly off the wire ([`Decoder`]), canonically back onto it
+//! Message bytes: decoded strictly from the wire ([`Decoder`]), encoded canonically onto it
 //! ([`Stuffer`]).
 //!
-//! The two meet in the message itself: lines that end with CRLF, without dots
-//! for transparency (RFC 5321 section 4.5.2). Whatever a client sends, a backend
-//! sees each line end as CRLF and exactly one line of a single dot, ours: there
-//! is nothing left for two implementations to read in two ways.
+//! Between the two is the message itself: lines that end with CRLF, without the dots for
+//! transparency (RFC 5321 section 4.5.2). Whatever a client sends, a backend sees every line end as
+//! CRLF and exactly one line of a single dot, which is ours: two implementations cannot interpret
+//! it differently.
 
 use memchr::{memchr3, memmem};
 
-/// Why bytes are no message.
+/// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadData {
     /// A CR that no LF follows.
@@ -22,14 +22,14 @@ pub enum BadData {
 /// What bare line ends in a message do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareNewlines {
-    /// They end the message with an error.
+    /// A bare line end fails the message.
     #[default]
     Refuse,
     /// Each becomes a CRLF; none of them can end the message.
     Normalise,
 }
 
-/// How far a decoder came.
+/// How far a decoder got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The bytes that were used.
@@ -38,7 +38,7 @@ pub struct Decoded {
     pub ended: bool,
 }
 
-/// Where in a line the decoder is.
+/// The position of the decoder in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     /// At its start, behind a CRLF.
@@ -70,8 +70,8 @@ impl Decoder {
         Self { at: At::Start, dots: true, bare }
     }
 
-    /// For BDAT (RFC 3030): the bytes are counted, so no dot means anything. Nor can a
-    /// bare line end end the message; what it becomes is still said.
+    /// For BDAT (RFC 3030): the bytes are counted, so dots have no meaning, and a bare line end
+    /// cannot end the message. What becomes of one is configured all the same.
     #[must_use]
     pub const fn chunks(bare: BareNewlines) -> Self {
         Self { at: At::Start, dots: false, bare }
@@ -81,14 +81,14 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// When this is no message; what was given to `sink` before stands.
+    /// When the bytes are not a message; what was given to `sink` before is not taken back.
     pub fn decode(
         &mut self,
         bytes: &[u8],
         mut sink: impl FnMut(&[u8]),
     ) -> Result<Decoded, BadData> {
         let mut used = 0;
-        // A CR at the very end is held until its LF comes: never half a line end.
+        // A CR at the end is held until its LF arrives, so that a line end is never split.
         while let Some(&byte) = bytes.get(used) {
             match self.at {
                 At::Start if byte == b'.' && self.dots => {
@@ -141,7 +141,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Passes on as much as it can in one piece.
+    /// Passes on as many bytes as possible in one piece.
     fn run(&mut self, bytes: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<usize, BadData> {
         let mut end = 0;
         self.at = At::Inside;
@@ -367,8 +367,8 @@ mod tests {
     }
 
     proptest! {
-        /// What a lenient reader could take for an end is never in what goes out,
-        /// and a strict reader finds the message again.
+        /// The output never contains what a lenient reader could take for an end, and a strict
+        /// reader decodes the same message again.
         #[test]
         fn what_goes_out_has_one_reading(
             wire in prop::collection::vec(prop::sample::select(&b"\r\n.\0ab\x85"[..]), 0..40),

@@ -1,5 +1,5 @@
-//! The header of a message: what the record keeps of it, the hops it has made,
-//! and the one line that is added.
+//! The header of a message: what the mail log keeps of it, how many hosts it has passed, and the
+//! Received field that is added.
 
 use std::net::IpAddr;
 
@@ -9,15 +9,15 @@ use time::format_description::well_known::Rfc2822;
 
 use super::address::{ForwardPath, Host};
 
-/// The fields that are kept for the record, in lower case. No other field is parsed: what a
-/// client sends costs no more than it is worth.
+/// The fields that the mail log keeps, in lower case. No other field is parsed, which bounds the
+/// cost of what a client sends.
 const FIELDS: [&[u8]; 3] = [b"message-id", b"from", b"subject"];
 
-/// The octets that are kept of each. Decoding one may take the square of its length (encoded
-/// words that do not end), and is done by the threads that move bytes.
+/// The octets that are kept of each field. Decoding may take quadratic time (encoded words that do
+/// not end), and runs on the threads that move bytes.
 const KEPT: usize = 2048;
 
-/// The longest name of a field that is looked at.
+/// The longest field name that is compared.
 const LONGEST_NAME: usize = 16;
 
 /// The longest text that is kept of a field, in characters.
@@ -25,7 +25,7 @@ const FIELD: usize = 512;
 
 const RECEIVED: &[u8] = b"received";
 
-/// What the record keeps of a header.
+/// What the mail log keeps of a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageFacts {
     /// Message-ID, without angle brackets.
@@ -37,7 +37,7 @@ pub struct MessageFacts {
 }
 
 impl MessageFacts {
-    /// The same, each cut to so many bytes.
+    /// The same facts, each cut to `longest` bytes.
     #[must_use]
     pub fn cut(&self, longest: usize) -> Self {
         let cut = |text: &Option<String>| {
@@ -54,7 +54,7 @@ impl MessageFacts {
 /// Watches a header as it streams by.
 #[derive(Debug, Default)]
 pub struct HeaderScan {
-    /// The last of each field that is kept, with its name, and folded as it came.
+    /// The last occurrence of each field that is kept, with its name, and folded as it arrived.
     kept: [Vec<u8>; FIELDS.len()],
     ended: bool,
     /// The octets since the last line end.
@@ -64,10 +64,10 @@ pub struct HeaderScan {
     is_beyond_ascii: bool,
 }
 
-/// The line that comes.
+/// The current line.
 #[derive(Debug, Default)]
 enum Line {
-    /// The name of a field, as far as it has come, in lower case.
+    /// The name of a field as far as it has arrived, in lower case.
     Name(Vec<u8>),
     /// A field that is kept.
     Kept(usize),
@@ -83,7 +83,7 @@ impl HeaderScan {
         Self::default()
     }
 
-    /// Looks at a piece of the message.
+    /// Scans a piece of the message.
     pub fn look(&mut self, piece: &[u8]) {
         for byte in piece {
             if self.ended {
@@ -149,7 +149,7 @@ impl HeaderScan {
         !self.is_beyond_ascii
     }
 
-    /// What the record keeps.
+    /// What the mail log keeps.
     #[must_use]
     pub fn facts(&self) -> MessageFacts {
         let header = self.kept.iter().filter(|field| !field.is_empty());
@@ -167,18 +167,18 @@ impl HeaderScan {
     }
 }
 
-/// A text of the message for the record: short, in one line.
+/// A text of the message for the mail log: short, and on one line.
 fn clean(text: &str) -> String {
     let letters = text.chars().take(FIELD);
     letters.map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// What stands in the line that is added.
+/// The contents of the Received field that is added.
 #[derive(Clone, Debug)]
 pub struct Received<'a> {
-    /// What the client called itself.
+    /// The name in the client's HELO or EHLO.
     pub helo: &'a str,
-    /// Its name by reverse DNS, where it is confirmed.
+    /// Its name by reverse DNS, if it is confirmed.
     pub name: Option<&'a str>,
     /// Its address.
     pub client: IpAddr,
@@ -201,7 +201,7 @@ impl Received<'_> {
     #[must_use]
     pub fn field(&self) -> String {
         let client = Host::Literal(self.client.to_canonical());
-        // What is no name and no literal would break the field's grammar.
+        // A HELO name that is neither a domain nor a literal would break the field's grammar.
         let helo = match Host::parse(self.helo) {
             Ok(host) => host.to_string(),
             Err(_) => "unknown".to_owned(),
@@ -266,7 +266,7 @@ mod tests {
         assert!(scan.facts().subject.unwrap_or_default().len() <= FIELD);
     }
 
-    /// Source: 64 KB of encoded words that do not end took 0.7 s of a thread that moves bytes.
+    /// Source: 64 KB of encoded words that do not end took 0.7 s on a thread that moves bytes.
     #[test]
     fn only_a_part_of_three_fields_is_decoded() {
         let words = "=?aa?q?x".repeat(8180);

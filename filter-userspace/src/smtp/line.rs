@@ -1,17 +1,16 @@
-//! Lines of a peer: bytes up to CRLF, and nothing else is a line end (RFC 5321
-//! section 2.3.8).
+//! Lines of a peer: bytes up to CRLF. Nothing else is a line end (RFC 5321 section 2.3.8).
 
 use memchr::memchr3;
 
 use super::command::is_chunk;
 
-/// The longest line that is taken from a client, in octets with its CRLF.
+/// The longest line that is accepted from a client, in octets with its CRLF.
 ///
-/// RFC 5321 section 4.5.3.1.4 has 512 for a command; the parameters that are
-/// offered here add 26 (SIZE), 17 (BODY), 10 (SMTPUTF8) and 500 each for DSN.
+/// RFC 5321 section 4.5.3.1.4 allows 512 for a command; the parameters that are offered here add 26
+/// (SIZE), 17 (BODY), 10 (SMTPUTF8) and 500 each for DSN.
 pub const COMMAND_LINE: usize = 2048;
 
-/// Why bytes are no line.
+/// Why bytes are not a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadLine {
     /// A CR that no LF follows.
@@ -27,25 +26,25 @@ pub enum BadLine {
     },
 }
 
-/// Bytes that came and were not used yet.
+/// Bytes that have arrived and are not used yet.
 #[derive(Debug, Default)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// What lies before was used.
+    /// The bytes before this index are used.
     start: usize,
-    /// What lies before, from `start`, has no end of a line in it.
+    /// The bytes from `start` to this index contain no line end.
     searched: usize,
     /// The rest of a line that was too long is passed over.
     skipping: bool,
 }
 
 impl Lines {
-    /// Takes bytes of the peer.
+    /// Adds bytes of the peer.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What was not used yet.
+    /// The bytes that are not used yet.
     #[must_use]
     pub fn rest(&self) -> &[u8] {
         &self.bytes[self.start..]
@@ -71,18 +70,18 @@ impl Lines {
         }
     }
 
-    /// Throws away what was not used, as STARTTLS asks for (RFC 3207 section 4.2).
+    /// Discards all unused bytes, as STARTTLS requires (RFC 3207 section 4.2).
     pub fn discard(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes the next line, without its CRLF; none when it has not come whole.
+    /// Takes the next line, without its CRLF; none if it has not arrived whole.
     ///
     /// # Errors
     ///
-    /// When the bytes are no line of at most `limit` octets. One that is too long
-    /// is passed over as it comes, and reported once; after the other errors
-    /// nothing that follows can be trusted.
+    /// When the bytes are not a line of at most `limit` octets. A line that is too long is skipped
+    /// as it arrives, and reported once; after the other errors nothing that follows can be
+    /// trusted.
     pub fn next(&mut self, limit: usize) -> Result<Option<Vec<u8>>, BadLine> {
         loop {
             let rest = &self.bytes[self.start..];

@@ -1,10 +1,10 @@
 //! SMTP as a value: bytes and answers go in, bytes and questions come out.
 //!
-//! [`address`], [`command`] and [`reply`] are the words of the protocol,
-//! [`mod@line`] and [`data`] read them off the wire strictly (CRLF and nothing
-//! else), [`refusal`] says no, [`header`] reads along, and [`session`] is the
-//! dialogue with a client and its backend. Pure: no clock, no socket, no file; the
-//! time comes in, and whether something is allowed is asked.
+//! [`address`], [`command`] and [`reply`] are the vocabulary of the protocol, [`mod@line`] and
+//! [`data`] read it off the wire strictly (CRLF and nothing else), [`refusal`] turns reasons into
+//! replies, [`header`] scans the header while it streams, and [`session`] is the dialogue with a
+//! client and its backend. Pure: no clock, socket or file. The time is passed in, and whether
+//! something is allowed is a question to the caller.
 
 pub mod address;
 pub mod command;

@@ -1,8 +1,8 @@
 //! Why something is refused, and what the client is told: the one place where a
 //! reason becomes a reply.
 //!
-//! The client learns which kind of list or limit it met, the address that met it
-//! and a reference; the operator learns the file and the line.
+//! The client is told which kind of list or limit it met, the address concerned and a reference;
+//! the operator also sees the file and the line.
 
 use std::fmt;
 
@@ -93,7 +93,7 @@ macro_rules! reasons {
                 match self { $(Self::$variant => Stage::$stage,)* }
             }
 
-            /// Code, enhanced code and text of the reply.
+            /// The code, the enhanced code and the text of the reply.
             const fn wire(self) -> (u16, Enhanced, &'static str) {
                 match self {
                     $(Self::$variant => ($code, Enhanced($class, $subject, $detail), $text),)*
@@ -105,13 +105,13 @@ macro_rules! reasons {
 
 // The text follows the subject: an address, a size, or nothing.
 reasons! {
-    /// Spoke before the greeting.
+    /// The client sent data before the greeting.
     EarlyTalker "early_talker" Greeting 554 5 . 5 . 1 "spoke before the greeting";
     /// The host has its maximum number of connections.
     TooManyConnections "too_many_connections" Greeting 421 4 . 3 . 2 "too many connections, try again later";
     /// The address has its maximum number of connections.
     TooManyFromAddress "too_many_from_address" Greeting 421 4 . 7 . 0 "has too many connections";
-    /// mxdp is ending.
+    /// mxdp is shutting down.
     Ending "ending" Greeting 421 4 . 3 . 2 "this service is restarting, try again";
     /// Commands that were sent too early.
     Pipelining "pipelining" Protocol 554 5 . 5 . 0 "commands were sent before the reply they must wait for";
@@ -133,7 +133,7 @@ reasons! {
     TooManyErrors "too_many_errors" Protocol 421 4 . 7 . 0 "too many errors";
     /// More refused or aborted recipients than a session may have.
     TooManyRefusals "too_many_refusals" Protocol 421 4 . 7 . 0 "too many recipients were refused";
-    /// The client sent nothing for too long.
+    /// The client was silent for too long.
     TimedOut "timed_out" Protocol 421 4 . 4 . 2 "timed out waiting for input";
     /// No message followed the recipient.
     NoMessage "no_message" Protocol 421 4 . 4 . 2 "no message followed";
@@ -157,7 +157,7 @@ reasons! {
     NotACustomer "not_a_customer" Relay 554 5 . 7 . 1 "may not send out through this host";
     /// The customer's host is suspended, because it appears to be compromised.
     RelaySuspended "relay_suspended" Relay 450 4 . 7 . 1 "is suspended after suspicious mail, ask your provider";
-    /// The sender's domain is not the customer's.
+    /// The sender's domain does not belong to the customer.
     SenderNotRegistered "sender_not_registered" Sender 553 5 . 7 . 1 "sender domain not registered";
     /// The sender's domain is a customer's, and the client is not its host.
     ForgedSender "forged_sender" Sender 550 5 . 7 . 1 "forged sender";
@@ -238,12 +238,12 @@ impl Reason {
     }
 }
 
-/// The entry of a list that decided.
+/// The list entry that decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The file.
     pub source: String,
-    /// The line in it; 0 for what has no lines.
+    /// The line in it; 0 for a source without lines.
     pub line: u32,
     /// The entry itself.
     pub entry: String,
@@ -258,31 +258,31 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A refusal: why, of what, and by which rule.
+/// A refusal: the reason, its subject, and the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// What met the rule: an address in the form it has in replies, or nothing.
+    /// The subject: an address in the form it has in replies, or nothing.
     pub subject: String,
-    /// What decided, for the operator.
+    /// The rule that decided, for the operator.
     pub rule: Option<Box<Rule>>,
-    /// The backend's own reply, where that decided.
+    /// The backend's own reply, if that decided.
     pub passed: Option<Box<Reply>>,
-    /// What that reply says.
+    /// The meaning of that reply.
     pub meaning: Meaning,
-    /// What the operator wants said instead of the usual.
+    /// The operator's own reply in place of the usual one.
     pub own: Option<Box<Own>>,
 }
 
-/// A reply of the operator's own.
+/// An operator's own reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
     /// The code, 400 to 599; 421 ends the session.
     pub code: Option<u16>,
     /// The text behind the subject.
     pub text: Option<String>,
-    /// What is said after it: what a DNS list has to say.
+    /// Further text behind it: the text of a DNS list.
     pub more: Option<String>,
 }
 
@@ -300,10 +300,10 @@ impl Refusal {
         Self { rule: rule.map(Box::new), ..Self::new(reason, subject) }
     }
 
-    /// The backend's refusal. That it closes its connection (421) is not the client's
-    /// concern: to the client it is 451. Where the backend asks for TLS or a login
-    /// (530, RFC 3207 section 4 and RFC 4954 section 6), it means this host. What is
-    /// not a refusal has come at the wrong time: what it says is not passed on.
+    /// The backend's refusal. That the backend closes its connection (421) does not concern the
+    /// client, which is told 451. A backend that asks for TLS or a login (530, RFC 3207 section 4
+    /// and RFC 4954 section 6) means this host. A reply that is not a refusal came at the wrong
+    /// time: its text is not passed on.
     #[must_use]
     pub fn passed(reply: Reply) -> Self {
         let code = match reply.code {
@@ -328,22 +328,22 @@ impl Refusal {
         Self { meaning: replies::of_message(&reply, recipients), ..Self::passed(reply) }
     }
 
-    /// Whether it says that there is no such recipient, whoever knows that.
+    /// Whether it means that there is no such recipient, whether a list or the backend decided so.
     #[must_use]
     pub fn is_unknown_recipient(&self) -> bool {
         let ours = [Reason::UnknownRecipient, Reason::TooManyInvalid, Reason::Backscatter];
         ours.contains(&self.reason) || self.meaning == Meaning::UnknownRecipient
     }
 
-    /// Whether the recipient may exist: it is to come again, or only SPF, which is asked about
+    /// Whether the recipient may exist: the client is to retry, or only SPF, which is evaluated
     /// last, refuses it.
     #[must_use]
     pub fn may_exist(&self) -> bool {
         self.is_deferral() || self.reason.stage() == Stage::Spf
     }
 
-    /// Whether it leaves open whether the recipient exists: it was not the recipient's turn
-    /// yet, or the mail system wants it again later.
+    /// Whether it leaves open whether the recipient exists: an earlier stage decided, or the mail
+    /// system asks for a retry.
     #[must_use]
     pub fn is_deferral(&self) -> bool {
         match self.reason {
@@ -362,14 +362,14 @@ impl Refusal {
         }
     }
 
-    /// The same refusal, in other words.
+    /// The same refusal with the operator's own reply.
     #[must_use]
     pub fn saying(self, own: Own) -> Self {
         let own = (own != Own::default()).then(|| Box::new(own));
         Self { own, ..self }
     }
 
-    /// What the client is told; `reference` is what the record is found by.
+    /// The reply to the client; `reference` finds its mail log entry.
     #[must_use]
     pub fn reply(&self, reference: &str) -> Reply {
         if let Some(reply) = &self.passed {
@@ -380,13 +380,13 @@ impl Refusal {
         if let Some(own) = &self.own {
             code = own.code.unwrap_or(code);
             text = own.text.as_deref().unwrap_or(text);
-            // What others say must not make the line longer than a client need take.
+            // The texts of others must not make the line longer than a client has to accept.
             let taken = self.subject.len() + text.len() + reference.len() + FRAME;
             let room = LINE.saturating_sub(taken);
             more = own.more.as_ref().map_or_else(String::new, |more| {
                 format!(": {}", more.chars().take(room).collect::<String>())
             });
-            // The class of both codes is one (RFC 3463 section 3).
+            // Both codes must be of the same class (RFC 3463 section 3).
             enhanced.0 = if code < 500 { 4 } else { 5 };
         }
         let separator = if self.subject.is_empty() { "" } else { " " };

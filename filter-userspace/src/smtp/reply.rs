@@ -1,4 +1,4 @@
-//! Replies: ours, and those of a backend (RFC 5321 section 4.2, RFC 2034).
+//! Replies of mxdp and of backends (RFC 5321 section 4.2, RFC 2034).
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const CLIENT_LINES: usize = 64;
 pub struct Enhanced(pub u8, pub u16, pub u16);
 
 impl Enhanced {
-    /// The code that `text` starts with, and what stands behind it.
+    /// The code that `text` starts with, and the rest.
     fn split(text: &str) -> Option<(Self, &str)> {
         let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut parts = code.split('.');
@@ -82,11 +82,10 @@ impl Reply {
         out.extend_from_slice(self.to_string().as_bytes());
     }
 
-    /// The reply as a client gets it that was promised enhanced codes: where a
-    /// backend gave none, the general one of its class (RFC 3463 section 3.1). One
-    /// whose enhanced code is of another class than its code says two things at once
-    /// (RFC 2034 section 4): the code counts, since every client acts on it, and the
-    /// text is ours.
+    /// The reply for a client that was promised enhanced codes: where a backend gave none, the
+    /// general code of its class (RFC 3463 section 3.1). A reply whose enhanced code is of another
+    /// class than its code contradicts itself (RFC 2034 section 4): the code counts, since every
+    /// client acts on it, and the text is replaced by ours.
     #[must_use]
     pub fn with_enhanced(self) -> Self {
         let class = u8::try_from(self.code / 100).unwrap_or(5);
@@ -165,11 +164,11 @@ fn fold(text: &str, room: usize, lines: &mut Vec<String>) {
     lines.push(rest.to_owned());
 }
 
-/// What came from a backend is no reply.
+/// Bytes from a backend are not a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garbled;
 
-/// Puts a backend's replies together from its bytes.
+/// Assembles a backend's replies from its bytes.
 #[derive(Debug, Default)]
 pub struct Replies {
     bytes: Vec<u8>,
@@ -179,24 +178,24 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Takes bytes of the backend.
+    /// Adds bytes of the backend.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.used);
         self.used = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether nothing is left over.
+    /// Whether no bytes are left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.used == self.bytes.len() && self.lines.is_empty()
     }
 
-    /// Takes the next reply; none when it has not come whole.
+    /// Takes the next reply; none if it has not arrived whole.
     ///
     /// # Errors
     ///
-    /// When what came is no reply, or longer than any backend needs.
+    /// When the bytes are not a reply, or are longer than any backend needs.
     pub fn take(&mut self) -> Result<Option<Reply>, Garbled> {
         loop {
             let rest = &self.bytes[self.used..];
@@ -247,7 +246,7 @@ fn split(line: &[u8]) -> Option<(String, bool, String)> {
 fn whole(lines: &[String]) -> Option<Reply> {
     let code: u16 = lines.first()?.get(..3)?.parse().ok()?;
     let all = || lines.iter().filter_map(|line| Enhanced::split(line.get(3..)?));
-    // One that contradicts the code is what counts, whichever line has it.
+    // An enhanced code that contradicts the code counts, whichever line has it.
     let contradicts = |enhanced: &Enhanced| u16::from(enhanced.0) != code / 100;
     let enhanced = all().map(|(enhanced, _)| enhanced);
     let enhanced = enhanced.clone().find(contradicts).or_else(|| enhanced.clone().next());
@@ -360,8 +359,8 @@ mod tests {
         assert_eq!(letters.matches('\u{e4}').count(), 400);
     }
 
-    /// RFC 2034 section 4: the classes of both codes agree. The code is what clients act
-    /// on; the text was written for the other.
+    /// RFC 2034 section 4: the classes of both codes agree. Clients act on the code; the text was
+    /// written for the other one.
     #[test]
     fn an_enhanced_code_never_contradicts_the_code() {
         for (wire, told) in [

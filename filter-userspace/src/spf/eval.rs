@@ -9,10 +9,10 @@ use super::record::{Lengths, Mechanism};
 use super::walk::{Halt, Result, Sender, Walk, is_at_or_below, shown};
 use crate::dns::RecordType;
 
-/// What is wrong with a redirect whose name depends on a local part that is not ASCII.
+/// The problem of a redirect whose name depends on a local part that is not ASCII.
 const NOT_ASCII: &str = "the local part is not ASCII, and a name depends on it";
 
-/// The result for a record, and whose explanation goes with a fail.
+/// The result for a record, and the explanation that goes with a fail.
 struct Verdict {
     outcome: Outcome,
     mechanism: Option<String>,
@@ -26,8 +26,7 @@ impl Verdict {
     }
 }
 
-/// Evaluates what is known: the sender's domain, or the client's own name where the
-/// sender is null.
+/// Evaluates the sender's domain, or the client's own name for the null sender, by what is known.
 #[must_use]
 pub fn check(input: &Input<'_>, known: &Known) -> Step<Evaluation> {
     let (identity, local, domain) = match input.sender {
@@ -35,7 +34,7 @@ pub fn check(input: &Input<'_>, known: &Known) -> Step<Evaluation> {
         None => (Identity::Helo, "", input.helo),
     };
     let local = if local.is_empty() { "postmaster" } else { local };
-    // An international domain is asked about by its A-labels (RFC 8616).
+    // An international domain is queried by its A-labels (RFC 8616).
     let domain = if domain.is_ascii() {
         domain.to_owned()
     } else {
@@ -57,7 +56,7 @@ pub fn check(input: &Input<'_>, known: &Known) -> Step<Evaluation> {
         explanation = match walk.explanation(exp, at) {
             Ok(explanation) => explanation,
             Err(Halt::Missing) => return Step::Ask(walk.missing),
-            // What is wrong with an explanation changes no result (section 6.2).
+            // An invalid explanation does not change the result (RFC 7208 section 6.2).
             Err(_) => None,
         };
     }
@@ -153,7 +152,7 @@ impl Walk<'_> {
             Mechanism::Exists(name) => {
                 self.count_term()?;
                 let target = self.name(name, domain)?;
-                // IPv4 addresses even where the client has none (section 5.7).
+                // IPv4 addresses, even for a client with IPv6 (RFC 7208 section 5.7).
                 Ok(!self.look_for_term(&target, RecordType::A)?.records.is_empty())
             }
         }
@@ -162,7 +161,7 @@ impl Walk<'_> {
     fn matches_mx(&mut self, target: &str, lengths: Lengths) -> Result<bool> {
         let hosts = self.hosts(target)?;
         let family = self.family();
-        // All are asked at once, and looked at one after the other.
+        // All are queried at once, and evaluated one after the other.
         let mut missing = false;
         for host in &hosts {
             match self.look_for_term(host, family) {

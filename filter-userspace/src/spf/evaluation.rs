@@ -1,18 +1,18 @@
-//! What is asked of SPF, and what comes of it.
+//! The input and the result of an evaluation of SPF.
 
 use std::net::IpAddr;
 
 use serde::Serialize;
 
-/// What is asked about.
+/// The message to evaluate.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// The client's address.
     pub client: IpAddr,
-    /// What it calls itself.
+    /// The name in its HELO or EHLO.
     pub helo: &'a str,
-    /// The sender's local part and domain; none is the null sender, for which the
-    /// client's own name is asked about (section 2.4).
+    /// The sender's local part and domain; none is the null sender, for which the client's own name
+    /// is evaluated (RFC 7208 section 2.4).
     pub sender: Option<(&'a str, &'a str)>,
     /// The name of this host, for explanations.
     pub receiver: &'a str,
@@ -20,23 +20,23 @@ pub struct Input<'a> {
     pub unix: u64,
 }
 
-/// The result (section 2.6).
+/// The result (RFC 7208 section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// There is no record, or no domain.
     None,
-    /// The domain says nothing of the client.
+    /// The domain states nothing about the client.
     Neutral,
-    /// The client may.
+    /// The client is authorised.
     Pass,
-    /// The client may not.
+    /// The client is not authorised.
     Fail,
-    /// The client probably may not.
+    /// The client is probably not authorised.
     SoftFail,
-    /// It cannot be said now.
+    /// The result is not known for now.
     TempError,
-    /// The record is wrong.
+    /// The record is invalid.
     PermError,
 }
 
@@ -56,7 +56,7 @@ impl Outcome {
     }
 }
 
-/// Whose domain was asked about.
+/// Whose domain was evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Identity {
@@ -66,38 +66,39 @@ pub enum Identity {
     Helo,
 }
 
-/// A line of how it came about.
+/// A line of the trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TraceLine {
-    /// How deep in includes and redirects, from 0.
+    /// The depth of includes and redirects, from 0.
     pub depth: usize,
-    /// What was looked at, and what came of it.
+    /// A step and its result.
     pub text: String,
 }
 
-/// What came of it.
+/// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evaluation {
     /// The result.
     pub outcome: Outcome,
-    /// Whose domain was asked about.
+    /// Whose domain was evaluated.
     pub identity: Identity,
     /// The domain.
     pub domain: String,
     /// The client.
     pub client: IpAddr,
-    /// The mechanism that decided, as its record has it.
+    /// The mechanism that decided, as it is written in the record.
     pub mechanism: Option<String>,
-    /// What is wrong, where something is.
+    /// The problem, if there is one.
     pub problem: Option<String>,
-    /// What the domain says to a client that may not (section 6.2); printable ASCII.
+    /// The domain's explanation for a client that is not authorised (RFC 7208 section 6.2);
+    /// printable ASCII.
     pub explanation: Option<String>,
-    /// How it came about.
+    /// The trace.
     pub trace: Vec<TraceLine>,
 }
 
 impl Evaluation {
-    /// Of an evaluation that came to no end.
+    /// The result of an evaluation that was given up.
     #[must_use]
     pub fn given_up(input: &Input<'_>) -> Self {
         let (identity, domain) = match input.sender {

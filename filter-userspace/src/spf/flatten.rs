@@ -1,10 +1,9 @@
-//! The networks that a domain's record lets pass, without a message: for lists of
-//! approved addresses.
+//! The networks that a domain's record authorises, without a message: for lists of approved
+//! addresses.
 //!
-//! What cannot be listed (`exists`, `ptr`, macros) is left out and noted. Where an
-//! earlier term says anything but pass, what it matches is taken away; where that
-//! cannot be listed either, nothing behind it is taken. So no address is listed that
-//! [`check`](super::check) would not let pass.
+//! Terms that cannot be listed (`exists`, `ptr`, macros) are left out and noted. The addresses of
+//! an earlier term with another result than pass are subtracted; if that term cannot be listed
+//! either, nothing behind it is included. So every listed address passes [`check`](super::check).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,10 +18,10 @@ use super::record::{Directive, Lengths, Mechanism};
 use super::walk::{Halt, Walk, shown};
 use crate::dns::RecordType;
 
-/// The most networks of a domain.
+/// The maximum number of networks of a domain.
 const NETWORKS: usize = 4096;
 
-/// The most notes about what was left out.
+/// The maximum number of notes about what was left out.
 const NOTES: usize = 100;
 
 /// Shorter prefixes are not a domain's own hosts.
@@ -36,7 +35,7 @@ pub struct Networks {
     pub networks: BTreeMap<IpNet, String>,
     /// What was left out, and why.
     pub notes: Vec<String>,
-    /// For how long all of it holds.
+    /// How long all of it is valid.
     pub ttl: Duration,
 }
 
@@ -48,8 +47,8 @@ impl Networks {
     }
 }
 
-/// Lists the networks that a domain lets pass, by what is known of DNS. The error is
-/// in words: names do not resolve now, or a record is wrong.
+/// Lists the networks that a domain authorises, by what is known of DNS. The error is in words:
+/// names do not resolve for now, or a record is invalid.
 #[must_use]
 pub fn flatten(domain: &str, known: &Known) -> Step<Result<Networks, String>> {
     let mut walk = Walk::new(known, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -59,7 +58,7 @@ pub fn flatten(domain: &str, known: &Known) -> Step<Result<Networks, String>> {
         Ok(None) => return Step::Done(Err(format!("{domain}: has no record"))),
         Err(Halt::Missing) => return Step::Ask(walk.missing),
         Err(Halt::Temporary(why) | Halt::Permanent(why)) => return Step::Done(Err(why)),
-        // Without a message no macro stands for anything.
+        // Without a message, macros have no value.
         Err(Halt::NotAscii) => return Step::Done(Err(format!("{domain}: depends on the message"))),
     }
     let answers = known.answers.values().filter_map(|lookup| lookup.as_ref().ok());
@@ -72,7 +71,7 @@ type Found = BTreeMap<IpNet, String>;
 fn record(walk: &mut Walk<'_>, domain: &str, notes: &mut Networks) -> Result<Option<Found>, Halt> {
     let Some(record) = walk.record(domain, 0)? else { return Ok(None) };
     let mut found = Found::new();
-    // What an earlier term has decided otherwise.
+    // What an earlier term has decided differently.
     let mut taken: Vec<IpNet> = Vec::new();
     for directive in &record.directives {
         if directive.mechanism == Mechanism::All {
@@ -111,12 +110,13 @@ fn record(walk: &mut Walk<'_>, domain: &str, notes: &mut Networks) -> Result<Opt
     Ok(Some(found))
 }
 
-/// Adds networks without what is taken away from them, as many as a domain may have.
+/// Adds networks after subtracting others, as many as a domain may have.
 fn add(found: &mut Found, more: Found, taken: &[IpNet], domain: &str) -> Result<(), Halt> {
     let too_many = || Halt::Permanent(format!("{domain}: more than {NETWORKS} networks"));
     for (network, origin) in more {
         let mut left = Vec::new();
-        // So many parts at most are made of one network, and no more than there is room for.
+        // The maximum number of parts that one network is split into, within the space that is
+        // left.
         if !without(network, taken, NETWORKS, &mut left) {
             return Err(too_many());
         }
@@ -130,7 +130,7 @@ fn add(found: &mut Found, more: Found, taken: &[IpNet], domain: &str) -> Result<
     Ok(())
 }
 
-/// What a term matches; none where that depends on the message.
+/// What a term matches; none if that depends on the message.
 fn networks(
     walk: &mut Walk<'_>,
     directive: &Directive,
@@ -189,7 +189,7 @@ fn addresses(
     lengths: Lengths,
     origin: &str,
 ) -> Result<Found, Halt> {
-    // A host without addresses of one family is none of the empty answers that count.
+    // A host without addresses of one family does not count as an empty answer.
     let answers = [RecordType::A, RecordType::Aaaa].map(|kind| walk.look(host, kind));
     let mut found = Found::new();
     for answer in answers {
@@ -206,7 +206,7 @@ fn addresses(
     Ok(found)
 }
 
-/// Leaves out what is too large to be meant.
+/// Leaves out networks that are too large to be intended.
 fn bounded(mut found: Found, notes: &mut Networks) -> Found {
     found.retain(|network, origin| {
         let shortest = if network.addr().is_ipv4() { SHORTEST_V4 } else { SHORTEST_V6 };
@@ -219,8 +219,8 @@ fn bounded(mut found: Found, notes: &mut Networks) -> Found {
     found
 }
 
-/// Adds what is left of a network without others, the largest parts; false where that
-/// is more than `most`. Each half is compared with those alone that it touches.
+/// Adds what is left of a network after subtracting others, in the largest parts; false if that is
+/// more than `most`. Each half is compared only with the networks that overlap it.
 fn without(network: IpNet, taken: &[IpNet], most: usize, left: &mut Vec<IpNet>) -> bool {
     if taken.iter().any(|taken| taken.contains(&network)) {
         return true;

@@ -2,7 +2,7 @@
 
 use super::evaluation::{Evaluation, Identity, Input, Outcome};
 
-/// The longest value of a key, in letters: no line shall be longer than permitted.
+/// The longest value of a key, in characters, which bounds the line.
 const VALUE: usize = 300;
 
 impl Evaluation {
@@ -60,7 +60,7 @@ fn value(text: &str) -> String {
     if plain { text.to_owned() } else { quoted(text) }
 }
 
-/// A quoted string (RFC 5322 section 3.2.4), of printable ASCII whatever came.
+/// A quoted string (RFC 5322 section 3.2.4) of printable ASCII, whatever the text is.
 fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for letter in text.chars().take(VALUE) {
@@ -74,7 +74,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// What may stand in a comment (RFC 5322 section 3.2.2).
+/// A text as it may appear in a comment (RFC 5322 section 3.2.2).
 fn comment(text: &str) -> String {
     let safe = |letter: char| match letter {
         '(' | ')' | '\\' => '?',

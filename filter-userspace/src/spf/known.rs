@@ -12,16 +12,16 @@ use crate::dns::{Lookup, Query};
 pub struct Known {
     /// The answers.
     pub answers: HashMap<Query, Lookup>,
-    /// Whether there is no time for more: what is missing then is a time-out.
+    /// Whether the time is up: missing answers then count as timeouts.
     pub out_of_time: bool,
-    /// Whether the trace is left out: it is wanted by those that explain alone, and
-    /// costs more than all else of an evaluation.
+    /// Whether the trace is left out: only explanations need it, and it costs more than the rest of
+    /// an evaluation.
     pub untraced: bool,
-    /// Records that were read, by their domain: each is read once an evaluation.
+    /// Records by their domain: each is parsed once in an evaluation.
     pub(super) parsed: RefCell<HashMap<String, Parsed>>,
 }
 
-/// A record as it was read, or what is wrong with it.
+/// A parsed record, or its error.
 pub(super) type Parsed = Arc<Result<Arc<Record>, String>>;
 
 impl Known {
@@ -32,10 +32,10 @@ impl Known {
     }
 }
 
-/// What comes of a look at what is known.
+/// The outcome of one pass over what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<T> {
-    /// These are to be asked first.
+    /// These queries must be answered first.
     Ask(Vec<Query>),
     /// It is decided.
     Done(T),

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// The longest name that is asked for (section 7.3).
+/// The longest name that is queried (RFC 7208 section 7.3).
 const NAME: usize = 253;
 
-/// The longest text that a macro may become, in bytes.
+/// The longest text that a macro may expand to, in bytes.
 const TEXT: usize = 4096;
 
 /// A text with macros.
@@ -23,9 +23,9 @@ enum Part {
 struct Macro {
     /// In lower case.
     letter: u8,
-    /// Whether the letter was in upper case: what it stands for is escaped for URLs.
+    /// Whether the letter was in upper case: then the value is escaped for URLs.
     escaped: bool,
-    /// So many parts from the right; none are all.
+    /// The number of parts from the right; none means all.
     parts: Option<usize>,
     reversed: bool,
     /// What separates parts.
@@ -40,7 +40,7 @@ impl MacroString {
             Some(Part::Macro(_)) => true,
             Some(Part::Literal(literal)) => {
                 let name = text.strip_suffix('.').unwrap_or(text);
-                // The dot may be part of what stands before a macro: `%{d}.example`.
+                // The dot may belong to a literal before a macro: `%{d}.example`.
                 literal.contains('.')
                     && name.rsplit_once('.').is_some_and(|(_, top)| is_top_label(top))
             }
@@ -95,21 +95,21 @@ impl Macro {
     }
 }
 
-/// Everything but the unreserved letters of RFC 3986 as `%XX`.
+/// Escapes everything but the unreserved characters of RFC 3986 as `%XX`.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            // Writing to a text does not fail.
+            // Writing to a string does not fail.
             _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped
 }
 
-/// A name without labels on its left, until it is short enough to be asked for.
+/// Removes labels on the left of a name until it is short enough to be queried.
 pub(super) fn shortened(mut name: &str) -> &str {
     name = name.strip_suffix('.').unwrap_or(name);
     while name.len() > NAME {
@@ -173,7 +173,7 @@ fn macro_of(inside: &str, explains: bool) -> Result<Macro, String> {
     let parts = match digits {
         "" => None,
         digits => {
-            // More than any value has parts are all of them.
+            // A number that is larger than the parts of any value means all of them.
             let count = digits.parse().unwrap_or(usize::MAX);
             if count == 0 {
                 return Err(wrong());

@@ -1,12 +1,11 @@
 //! SPF (RFC 7208): may this client send for this domain?
 //!
-//! [`check`] is a function of what is known. Where an answer of DNS is missing, it
-//! says which ([`Step::Ask`]), is given it in [`Known`], and begins again: the
-//! limits of section 4.6.4 make that cheap, and what it does reads from top to
-//! bottom. [`flatten`](flatten::flatten) lists the networks of a domain.
+//! [`check`] is a function of what is known. If an answer of DNS is missing, it returns the queries
+//! ([`Step::Ask`]), is given the answers in [`Known`], and begins again. The limits of RFC 7208
+//! section 4.6.4 make that cheap, and the code reads from top to bottom.
+//! [`flatten`](flatten::flatten) lists the networks of a domain.
 //!
-//! Comes in: facts of a message, answers of DNS. Goes out: questions, an
-//! [`Evaluation`]. May import `dns` only.
+//! In: facts of a message, answers of DNS. Out: queries, an [`Evaluation`]. May import `dns` only.
 
 mod eval;
 mod evaluation;

@@ -1,15 +1,14 @@
-//! The text of a record, and what it says (RFC 7208 section 12).
+//! The text of a record and its meaning (RFC 7208 section 12).
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::evaluation::Outcome;
 use super::macros::MacroString;
 
-/// The most terms of a record; no name server's answer has as many that mean
-/// anything.
+/// The maximum number of terms of a record; no useful record has as many.
 const TERMS: usize = 1000;
 
-/// A record that is right.
+/// A valid record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) directives: Vec<Directive>,
@@ -22,11 +21,11 @@ pub(super) struct Record {
 pub(super) struct Directive {
     pub(super) outcome: Outcome,
     pub(super) mechanism: Mechanism,
-    /// As it stands in the record.
+    /// As it is written in the record.
     pub(super) text: String,
 }
 
-/// What an address is compared with. Without a name, the domain's own.
+/// What an address is compared with. Without a name, the current domain is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mechanism {
     All,
@@ -46,14 +45,14 @@ pub(super) struct Lengths {
     pub(super) v6: u8,
 }
 
-/// Whether a text is a record at all: the version, alone or with a space behind it
-/// (section 4.5).
+/// Whether a text is a record at all: the version, alone or with a space behind it (RFC 7208
+/// section 4.5).
 pub(super) fn is_record(text: &[u8]) -> bool {
     let version = text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"v=spf1"));
     version && matches!(text.get(6), None | Some(b' '))
 }
 
-/// Reads a record whole; one error spoils all of it (section 4.6).
+/// Parses a whole record; one error makes all of it invalid (RFC 7208 section 4.6).
 pub(super) fn parse(text: &[u8]) -> Result<Record, String> {
     let Ok(text) = std::str::from_utf8(text) else { return Err("it is not ASCII".to_owned()) };
     if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
@@ -87,7 +86,7 @@ fn add_modifier(record: &mut Record, name: &str, value: &str) -> Result<(), Stri
     let slot = match name.to_ascii_lowercase().as_str() {
         "redirect" => &mut record.redirect,
         "exp" => &mut record.exp,
-        // Unknown ones count for nothing, but must be right (section 6).
+        // Unknown modifiers are ignored, but must be valid (RFC 7208 section 6).
         _ => return MacroString::text(value).map(|_| ()),
     };
     if slot.is_some() {
@@ -134,7 +133,7 @@ fn needed(value: Option<&str>) -> Result<&str, String> {
     value.filter(|value| !value.is_empty()).ok_or_else(|| "names nothing".to_owned())
 }
 
-/// `:name/24//64`, each part of which may be missing.
+/// Parses `:name/24//64`, each part of which may be missing.
 fn name_and_lengths(text: &str) -> Result<(Option<MacroString>, Lengths), String> {
     let mut lengths = Lengths { v4: 32, v6: 128 };
     let mut rest = text;

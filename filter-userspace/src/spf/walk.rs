@@ -1,5 +1,4 @@
-//! A walk over records: what is looked up and counted on the way, and what macros
-//! stand for.
+//! A walk over records: lookups, their limits, and the values of macros.
 
 use std::net::IpAddr;
 
@@ -11,48 +10,49 @@ use super::known::Known;
 use super::record::{self, Lengths, Record};
 use crate::dns::{Answer, Query, Record as DnsRecord, RecordType, reverse_name, reversed};
 
-/// The terms that ask DNS (section 4.6.4).
+/// The maximum number of terms that query DNS (RFC 7208 section 4.6.4).
 const TERMS: u32 = 10;
 
-/// The answers without a record that are let pass (section 4.6.4).
+/// The maximum number of void lookups (RFC 7208 section 4.6.4).
 const VOIDS: u32 = 2;
 
-/// The octets of answers that an evaluation looks at, each as often as it does. No
-/// sender's records come near that, and no packet of DNS may be longer.
+/// The maximum number of octets in the answers of an evaluation, each counted as often as it is
+/// used. No real sender comes near that, and no DNS message may be longer.
 const OCTETS: usize = 64 * 1024;
 
-/// The terms of all records of an evaluation, as often as they are gone through.
+/// The maximum number of terms in all records of an evaluation, each counted as often as it is
+/// evaluated.
 const TERMS_IN_ALL: usize = 2000;
 
 /// The longest text of a problem or of a mechanism that is kept, in bytes.
 const SHOWN: usize = 256;
 
-/// The hosts of an `mx`, and the names of an address (section 4.6.4).
+/// The maximum number of hosts of an `mx`, and of names of an address (RFC 7208 section 4.6.4).
 const HOSTS: usize = 10;
 
 /// The longest explanation, in bytes.
 const EXPLANATION: usize = 500;
 
-/// Why it goes no further.
+/// Why the walk stops.
 pub(super) enum Halt {
     /// Answers are missing.
     Missing,
     /// DNS failed.
     Temporary(String),
-    /// A record is wrong.
+    /// A record is invalid.
     Permanent(String),
-    /// A macro stands for what is not ASCII, which no name has (RFC 8616 section 4).
+    /// The value of a macro is not ASCII, which no name may have (RFC 8616 section 4).
     NotAscii,
 }
 
 pub(super) type Result<T> = std::result::Result<T, Halt>;
 
-/// Whom macros speak of.
+/// The sender that macros refer to.
 #[derive(Clone, Copy)]
 pub(super) struct Sender<'a> {
     pub(super) input: Input<'a>,
     pub(super) local: &'a str,
-    /// The domain that was asked about first.
+    /// The domain that the evaluation began with.
     pub(super) domain: &'a str,
 }
 
@@ -60,13 +60,13 @@ pub(super) struct Sender<'a> {
 pub(super) struct Walk<'a> {
     known: &'a Known,
     pub(super) client: IpAddr,
-    /// None where networks are listed, of which no message is known.
+    /// None if networks are listed, without a message.
     pub(super) sender: Option<Sender<'a>>,
     terms: u32,
     voids: u32,
     octets: usize,
     terms_in_all: usize,
-    /// Whether the term has had an empty answer: it counts once.
+    /// Whether the term has had a void lookup, which counts once.
     term_is_void: bool,
     pub(super) missing: Vec<Query>,
     pub(super) trace: Vec<TraceLine>,
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What DNS answers; where that is not known, it is noted as missing.
+    /// The answer of DNS; if it is not known, it is noted as missing.
     pub(super) fn look(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
         let query = Query::new(name, kind);
         match self.known.answers.get(&query) {
@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
                 Err(Halt::Temporary(format!("{query}: no time is left to ask")))
             }
             None => {
-                // One host may stand in several records.
+                // One host may occur in several records.
                 if !self.missing.contains(&query) {
                     self.missing.push(query);
                 }
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The same, for a term: too many empty answers are an error.
+    /// The same, for a term: too many void lookups are an error.
     pub(super) fn look_for_term(&mut self, name: &str, kind: RecordType) -> Result<&'a Answer> {
         let answer = self.look(name, kind)?;
         if answer.records.is_empty() && !self.term_is_void {
@@ -134,7 +134,7 @@ impl<'a> Walk<'a> {
         Ok(answer)
     }
 
-    /// One more term that asks DNS.
+    /// Counts a term that queries DNS.
     pub(super) fn count_term(&mut self) -> Result<()> {
         self.terms += 1;
         self.term_is_void = false;
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The record of a domain; none where there is none (sections 4.3 to 4.6).
+    /// The record of a domain, if it has one (RFC 7208 sections 4.3 to 4.6).
     pub(super) fn record(&mut self, domain: &str, depth: usize) -> Result<Option<Arc<Record>>> {
         if !is_domain(domain) {
             self.say(depth, || format!("{domain}: is no domain that can have a record"));
@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The hosts of a domain's mail.
+    /// The mail exchanges of a domain.
     pub(super) fn hosts(&mut self, target: &str) -> Result<Vec<String>> {
         let answer = self.look_for_term(target, RecordType::Mx)?;
         let mut hosts = Vec::new();
@@ -207,8 +207,8 @@ impl<'a> Walk<'a> {
         Ok(hosts.into_iter().map(|(_, host)| host).collect())
     }
 
-    /// The names of the client that have its address (section 5.5). What cannot be
-    /// looked up is not one of them.
+    /// The names of the client that have its address (RFC 7208 section 5.5). A name whose lookup
+    /// fails is not one of them.
     pub(super) fn validated_names(&mut self) -> Result<Vec<String>> {
         let names = match self.look(&reverse_name(self.client), RecordType::Ptr) {
             Ok(answer) => answer,
@@ -252,7 +252,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The name that a mechanism is about: its own, else the domain's.
+    /// The name that a mechanism is about: its own, or else the domain.
     pub(super) fn target(&mut self, name: Option<&MacroString>, domain: &str) -> Result<String> {
         match name {
             Some(name) => self.name(name, domain),
@@ -269,7 +269,7 @@ impl<'a> Walk<'a> {
         text.expand(|letter| self.value(letter, domain))
     }
 
-    /// What a macro's letter stands for (section 7.2).
+    /// The value of a macro's letter (RFC 7208 section 7.2).
     fn value(&mut self, letter: u8, domain: &str) -> Result<String> {
         let Some(sender) = self.sender else {
             return Err(Halt::Permanent("depends on the message".to_owned()));
@@ -286,7 +286,7 @@ impl<'a> Walk<'a> {
             b'v' => if self.client.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
             b'i' => match self.client {
                 IpAddr::V4(client) => client.to_string(),
-                // Nibbles, and not as IPv6 addresses are written.
+                // An IPv6 address is written in nibbles here.
                 IpAddr::V6(_) => reversed(self.client).to_ascii_uppercase().chars().rev().collect(),
             },
             b'p' => self.validated_name(domain)?,
@@ -305,7 +305,7 @@ impl<'a> Walk<'a> {
         Ok(chosen.map_or_else(|| "unknown".to_owned(), Clone::clone))
     }
 
-    /// What the domain of the record that decided says; none where that is wrong.
+    /// The explanation of the domain whose record decided; none if it is invalid.
     pub(super) fn explanation(
         &mut self,
         exp: &MacroString,
@@ -324,7 +324,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The beginning of a text that others wrote: what is kept of it has a bound.
+/// The beginning of a text that others wrote, within a bound.
 pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -341,8 +341,8 @@ pub(super) fn is_at_or_below(name: &str, domain: &str) -> bool {
             .is_some_and(|end| end.starts_with('.') && end[1..].eq_ignore_ascii_case(domain))
 }
 
-/// Whether a name can have a record: more labels than one, each of 1 to 63 octets,
-/// and no literal (section 4.3).
+/// Whether a name can have a record: more than one label, each of 1 to 63 octets, and not a literal
+/// (RFC 7208 section 4.3).
 fn is_domain(name: &str) -> bool {
     let mut labels = name.split('.');
     (1..=253).contains(&name.len())

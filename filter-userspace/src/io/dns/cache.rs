@@ -1,5 +1,5 @@
-//! Answers that are remembered: bounded in bytes, with a share for each client network,
-//! so that nobody can take the memory or push out what others' mail needs.
+//! The cache: bounded in bytes, with a share for each client network, so that nobody can take all
+//! the memory or push out what others' mail needs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use crate::dns::{Answer, Query};
 
-/// An answer with more bytes is not remembered. Records of SPF have less (RFC 7208
-/// section 3.4), and whoever has more pays for it each time.
+/// The largest answer that is cached, in bytes. SPF records are smaller (RFC 7208 section 3.4); a
+/// larger answer costs its sender a query each time.
 const LARGEST: usize = 4096;
 
-/// For how long an answer is remembered at most, whatever its TTL says.
+/// How long an answer is cached at most, whatever its TTL is.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// What an answer takes beside its name and its records: its places in the tables.
+/// The overhead of an answer besides its name and records: its entries in the tables.
 const PLACES: usize = 400;
 
-/// A client network's share is this part of the whole.
+/// A client network's share, as a fraction of the whole.
 const SHARE: usize = 16;
 
-/// Answers that are remembered.
+/// Cached answers.
 #[derive(Debug)]
 pub(super) struct Cache {
     most_answers: usize,
@@ -30,7 +30,7 @@ pub(super) struct Cache {
     serial: u64,
     entries: HashMap<Arc<Query>, Entry>,
     owners: HashMap<IpAddr, Owner>,
-    /// Owners by their bytes.
+    /// Owners by their size.
     by_bytes: BTreeSet<(usize, IpAddr)>,
 }
 
@@ -43,7 +43,7 @@ struct Entry {
     serial: u64,
 }
 
-/// A client network, and what was remembered for it, the oldest first.
+/// A client network, and what is cached for it, the oldest first.
 #[derive(Debug, Default)]
 struct Owner {
     bytes: usize,
@@ -51,7 +51,7 @@ struct Owner {
 }
 
 impl Cache {
-    /// An empty cache of so many answers and bytes at most.
+    /// An empty cache with a maximum number of answers and bytes.
     pub(super) fn new(most_answers: usize, most_bytes: usize) -> Self {
         Self {
             most_answers,
@@ -64,7 +64,7 @@ impl Cache {
         }
     }
 
-    /// What is remembered of a question, with the time that it has left.
+    /// The cached answer to a query, with its remaining time.
     pub(super) fn get(&mut self, query: &Query, now: Instant) -> Option<Answer> {
         let entry = self.entries.get(query)?;
         let ttl = entry.until.saturating_duration_since(now);
@@ -75,8 +75,9 @@ impl Cache {
         Some(Answer { ttl, ..entry.answer.clone() })
     }
 
-    /// Remembers an answer on the account of a client network. Where that has its share,
-    /// its own oldest answers go; where all have too much, those of whoever has most.
+    /// Caches an answer on the account of a client network. If the network exceeds its share, its
+    /// own oldest answers are dropped; if all together exceed the bound, those of the largest
+    /// owner.
     pub(super) fn add(&mut self, query: &Query, answer: &Answer, owner: IpAddr, now: Instant) {
         self.remove(query);
         let octets = answer.octets();
@@ -101,7 +102,7 @@ impl Cache {
         self.weigh(owner, bytes, 0);
     }
 
-    /// Forgets what is remembered of a question.
+    /// Forgets the answer to a query.
     pub(super) fn remove(&mut self, query: &Query) {
         let Some(entry) = self.entries.remove(query) else { return };
         if let Some(owner) = self.owners.get_mut(&entry.owner) {
@@ -135,7 +136,7 @@ impl Cache {
         }
     }
 
-    /// An owner has more or less than before; one that has nothing goes.
+    /// Updates the size of an owner; an owner without answers is removed.
     fn weigh(&mut self, address: IpAddr, more: usize, less: usize) {
         let Some(owner) = self.owners.get_mut(&address) else { return };
         let before = owner.bytes;
@@ -197,7 +198,7 @@ mod tests {
         assert!(cache.get(&query(0), now).is_some());
         assert!(cache.owners[&client(2)].bytes <= (1 << 20) / SHARE);
         assert!(cache.get(&query(1999), now).is_some(), "its newest stay");
-        // Nor can many, as long as it has less than each of them.
+        // Nor can many clients, as long as it has less than each of them.
         for number in 2000..10_000 {
             let network = client(u8::try_from(3 + number % 200).unwrap());
             cache.add(&query(number), &txt(4000), network, now);

@@ -1,10 +1,10 @@
-//! From the records of a message to the words of `dns`. Pure, and fuzzed.
+//! Converts the records of a message to the types of `dns`. Pure, and fuzzed.
 
 use hickory_resolver::proto::rr::{self, Name, RData};
 
 use crate::dns::{Record, RecordType};
 
-/// What is taken of an answer: the records of a type.
+/// The records of a type in an answer.
 #[must_use]
 pub fn records(answers: &[rr::Record], kind: RecordType) -> Vec<Record> {
     let records = answers.iter().filter_map(|one| record(&one.data));
@@ -32,7 +32,7 @@ fn record(data: &RData) -> Option<Record> {
     })
 }
 
-/// A name as text; one with labels that are no text has none that means anything.
+/// A name as text; a name with labels that are not text is left out, since it means nothing here.
 pub(super) fn text(name: &Name) -> String {
     let labels = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
     labels.collect::<Vec<_>>().join(".")

@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 
-/// Where they stand.
+/// The file that names them.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The most of the file that is read.
+/// The maximum number of bytes that are read.
 const LARGEST: u64 = 64 * 1024;
 
-/// The most servers; the system's own library asks three.
+/// The maximum number of servers; the system's own library uses three.
 const MOST: usize = 8;
 
-/// The name servers that the system names now; none where there is no file.
+/// The name servers that the system names now; none if there is no file.
 #[must_use]
 pub fn servers() -> Vec<SocketAddr> {
     let mut text = Vec::new();

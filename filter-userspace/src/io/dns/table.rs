@@ -1,9 +1,9 @@
-//! Questions that are under way: how many there may be, and of whom.
+//! Queries that are under way: how many there may be, and for whom.
 //!
-//! Senders choose whom their questions go to, and how slowly they are answered. So theirs
-//! take half of the places at most, and a client network's a small part of these: DNS
-//! lists are asked all the same. What customers' mail and the names of clients need has
-//! places of its own beside them, which no stranger's sender can take.
+//! Senders choose which servers their queries go to, and how slowly they are answered. So senders'
+//! queries take at most half of the slots, and those of one client network a small part, which
+//! leaves slots for DNS lists. Customers' mail and the names of clients have slots of their own,
+//! which no stranger's sender can take.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,35 +15,35 @@ use crate::io::descriptors;
 use crate::io::networks::wide;
 use crate::lists::ClientNetwork;
 
-/// Who waits for an answer.
+/// A receiver of the answer.
 pub(super) type Waiting = watch::Receiver<Option<Lookup>>;
 
-/// The least that a client network may have under way, where there are so many places: an
-/// `mx` of SPF alone asks ten questions, and the zones of DNS lists are up to 128.
+/// The minimum number of queries that a client network may have under way, if there are so many
+/// slots: an `mx` of SPF alone sends ten queries, and DNS lists have up to 128 zones.
 const LEAST: usize = 64;
 
-/// Whose question it is; by that it has its share of places and memory.
+/// The purpose of a query, which decides its share of slots and memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// The configuration's: domains that it names, test entries of DNS lists. They are few.
+    /// The configuration's own: domains that it names, test entries of DNS lists. They are few.
     Own,
-    /// DNS lists are asked about this client.
+    /// DNS lists are queried about this client.
     Lists(IpAddr),
-    /// This client or its sender named what is asked about.
+    /// This client or its sender named the domain.
     Sender(IpAddr),
-    /// This customer's host named a recipient, whose domain is asked about.
+    /// This customer's host named a recipient of the domain.
     Customer(IpAddr),
-    /// This client's own names are asked for.
+    /// This client's own names are queried.
     Names(IpAddr),
 }
 
 impl Purpose {
-    /// The same, by the client network.
+    /// The same for the network that counts as one client.
     pub(super) fn folded(self) -> Self {
         self.of(|client| ClientNetwork::of(client).first())
     }
 
-    /// The same, by what one customer of a provider is given: of IPv6 a /48.
+    /// The same for what one customer of a provider is given: for IPv6 a /48.
     fn wide(self) -> Self {
         self.of(wide)
     }
@@ -58,7 +58,7 @@ impl Purpose {
         }
     }
 
-    /// On whose account an answer is remembered.
+    /// The owner of the cached answer.
     pub(super) const fn owner(self) -> IpAddr {
         match self {
             Self::Own => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
@@ -69,26 +69,26 @@ impl Purpose {
         }
     }
 
-    /// The most places of a client network, where lists and senders have `most` together.
+    /// The maximum number of slots of a client network, if lists and senders have `most` together.
     fn of_client(self, most: usize) -> usize {
         let reserved = descriptors::reserved(most);
         match self {
             Self::Own => usize::MAX,
             Self::Lists(_) | Self::Sender(_) => (most / 16).max(LEAST).min(most.div_ceil(4)),
-            // Customers are known, and one of them may be most of the mail.
+            // Customers are known, and one of them may send most of the mail.
             Self::Customer(_) => reserved.div_ceil(2),
             Self::Names(_) => (reserved / 16).max(LEAST).min(reserved.div_ceil(2)),
         }
     }
 }
 
-/// Questions that are under way.
+/// Queries that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     waiting: HashMap<Query, (Waiting, Purpose)>,
-    /// How many there are of each purpose and network.
+    /// The number of each purpose and network.
     counts: HashMap<Purpose, usize>,
-    /// The same of each /48.
+    /// The same for each /48.
     sites: HashMap<Purpose, usize>,
     lists: usize,
     senders: usize,
@@ -97,12 +97,12 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Who waits for this question already.
+    /// The receiver for a query that is under way already.
     pub(super) fn waiting(&self, query: &Query) -> Option<Waiting> {
         self.waiting.get(query).map(|(waiting, _)| waiting.clone())
     }
 
-    /// Takes a place for a question: one of the `most` of lists and senders, or of the
+    /// Takes a slot for a query: one of the `most` of lists and senders, or of the
     /// [`descriptors::reserved`] ones of customers or of names.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Table {
         if free == 0 {
             return Err("too many questions are under way");
         }
-        // Whoever has many networks may have no more of all of them than is left free.
+        // The owner of many networks may use no more slots than are left free.
         let of_site = self.sites.get(&purpose.wide()).copied().unwrap_or(0);
         if own >= purpose.of_client(most) || of_site >= free {
             return Err("too many questions of this client are under way");
@@ -144,7 +144,7 @@ impl Table {
         Ok(())
     }
 
-    /// Gives the place back.
+    /// Releases the slot.
     pub(super) fn end(&mut self, query: &Query) {
         let Some((_, purpose)) = self.waiting.remove(query) else { return };
         if let Some(all) = self.all_of(purpose) {
@@ -160,7 +160,8 @@ impl Table {
         }
     }
 
-    /// How many questions of this kind are under way; the configuration's are not counted.
+    /// The number of queries of this kind that are under way; those of the configuration are not
+    /// counted.
     const fn all_of(&mut self, purpose: Purpose) -> Option<&mut usize> {
         match purpose {
             Purpose::Own => None,
@@ -194,14 +195,14 @@ mod tests {
             let [.., high, low] = number.to_be_bytes();
             [198, 18, high, low].into()
         };
-        // One client network alone has a small part, of either kind.
+        // One client network alone gets a small part, of either kind.
         let first = (0..500).filter(|_| ask(&mut table, Purpose::Sender(client(0))).is_ok());
         assert_eq!(first.count(), 64);
-        // All senders together have half.
+        // All senders together get half.
         let more =
             (1..2000).filter(|number| ask(&mut table, Purpose::Sender(client(*number))).is_ok());
         assert_eq!(more.count(), 512 - 64);
-        // The lists have the other half, and the configuration's questions all they need.
+        // The lists get the other half, and the configuration's queries as many as they need.
         let lists =
             (1..2000).filter(|number| ask(&mut table, Purpose::Lists(client(*number))).is_ok());
         assert_eq!(lists.count(), 512);
@@ -213,8 +214,8 @@ mod tests {
         assert_eq!(one.count(), 64);
     }
 
-    /// What strangers' senders name takes nothing of what customers' mail and the names of
-    /// clients need, and no client network takes the share of all others.
+    /// Strangers' senders take nothing of what customers' mail and the names of clients need, and
+    /// no client network takes the share of all others.
     #[test]
     fn customers_and_names_have_places_that_nobody_else_takes() {
         let (_sender, waiting) = watch::channel(None);

@@ -1,37 +1,37 @@
-//! What a directory sends, looked at before the library reads it: that takes any depth by
-//! recursion and any number of elements into memory, and a directory is somebody else's.
+//! Checks what a directory sends before the library parses it: the library recurses to any depth
+//! and keeps any number of elements in memory, and a directory belongs to somebody else.
 
-/// The deepest element: an answer to a search has seven levels, controls a few more.
+/// The maximum depth: an answer to a search has seven levels, controls a few more.
 const DEPTH: usize = 32;
 
-/// The most elements of one message: a group with 100,000 members has as many.
+/// The maximum number of elements of one message: a group with 100,000 members has about as many.
 const ELEMENTS: usize = 500_000;
 
-/// The most bytes of one message.
+/// The maximum number of bytes of one message.
 const BYTES: u64 = 64 << 20;
 
-/// An element that others stand in.
+/// An element that contains others.
 const CONSTRUCTED: u8 = 0x20;
 
-/// Watches messages of LDAP as they come, in BER with definite lengths (RFC 4511 section 5.1).
+/// Checks messages of LDAP as they arrive, in BER with definite lengths (RFC 4511 section 5.1).
 #[derive(Debug, Default)]
 pub(super) struct Guard {
-    /// The bytes that are left of each element that is open, the innermost last.
+    /// The bytes that are left of each open element, the innermost last.
     open: Vec<u64>,
-    /// What has come of the next element's tag and length.
+    /// The bytes of the next element's tag and length that have arrived.
     head: Vec<u8>,
-    /// The bytes that are left of the contents of an element without others in it.
+    /// The bytes that are left of an element without others in it.
     contents: u64,
-    /// The elements of this message.
+    /// The number of elements of this message.
     elements: usize,
 }
 
 impl Guard {
-    /// Looks at bytes that came.
+    /// Checks bytes that arrived.
     ///
     /// # Errors
     ///
-    /// Why they must not be read.
+    /// Why they must not be parsed.
     pub(super) fn look(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
         while !bytes.is_empty() {
             if self.contents > 0 {
@@ -50,7 +50,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Tag and length of an element have come.
+    /// The tag and length of an element have arrived.
     fn begin(&mut self, length: u64) -> Result<(), &'static str> {
         let head = std::mem::take(&mut self.head);
         let size = u64::try_from(head.len()).unwrap_or(u64::MAX).saturating_add(length);
@@ -76,7 +76,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Ends the elements that are whole.
+    /// Closes the elements that are complete.
     fn end_elements(&mut self) {
         while self.contents == 0 && self.open.last() == Some(&0) {
             self.open.pop();
@@ -84,7 +84,7 @@ impl Guard {
     }
 }
 
-/// The length that an element says, once its head has come whole.
+/// The declared length of an element, once its header has arrived whole.
 fn length(head: &[u8]) -> Result<Option<u64>, &'static str> {
     if head[0] & 0x1f == 0x1f {
         return Err("an answer has a tag that LDAP does not have");
@@ -114,7 +114,7 @@ mod tests {
         [&[tag, 0x84][..], &length, contents].concat()
     }
 
-    /// What becomes of bytes, in one piece and byte by byte.
+    /// The result for bytes, in one piece and byte by byte.
     fn look(bytes: &[u8]) -> Result<(), &'static str> {
         let mut guard = Guard::default();
         let whole = guard.look(bytes);

@@ -1,5 +1,4 @@
-//! The connection to a directory: TCP, TLS or a socket, and what comes of it through the
-//! [`Guard`].
+//! The connection to a directory: TCP, TLS or a socket, checked by the [`Guard`].
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -14,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::guard::Guard;
 
-/// What is read at once.
+/// The size of a read.
 const READ: usize = 16 * 1024;
 
 /// The request to start TLS, as message 1 (RFC 4511 section 4.14.1).
@@ -23,16 +22,16 @@ const STARTTLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.2
 /// The longest answer to it.
 const ANSWER: usize = 4096;
 
-/// Bytes of a directory, however they come.
+/// A byte stream to a directory, over any transport.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// Connects to the server of a URL; with TLS where there is a configuration for it.
+/// Connects to the server of a URL; with TLS if there is a configuration for it.
 ///
 /// # Errors
 ///
-/// In words, when it cannot be reached, or TLS does not come about.
+/// In words, when it cannot be reached, or TLS fails.
 pub(super) async fn connect(
     url: &str,
     starttls: bool,
@@ -100,7 +99,7 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Asks the server to start TLS, and waits until it agrees.
+/// Requests TLS from the server, and waits until it agrees.
 async fn start_tls(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(STARTTLS).await.map_err(wrong)?;
     let mut answer = Vec::new();
@@ -108,7 +107,7 @@ async fn start_tls(stream: &mut TcpStream) -> Result<()> {
         let byte = stream.read_u8().await.map_err(wrong)?;
         answer.push(byte);
         ensure!(answer.len() <= ANSWER, "the answer to STARTTLS is too long");
-        // Byte by byte: what follows it is TLS already.
+        // Byte by byte, since TLS begins right behind it.
         if let Some(code) = result(&answer)? {
             ensure!(code == 0, "the server does not start TLS: result code {code}");
             return Ok(());
@@ -116,7 +115,7 @@ async fn start_tls(stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// The result code of an extended response (RFC 4511 section 4.12), once it has come whole.
+/// The result code of an extended response (RFC 4511 section 4.12), once it has arrived whole.
 fn result(message: &[u8]) -> Result<Option<u8>> {
     let malformed = || anyhow!("the answer to STARTTLS is malformed");
     let Some((0x30, contents)) = element(message) else {
@@ -134,7 +133,7 @@ fn result(message: &[u8]) -> Result<Option<u8>> {
     }
 }
 
-/// The tag and the contents of the element that bytes begin with, if it has come whole.
+/// The tag and the contents of the first element, if it has arrived whole.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (tag, length) = (bytes.first()?, bytes.get(1)?);
     let (start, length) = match length {
@@ -149,7 +148,8 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((*tag, bytes.get(start..start.checked_add(length)?)?))
 }
 
-/// A socket for the library, and what moves bytes between it and the server until either ends.
+/// A socket for the library, and a task that moves bytes between it and the server until either
+/// ends.
 ///
 /// # Errors
 ///

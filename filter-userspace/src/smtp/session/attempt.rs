@@ -10,24 +10,23 @@ use crate::smtp::reply::Reply;
 /// A recipient that a client attempted, and what became of it.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// What a record is found by.
+    /// The reference of its mail log entry.
     pub reference: String,
     /// When the transaction began, in milliseconds of the Unix epoch.
     pub started_ms: u64,
-    /// When it was decided.
+    /// When the outcome was decided.
     pub ended_ms: u64,
-    /// The sender; none where the client came to no MAIL.
+    /// The sender; none if there was no MAIL.
     pub sender: Option<ReversePath>,
-    /// The recipient; none where the client came to no RCPT.
+    /// The recipient; none if there was no RCPT.
     pub recipient: Option<ForwardPath>,
-    /// What became of it: one for all recipients of a message, since what a backend says may
-    /// be long.
+    /// The outcome: shared by all recipients of a message, since a backend's reply may be long.
     pub outcome: Arc<Outcome>,
-    /// The reply as it was sent; none where there was nobody to hear it.
+    /// The reply as it was sent; none if the client had disconnected.
     pub reply: Option<Arc<Reply>>,
     /// The octets of the message.
     pub size: u64,
-    /// Of its header.
+    /// Facts from the message header.
     pub message: Option<Arc<MessageFacts>>,
     /// The backend, and its server's address.
     pub backend: Option<(String, String)>,

@@ -14,7 +14,7 @@ impl Session {
         self.link.as_mut().map(|link| &mut link.out)
     }
 
-    /// The backend took bytes.
+    /// The backend accepted bytes.
     pub fn backend_took(&mut self, now: Now) {
         if let Some(link) = &mut self.link {
             link.took = now.monotonic;
@@ -26,15 +26,15 @@ impl Session {
         }
     }
 
-    /// Whether bytes that were taken for the backend have not left this host: TLS may
-    /// hold them back while the backend takes none.
+    /// Whether bytes that were accepted for the backend have not left this host: TLS may hold them
+    /// back while the backend accepts none.
     pub fn backend_holds_back(&mut self, holds: bool) {
         if let Some(link) = &mut self.link {
             link.held_back = holds;
         }
     }
 
-    /// When the backend is waited for no longer; where there is none, at once.
+    /// When waiting for the backend ends; without a backend, at once.
     pub(super) fn backend_due(
         &self,
         time: impl FnOnce(&BackendTimes) -> Duration,
@@ -43,7 +43,7 @@ impl Session {
         self.link.as_ref().map_or(now.monotonic, |link| now.monotonic + time(&link.times))
     }
 
-    /// Whether more waits for the backend than should.
+    /// Whether too many bytes are waiting for the backend.
     pub(super) fn backend_blocks(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.out.len() > BACKEND_HIGH)
     }
@@ -58,8 +58,8 @@ impl Session {
             match link.replies.take() {
                 Ok(Some(reply)) => self.backend_reply(reply, now),
                 Ok(None) if link.replies.is_empty() => break,
-                // A reply that begins before there is anything to reply to is as
-                // little to be believed as a whole one.
+                // A reply that begins before there is anything to reply to cannot be believed, just
+                // like a whole one.
                 Ok(None) => {
                     if !self.awaits_reply() {
                         self.backend_lost(now);
@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// Whether the backend has been told something that it has not replied to.
+    /// Whether a command has been sent to the backend that it has not replied to.
     fn awaits_reply(&self) -> bool {
         match &self.state {
             State::Envelope(envelope) => envelope.awaits_reply(),
@@ -100,14 +100,13 @@ impl Session {
             State::Begin(begin) => self.begin_reply(&begin, reply, now),
             State::Ending(ending) => self.ending_reply(&ending, &reply, now),
             State::Message(mut message) => {
-                // It has heard enough before the end: that is a refusal, whatever
-                // it says.
+                // A reply before the end of the message is a refusal, whatever its code.
                 message.refuse(Refusal::passed(reply));
                 self.state = State::Message(message);
                 self.drop_link();
             }
             state => {
-                // It says something unasked, such as 421: it is of no more use.
+                // An unsolicited reply, such as 421: the connection is of no more use.
                 self.state = state;
                 self.backend_lost(now);
             }
@@ -133,8 +132,7 @@ impl Session {
         }
     }
 
-    /// Closes the backend's connection; within a message that is without the
-    /// final dot.
+    /// Closes the backend's connection; within a message, without the final dot.
     pub(super) fn drop_link(&mut self) {
         if let Some(link) = self.link.take() {
             if let Some(open) = &mut self.transaction {

@@ -24,7 +24,7 @@ impl Chunk {
     }
 }
 
-/// A message whose backend was asked to take it.
+/// A message for which DATA was sent to the backend.
 #[derive(Debug)]
 pub(super) struct Begin {
     pub(super) chunk: Option<Chunk>,
@@ -38,15 +38,15 @@ pub(super) struct Message {
     pub(super) scan: HeaderScan,
     /// The octets of the message, without dots for transparency.
     pub(super) size: u64,
-    /// The octets that came for it.
+    /// The octets that have arrived for it.
     pub(super) came: u64,
-    /// Why it will be refused: the rest is read and thrown away.
+    /// Why it will be refused: the rest is read and discarded.
     pub(super) refused: Option<Refusal>,
-    /// The chunk that comes; none in DATA.
+    /// The current chunk; none in DATA.
     pub(super) chunk: Option<Chunk>,
     pub(super) reference: String,
     pub(super) pace: Pace,
-    /// Since when the client is not read, because the backend does not take.
+    /// Since when the client is not read, because the backend accepts no bytes.
     pub(super) blocked: Option<Instant>,
 }
 
@@ -55,31 +55,31 @@ impl Message {
         self.refused.is_some()
     }
 
-    /// The first reason counts.
+    /// Refuses the message; the first reason counts.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.refused.get_or_insert(refusal);
     }
 
-    /// The backend takes bytes again: the time until now is not the client's.
+    /// The backend accepts bytes again: the time until now does not count against the client.
     pub(super) fn resume(&mut self, now: Now) {
         if let Some(since) = self.blocked.take() {
             self.pace.forgive(since, now.monotonic);
         }
     }
 
-    /// When the next bytes must have come.
+    /// When the next bytes must have arrived.
     pub(super) fn deadline(&self, settings: &Settings) -> Instant {
         self.pace.deadline(&settings.times)
     }
 
-    /// Takes note of bytes that came; false when they came too slowly.
+    /// Notes bytes that arrived; false if they arrived too slowly.
     pub(super) fn took(&mut self, count: u64, settings: &Settings, now: Now) -> bool {
         self.came += count;
         self.pace.took(count, &settings.times, now.monotonic)
     }
 }
 
-/// Octets that nobody wants, and what is replied behind them.
+/// Octets that are discarded, and the reply that follows them.
 #[derive(Debug)]
 pub(super) struct Skip {
     pub(super) left: u64,
@@ -88,7 +88,7 @@ pub(super) struct Skip {
 }
 
 impl Skip {
-    /// When the next bytes must have come.
+    /// When the next bytes must have arrived.
     pub(super) fn deadline(&self, settings: &Settings) -> Instant {
         self.pace.deadline(&settings.times)
     }
@@ -100,7 +100,7 @@ pub(super) struct Ending {
     pub(super) facts: Arc<MessageFacts>,
     pub(super) size: u64,
     pub(super) reference: String,
-    /// Whether the client still waits for the reply.
+    /// Whether the client is still waiting for the reply.
     pub(super) heard: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The end of a session, and who brings it about.
+//! The end of a session.
 
 use super::facts::Now;
 use super::state::{Linger, Session, State};
@@ -6,14 +6,14 @@ use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// What the client may still send, and is to be read so that it can read the last reply.
+    /// What the client may still send, which must be read so that it can read the last reply.
     #[must_use]
     pub const fn lingers(&self) -> Linger {
         self.linger
     }
 
-    /// Whether something else is waited for than the next command: a message that has begun
-    /// has time-outs of its own (RFC 5321 section 4.5.3.2).
+    /// Whether the session is waiting for something other than the next command: a message that has
+    /// begun has timeouts of its own (RFC 5321 section 4.5.3.2).
     #[must_use]
     pub const fn is_working(&self) -> bool {
         matches!(
@@ -27,8 +27,8 @@ impl Session {
         )
     }
 
-    /// Others need the place: the session ends, unless a message is with the backend, whose
-    /// reply is the last.
+    /// The slot is needed: the session ends, unless a message is with the backend, whose reply is
+    /// then the last.
     pub fn make_way(&mut self, now: Now) {
         self.start_waiting(now);
         match std::mem::replace(&mut self.state, State::Closed) {
@@ -41,15 +41,15 @@ impl Session {
         }
     }
 
-    /// The daemon is to end: so does this session, when no message is under way.
+    /// The daemon shuts down: the session ends as soon as no message is under way.
     pub fn shut_down(&mut self, now: Now) {
         self.start_waiting(now);
         self.ending = true;
         self.run(now);
     }
 
-    /// The daemon ends now. A message that is with the backend may be delivered: its client is
-    /// told to come again all the same, since nobody is left to say more.
+    /// The daemon ends now. A message that is with the backend may be delivered; its client is told
+    /// to retry all the same, since no later reply can be sent.
     pub fn give_up(&mut self, now: Now) {
         self.start_waiting(now);
         match std::mem::replace(&mut self.state, State::Closed) {
@@ -66,13 +66,13 @@ impl Session {
         }
     }
 
-    /// Ends in a state in which no message is with the backend. The descriptor is needed:
-    /// nothing more is read.
+    /// Ends a session that has no message with the backend. The descriptor is needed, so nothing
+    /// more is read.
     fn leave(&mut self, state: State, reason: Reason, now: Now) {
         let refusal = Refusal::new(reason, "");
         match state {
             State::Message(message) => self.message_ended(*message, Some(refusal), true, now),
-            // Its last reply is on the way.
+            // The last reply has already been written.
             State::Closed => {}
             state => {
                 self.state = state;
@@ -82,7 +82,7 @@ impl Session {
         self.linger = Linger::Nothing;
     }
 
-    /// The last reply, with its record.
+    /// Sends the last reply and records it.
     pub(super) fn end_with(&mut self, refusal: Refusal, now: Now) {
         let reference = self.reference();
         let reply = self.for_client(&refusal.reply(&reference));
@@ -92,12 +92,12 @@ impl Session {
         self.close_told(Some(&(reply, reference)), now);
     }
 
-    /// The end: nothing more is read.
+    /// Ends the session: nothing more is read.
     pub(super) fn close(&mut self, now: Now) {
         self.close_told(None, now);
     }
 
-    /// The end, with the last reply and its reference.
+    /// Ends the session, with the last reply and its reference.
     pub(super) fn close_told(&mut self, told: Option<&(Reply, String)>, now: Now) {
         self.record_unfinished(told, now);
         self.state = State::Closed;

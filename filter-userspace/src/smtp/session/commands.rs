@@ -1,4 +1,4 @@
-//! The dialogue: what a command does.
+//! What each command does.
 
 use super::body::Chunk;
 use super::facts::{Action, Answer, Now, Question};
@@ -10,32 +10,30 @@ use crate::smtp::line::BadLine;
 use crate::smtp::refusal::{Own, Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
-/// Commands that carry no mail, between two messages; those beyond are errors.
+/// The number of commands without mail between two messages; further ones are errors.
 const IDLE_COMMANDS: u32 = 100;
 
-/// The longest text behind the code of a reply to EHLO, in octets: there a second line
-/// is an extension.
+/// The longest text behind the code of a reply to EHLO, in octets: there, a second line would be an
+/// extension.
 const GREETING: usize = 500;
 
-/// The most bytes of a session that only looks: with the hello of TLS, which has keys for
-/// several groups.
+/// The most bytes of a probe: enough for a TLS ClientHello with keys for several groups.
 const LOOK: usize = 4096;
 
-/// How many letters of a line are shown that cannot be used.
+/// How many characters of an invalid line are shown.
 const SHOWN: usize = 100;
 
 const OK: Enhanced = Enhanced(2, 0, 0);
 const BAD_SEQUENCE: Enhanced = Enhanced(5, 5, 1);
 const BAD_SYNTAX: Enhanced = Enhanced(5, 5, 4);
 
-/// Whether a command is one that mail or a host's name comes with.
+/// Whether a command is one of those that carry mail or a host name.
 fn is_of_mail(line: &[u8]) -> bool {
     let verbs: [&[u8]; 4] = [b"MAIL", b"RCPT", b"EHLO", b"HELO"];
     line.get(..4).is_some_and(|verb| verbs.iter().any(|one| verb.eq_ignore_ascii_case(one)))
 }
 
-/// What a client wrote, as it can stand in a reply: a part of it, and no more than the line
-/// has room for.
+/// What a client wrote, in a form that fits into a reply: a part of it, in printable ASCII.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let short: String = text.chars().take(SHOWN).collect();
@@ -43,9 +41,9 @@ fn shown(line: &[u8]) -> String {
     format!("\"{}{more}\":", short.replace(|letter: char| !(' '..='~').contains(&letter), "?"))
 }
 
-/// Whether somebody only looks whether anybody answers, as monitors and people do: all that
-/// came ends with QUIT, and names no mail. The same is true of who begins with TLS where that
-/// has a command, as a printer does that is set to it (a record of a handshake, RFC 8446
+/// Whether a client only probes whether the port answers, as monitors and people do: all bytes so
+/// far end with QUIT and name no mail. The same holds for a client that begins with TLS where
+/// STARTTLS is expected, as a misconfigured printer does (a handshake record, RFC 8446
 /// section 5.1).
 pub(super) fn is_a_look(bytes: &[u8]) -> bool {
     if bytes.len() > LOOK {
@@ -121,8 +119,8 @@ impl Session {
         }
     }
 
-    /// A command that is out of order; not an error where it only follows from a refusal,
-    /// as in a group of commands (RFC 2920).
+    /// A command that is out of order; not an error if it only follows from a refusal, as in a
+    /// group of commands (RFC 2920).
     fn out_of_order(&mut self, code: u16, text: &str, now: Now) {
         if self.counts.is_excused() {
             self.say(code, BAD_SEQUENCE, text);
@@ -131,8 +129,8 @@ impl Session {
         }
     }
 
-    /// A command of mail that is refused for its own sake: an error that has a reference and
-    /// is recorded with whom the line names, since somebody may ask why.
+    /// A mail command that is refused for its own syntax: an error that has a reference and is
+    /// recorded with the address in the line, since somebody may ask why.
     fn refuse_command(&mut self, refusal: Refusal, line: &[u8], now: Now) {
         if self.count_error(now) {
             return;
@@ -144,14 +142,14 @@ impl Session {
         let Some(sender) = sender else {
             return self.record_refused(recipient, refusal, reply, reference, now);
         };
-        // It says nothing of the transaction that may be open.
+        // The line does not concern the transaction that may be open.
         let named = Transaction::new(sender, MailParameters::default(), now);
         let open = self.transaction.replace(Box::new(named));
         self.record_refused(None, refusal, reply, reference, now);
         self.transaction = open;
     }
 
-    /// Whether that was one too many, and the session is over.
+    /// Counts an error; true if it was one too many, and the session is over.
     fn count_error(&mut self, now: Now) -> bool {
         let accepted = self.transaction.as_ref().map_or(0, |open| open.accepted.len());
         let too_many = self.counts.error(self.settings.errors, accepted);
@@ -174,7 +172,7 @@ impl Session {
                 self.say(500, Enhanced(5, 5, 2), "a line must end with CR LF");
                 self.close(now);
             }
-            // What follows is of no known meaning.
+            // The meaning of what follows is not known.
             BadLine::BareCr | BadLine::BareLf | BadLine::Nul => {
                 self.end_with(Refusal::new(Reason::BareNewline, ""), now);
             }
@@ -183,7 +181,7 @@ impl Session {
 
     fn bad_command(&mut self, bad: BadCommand, line: &[u8], now: Now) {
         if bad != BadCommand::Unknown {
-            // What follows in its group is out of order.
+            // The commands behind it in its group are out of order.
             self.counts.excuse();
         }
         match bad {
@@ -208,13 +206,13 @@ impl Session {
             BadCommand::NotAscii => {
                 self.refuse_command(Refusal::new(Reason::NotAscii, shown(line)), line, now);
             }
-            // What follows may be a chunk, whose bytes must not be read as commands.
+            // A chunk may follow, whose bytes must not be read as commands.
             BadCommand::Chunk => self.end_with(Refusal::new(Reason::BadChunk, ""), now),
         }
     }
 
-    /// Whether commands came that must wait for this one's reply (RFC 2920
-    /// section 3.1); then the session is over.
+    /// Whether commands arrived that must wait for this one's reply (RFC 2920 section 3.1); then
+    /// the session is over.
     fn is_pipelined(&mut self, now: Now) -> bool {
         let pipelined = !self.input.is_empty();
         if pipelined {
@@ -230,7 +228,7 @@ impl Session {
         self.reset(now);
         let hello = Hello { name: name.clone(), is_extended: extended };
         if self.channel.hello.as_ref().is_some_and(|former| *former != hello) {
-            // The backend was told the former name.
+            // The backend was given the former name.
             self.drop_link();
         }
         self.channel.hello = Some(hello);
@@ -241,8 +239,8 @@ impl Session {
         if !extended {
             return self.reply(&Reply::new(250, None, greeting));
         }
-        // The size is ours (RFC 1870 section 4): a backend's own limit is about its
-        // recipients, and they are told at RCPT.
+        // The size is ours (RFC 1870 section 4): a backend's own limit concerns its recipients, and
+        // the reply to RCPT reports it.
         let size = self.settings.message_size;
         let offers = self.client.offers;
         let mut lines = vec![greeting, "PIPELINING".to_owned(), format!("SIZE {size}")];
@@ -269,19 +267,19 @@ impl Session {
         }
         self.reset(now);
         self.say(220, OK, "begin TLS");
-        // Whatever came behind the command was not protected (CVE-2011-0411).
+        // Bytes behind the command were not protected (CVE-2011-0411).
         self.input.discard();
         self.state = State::StartTls;
         self.drop_link();
         self.actions.push_back(Action::StartTls);
     }
 
-    /// Ends the transaction that is open, whatever has come of it.
+    /// Ends the open transaction: everything that RSET, EHLO, HELO and STARTTLS discard.
     pub(super) fn reset(&mut self, now: Now) {
         self.record_unfinished(None, now);
         let has_begun = self.transaction.as_ref().is_some_and(|open| open.message.is_some());
         self.transaction = None;
-        // A message in chunks cannot be taken back but by closing.
+        // A message in chunks can only be aborted by closing the connection.
         if has_begun {
             self.drop_link();
         }
@@ -338,7 +336,7 @@ impl Session {
         self.actions.push_back(Action::Ask(question));
     }
 
-    /// Takes the answer to the question that was asked.
+    /// Handles the answer to the open question.
     pub fn answer(&mut self, answer: Answer, now: Now) {
         self.start_waiting(now);
         match (std::mem::replace(&mut self.state, State::Closed), answer) {
@@ -353,7 +351,7 @@ impl Session {
                     Err(refusal) => self.refuse_recipient(&rcpt, refusal, now),
                 }
             }
-            // The client has gone meanwhile.
+            // The client has disconnected meanwhile.
             (state, _) => self.state = state,
         }
         self.run(now);
@@ -373,7 +371,7 @@ impl Session {
                 self.send(&reply.for_client(smtputf8));
             }
             Err(refusal) => {
-                // Its record waits for recipients that were pipelined.
+                // Its mail log entry waits for recipients that were pipelined.
                 self.counts.excuse();
                 let reference = self.reference();
                 let smtputf8 = transaction.parameters.smtputf8;
@@ -396,7 +394,7 @@ impl Session {
         self.begin(None, now);
     }
 
-    /// Whether a message may begin; if not, the client is told why not.
+    /// Whether a message may begin; if not, the client is told the reason.
     fn has_recipients(&mut self, verb: &str, now: Now) -> bool {
         match &self.transaction {
             None => {

@@ -1,32 +1,32 @@
-//! What a session spends on nothing, and when that is too much.
+//! Counts of what leads to no mail in a session, and when that is too much.
 //!
-//! An accepted message resets all of it: whoever delivers mail may have recipients that
-//! do not exist, and make errors. What follows from a refusal of ours, as the rest of a
-//! group of commands does (RFC 2920), is not an error of the client.
+//! An accepted message resets all counts: a client that delivers mail may name recipients that do
+//! not exist, and make errors. What follows from a refusal of ours, such as the rest of a group of
+//! commands (RFC 2920), is not an error of the client.
 
 use super::transaction::Transaction;
 use crate::smtp::address::ReversePath;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 
-/// The most recipients that a session may have refused for good, or abort between two
-/// messages: nobody who sends mail has so many.
+/// The maximum number of recipients that are permanently refused or aborted between two messages:
+/// no real sender has so many.
 pub(super) const REFUSED: u32 = 1000;
 
-/// The same with those that are to come again, and while others of the message are accepted:
-/// to end the session would lose those too, and the next attempt would go the same way (RFC
-/// 5321 section 4.5.3.1.10).
+/// The maximum including temporary refusals, and while other recipients of the message are
+/// accepted: ending the session would lose those too, and the next attempt would go the same way
+/// (RFC 5321 section 4.5.3.1.10).
 pub(super) const REFUSED_AT_ALL: u32 = 100_000;
 
-/// The most recipients that are not to be relayed, unless more are accepted.
+/// The maximum number of relay attempts, unless more recipients are accepted.
 const RELAYED: u32 = 20;
 
-/// The most recipients that are refused for what is known of the client itself.
+/// The maximum number of recipients that are refused because of the client itself.
 const UNWELCOME: u32 = 100;
 
-/// The commands that may follow from a recipient that was refused: DATA, or chunks.
+/// The number of commands that may follow from a refused recipient: DATA, or chunks.
 const FOLLOWING: u32 = 100;
 
-/// What came to nothing since the last message was accepted.
+/// What led to no mail since the last message was accepted.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Errors.
@@ -35,35 +35,35 @@ pub(super) struct Counts {
     idle: u32,
     /// Recipients that were refused, or whose transaction was aborted.
     refused: u32,
-    /// Those of them that do not exist.
+    /// Recipients that do not exist.
     invalid: u32,
-    /// Those that are not to be relayed.
+    /// Relay attempts.
     relayed: u32,
-    /// Those that are to come again.
+    /// Recipients that were temporarily refused.
     deferred: u32,
-    /// Those that may exist all the same.
+    /// Refused recipients that may exist.
     possible: u32,
-    /// Those that were refused for what is known of the client.
+    /// Recipients that were refused because of the client itself.
     unwelcome: u32,
-    /// Commands that are out of order because of a refusal, and are not errors.
+    /// Commands that may still be out of order because of a refusal, and are not errors.
     excused: u32,
 }
 
 impl Counts {
-    /// Counts an error, and says whether it was one too many: a long list of recipients may
-    /// have some that are no addresses.
+    /// Counts an error, and returns whether it was one too many: a long list of recipients may
+    /// contain some invalid addresses.
     pub(super) fn error(&mut self, most: u32, accepted: usize) -> bool {
         self.errors = self.errors.saturating_add(1);
         self.errors > most && self.errors > u32::try_from(accepted).unwrap_or(u32::MAX)
     }
 
-    /// Counts a command that carries no mail, and says whether it was one too many.
+    /// Counts a command without mail, and returns whether it was one too many.
     pub(super) const fn idle(&mut self, most: u32) -> bool {
         self.idle = self.idle.saturating_add(1);
         self.idle > most
     }
 
-    /// A recipient was named: the commands before led somewhere.
+    /// A recipient was named, so the commands before were not idle.
     pub(super) const fn busy(&mut self) {
         self.idle = 0;
     }
@@ -134,7 +134,7 @@ impl Counts {
         self.possible += u32::from(refusal.may_exist());
         let others = accepted.saturating_add(self.possible);
         if refusal.is_unknown_recipient() {
-            // A bounce has one recipient, and whoever returns it did not choose that.
+            // A bounce has one recipient, and the host that returns it did not choose that.
             self.invalid += u32::from(!(bounces && is_first));
             let mostly = self.invalid > invalid_recipients && self.invalid > others;
             let reason = if bounces { Reason::Backscatter } else { Reason::TooManyInvalid };
@@ -146,7 +146,7 @@ impl Counts {
                 let mostly = self.relayed > RELAYED && self.relayed > others;
                 mostly.then_some(Reason::TooManyRefusals)
             }
-            // One that is refused for now may be an ordinary sender.
+            // A client that is temporarily refused may be an ordinary sender.
             (reason, Stage::Connection | Stage::Reputation) if reason.code() >= 500 => {
                 self.unwelcome += 1;
                 (self.unwelcome > UNWELCOME).then_some(Reason::TooManyRefusals)
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(refuse(&mut counts, Reason::BlockedSender, REFUSED), None);
         counts.end_message();
         assert_eq!(refuse(&mut counts, Reason::BlockedSender, REFUSED), None);
-        // What guesses are weighed against is not forgotten.
+        // The counts that guesses are compared with are kept.
         let mut counts = Counts::default();
         assert_eq!(refuse(&mut counts, Reason::BackendDown, 50), None);
         counts.end_message();

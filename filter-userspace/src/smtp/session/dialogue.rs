@@ -1,4 +1,4 @@
-//! The session's methods for whoever holds it: bytes, answers and the time go in.
+//! The methods of a session for its caller: bytes, answers and the time go in.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::smtp::line::{COMMAND_LINE, Lines};
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
-/// Bytes for the client that may wait before no more of its own are read.
+/// The bytes for the client that may wait before no more of its own are read.
 pub(super) const CLIENT_HIGH: usize = 16 * 1024;
 
 impl Session {
@@ -44,7 +44,7 @@ impl Session {
         session
     }
 
-    /// A session that is refused at once: the reply, and the end.
+    /// A session that is refused at once: one reply, then the end.
     #[must_use]
     pub fn refuse(
         settings: Arc<Settings>,
@@ -65,11 +65,11 @@ impl Session {
         self.ready(now);
     }
 
-    /// Takes bytes of the client.
+    /// Handles bytes of the client.
     pub fn client_bytes(&mut self, bytes: &[u8], now: Now) {
         self.start_waiting(now);
         let mut rest = bytes;
-        // The bytes of a message need not be copied first.
+        // The bytes of a message are decoded without a copy.
         if self.input.is_empty() && matches!(self.state, State::Message(_)) {
             let used = self.message_bytes(rest, now);
             rest = &rest[used..];
@@ -78,11 +78,11 @@ impl Session {
         self.run(now);
     }
 
-    /// The client sends no more.
+    /// The client has closed its side.
     pub fn client_end(&mut self, now: Now) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Message(message) => self.message_broken(*message, Reason::ClientGone, now),
-            // The message is with the backend: its fate is recorded, not told.
+            // The message is with the backend: the outcome is recorded, but the client is not told.
             State::Ending(ending) => {
                 self.state = State::Ending(ending.unheard());
                 return;
@@ -96,13 +96,13 @@ impl Session {
         self.close(now);
     }
 
-    /// The client cannot be written to.
+    /// The client can no longer be written to.
     pub fn client_lost(&mut self, now: Now) {
         self.to_client = Outgoing::default();
         self.client_end(now);
     }
 
-    /// What has come and can be done, is done.
+    /// Handles everything that has arrived and can be handled.
     pub(super) fn run(&mut self, now: Now) {
         loop {
             match &self.state {
@@ -157,7 +157,7 @@ impl Session {
         if !self.to_client.is_empty()
             && now.monotonic >= self.client_took + self.settings.times.command
         {
-            // It takes nothing: nothing can be said to it either.
+            // The client accepts no bytes, so it cannot be told anything.
             return self.client_lost(now);
         }
         if now.monotonic < self.deadline_of_state() {
@@ -185,7 +185,7 @@ impl Session {
         self.run(now);
     }
 
-    /// When [`Self::time`] is to be called, at the latest.
+    /// The latest time at which [`Self::time`] must be called.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let state = self.deadline_of_state();
@@ -208,7 +208,7 @@ impl Session {
         }
     }
 
-    /// How many recipients are accepted, whose message is under way or still to come.
+    /// The number of accepted recipients whose message is under way or still to come.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.transaction.as_ref().map_or(0, |open| open.accepted.len())
@@ -234,7 +234,7 @@ impl Session {
         &mut self.to_client
     }
 
-    /// The client took bytes.
+    /// The client accepted bytes.
     pub fn client_took(&mut self, now: Now) {
         self.client_took = now.monotonic;
         if self.to_client.len() <= CLIENT_HIGH {
@@ -242,12 +242,12 @@ impl Session {
         }
     }
 
-    /// The next thing to do.
+    /// The next action.
     pub fn action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Whether bytes of the client are of use now.
+    /// Whether bytes of the client can be handled now.
     #[must_use]
     pub fn wants_client(&self) -> bool {
         match &self.state {
@@ -276,7 +276,7 @@ impl Session {
         self.channel.tls.as_ref()
     }
 
-    /// What the client called itself.
+    /// The name in the client's HELO or EHLO.
     #[must_use]
     pub fn helo(&self) -> &str {
         self.channel.hello.as_ref().map_or("", |hello| &hello.name)
@@ -288,8 +288,8 @@ impl Session {
         self.channel.hello.as_ref().is_some_and(|hello| hello.is_extended)
     }
 
-    /// Before anything is written: a client that has taken everything so far is
-    /// not behind, however long ago that was.
+    /// Called before anything is written: a client that has accepted everything so far is not late,
+    /// however long ago that was.
     pub(super) fn start_waiting(&mut self, now: Now) {
         if self.to_client.is_empty() {
             self.client_took = now.monotonic;
@@ -310,7 +310,7 @@ impl Session {
         reply.write(self.to_client.buffer());
     }
 
-    /// A reply as the client may be sent it.
+    /// A reply in the form that the client may be sent.
     pub(super) fn for_client(&self, reply: &Reply) -> Reply {
         let open = self.transaction.as_ref();
         reply.for_client(open.is_some_and(|open| open.parameters.smtputf8))

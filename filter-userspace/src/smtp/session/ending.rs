@@ -1,4 +1,4 @@
-//! The end of a message: what the backend says of it is what the client is told.
+//! The end of a message: the backend's reply is the client's reply.
 
 use std::sync::Arc;
 
@@ -10,17 +10,18 @@ use super::state::Session;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
 
-/// The recipients of a message whose records have its header's facts and the reply whole.
-/// Those of a thousand would be a thousand copies of what client and backend chose.
+/// The number of recipients of a message whose mail log entries have the header's facts and the
+/// whole reply. Entries of a thousand recipients would be a thousand copies of text that the client
+/// and the backend chose.
 const WHOLE: usize = 10;
 
-/// The most bytes of each fact in the records of the others.
+/// The maximum length of each fact in the entries of the others, in bytes.
 const SHORT: usize = 64;
 
 impl Session {
     pub(super) fn ending_reply(&mut self, ending: &Ending, reply: &Reply, now: Now) {
         if self.link.as_ref().is_none_or(|link| !link.has_sent_all()) {
-            // It has not heard the end yet: whatever this is, it is no reply to it.
+            // The end has not been sent yet: whatever this is, it is not a reply to it.
             self.drop_link();
             let refusal = if reply.is_positive() {
                 Refusal::new(Reason::BackendLost, "")

@@ -1,5 +1,4 @@
-//! What becomes of recipients: refused here, or handed to the backend, whose
-//! reply is the client's.
+//! Recipients: refused here, or handed to the backend, whose reply is passed to the client.
 
 use std::collections::VecDeque;
 
@@ -22,7 +21,7 @@ impl Session {
             Some(reason) => Refusal::new(reason, format_args!("<{}>", rcpt.path)),
             None => refusal,
         };
-        // What MAIL was told is found by the first recipient's record.
+        // The reply to MAIL is found by the first recipient's reference.
         let told = self.transaction.as_mut().and_then(|open| open.unrecorded.take());
         let reference = told.map_or_else(|| self.reference(), |(_, _, reference)| reference);
         let reply = self.for_client(&refusal.reply(&reference));
@@ -71,7 +70,7 @@ impl Session {
         self.actions.push_back(Action::Open(backend));
     }
 
-    /// The backend's connection stands, or cannot be had.
+    /// The backend's connection is open, or could not be opened.
     pub fn opened(&mut self, result: Result<Opened, OpenFailure>, now: Now) {
         self.start_waiting(now);
         match std::mem::replace(&mut self.state, State::Closed) {
@@ -97,7 +96,7 @@ impl Session {
                     }
                 }
             }
-            // The client has gone meanwhile.
+            // The client has disconnected meanwhile.
             state => {
                 self.state = state;
                 self.actions.push_back(Action::CloseBackend { politely: true });
@@ -108,9 +107,9 @@ impl Session {
 
     fn ask_backend(&mut self, rcpt: Rcpt, fresh: bool, now: Now) {
         let (Some(link), Some(transaction)) = (&self.link, &self.transaction) else { return };
-        // What can be bridged is: 8BITMIME and DSN are left out towards a backend without
-        // them, and SMTPUTF8 as long as nothing needs it, since many say it wherever it is
-        // offered. An address or a header beyond ASCII cannot be.
+        // Differences are bridged where possible: 8BITMIME and DSN are left out towards a backend
+        // without them, and so is SMTPUTF8 as long as nothing needs it, since many clients say it
+        // wherever it is offered. An address or a header beyond ASCII cannot be bridged.
         let offers = link.capabilities.extensions;
         let subject = format!("<{}>", rcpt.path);
         let mailboxes = [transaction.sender.mailbox(), rcpt.path.mailbox()];
@@ -138,7 +137,7 @@ impl Session {
         self.send_steps(now);
     }
 
-    /// Sends what may be sent: all at once, or one by one without PIPELINING.
+    /// Sends the next commands: all at once, or one by one without PIPELINING.
     fn send_steps(&mut self, now: Now) {
         self.deadline = self.backend_due(|times| times.reply, now);
         let State::Envelope(envelope) = &mut self.state else { return };
@@ -174,7 +173,7 @@ impl Session {
                 }
             }
             Some(Step::Mail) => {
-                // RCPT is pointless then; where it was pipelined, its reply comes.
+                // RCPT is pointless then; if it was pipelined, its reply is still read.
                 envelope.unsent.clear();
                 envelope.mail_refused = Some(reply);
                 if envelope.unanswered.is_empty() {
@@ -184,7 +183,7 @@ impl Session {
             Some(Step::Rcpt) => return self.recipient_answered(envelope, Some(reply), now),
             None => return self.envelope_lost(envelope, now),
         }
-        // What it says before it is told the next command is not a reply to that.
+        // A reply that arrives before the next command is sent is not a reply to that.
         let spoke_early = self.link.as_ref().is_some_and(|link| link.has_more_replies());
         if envelope.unanswered.is_empty() && spoke_early {
             return self.envelope_lost(envelope, now);
@@ -215,14 +214,14 @@ impl Session {
         }
     }
 
-    /// The connection broke before the recipient had an answer. One that had
-    /// served before may have been closed for its age: then a new one is opened.
+    /// The connection broke before the recipient was answered. A connection that was used before
+    /// may have been closed for its age: then a new one is opened.
     pub(super) fn envelope_lost(&mut self, envelope: Envelope, now: Now) {
         let refusal = Refusal::new(Reason::BackendLost, format_args!("<{}>", envelope.rcpt.path));
         self.envelope_broken(envelope, refusal, now);
     }
 
-    /// The same with a last word of the backend's, which the client is told.
+    /// The same with a final reply of the backend, which the client is told.
     fn envelope_refused(&mut self, envelope: Envelope, reply: Reply, now: Now) {
         self.envelope_broken(envelope, Refusal::passed(reply), now);
     }

@@ -1,4 +1,4 @@
-//! What goes into a session and what comes out of it.
+//! The inputs and outputs of a session.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,63 +11,63 @@ use crate::smtp::data::BareNewlines;
 use crate::smtp::refusal::{Refusal, Rule, Stage};
 use crate::smtp::reply::Reply;
 
-/// The time, of both kinds.
+/// The time by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For time-outs.
+    /// For timeouts.
     pub monotonic: Instant,
     /// Milliseconds of the Unix epoch, for headers and records.
     pub unix_ms: u64,
 }
 
-/// What is the same for all sessions of a listener.
+/// The settings that all sessions of a listener share.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name of this host, in the greeting and in Received.
     pub hostname: String,
-    /// How long the greeting waits for early talkers; zero is not at all.
+    /// How long the greeting is delayed to detect early talkers; zero is no delay.
     pub greeting_pause: Duration,
-    /// The largest message, in octets; exactly that passes.
+    /// The largest message that is accepted, in octets.
     pub message_size: u64,
-    /// The most recipients of a message.
+    /// The maximum number of recipients of a message.
     pub recipients: usize,
-    /// The most errors of a session.
+    /// The maximum number of errors in a session.
     pub errors: u32,
-    /// The most invalid recipients of a session.
+    /// The maximum number of invalid recipients in a session.
     pub invalid_recipients: u32,
-    /// The most Received lines of a message.
+    /// The maximum number of Received lines of a message.
     pub hops: u32,
     /// Whether bare line ends in BDAT's chunks become CRLF for every client.
     pub normalise_chunks: bool,
     /// Whether STARTTLS is offered.
     pub starttls: bool,
-    /// Time-outs.
+    /// Timeouts.
     pub times: Times,
 }
 
-/// Time-outs (RFC 5321 section 4.5.3.2).
+/// Timeouts towards clients (RFC 5321 section 4.5.3.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     /// For a command, from the reply to the one before.
     pub command: Duration,
     /// For the next bytes of a message.
     pub data: Duration,
-    /// The octets a second that a message must come with, after a first minute.
+    /// The minimum rate of a message, in octets per second, after the first minute.
     pub data_rate: u64,
 }
 
-/// Time-outs towards a backend (RFC 5321 section 4.5.3.2).
+/// Timeouts towards a backend (RFC 5321 section 4.5.3.2).
 #[derive(Clone, Copy, Debug)]
 pub struct BackendTimes {
     /// For its reply to MAIL, RCPT and DATA.
     pub reply: Duration,
-    /// For it to take bytes of a message.
+    /// For it to accept bytes of a message.
     pub data: Duration,
     /// For its reply to a message.
     pub end: Duration,
 }
 
-/// A client, as the session needs to know it.
+/// What a session has to know of its client.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Its address.
@@ -76,15 +76,15 @@ pub struct Client {
     pub name: Option<String>,
     /// Its port.
     pub port: u16,
-    /// The session's id: what references begin with.
+    /// The session's id, with which references begin.
     pub id: String,
-    /// What bare line ends in its messages do.
+    /// How bare line ends in its messages are treated.
     pub bare_newlines: BareNewlines,
-    /// What is offered to it beside what mxdp does by itself.
+    /// The extensions offered to it that depend on the backend.
     pub offers: Offers,
 }
 
-/// TLS in use.
+/// The TLS connection in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// 12 or 13, for TLS 1.2 and 1.3.
@@ -95,7 +95,7 @@ pub struct Tls {
     pub certificate: Option<String>,
 }
 
-/// Extensions that are offered to clients where a backend has them.
+/// Extensions that are offered to clients if a backend has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
     /// SMTPUTF8 (RFC 6531).
@@ -105,11 +105,11 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// What is offered while no backend is known.
+    /// The offer while no backend is known.
     pub const ALL: Self = Self { smtputf8: true, dsn: true };
 }
 
-/// What a backend has of the extensions that a message may ask for.
+/// The extensions of a backend that a message may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extensions {
     /// 8BITMIME (RFC 6152).
@@ -118,8 +118,8 @@ pub struct Extensions {
     pub smtputf8: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
-    /// The largest message that it accepts, where it says so: `u64::MAX` where it says
-    /// that there is no limit (RFC 1870 section 4).
+    /// The largest message that it accepts, if it declares one: `u64::MAX` where it declares that
+    /// there is no limit (RFC 1870 section 4).
     pub size: Option<u64>,
 }
 
@@ -127,14 +127,14 @@ impl Extensions {
     /// Everything.
     pub const ALL: Self = Self { eight_bit: true, smtputf8: true, dsn: true, size: None };
 
-    /// Nothing, as of a backend that only knows HELO.
+    /// None, as with a backend that only knows HELO.
     pub const NONE: Self = Self { eight_bit: false, smtputf8: false, dsn: false, size: None };
 }
 
-/// What a backend's reply to EHLO says.
+/// What a backend announces in its reply to EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What is passed on.
+    /// The extensions that are passed on.
     pub extensions: Extensions,
     /// PIPELINING (RFC 2920), towards it.
     pub pipelining: bool,
@@ -143,52 +143,52 @@ pub struct Capabilities {
 /// The name of a backend in the configuration.
 pub type BackendName = Arc<str>;
 
-/// A connection to a backend stands, and its EHLO is answered.
+/// A connection to a backend is open, and its EHLO is answered.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// What it offers.
+    /// What the backend offers.
     pub capabilities: Capabilities,
-    /// Its address, for the record.
+    /// Its address, for the mail log.
     pub address: String,
-    /// How long it is waited for.
+    /// How long to wait for it.
     pub times: BackendTimes,
 }
 
-/// No connection to a backend.
+/// Why there is no connection to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenFailure {
-    /// No server of it answers.
+    /// None of its servers answers.
     Down,
-    /// There is no memory for one more message.
+    /// There is not enough memory for one more message.
     NoRoom,
-    /// The client's network has as many connections to it as one may have.
+    /// The client's network has as many connections to it as it may have.
     TooMany,
-    /// A server answers, and is not as configured.
+    /// A server answers, but lacks what the configuration requires.
     Unfit,
-    /// A server that was told who the client is refuses it, with this reply.
+    /// A server that was told the client's address refuses it, with this reply.
     Refused(Reply),
 }
 
-/// What is to be done.
+/// What the session wants done.
 #[derive(Debug)]
 pub enum Action {
     /// Answer by [`super::Session::answer`].
     Ask(Question),
-    /// Open a connection to a backend, and say how by [`super::Session::opened`].
+    /// Open a connection to a backend, and report the result by [`super::Session::opened`].
     Open(BackendName),
-    /// Close the backend's connection, with QUIT where that is polite.
+    /// Close the backend's connection, with QUIT if possible.
     CloseBackend {
-        /// Whether it waits for a command.
+        /// Whether it is waiting for a command.
         politely: bool,
     },
-    /// Send what there is for the client, then begin TLS, and say so by
+    /// Send everything for the client, then begin TLS, and report it by
     /// [`super::Session::tls_started`].
     StartTls,
     /// Record what became of a recipient.
     Record(Box<Attempt>),
 }
 
-/// What a session asks.
+/// A question of a session.
 #[derive(Debug)]
 pub enum Question {
     /// May this sender begin a message?
@@ -198,7 +198,7 @@ pub enum Question {
         /// Its parameters.
         parameters: MailParameters,
     },
-    /// May this recipient have it, and from where?
+    /// May this recipient have the message, and which backend gets it?
     Rcpt {
         /// The sender.
         sender: ReversePath,
@@ -208,7 +208,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// The sender of the message that it is about.
+    /// The sender of the message in question.
     #[must_use]
     pub const fn sender(&self) -> &ReversePath {
         let (Self::Mail { sender, .. } | Self::Rcpt { sender, .. }) = self;
@@ -216,7 +216,7 @@ impl Question {
     }
 }
 
-/// What a session is answered.
+/// The answer to a question of a session.
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Question::Mail`].
@@ -225,7 +225,7 @@ pub enum Answer {
     Rcpt(Result<Permit, Refusal>),
 }
 
-/// Leave to hand a recipient to a backend: only the stages of the policy give it.
+/// The permission to hand a recipient to a backend: only the stages of the policy grant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     backend: BackendName,
@@ -258,8 +258,8 @@ impl Permit {
         &self.backend
     }
 
-    /// Header fields that the message gets if the recipient is accepted: whole, with
-    /// their last CRLF.
+    /// Header fields that the message gets if the recipient is accepted: whole, with their final
+    /// CRLF.
     #[must_use]
     pub fn headers(&self) -> &[String] {
         &self.headers

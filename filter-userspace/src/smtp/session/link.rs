@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::facts::{BackendName, BackendTimes, Capabilities, Now, Opened};
 use crate::smtp::reply::Replies;
 
-/// Bytes for the backend that may wait before the client is read no more.
+/// The bytes for the backend that may wait before the client is no longer read.
 pub(super) const BACKEND_HIGH: usize = 128 * 1024;
 
 /// Bytes that wait to be sent.
@@ -16,13 +16,13 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// What is to be sent.
+    /// The bytes to send.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// How much that is.
+    /// Their number.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.bytes.len() - self.sent
@@ -63,24 +63,24 @@ pub(super) struct Link {
     pub(super) capabilities: Capabilities,
     pub(super) out: Outgoing,
     pub(super) replies: Replies,
-    /// Whether a transaction was begun that is to be reset.
+    /// Whether a transaction has begun that must be reset.
     pub(super) dirty: bool,
-    /// Whether it has served before: then it may have been closed meanwhile.
+    /// Whether it has been used before: then it may have been closed meanwhile.
     pub(super) used: bool,
-    /// When it last took bytes.
+    /// When it last accepted bytes.
     pub(super) took: Instant,
     pub(super) times: BackendTimes,
-    /// Whether bytes that it took wait to be sent all the same.
+    /// Whether bytes that it accepted are still waiting to be sent, because TLS holds them.
     pub(super) held_back: bool,
 }
 
 impl Link {
-    /// Whether all that was written is on its way.
+    /// Whether everything that was written has been sent.
     pub(super) fn has_sent_all(&self) -> bool {
         self.out.is_empty() && !self.held_back
     }
 
-    /// Whether it has said more than was listened to.
+    /// Whether bytes of the backend are left that no reply was made of.
     pub(super) fn has_more_replies(&self) -> bool {
         !self.replies.is_empty()
     }

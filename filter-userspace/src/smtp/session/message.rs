@@ -1,5 +1,5 @@
-//! What becomes of a message: it streams to the backend as it comes, and what
-//! the backend says at its end is the reply.
+//! The message: it streams to the backend as it arrives, and the backend's reply to its end is the
+//! reply to the client.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::{Enhanced, Reply};
 
 impl Session {
-    /// Asks the backend to take a message.
+    /// Sends DATA to the backend.
     pub(super) fn begin(&mut self, chunk: Option<Chunk>, now: Now) {
         let begin = Begin { chunk };
         let Some(link) = &mut self.link else { return self.begin_lost(&begin, now) };
@@ -105,8 +105,8 @@ impl Session {
         }
     }
 
-    /// Reads `count` octets of a chunk that nobody wants, then replies. What is
-    /// announced beyond reason ends the session instead.
+    /// Reads and discards `count` octets of a chunk, then replies. A size that is beyond reason
+    /// ends the session instead.
     pub(super) fn skip(&mut self, count: u64, reply: Reply, now: Now) {
         let waiting = u64::try_from(self.input.rest().len()).unwrap_or(u64::MAX);
         if count > waiting.max(self.settings.message_size) {
@@ -144,13 +144,13 @@ impl Session {
         self.state = State::Message(message);
     }
 
-    /// Whether a chunk is whole without one more byte.
+    /// Whether the current chunk is complete.
     pub(super) fn is_chunk_done(&self) -> bool {
         let State::Message(message) = &self.state else { return false };
         message.chunk.is_some_and(|chunk| chunk.left == 0)
     }
 
-    /// Takes bytes of the message, and says how many were of it.
+    /// Handles bytes of the message, and returns how many belonged to it.
     pub(super) fn message_bytes(&mut self, bytes: &[u8], now: Now) -> usize {
         let State::Message(mut message) = std::mem::replace(&mut self.state, State::Closed) else {
             return 0;
@@ -200,8 +200,8 @@ impl Session {
         let mut out =
             self.link.as_mut().filter(|_| refused.is_none()).map(|link| link.out.buffer());
         decoder.decode(bytes, |piece| {
-            // A message that begins with white space would go on with our own field (RFC
-            // 5322 section 2.2.3): it has no header, so the empty line is before it.
+            // A message that begins with white space would continue our own field (RFC 5322
+            // section 2.2.3): it has no header, so an empty line is put before it.
             if *size == 0 && piece.first().is_some_and(|byte| b" \t".contains(byte)) {
                 scan.look(b"\r\n");
                 if let Some(out) = &mut out {
@@ -232,7 +232,7 @@ impl Session {
             return;
         };
         message.refuse(refusal);
-        // Without the final dot, the backend takes nothing.
+        // Without the final dot, the backend accepts nothing.
         self.drop_link();
     }
 
@@ -258,7 +258,7 @@ impl Session {
         self.ready(now);
     }
 
-    /// The message has come whole, or as far as it is wanted.
+    /// The message has arrived whole, or as far as it is read.
     pub(super) fn message_ended(
         &mut self,
         message: Message,
@@ -275,7 +275,7 @@ impl Session {
             let reply = self.finish_refused(refusal, Some(&ending), now);
             self.send(&reply);
             if closes || reply.code == 421 {
-                // Who is too slow, or has to make way, is not read for longer.
+                // A client that is too slow, or has to make way, is not read any longer.
                 self.linger = if reply.code == 421 { Linger::Reply } else { Linger::Message };
                 return self.close(now);
             }
@@ -288,7 +288,7 @@ impl Session {
         self.deadline = self.backend_due(|times| times.end, now);
     }
 
-    /// The client is gone, or too slow: the backend never sees the end.
+    /// The client has disconnected or is too slow: the backend never sees the end.
     pub(super) fn message_broken(&mut self, message: Message, reason: Reason, now: Now) {
         self.drop_link();
         let Message { scan, size, refused, reference, .. } = message;
@@ -302,7 +302,7 @@ impl Session {
 
     pub(super) fn message_timed_out(&mut self, mut message: Message, blocked: bool, now: Now) {
         if blocked {
-            // It is the backend that does not take any more.
+            // It is the backend that accepts no more bytes.
             message.resume(now);
             message.refuse(Refusal::new(Reason::BackendLost, ""));
             self.state = State::Message(Box::new(message));
@@ -312,7 +312,7 @@ impl Session {
     }
 }
 
-/// What a message's bare line ends do, from the configuration's words.
+/// How a message's bare line ends are treated, from the configuration's boolean.
 impl From<bool> for BareNewlines {
     fn from(normalise: bool) -> Self {
         if normalise { Self::Normalise } else { Self::Refuse }

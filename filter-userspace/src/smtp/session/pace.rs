@@ -1,32 +1,32 @@
 //! How fast a client must send what it has announced.
 //!
-//! Two things are asked of it: that it is never silent for longer than the time for
-//! data (RFC 5321 section 4.5.3.2.5), and that it sends at a rate. The rate is taken
-//! over a minute in which it sends; its silences are beside that minute, but together
-//! they may not be longer than the time for data either. So a client that pauses
-//! once may take its time, and one that sends a byte now and then may not. Between two
-//! chunks (BDAT) a client is silent too, there for the time of a command.
+//! A client must meet two conditions: it must never be silent for longer than the timeout for data
+//! (RFC 5321 section 4.5.3.2.5), and it must send at a minimum rate. The rate is measured over a
+//! minute in which it sends. Silences do not count towards that minute, but together they may not
+//! be longer than the timeout for data either. So a client may pause once for long, but may not
+//! send a single byte now and then. Between two chunks (BDAT) a client may be silent for the
+//! timeout of a command.
 
 use std::time::{Duration, Instant};
 
 use super::facts::Times;
 
-/// The time in which so many seconds' bytes must come.
+/// The window over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A pause from which on a client is silent, and not slow.
+/// A pause of at least this length is silence, not slowness.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How a client keeps up.
+/// The progress of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// The bytes that came since [`Self::start`].
+    /// The bytes that arrived since [`Self::start`].
     window: u64,
     start: Instant,
     last: Instant,
-    /// How long it was silent since then.
+    /// How long it has been silent since then.
     silent: Duration,
-    /// How long it may be.
+    /// How long it may be silent.
     quiet: Duration,
 }
 
@@ -35,13 +35,13 @@ impl Pace {
         Self { window: 0, start: now, last: now, silent: Duration::ZERO, quiet: times.data }
     }
 
-    /// One more chunk begins.
+    /// Another chunk begins.
     pub(super) fn next_chunk(&mut self, times: &Times, now: Instant) {
         self.quiet = times.data.max(times.command);
         self.took(0, times, now);
     }
 
-    /// Takes note of bytes that came; false when they came too slowly.
+    /// Notes bytes that arrived; false if they arrived too slowly.
     pub(super) fn took(&mut self, count: u64, times: &Times, now: Instant) -> bool {
         let pause = now.saturating_duration_since(self.last);
         if pause >= SILENCE {
@@ -49,20 +49,20 @@ impl Pace {
         }
         self.last = now;
         self.window = self.window.saturating_add(count);
-        // A fast start is no credit for a slow end.
+        // A fast start does not excuse a slow end.
         if self.window >= times.data_rate * WINDOW.as_secs() {
             *self = Self { quiet: self.quiet, ..Self::new(times, now) };
         }
         now.saturating_duration_since(self.start) < WINDOW + self.silent
     }
 
-    /// The time until now is not the client's.
+    /// The time from `since` to `now` does not count against the client.
     pub(super) fn forgive(&mut self, since: Instant, now: Instant) {
         self.start += now.saturating_duration_since(since);
         self.last = now;
     }
 
-    /// When the next bytes must have come.
+    /// When the next bytes must have arrived.
     pub(super) fn deadline(&self, times: &Times) -> Instant {
         (self.last + times.data).min(self.start + WINDOW + self.quiet)
     }

@@ -6,15 +6,15 @@ use crate::smtp::address::ForwardPath;
 use crate::smtp::command;
 use crate::smtp::line::COMMAND_LINE;
 
-/// The most bytes of them: 1,000 recipients of 64 bytes. Whoever has more, or longer ones,
-/// sends the rest in another message (RFC 5321 section 4.5.3.1.10).
+/// The maximum size of all recipients together: 1,000 of 64 bytes. A client with more or longer
+/// ones sends the rest in another message (RFC 5321 section 4.5.3.1.10).
 const BYTES: usize = 64 * 1024;
 
-/// What more is had at once, so that as little as possible lies idle.
+/// How much is allocated at once, so that little memory is idle.
 const STEP: usize = 4 * 1024;
 
-/// They are kept as the text that the client wrote, since thousands of sessions may have
-/// thousands of recipients.
+/// The accepted recipients, kept as the text that the client wrote, since thousands of sessions may
+/// have thousands of recipients.
 #[derive(Debug, Default)]
 pub(super) struct Recipients {
     /// A line each: no path has a line end.
@@ -35,7 +35,7 @@ impl Recipients {
         self.count == 0
     }
 
-    /// Whether one more is not too long.
+    /// Whether one more recipient fits.
     pub(super) fn has_room(&self, path: &ForwardPath) -> bool {
         self.text.len() + path.to_string().len() < BYTES
     }
@@ -49,12 +49,12 @@ impl Recipients {
         self.count += 1;
     }
 
-    /// The recipient, where it is the only one.
+    /// The recipient, if it is the only one.
     pub(super) fn only(&self) -> Option<ForwardPath> {
         self.iter().next().filter(|_| self.count == 1)
     }
 
-    /// All of them, in the order in which they came.
+    /// All recipients, in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = ForwardPath> {
         self.text.lines().filter_map(|path| command::recipient(path).ok())
     }
@@ -92,7 +92,7 @@ mod tests {
         }
         assert_eq!(recipients.len(), 259);
         assert!(recipients.text.capacity() <= BYTES + STEP);
-        // 1,000 of ordinary length have room.
+        // 1,000 of ordinary length fit.
         let mut recipients = Recipients::new();
         let path =
             command::recipient("customer.with.a.long.name@subdomain.customers.example").unwrap();

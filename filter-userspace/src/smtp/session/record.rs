@@ -1,4 +1,4 @@
-//! What became of recipients: an [`Attempt`] each, for the record.
+//! The outcome of each recipient: an [`Attempt`] for the mail log.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// What the next record is found by.
+    /// The reference of the next mail log entry.
     pub(super) fn reference(&mut self) -> String {
         self.references += 1;
         format!("{}-{}", self.client.id, self.references)
@@ -53,21 +53,21 @@ impl Session {
                 .link
                 .as_ref()
                 .map(|link| (link.backend.to_string(), link.address.clone()))
-                // One that broke is named too.
+                // A connection that broke is named too.
                 .or_else(|| transaction.and_then(|open| open.served.clone())),
         };
         self.actions.push_back(Action::Record(Box::new(attempt)));
     }
 
-    /// A recipient whose client did not wait for the answer.
+    /// Records a recipient whose client did not wait for the answer.
     pub(super) fn record_gone(&mut self, recipient: ForwardPath, now: Now) {
         let reference = self.reference();
         let outcome = Arc::new(Outcome::Refused(Refusal::new(Reason::ClientGone, "")));
         self.record(Some(recipient), outcome, None, reference, None, now);
     }
 
-    /// What a transaction that ends without a message leaves to be recorded. Where a reply of
-    /// ours ended it, `told` is that reply with its reference.
+    /// Records what a transaction without a message leaves. If a reply of ours ended it, `told` is
+    /// that reply with its reference.
     pub(super) fn record_unfinished(&mut self, told: Option<&(Reply, String)>, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
         let unrecorded = transaction.unrecorded.take();

@@ -11,11 +11,11 @@ use super::link::{Link, Outgoing};
 use super::transaction::{Envelope, Rcpt, Transaction};
 use crate::smtp::line::Lines;
 
-/// What a client may still send when its session is over. To close with bytes unread would
-/// reset the connection, and the last reply with it.
+/// What a client may still send when its session is over. Closing with unread bytes would reset the
+/// connection, and the client might never read the last reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linger {
-    /// Nothing: it was told the end, or is gone.
+    /// Nothing: the client has been told the end, or is gone.
     Nothing,
     /// A few commands.
     Reply,
@@ -23,7 +23,7 @@ pub enum Linger {
     Message,
 }
 
-/// What is waited for.
+/// What the session is waiting for.
 #[derive(Debug)]
 pub(super) enum State {
     /// The pause before the greeting.
@@ -40,17 +40,17 @@ pub(super) enum State {
     Begin(Begin),
     /// The client's message.
     Message(Box<Message>),
-    /// Octets of a chunk that nobody wants.
+    /// Octets of a chunk that is discarded.
     Skip(Skip),
     /// The backend's reply to a message.
     Ending(Ending),
     /// The TLS handshake.
     StartTls,
-    /// Nothing: what was written goes out, and that is the end.
+    /// Nothing: what was written is sent, and then the session is over.
     Closed,
 }
 
-/// What was asked.
+/// The question that is open.
 #[derive(Debug)]
 pub(super) enum Asked {
     Mail(Box<Transaction>),
@@ -68,26 +68,26 @@ pub struct Session {
     pub(super) actions: VecDeque<Action>,
     pub(super) link: Option<Box<Link>>,
     pub(super) counts: Counts,
-    /// References given out.
+    /// The number of references given out.
     pub(super) references: u32,
-    /// When the client last took bytes, while there are some for it.
+    /// When the client last accepted bytes, while some are waiting for it.
     pub(super) client_took: Instant,
     pub(super) ending: bool,
-    /// What the client may still send after our end.
+    /// What the client may still send after the session.
     pub(super) linger: Linger,
     /// Until TLS begins: the handshake replaces it.
     pub(super) channel: Channel,
-    /// From MAIL to the end of the message: RSET, EHLO, HELO and STARTTLS set it to none (RFC
-    /// 5321 section 4.1.4), and nothing else of the session is theirs to discard.
+    /// From MAIL to the end of the message: RSET, EHLO, HELO and STARTTLS set it to none (RFC 5321
+    /// section 4.1.4), and discard nothing else.
     pub(super) transaction: Option<Box<Transaction>>,
     // Until the next state.
     pub(super) state: State,
-    /// When the state has lasted too long.
+    /// When the state times out.
     pub(super) deadline: Instant,
 }
 
-/// What the client has said since the connection or TLS began. What it said before TLS could
-/// have been altered, and is discarded (RFC 3207 section 4.2).
+/// What the client has said since the connection or TLS began. What it said before TLS could have
+/// been altered, and is discarded (RFC 3207 section 4.2).
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     /// TLS, when it is in use.

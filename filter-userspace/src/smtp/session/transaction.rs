@@ -1,4 +1,4 @@
-//! What a client has said of a message: its envelope.
+//! The envelope of a message, and where it stands with the backend.
 
 use std::collections::VecDeque;
 
@@ -25,23 +25,23 @@ pub(super) struct Transaction {
     pub(super) sender: ReversePath,
     pub(super) parameters: MailParameters,
     pub(super) accepted: Recipients,
-    /// Recipients that do not exist.
+    /// The number of recipients that do not exist.
     pub(super) invalid: u32,
-    /// Header fields that stand above ours, each once.
+    /// Header fields above our Received field, each once.
     pub(super) headers: Vec<String>,
     pub(super) started_ms: u64,
     /// Why MAIL was refused: so is every recipient.
     pub(super) refused: Option<Refusal>,
-    /// The record of that, until a recipient has its own.
+    /// The mail log entry of that, until a recipient has one of its own.
     pub(super) unrecorded: Option<(Refusal, Reply, String)>,
     /// A message in chunks, between two of them.
     pub(super) message: Option<Box<Message>>,
     pub(super) backend: Option<BackendName>,
-    /// The backend's reply to MAIL, where it refused that.
+    /// The backend's reply to MAIL, if it refused that.
     pub(super) mail_refused: Option<Reply>,
-    /// Whether the backend has taken MAIL on the connection that stands.
+    /// Whether the backend has accepted MAIL on the current connection.
     pub(super) begun: bool,
-    /// Whether the connection broke that recipients were accepted on.
+    /// Whether a connection broke on which recipients had been accepted.
     pub(super) lost: bool,
     /// The backend and server of the last connection that served it.
     pub(super) served: Option<(String, String)>,
@@ -87,14 +87,14 @@ pub(super) enum Step {
     Rcpt,
 }
 
-/// A recipient that the backend is asked about.
+/// A recipient that is being offered to the backend.
 #[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) rcpt: Rcpt,
     pub(super) unsent: VecDeque<Step>,
     pub(super) unanswered: VecDeque<Step>,
     pub(super) mail_refused: Option<Reply>,
-    /// Whether the connection is of this very recipient's making.
+    /// Whether the connection was opened for this recipient.
     pub(super) fresh: bool,
 }
 
