@@ -1,24 +1,24 @@
-//! The classes that a list gives an address, and what is done about each.
+//! The classes that lists give an address, and the enforcement of each.
 
-/// What a list says of an address. The order is the hierarchy: the first class
-/// that decides wins.
+/// The class that a list gives an address. The order is the hierarchy: the first class that decides
+/// wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Class {
-    /// On an approved IP list: admitted, and nothing later is asked.
+    /// On an approved IP list: admitted, and no later check applies.
     ApprovedIp = 0,
     /// On a blocked IP list.
     BlockedIp = 1,
-    /// In an approved country: admitted as [`Class::ApprovedIp`].
+    /// In an approved country: admitted like [`Class::ApprovedIp`].
     ApprovedCountry = 2,
     /// In a blocked country.
     BlockedCountry = 3,
-    /// On a standard reputation feed that is kept as a file.
+    /// On a standard reputation feed from a file.
     KnownSpamSource = 4,
 }
 
 impl Class {
-    /// How many classes there are.
+    /// The number of classes.
     pub const COUNT: usize = 5;
 
     /// Every class, in hierarchy order.
@@ -49,15 +49,15 @@ impl Class {
     }
 }
 
-/// The classes whose lists name an address: the value of the verdict table.
+/// The classes whose lists contain an address: the value of the verdict table.
 ///
-/// A set and not just the first class, because a class that is only monitored
-/// must not hide the one below it.
+/// It is a set and not just the first class, because a class that is only monitored must not hide
+/// the one below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassSet(u8);
 
 impl ClassSet {
-    /// No list names the address.
+    /// No list contains the address.
     pub const EMPTY: Self = Self(0);
 
     /// The set of one class.
@@ -72,7 +72,7 @@ impl ClassSet {
         Self(self.0 | other.0)
     }
 
-    /// The set with `class` in it.
+    /// The set with `class` added.
     #[must_use]
     pub const fn with(self, class: Class) -> Self {
         self.union(Self::of(class))
@@ -90,20 +90,19 @@ impl ClassSet {
         self.0 == 0
     }
 
-    /// The set as it stands in the kernel's tables: bit *n* is the class of
-    /// rank *n*.
+    /// The value of the set in the kernel's tables: bit *n* is the class of rank *n*.
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The set of a table's value; bits that name no class are dropped.
+    /// The set of a table's value; bits without a class are dropped.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & ((1 << Class::COUNT) - 1))
     }
 
-    /// The class of the set that stands highest in the hierarchy.
+    /// The class of the set that is highest in the hierarchy.
     #[must_use]
     #[inline(always)]
     pub fn first(self) -> Option<Class> {
@@ -125,7 +124,7 @@ pub enum Enforcement {
     Drop = 0,
     /// The SYN is admitted and the SMTP session answers 550.
     Reject = 1,
-    /// The match is counted, and the next class is looked at.
+    /// The match is counted, and the next class is checked.
     Monitor = 2,
 }
 
@@ -140,8 +139,8 @@ impl Enforcement {
         }
     }
 
-    /// The enforcement of a settings byte. An unknown byte drops: only a value
-    /// that this program did not write could be unknown.
+    /// The enforcement of a settings byte. An unknown byte drops: only a value that this program
+    /// did not write could be unknown.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         match bits {

@@ -1,9 +1,8 @@
 //! Finds the initial TCP SYN in an Ethernet frame.
 //!
-//! The parser reads through [`Frame`], so that the same code runs on kernel
-//! packet pointers and on test slices. It believes no length that the frame
-//! states: every read is bounded by the reader, and the IP length only ever
-//! shortens what may be read.
+//! The parser reads through [`Frame`], so that the same code runs on kernel packet pointers and on
+//! test slices. It trusts no length that the frame states: every read is bounded by the reader, and
+//! the IP length can only shorten what may be read.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,21 +11,21 @@ use crate::reason::Reason;
 
 /// Bounded access to the bytes of a frame.
 pub trait Frame {
-    /// The `N` bytes at `offset` from the start of the Ethernet header, or
-    /// `None` where the frame ends before them. `N` is 2 to 4: at most what
-    /// fits a register, since a kernel program's stack is 512 bytes, and not 1,
-    /// since the verifier does not follow the comparison that LLVM makes of it.
+    /// The `N` bytes at `offset` from the start of the Ethernet header, or `None` if the frame ends
+    /// before them. `N` is 2 to 4: at most what fits a register, since a kernel program's stack is
+    /// 512 bytes, and not 1, since the verifier does not follow the comparison that LLVM generates
+    /// for it.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
 
-    /// The same for bytes that few frames have. The kernel program reads them
-    /// by a call, which spares the verifier a path for each way they may lie.
+    /// The same for bytes that few frames have. The kernel program reads them by a call, so that
+    /// the verifier does not follow a path for each of their possible positions.
     #[inline(always)]
     fn read_rare<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.read(offset)
     }
 
-    /// The offset itself, of which a verifier forgets how it came about, where it would
-    /// else follow each way to it to the end of the program.
+    /// The offset itself, in a form in which the verifier forgets its origin; otherwise it would
+    /// follow each way to it to the end of the program.
     #[inline(always)]
     fn forget(&self, offset: u32) -> u32 {
         offset
@@ -55,7 +54,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// How many families are counted.
+    /// The number of families that are counted.
     pub const COUNT: usize = 3;
 
     /// Every family, in the order of the codes.
@@ -72,14 +71,14 @@ impl Family {
     }
 }
 
-/// An address as it stands in the frame, in network order.
+/// An address as in the frame, in network order.
 ///
-/// A plain struct and not an enum of arrays: the kernel program copies it
-/// without a branch and without a second place on its small stack.
+/// A plain struct and not an enum of arrays: the kernel program copies it without a branch and
+/// without a second copy on its small stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C, align(8))]
 pub struct Address {
-    /// An IPv4 address is the first four bytes, the others are zero.
+    /// An IPv4 address is in the first four bytes; the others are zero.
     bytes: [u8; 16],
     is_v6: u8,
 }
@@ -92,8 +91,8 @@ impl Address {
         Self { bytes: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], is_v6: 0 }
     }
 
-    /// An IPv6 address, or the IPv4 address that it maps: `::ffff:0:0/96` is
-    /// judged by the IPv4 lists (RFC 4291 section 2.5.5.2).
+    /// An IPv6 address, or the IPv4 address that it maps: `::ffff:0:0/96` is judged by the IPv4
+    /// lists (RFC 4291 section 2.5.5.2).
     #[must_use]
     #[inline(always)]
     pub const fn v6(bytes: [u8; 16]) -> Self {
@@ -164,17 +163,16 @@ pub struct Syn {
 }
 
 impl Syn {
-    /// A place for [`parse`] to write to.
+    /// An empty value for [`parse`] to write to.
     pub const EMPTY: Self =
         Self { source: Address::v4([0; 4]), destination: Address::v4([0; 4]), port: 0 };
 }
 
-/// Finds the initial SYN in a frame and writes it to `syn`, or says why the
-/// frame holds none. The family is that of the outer IP header.
+/// Finds the initial SYN in a frame and writes it to `syn`, or returns why the frame has none. The
+/// family is that of the outer IP header.
 ///
-/// The SYN has a place given by the caller and is no part of the result: LLVM
-/// would move it through registers that hold nothing on the other paths, which
-/// the verifier refuses.
+/// The SYN is written to the caller's variable and is not part of the result: LLVM would move it
+/// through registers that are undefined on the other paths, which the verifier refuses.
 #[inline(always)]
 pub fn parse<F: Frame + ?Sized>(frame: &F, syn: &mut Syn) -> (Family, Result<(), Reason>) {
     let Some((ether_type, offset)) = network_header(frame) else {
@@ -237,9 +235,9 @@ fn network_header<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
     Some((ether_type, frame.forget(offset)))
 }
 
-/// What a PPPoE session carries (RFC 2516 section 4): six octets, then PPP's protocol
-/// number. That may be one octet where it is odd (RFC 1661 section 6.5), which Linux takes
-/// whether it was agreed upon or not.
+/// The payload of a PPPoE session (RFC 2516 section 4): six octets, then PPP's protocol number.
+/// That may be one octet if it is odd (RFC 1661 section 6.5), which Linux accepts whether it was
+/// negotiated or not.
 #[inline(always)]
 fn in_pppoe<F: Frame + ?Sized>(frame: &F, offset: u32) -> Option<(u16, u32)> {
     let [high, low] = frame.read_rare::<2>(offset + 6)?;
@@ -253,7 +251,7 @@ fn in_pppoe<F: Frame + ?Sized>(frame: &F, offset: u32) -> Option<(u16, u32)> {
     Some((ether_type, offset + if is_short { 7 } else { 8 }))
 }
 
-/// RFC 791 section 3.1.
+/// The IPv4 header (RFC 791 section 3.1).
 #[inline(always)]
 fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(), Reason> {
     let [version, _, length @ ..] = frame.read::<4>(start).ok_or(Reason::Malformed)?;
@@ -285,7 +283,7 @@ fn parse_v4<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(
     Ok(())
 }
 
-/// RFC 8200 sections 3 and 4.
+/// The IPv6 header (RFC 8200 sections 3 and 4).
 #[inline(always)]
 fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(), Reason> {
     let [version, _] = frame.read::<2>(start).ok_or(Reason::Malformed)?;
@@ -297,8 +295,8 @@ fn parse_v6<F: Frame + ?Sized>(frame: &F, start: u32, syn: &mut Syn) -> Result<(
     let length = u32::from(u16::from_be_bytes(length));
     let mut transport = Transport {
         offset: start_of_payload,
-        // Linux takes a length of zero before hop-by-hop options for a jumbogram's
-        // (RFC 2675) and then believes the frame's end, option or no option.
+        // Linux takes a length of zero before hop-by-hop options for a jumbogram's (RFC 2675) and
+        // then relies on the frame's end, with or without the option.
         end: if length == 0 && next == EXTENSION_HOP_BY_HOP {
             u32::MAX
         } else {
@@ -336,10 +334,10 @@ fn read_v6_address<F: Frame + ?Sized>(frame: &F, offset: u32) -> Result<Address,
     Ok(Address::v6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]))
 }
 
-/// Where the TCP header stands.
+/// The position of the TCP header.
 struct Transport {
     offset: u32,
-    /// The end of the IP packet: what lies behind is padding.
+    /// The end of the IP packet: what follows is padding.
     end: u32,
     more_fragments: bool,
 }
@@ -348,8 +346,8 @@ impl Transport {
     /// Follows the IPv6 extension headers, of which `next` is the first, to a
     /// TCP header.
     ///
-    /// A first fragment must hold the whole chain (RFC 7112 section 5); one
-    /// that does not could hide a SYN and is dropped.
+    /// A first fragment must contain the whole chain (RFC 7112 section 5); one that does not could
+    /// hide a SYN and is dropped.
     #[inline(always)]
     fn walk_extensions<F: Frame + ?Sized>(
         &mut self,
@@ -388,18 +386,18 @@ impl Transport {
         }
         match next {
             PROTOCOL_TCP => Ok(()),
-            // Whoever sends it says who the inner source is; no list was asked about that.
+            // The sender chooses the inner source, and no list was checked for it.
             PROTOCOL_IPV4 | PROTOCOL_IPV6 if unpacks => Err(Reason::SegmentRouting),
             _ if is_extension(next) => Err(Reason::ExtensionChain),
             _ => Err(Reason::NotTcp),
         }
     }
 
-    /// The destination port, if the segment is an initial SYN: SYN set, ACK and
-    /// RST clear (RFC 9293 section 3.5).
+    /// The destination port, if the segment is an initial SYN: SYN set, ACK and RST clear (RFC 9293
+    /// section 3.5).
     #[inline(always)]
     fn syn_port<F: Frame + ?Sized>(&self, frame: &F) -> Result<u16, Reason> {
-        // The last word first: it says that the whole header is there.
+        // The last word first: it proves that the whole header is present.
         let last = frame.read::<4>(self.offset + TCP_HEADER - 4);
         if last.is_none() || self.offset + TCP_HEADER > self.end {
             return Err(self.truncated());

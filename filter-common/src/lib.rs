@@ -1,13 +1,12 @@
-//! The words that mxdp's kernel program and its daemon share.
+//! The types and functions that mxdp's kernel program and its daemon share.
 //!
-//! What lives here is pure and `no_std`: the layout of every map and event
-//! ([`abi`]), the bounds on hostile input ([`limits`]), the frame parser over a
-//! bounded reader ([`frame`]), the lists' classes ([`class`]) and the verdict
-//! over a lookup trait ([`verdict`]). The kernel program gives these functions
-//! packet pointers and maps; the tests give them slices and tables. Both run
-//! the same code, so a vector that passes here means something there.
+//! Everything here is pure and `no_std`: the layout of every map and event ([`abi`]), the bounds on
+//! hostile input ([`limits`]), the frame parser over a bounded reader ([`frame`]), the lists'
+//! classes ([`class`]) and the verdict over a lookup trait ([`verdict`]). The kernel program passes
+//! packet pointers and maps to these functions; the tests pass slices and tables. Both run the same
+//! code, so a test here holds for the kernel too.
 //!
-//! This crate imports nothing but `core` and holds no unsafe code.
+//! This crate imports only `core` and has no unsafe code.
 #![no_std]
 
 pub mod abi;

@@ -1,13 +1,12 @@
-//! The bounds on what a frame may ask of the parser.
+//! The bounds on the work that a frame may cause.
 
-/// The VLAN tags (802.1Q, 802.1ad) that are looked through: QinQ.
+/// The number of VLAN tags (802.1Q, 802.1ad) that are parsed: QinQ.
 pub const VLAN_TAGS: usize = 2;
 
-/// The IPv6 extension headers that are walked. A longer chain could hide a SYN
-/// from a bounded parser, so it is dropped and counted. Real chains have one or
-/// two; Linux itself accepts at most eight headers' options by default
-/// (`net.ipv6.max_dst_opts_number`).
+/// The number of IPv6 extension headers that are parsed. A longer chain could hide a SYN from a
+/// bounded parser, so it is dropped and counted. Real chains have one or two; Linux itself accepts
+/// at most eight headers' options by default (`net.ipv6.max_dst_opts_number`).
 pub const EXTENSION_HEADERS: usize = 8;
 
-/// The bytes of a TCP header without options (RFC 9293 section 3.1).
+/// The size of a TCP header without options, in bytes (RFC 9293 section 3.1).
 pub const TCP_HEADER: u32 = 20;

@@ -2,20 +2,20 @@
 
 use crate::class::{Class, Enforcement};
 
-/// What becomes of a frame. Never more than these two: the kernel program
-/// neither aborts nor rewrites nor redirects.
+/// The fate of a frame. There are only these two: the kernel program neither aborts nor rewrites
+/// nor redirects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// The frame goes on to the host's stack.
+    /// The frame goes to the host's stack.
     Pass,
-    /// The frame ends here.
+    /// The frame is dropped.
     Drop,
 }
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $code:literal, $name:literal, $disposition:ident;)*) => {
-        /// Why a frame was passed or dropped. Every frame has exactly one; the three
-        /// `…Monitor` reasons are counted in addition to it.
+        /// Why a frame was passed or dropped. Every frame has exactly one reason; the three
+        /// `…Monitor` reasons are counted in addition.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Reason {
@@ -26,7 +26,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the codes.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$variant,)*];
 
-            /// How many reasons there are; codes run from 0 to one less.
+            /// The number of reasons; codes run from 0 to one less.
             pub const COUNT: usize = [$($code,)*].len();
 
             /// The name used in output, events and metrics.
@@ -68,7 +68,7 @@ reasons! {
     NotSyn = 2, "not_syn", Pass;
     /// An initial SYN to a port that is not protected.
     OtherPort = 3, "other_port", Pass;
-    /// A fragment that does not hold the transport header.
+    /// A fragment without the transport header.
     LaterFragment = 4, "later_fragment", Pass;
     /// A frame that ends inside a header or whose header contradicts itself;
     /// the host's stack discards it.
@@ -79,7 +79,7 @@ reasons! {
     ApprovedIp = 7, "approved_ip", Pass;
     /// In an approved country.
     ApprovedCountry = 8, "approved_country", Pass;
-    /// No list, temporary block or rate decided.
+    /// Neither a list nor a later check decided.
     Unlisted = 9, "unlisted", Pass;
     /// On a blocked IP list whose enforcement is `reject`.
     BlockedIpReject = 10, "blocked_ip_reject", Pass;
@@ -101,16 +101,16 @@ reasons! {
     KnownSpamSource = 18, "known_spam_source", Drop;
     /// Under a temporary block that has not expired.
     TemporaryBlock = 19, "temporary_block", Drop;
-    /// Over the SYN rate of one source.
+    /// Over the SYN rate limit of one source.
     RateLimit = 20, "rate_limit", Drop;
     /// A first fragment too short to hold its whole TCP header (RFC 1858).
     FragmentTooShort = 21, "fragment_too_short", Drop;
-    /// An IPv4 TCP fragment at offset 1, which could overwrite the flags of the
-    /// first (RFC 1858 section 4).
+    /// An IPv4 TCP fragment at offset 1, which could overwrite the flags of the first (RFC 1858
+    /// section 4).
     FragmentOffsetOne = 22, "fragment_offset_one", Drop;
     /// More IPv6 extension headers than are parsed.
     ExtensionChain = 23, "extension_chain", Drop;
-    /// More VLAN tags than are parsed; Linux strips any number of priority tags.
+    /// More VLAN tags than are parsed; Linux removes any number of priority tags.
     VlanChain = 24, "vlan_chain", Drop;
     /// A packet inside a segment routing header (RFC 8754, RFC 6554), which Linux unpacks if
     /// `seg6_enabled` or `rpl_seg_enabled` is set.

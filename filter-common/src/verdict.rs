@@ -5,18 +5,18 @@ use crate::class::{Class, ClassSet, Enforcement};
 use crate::frame::{Address, Syn};
 use crate::reason::Reason;
 
-/// The look-ups of the verdict in the active tables.
+/// The active tables, for the verdict.
 pub trait Tables {
-    /// The settings of the generation, or `None` while none is installed.
+    /// The settings of the generation, or `None` if none is installed.
     fn settings(&self) -> Option<&Settings>;
 
-    /// The classes whose lists name `source`.
+    /// The classes whose lists contain `source`.
     fn classes(&self, source: &Address) -> ClassSet;
 
     /// Whether `source` is under a temporary block that has not expired.
     fn is_blocked_for_a_time(&self, source: &SourceKey) -> bool;
 
-    /// Whether one more SYN takes `source` over `rate`, and if not, counts it.
+    /// Whether one more SYN exceeds the `rate` of `source`; if not, it is counted.
     fn exceeds(&self, source: &SourceKey, rate: SynRate) -> bool;
 }
 
@@ -32,7 +32,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A verdict that no list had a part in.
+    /// A verdict without any list.
     #[must_use]
     #[inline(always)]
     pub const fn without_lists(reason: Reason) -> Self {
@@ -58,17 +58,17 @@ pub fn judge<T: Tables>(syn: &Syn, tables: &T) -> Verdict {
     Verdict { reason, classes, observed }
 }
 
-/// What the lists say of an address.
+/// The lists' decision on an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The first class that decides, and why.
+    /// The first class that decides, and the reason.
     pub decided: Option<(Class, Reason)>,
     /// The monitored classes that matched before it.
     pub observed: ClassSet,
 }
 
-/// Goes through the hierarchy: the first class that is not merely monitored
-/// decides. A monitored class is counted and hides nothing below it.
+/// Walks the hierarchy: the first class that is not merely monitored decides. A monitored class is
+/// counted and hides nothing below it.
 #[must_use]
 pub fn decide(classes: ClassSet, enforcement: impl Fn(Class) -> Enforcement) -> Decision {
     let mut observed = ClassSet::EMPTY;

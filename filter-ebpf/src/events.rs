@@ -1,4 +1,4 @@
-//! Sampled events: bounded a second and CPU, each with its weight.
+//! Sampled events: bounded per second and CPU, each with its weight.
 #![expect(unsafe_code, reason = "per-CPU state is reached by a pointer that the kernel gives")]
 
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
@@ -14,8 +14,7 @@ static SAMPLER: PerCpuArray<Sampler, 1> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, { 512 * 1024 }> = RingBuf::new();
 
-/// Reports a SYN, if the sampling takes it. A full ring is counted and changes
-/// no verdict.
+/// Reports a SYN, if the sampling selects it. A full ring is counted and changes no verdict.
 #[inline(never)]
 #[expect(
     clippy::needless_borrows_for_generic_args,
@@ -28,8 +27,8 @@ pub(crate) fn report(ctx: &XdpContext, limit: u32, reason: Reason, syn: &Syn) {
     let Some(sampler) = SAMPLER.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: the value is this CPU's own and the program is not preempted by
-    // another run of itself on it.
+    // SAFETY: the value belongs to this CPU, and the program is not preempted by another run of
+    // itself on it.
     let sampler = unsafe { &mut *sampler };
     // SAFETY: the helper has no preconditions (kernel 5.11).
     let now = unsafe { bpf_ktime_get_coarse_ns() };

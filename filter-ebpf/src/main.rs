@@ -1,8 +1,8 @@
 //! mxdp's XDP program: a thin adapter between packets, maps and the shared
 //! verdict in `filter-common`.
 //!
-//! Packet pointers end in [`packet`], maps in [`tables`] and [`events`]; this
-//! file holds the entry and the one place where a reason becomes an XDP action.
+//! Packet pointers are confined to [`packet`], maps to [`tables`] and [`events`]; this file has the
+//! entry point and the one place where a reason becomes an XDP action.
 #![no_std]
 #![no_main]
 
@@ -28,8 +28,8 @@ fn mxdp(ctx: XdpContext) -> u32 {
     judge::<true>(&ctx)
 }
 
-/// Judges one frame, by tries alone: the verifier takes the search in ranges only
-/// from who has CAP_PERFMON.
+/// Judges one frame, by tries only: the verifier accepts the search in ranges only with
+/// CAP_PERFMON.
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 #[xdp(frags)]
 fn mxdp_trie(ctx: XdpContext) -> u32 {
@@ -64,8 +64,7 @@ fn judge<const RANGES: bool>(ctx: &XdpContext) -> u32 {
     }
 }
 
-/// Counts what is monitored, and makes an event of a SYN that was dropped or
-/// that a monitored list names.
+/// Counts monitored classes, and reports a SYN that was dropped or that a monitored list matches.
 #[inline(always)]
 fn report(ctx: &XdpContext, tables: &impl Tables, family: Family, syn: &Syn, verdict: &Verdict) {
     debug!(
@@ -85,7 +84,7 @@ fn report(ctx: &XdpContext, tables: &impl Tables, family: Family, syn: &Syn, ver
     events::report(ctx, limit, reason, syn);
 }
 
-/// Counts the monitored classes beside the verdict.
+/// Counts the monitored classes in addition to the verdict.
 #[inline(always)]
 fn count_monitored(family: Family, observed: ClassSet) {
     for class in [Class::BlockedIp, Class::BlockedCountry, Class::KnownSpamSource] {

@@ -9,9 +9,8 @@ use aya_ebpf::programs::XdpContext;
 use filter_common::abi::dry_run;
 use filter_common::{ClassSet, Frame, Reason};
 
-/// A frame: its linear part by pointer, the rest of a jumbo frame by helper. Without
-/// `DIRECT` all of it by helper: the verifier adds an offset to a packet pointer only
-/// for who has CAP_PERFMON.
+/// A frame: its linear part by pointer, the rest of a jumbo frame by helper. Without `DIRECT` all
+/// of it by helper: the verifier allows adding an offset to a packet pointer only with CAP_PERFMON.
 pub(crate) struct Packet<'a, const DIRECT: bool> {
     ctx: &'a XdpContext,
 }
@@ -41,19 +40,19 @@ impl<'a, const DIRECT: bool> Packet<'a, DIRECT> {
     #[inline(always)]
     fn metadata(&self) -> Option<*mut [u8; dry_run::LENGTH]> {
         let start = self.ctx.metadata();
-        // A driver without metadata sets it behind the data, which fails here too.
+        // A driver without metadata support sets the pointer behind the data, which fails here too.
         (start + dry_run::LENGTH <= self.ctx.data()).then_some(start as *mut _)
     }
 }
 
-/// Reads `last` + 1 bytes, 1 to 4, beyond the linear part, where a jumbo frame
-/// goes on in fragments (kernel 5.18): a little-endian number, or -1 where the
-/// frame ends. A subprogram of its own, to keep its buffer off the main stack.
+/// Reads `last` + 1 bytes, 1 to 4, beyond the linear part, where a jumbo frame continues in
+/// fragments (kernel 5.18): a little-endian number, or -1 if the frame ends. A subprogram of its
+/// own, to keep its buffer off the main stack.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn mxdp_load_bytes(ctx: *mut xdp_md, offset: u32, last: u32) -> i64 {
     let mut bytes = [0; 4];
-    // Of a comparison with 0 the verifier of kernel 6.1 draws no lower bound; of this it
+    // From a comparison with 0 the verifier of kernel 6.1 infers no lower bound; from this one it
     // does.
     let length = (last & 3) + 1;
     // SAFETY: the buffer holds `length` bytes; the helper checks the offset against the
@@ -62,9 +61,9 @@ extern "C" fn mxdp_load_bytes(ctx: *mut xdp_md, offset: u32, last: u32) -> i64 {
     if result == 0 { i64::from(u32::from_le_bytes(bytes)) } else { -1 }
 }
 
-/// The value itself. Without CAP_PERFMON the verifier takes two states for one only where
-/// their numbers have the very same bounds; what a subprogram returns has none. A
-/// subprogram of its own, into which the compiler does not look.
+/// The value itself. Without CAP_PERFMON the verifier merges two states only if their numbers have
+/// exactly the same bounds; the result of a subprogram has none. A subprogram of its own, which the
+/// compiler does not inline.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn mxdp_forget(value: u32) -> u32 {

@@ -1,4 +1,4 @@
-//! The maps, and what the verdict asks of them.
+//! The maps, and the verdict's lookups in them.
 #![expect(unsafe_code, reason = "map values are reached by pointers that the kernel gives")]
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -48,8 +48,8 @@ static COUNTERS: PerCpuArray<u64, COUNTER_COUNT> = PerCpuArray::new();
 #[inline(always)]
 pub(crate) fn count(reason: Reason, family: Family) {
     if let Some(counter) = COUNTERS.get_ptr_mut(counter_index(reason, family)) {
-        // SAFETY: the value is this CPU's own and the program is not preempted
-        // by another run of itself on it.
+        // SAFETY: the value belongs to this CPU, and the program is not preempted by another run of
+        // itself on it.
         unsafe { *counter += 1 };
     }
 }
@@ -66,8 +66,8 @@ impl<const RANGES: bool> InForce<RANGES> {
     #[inline(always)]
     pub(crate) fn read(dry: bool) -> Self {
         let bits = SELECTOR.get_ptr(0).map_or(0, |word| {
-            // SAFETY: an array's value stands for the program's life; volatile,
-            // so that the word is read exactly once.
+            // SAFETY: an array's value exists as long as the program; volatile, so that the word is
+            // read exactly once.
             unsafe { word.read_volatile() }
         });
         Self { selector: Selector::from_bits(bits), dry }
@@ -106,9 +106,9 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
 
     #[inline(always)]
     fn is_blocked_for_a_time(&self, source: &SourceKey) -> bool {
-        // SAFETY: the daemon may reuse the element while it is read. An expiry
-        // of another block is read then, at worst: this one frame is passed or
-        // dropped as if it had come a moment later.
+        // SAFETY: the daemon may reuse the element while it is read. At worst, the expiry of
+        // another block is read: this one frame is passed or dropped as if it had arrived a moment
+        // later.
         let Some(block) = (unsafe { TEMPORARY.get(source) }) else {
             return false;
         };
@@ -118,12 +118,12 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
 
     #[inline(always)]
     fn exceeds(&self, source: &SourceKey, rate: SynRate) -> bool {
-        // The coarse clock stands for some milliseconds: what comes within them would be
-        // one burst. SAFETY: the helper has no preconditions.
+        // The coarse clock advances only every few milliseconds: SYNs within them would be one
+        // burst. SAFETY: the helper has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
         let known = SYN_RATE.get_ptr_mut(source);
-        // SAFETY: an element lives as long as this run. Two CPUs may read the same
-        // due time and admit one SYN each: the limit protects, it does not account.
+        // SAFETY: an element exists as long as this run. Two CPUs may read the same due time and
+        // admit one SYN each: the limit protects, it does not account.
         let due = known.map_or(0, |due| unsafe { due.read_volatile() });
         let Some(next) = rate.admit(due, now) else {
             return true;
@@ -132,7 +132,7 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
             match known {
                 // SAFETY: as above.
                 Some(due) => unsafe { due.write_volatile(next) },
-                // A map that is full evicts; a failure admits, as an unknown source is.
+                // A map that is full evicts; a failure admits, like an unknown source.
                 None => _ = SYN_RATE.insert(source, next, 0),
             }
         }
@@ -141,8 +141,8 @@ impl<const RANGES: bool> Tables for InForce<RANGES> {
 }
 
 impl<const RANGES: bool> InForce<RANGES> {
-    /// What the files and the managed entries say. Those of the files are in ranges
-    /// where there are such, and else in a trie.
+    /// The classes by the files and the managed entries. Those of the files are in ranges if there
+    /// are any, and otherwise in a trie.
     #[inline(always)]
     fn both<K, const SLOTS: usize>(
         &self,
@@ -164,9 +164,9 @@ impl<const RANGES: bool> InForce<RANGES> {
         if self.selector.has_runtime(family)
             && let Some(entry) = managed.get(key)
         {
-            // Without CAP_PERFMON the verifier refuses an index that has other bounds on one
-            // path than on another, as what comes of comparing times has. There the daemon
-            // alone ends entries (ADR 13).
+            // Without CAP_PERFMON the verifier refuses an index that has different bounds on
+            // different paths, such as the result of comparing times. There only the daemon removes
+            // expired entries (ADR 13).
             let found = if RANGES {
                 // SAFETY: the helper has no preconditions (kernel 5.8).
                 entry.classes(unsafe { bpf_ktime_get_boot_ns() })
@@ -191,11 +191,11 @@ fn in_trie<K, const SLOTS: usize>(
         .map_or(ClassSet::EMPTY, |bits| ClassSet::from_bits(*bits))
 }
 
-/// The answer where a slot holds no ranges.
+/// The result if a slot has no ranges.
 const NO_RANGES: i32 = -1;
 
-/// The classes of an IPv4 address in the ranges of a slot. Exported, so that the
-/// verifier looks at it once for all paths that lead to it.
+/// The classes of an IPv4 address in the ranges of a slot. Exported, so that the verifier checks it
+/// once for all paths that lead to it.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn mxdp_ranges_v4(slot: u32, address: u32) -> i32 {
@@ -206,8 +206,8 @@ extern "C" fn mxdp_ranges_v4(slot: u32, address: u32) -> i32 {
         return NO_RANGES;
     };
     let plane = |index: usize| {
-        // SAFETY: the look-up's indices are below the planes' length, which the
-        // verifier checks; the array stands as long as this run.
+        // SAFETY: the lookup's indices are below the planes' length, which the verifier checks; the
+        // array exists as long as this run.
         unsafe { *planes.cast::<u64>().add(index) }
     };
     ranges::v4::look_up(address, plane, &InMap(pages)).bits().into()
@@ -235,8 +235,8 @@ impl Pages for InMap<'_> {
 
     #[inline(always)]
     fn word(page: Self::Page, index: usize) -> u32 {
-        // SAFETY: indices of words are below a page's length, which the verifier
-        // checks; the array stands as long as this run.
+        // SAFETY: indices of words are below a page's length, which the verifier checks; the array
+        // exists as long as this run.
         unsafe { *page.cast::<u32>().add(index) }
     }
 }

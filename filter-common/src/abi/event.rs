@@ -5,14 +5,14 @@ use crate::reason::Reason;
 
 /// The state of a CPU's event sampling.
 ///
-/// One event stands for `pending` others: the sum of the weights is the number
-/// of frames that were worth an event, however few of them were sent.
+/// One event represents `pending` others: the sum of the weights is the number of frames that
+/// qualified for an event, however few were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sampler {
-    /// When the running second began: nanoseconds of CLOCK_MONOTONIC, coarse.
+    /// When the current second began: nanoseconds of CLOCK_MONOTONIC, coarse.
     pub window_ns: u64,
-    /// The events sent in the running second.
+    /// The events sent in the current second.
     pub sent: u32,
     /// The frames since the last event that was sent.
     pub pending: u32,
@@ -23,8 +23,8 @@ pub struct Sampler {
 const _: () = assert!(size_of::<Sampler>() == 24);
 
 impl Sampler {
-    /// Begins a new second, where one has passed, and gives the frames that were pending
-    /// then. They are from before: whoever comes next did not send them.
+    /// Begins a new second if one has passed, and returns the frames that were pending then. They
+    /// are older: the sender of the next frame did not send them.
     #[inline(always)]
     pub const fn turn(&mut self, now_ns: u64) -> u32 {
         if now_ns.wrapping_sub(self.window_ns) < 1_000_000_000 {
@@ -37,12 +37,12 @@ impl Sampler {
         unattributed
     }
 
-    /// Takes one more frame of the running second ([`Self::turn`]) and says whether it
-    /// becomes an event, and of what weight. `limit` is the events a second.
+    /// Counts one more frame of the current second ([`Self::turn`]) and returns whether it becomes
+    /// an event, and its weight. `limit` is the number of events per second.
     ///
-    /// Within a second the sampling period doubles after every sixteenth of the
-    /// limit, so that a flood's later part is seen as well as its first
-    /// millisecond; when the limit is reached, frames are left for the second's end.
+    /// Within a second the sampling period doubles after every sixteenth of the limit, so that the
+    /// later part of a flood is sampled as well as its first millisecond; when the limit is
+    /// reached, frames are left for the end of the second.
     #[inline(always)]
     pub const fn sample(&mut self, limit: u32) -> Option<u32> {
         self.pending = self.pending.saturating_add(1);
@@ -62,15 +62,15 @@ impl Sampler {
     }
 }
 
-/// A sampled SYN that was dropped, or that a monitored list names.
+/// A sampled SYN that was dropped, or that a monitored list matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
-    /// When: nanoseconds of CLOCK_BOOTTIME.
+    /// The time in nanoseconds of CLOCK_BOOTTIME.
     pub time_ns: u64,
-    /// How many frames the event stands for, itself included.
+    /// The number of frames that the event represents, including its own.
     pub weight: u32,
-    /// The interface it came in on.
+    /// The index of the interface on which it arrived.
     pub ifindex: u32,
     source: [u8; 16],
     destination: [u8; 16],
@@ -104,8 +104,8 @@ impl Event {
         }
     }
 
-    /// The same event for `weight` earlier frames, of which it is not known who sent
-    /// them; where they came in and why they were dropped is not known either.
+    /// The same event for `weight` earlier frames, whose sender, interface and reason are not
+    /// known.
     #[inline(always)]
     pub const fn unattribute(&mut self, weight: u32) {
         self.unattributed = 1;
@@ -125,13 +125,13 @@ impl Event {
         self.unattributed == 0
     }
 
-    /// Why, or `None` for a code that this version does not know.
+    /// The reason, or `None` for a code that this version does not know.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         Reason::from_code(self.reason)
     }
 
-    /// Who sent the SYN, to whom and to which port.
+    /// The source, destination and port of the SYN.
     #[must_use]
     pub const fn syn(&self) -> Syn {
         Syn {
@@ -182,7 +182,7 @@ mod tests {
         let silence = 11_000_000_000;
         assert_eq!(sampler.turn(silence), 320_000 - attributed);
         assert_eq!(sampler.sample(256), Some(1));
-        // Within the second, nothing is said twice.
+        // Within the second, no frame is reported twice.
         assert_eq!(sampler.turn(silence + 1), 0);
     }
 

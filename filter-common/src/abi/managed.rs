@@ -1,34 +1,34 @@
-//! Entries that operators add while the daemon runs, each with its time.
+//! Entries that operators add while the daemon runs, each with its own end.
 
 use crate::class::{Class, ClassSet};
 
-/// What the managed entries that hold an address say of it: until when it is approved, and
-/// until when it is blocked.
+/// The managed entries that contain an address: until when it is approved, and until when it is
+/// blocked.
 ///
-/// The value of a trie whose every prefix has what the prefixes around it say too, so that
-/// one match answers, and an entry that ends uncovers those around it without the daemon.
+/// The value of a trie in which every prefix includes the values of the prefixes around it, so that
+/// one match is enough, and an entry that expires uncovers those around it without the daemon.
 /// Halves of 32 bits, since the kernel aligns the values of a trie to no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Managed {
     approved: [u32; 2],
     blocked: [u32; 2],
-    /// The classes whatever the time is.
+    /// The classes regardless of the time.
     ever: u32,
 }
 
 const _: () = assert!(size_of::<Managed>() == 20);
 const _: () = assert!(align_of::<Managed>() == 4);
 
-/// The most prefixes of a family.
+/// The maximum number of prefixes of a family.
 pub const MANAGED_ENTRIES: usize = 131_072;
 
 impl Managed {
-    /// The end of an entry that has none, and the latest end: 292 years after the boot.
+    /// The end of a permanent entry, and the latest possible end: 292 years after the boot.
     pub const FOREVER: u64 = u64::MAX >> 1;
 
     /// Approved and blocked until these times, in nanoseconds of CLOCK_BOOTTIME and at most
-    /// [`Self::FOREVER`]; 0 is not at all.
+    /// [`Self::FOREVER`]; 0 means not at all.
     #[must_use]
     pub const fn until(approved_ns: u64, blocked_ns: u64) -> Self {
         let mut ever = ClassSet::EMPTY;
@@ -42,21 +42,21 @@ impl Managed {
         Self { approved: split(approved_ns), blocked: split(blocked_ns), ever }
     }
 
-    /// Until when the address is approved; 0 where it is not.
+    /// Until when the address is approved; 0 if it is not.
     #[must_use]
     #[inline(always)]
     pub const fn approved_until(&self) -> u64 {
         join(self.approved)
     }
 
-    /// Until when the address is blocked; 0 where it is not.
+    /// Until when the address is blocked; 0 if it is not.
     #[must_use]
     #[inline(always)]
     pub const fn blocked_until(&self) -> u64 {
         join(self.blocked)
     }
 
-    /// What both say: each the longer time.
+    /// Both combined: the longer time of each.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self::until(
@@ -67,7 +67,7 @@ impl Managed {
 
     /// The classes at a time of CLOCK_BOOTTIME.
     ///
-    /// Worked out without a branch, which spares the verifier paths.
+    /// Computed without a branch, which reduces the number of paths for the verifier.
     #[must_use]
     #[inline(always)]
     pub const fn classes(&self, now_ns: u64) -> ClassSet {
@@ -76,7 +76,7 @@ impl Managed {
         ClassSet::from_bits(approved | blocked)
     }
 
-    /// The classes of entries that may have ended and are not removed yet.
+    /// The classes of entries that may have expired but are not removed yet.
     #[must_use]
     #[inline(always)]
     pub const fn classes_ever(&self) -> ClassSet {

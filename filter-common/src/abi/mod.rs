@@ -24,18 +24,18 @@ use crate::reason::Reason;
 /// are replaced, never adopted.
 pub const VERSION: u8 = 3;
 
-/// The map names, as they stand in the object file and in the pin directory.
+/// The map names in the object file and in the pin directory.
 pub mod maps {
     /// One [`super::Selector`]: which slots are active.
     pub const SELECTOR: &str = "SELECTOR";
-    /// Two [`super::Settings`], one of them active.
+    /// Two [`super::Settings`], one active.
     pub const SETTINGS: &str = "SETTINGS";
     /// The IPv4 verdict tables as tries, by [`super::slots`].
     pub const LISTS_V4: &str = "LISTS_V4";
     /// The IPv6 verdict tables as tries, by [`super::slots`].
     pub const LISTS_V6: &str = "LISTS_V6";
     /// The planes of IPv4 tables as ranges ([`crate::ranges::v4::Planes`]), by
-    /// [`super::slots::FILES`]. Where there are none, the trie is asked.
+    /// [`super::slots::FILES`]. If there are none, the trie is searched.
     pub const PLANES_V4: &str = "PLANES_V4";
     /// The pages of IPv4 tables as ranges ([`crate::ranges::Page`]), likewise.
     pub const PAGES_V4: &str = "PAGES_V4";
@@ -63,22 +63,21 @@ pub mod maps {
     ];
 }
 
-/// The name of the entry point that knows every engine, in the object file.
+/// The name of the entry point that supports every engine, in the object file.
 pub const PROGRAM: &str = "mxdp";
 
-/// The name of the one that knows tries alone, which the kernel's verifier takes
-/// without CAP_PERFMON.
+/// The name of the one that supports only tries, which the kernel's verifier accepts without
+/// CAP_PERFMON.
 pub const PROGRAM_TRIE: &str = "mxdp_trie";
 
 /// The flag of arrays of pages: those of a map of maps may differ in length
 /// (`BPF_F_INNER_MAP`, kernel 5.10).
 pub const INNER_MAP: u32 = 1 << 12;
 
-/// Which inner map of `LISTS_V4` and `LISTS_V6` holds what.
+/// The inner maps of `LISTS_V4` and `LISTS_V6`.
 ///
-/// The tables of the compiled files have two slots: an active one, and one to build the next
-/// generation in. The last slot is never read by the program; see the daemon's grace
-/// period.
+/// The tables of the compiled files have two slots: one is active, and the next generation is built
+/// in the other. The last slot is never read by the program; see the daemon's grace period.
 pub mod slots {
     /// The inner maps of each family.
     pub const COUNT: u32 = 3;

@@ -1,9 +1,9 @@
-//! The word that activates a rule set.
+//! The word that activates a generation.
 
 use crate::frame::Family;
 
-/// The word that activates a rule set: which slot of settings and files is read, and
-/// which tables are worth a lookup.
+/// The word that activates a generation: which slots of settings and files are read, and which
+/// tables are worth a lookup.
 ///
 /// The program reads it once for each SYN, so that a SYN sees one generation. It
 /// is one byte, so that however the kernel copies it, no reader sees half of it.
@@ -23,20 +23,20 @@ impl Selector {
     /// The word of a map that nobody has written: no tables.
     pub const NONE: Self = Self(0);
 
-    /// The word as it stands in the map.
+    /// The value of the word in the map.
     #[must_use]
     #[inline(always)]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits)
     }
 
-    /// The word as it stands in the map.
+    /// The value of the word in the map.
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// Whether a rule set is active.
+    /// Whether a generation is active.
     #[must_use]
     #[inline(always)]
     pub const fn is_valid(self) -> bool {
@@ -85,8 +85,7 @@ impl Selector {
         self.with(Self::VALID, true).with(Self::SETTINGS, slot != 0)
     }
 
-    /// The word with the files of `slot` active, which hold IPv4 or IPv6
-    /// entries or both.
+    /// The word with the files of `slot` active, which contain IPv4 or IPv6 entries or both.
     #[must_use]
     pub const fn with_files(self, slot: u32, v4: bool, v6: bool) -> Self {
         self.with(Self::FILES, slot != 0).with(Self::FILES_V4, v4).with(Self::FILES_V6, v6)

@@ -1,4 +1,4 @@
-//! What a generation says beside its lists.
+//! The settings of a generation, beside its lists.
 
 use core::hint::black_box;
 
@@ -22,9 +22,9 @@ pub struct SynRate {
 const _: () = assert!(size_of::<SynRate>() == 16);
 
 impl SynRate {
-    /// Admits a SYN at `now_ns` from a source whose next one is due at `due_ns`
-    /// (its theoretical arrival time), and says when the next one is due then;
-    /// `None` if the SYN is over the rate.
+    /// Admits a SYN at `now_ns` from a source whose next one is due at `due_ns` (its theoretical
+    /// arrival time), and returns when the next one is due then; `None` if the SYN exceeds the
+    /// rate.
     #[must_use]
     #[inline(always)]
     pub const fn admit(&self, due_ns: u64, now_ns: u64) -> Option<u64> {
@@ -43,7 +43,7 @@ impl SynRate {
     }
 }
 
-/// What a generation says beside its lists.
+/// The settings of a generation, beside its lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Settings {
@@ -53,12 +53,12 @@ pub struct Settings {
     pub syn_rate_v4: SynRate,
     /// The limit for each IPv6 /64.
     pub syn_rate_v6: SynRate,
-    /// Sampled events a second and CPU; 0 is none.
+    /// The maximum number of sampled events per second and CPU; 0 means none.
     pub events_per_second: u32,
     enforcement: [u8; 8],
     reserved: [u8; 4],
-    /// What [`decide`] says of each set of classes: a reason's code, or
-    /// [`UNDECIDED`], and the observed classes.
+    /// The result of [`decide`] for each set of classes: a reason's code, or [`UNDECIDED`], and the
+    /// observed classes.
     decisions: [[u8; 2]; CLASS_SETS],
     ports: [u64; 1024],
 }
@@ -111,8 +111,8 @@ impl Settings {
         self.decide_all();
     }
 
-    /// Works out the hierarchy for every set of classes once, so that the kernel
-    /// program looks it up instead of walking it.
+    /// Applies the hierarchy to every set of classes once, so that the kernel program looks the
+    /// result up instead of computing it.
     fn decide_all(&mut self) {
         for (bits, slot) in (0_u8..).zip(&mut self.decisions) {
             let enforcement = &self.enforcement;
@@ -124,13 +124,13 @@ impl Settings {
         }
     }
 
-    /// What the lists decide for an address of `classes`, and which monitored
-    /// classes matched before.
+    /// The lists' decision for an address of `classes`, and the monitored classes that matched
+    /// before.
     #[must_use]
     #[inline(always)]
     pub const fn decision(&self, classes: ClassSet) -> (Option<Reason>, ClassSet) {
-        // Most addresses; and the verifier is spared an index that is 0 on some paths
-        // only, which it refuses without CAP_PERFMON.
+        // Most addresses have no class; and this avoids an index that is 0 on some paths only,
+        // which the verifier refuses without CAP_PERFMON.
         if classes.is_empty() {
             return (None, ClassSet::EMPTY);
         }
@@ -152,7 +152,7 @@ impl Settings {
     #[must_use]
     #[inline(always)]
     pub const fn syn_rate(&self, family: Family) -> SynRate {
-        // Both are read and one is masked out: of a choice, LLVM makes an address that
+        // Both are read and one is masked out: for a choice, LLVM would compute an address that
         // differs by path, which the verifier refuses without CAP_PERFMON.
         let v6 = (matches!(family, Family::V6) as u64).wrapping_neg();
         let (one, other) = (self.syn_rate_v6, self.syn_rate_v4);
@@ -209,7 +209,7 @@ mod tests {
         assert!(send(1200));
         let burst = (0..10).filter(|_| send(9000)).count();
         assert_eq!(burst, 5);
-        // What a slower rate has left does not hold a source back for long.
+        // What remains of a slower rate does not delay a source for long.
         assert_eq!(rate.admit(1_000_000, 9000), Some(9100));
     }
 }

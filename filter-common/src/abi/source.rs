@@ -1,9 +1,9 @@
-//! Sources: those that are blocked temporarily or limited in rate.
+//! Sources: the keys of temporary blocks and rate limits.
 
 use crate::frame::{Address, Family};
 
-/// A source as temporary blocks and rate limits know it: an IPv4 /32 or an
-/// IPv6 /64, the smallest network that one party is given (RFC 6177).
+/// The source of a SYN for temporary blocks and rate limits: an IPv4 /32 or an IPv6 /64, the
+/// smallest network that one party is given (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct SourceKey {
@@ -23,8 +23,8 @@ impl SourceKey {
         Self { family: address.family() as u32, prefix: [a, b, c, d, e, f, g, h] }
     }
 
-    /// The first address of the key's network, or `None` if the key is none
-    /// that [`SourceKey::of`] makes.
+    /// The first address of the key's network, or `None` for a key that [`SourceKey::of`] does not
+    /// make.
     #[must_use]
     pub const fn network(&self) -> Option<Address> {
         let [a, b, c, d, e, f, g, h] = self.prefix;
@@ -44,10 +44,10 @@ impl SourceKey {
 pub struct TemporaryBlock {
     /// When it expires: nanoseconds of CLOCK_BOOTTIME.
     pub expires_ns: u64,
-    /// When it was made, in the same clock: a number that wraps where that was before
-    /// this boot, so that their difference is how long it lasts.
+    /// When it was made, by the same clock: a number that wraps if that was before this boot, so
+    /// that the difference is its length.
     pub created_ns: u64,
-    /// Why: a [`TemporaryReason`] code.
+    /// The reason: a [`TemporaryReason`] code.
     pub reason: u32,
     /// Zero.
     pub reserved: u32,
@@ -55,23 +55,23 @@ pub struct TemporaryBlock {
 
 const _: () = assert!(size_of::<TemporaryBlock>() == 24);
 
-/// Why a source is blocked temporarily.
+/// Why a source is temporarily blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum TemporaryReason {
-    /// An operator asked for it.
+    /// An operator added it.
     Operator = 1,
-    /// Many recipients that do not exist.
+    /// It named many recipients that do not exist.
     DictionaryAttack = 2,
-    /// Refused again and again for what lists say of the address.
+    /// It was refused repeatedly by DNS lists.
     Reputation = 3,
-    /// Spoke before the greeting.
+    /// It sent data before the greeting.
     EarlyTalker = 4,
-    /// Broke the protocol.
+    /// It broke the protocol.
     Abuse = 5,
-    /// Opened more connections than it may have.
+    /// It opened more connections than it may have.
     Flood = 6,
-    /// Named recipients of domains that are not served here.
+    /// It named recipients of domains that are not served here.
     RelayAttempts = 7,
 }
 

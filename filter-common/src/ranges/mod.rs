@@ -1,11 +1,10 @@
 //! The scale engine: verdict tables as compiled ranges, in arrays.
 //!
-//! A trie costs a dependent cache miss for each of its levels. These tables are laid
-//! out so that an address costs as few as the lists permit, in as little memory as
-//! possible, since what does not fit into a cache is what costs (XDP cannot
-//! prefetch). The compiler is in the daemon (`lists::ranges`); here are the layouts
-//! and the lookups, generic over where the arrays are, so that the same code runs on
-//! the kernel's maps and on slices in tests.
+//! A trie costs a dependent cache miss for each of its levels. These tables are laid out so that an
+//! address costs as few as the lists permit, in as little memory as possible, since cache misses
+//! dominate the cost (XDP cannot prefetch). The compiler is in the daemon (`lists::ranges`); the
+//! layouts and the lookups are here, generic over the storage of the arrays, so that the same code
+//! runs on the kernel's maps and on slices in tests.
 //!
 //! Both families end in *words*: 32-bit integers in pages of [`PAGE_WORDS`], whose
 //! two highest bits say what they are. Word 0 is the value "no class".
@@ -22,17 +21,17 @@ pub const PAGE_WORDS: usize = 1 << PAGE_BITS;
 /// A page, the value of the arrays of words.
 pub type Page = [u32; PAGE_WORDS];
 
-/// The bits of a word that point at another word.
+/// The bits of a word that point to another word.
 pub const POINTER_BITS: u32 = 30;
 
-/// What a word is, in its two highest bits. 1 to 3 differ between the families.
+/// The kind of a word, in its two highest bits. Kinds 1 to 3 differ between the families.
 #[must_use]
 #[inline(always)]
 pub const fn kind(word: u32) -> u32 {
     word >> POINTER_BITS
 }
 
-/// The word that a word points at.
+/// The word that a word points to.
 #[must_use]
 #[inline(always)]
 pub const fn pointer(word: u32) -> u32 {
@@ -44,11 +43,11 @@ pub const VALUE: u32 = 0;
 
 /// The words of a table.
 pub trait Pages {
-    /// A page that is there.
+    /// A page of the table.
     type Page: Copy;
 
-    /// The page of this number, or `None` if the table has none, which a table
-    /// that the compiler made never asks for.
+    /// The page with this number, or `None` if the table has none, which a compiled table never
+    /// requests.
     fn page(&self, number: u32) -> Option<Self::Page>;
 
     /// A word of a page; `index` is below [`PAGE_WORDS`].
@@ -71,8 +70,7 @@ pub const fn page_of(pointer: u32) -> u32 {
     pointer >> PAGE_BITS
 }
 
-/// The index of a pointer in its page. The mask is the bound that the kernel's
-/// verifier sees.
+/// The index of a pointer in its page. The mask is the bound that the kernel's verifier recognises.
 #[must_use]
 #[inline(always)]
 pub const fn index_of(pointer: u32) -> usize {

@@ -13,8 +13,8 @@
 //! 4. The word: a set, one range inside the slot, or a pointer to a bit or a byte
 //!    for each of its 256 addresses.
 //!
-//! So an address costs one to four loads, of which the first three do not depend on
-//! each other and are made side by side, whatever the number of prefixes.
+//! So an address costs one to four loads, of which the first three do not depend on each other and
+//! run in parallel, whatever the number of prefixes.
 #![expect(clippy::cast_possible_truncation, reason = "parts of words: sets and pointers")]
 
 use super::{Pages, VALUE, kind, pointer};
@@ -26,16 +26,16 @@ pub const BLOCKS: usize = 1 << 18;
 /// The slots of a block: one for each bit of a `u64`.
 pub const SLOTS: usize = 64;
 
-/// The bit of a block's plain byte that says that not all of the block is plain.
+/// The bit of a block's plain byte that marks a block that is not plain throughout.
 pub const MIXED: u8 = 0x80;
 
-/// Where the bits of [`BLOCKS`] begin that say which slots are not plain.
+/// The start of the bits that mark slots that are not plain, a `u64` for each block.
 pub const DIFFERS: usize = 0;
-/// Where the bits begin that say which slots have a word.
+/// The start of the bits that mark slots with a word.
 pub const DEEPER: usize = DIFFERS + BLOCKS;
-/// Where the heads begin: a pointer to words, and the second set from bit 32 on.
+/// The start of the heads: a pointer to words, and the second set from bit 32 on.
 pub const HEADS: usize = DEEPER + BLOCKS;
-/// Where the plain bytes begin, eight in a `u64`, the first in its lowest byte.
+/// The start of the plain bytes, eight in a `u64`, the first in its lowest byte.
 pub const PLAIN: usize = HEADS + BLOCKS;
 /// The `u64`s of all planes: 6.25 MiB.
 pub const LENGTH: usize = PLAIN + BLOCKS / 8;
@@ -46,10 +46,10 @@ pub type Planes = [u64; LENGTH];
 /// A word of this kind is a range in the slot: the first address of it in bits 0
 /// to 7, the last in 8 to 15, the set inside in 16 to 20 and outside in 21 to 25.
 pub const RANGE: u32 = 1;
-/// A word of this kind points at a slot of two sets: the set of addresses whose bit
-/// is 0 (bits 0 to 7) and of the others (8 to 15), and eight words of bits.
+/// A word of this kind points to a slot of two sets: the set of addresses whose bit is 0 (bits 0 to
+/// 7) and of the others (8 to 15), and eight words of bits.
 pub const BITS: u32 = 2;
-/// A word of this kind points at a set for each address: 64 words of four bytes.
+/// A word of this kind points to a set for each address: 64 words of four bytes.
 pub const BYTES: u32 = 3;
 
 /// The classes of an address. `plane` reads one of the [`Planes`], at an index

@@ -1,7 +1,7 @@
 //! IPv6: a tree of sorted 16-bit digits.
 //!
-//! The first digit indexes 65,536 words, the first of the table. A word is a set of
-//! classes, or points at what is inside:
+//! The first digit indexes 65,536 words, the first of the table. A word is a set of classes, or
+//! points to more specific data:
 //!
 //! - A *node* splits its network by the next digit into *runs*. A run ends where the
 //!   next begins, and holds one value; a digit with more inside is a run of its own.
@@ -28,18 +28,18 @@ pub const ROOT: usize = 1 << 16;
 /// The digits of an address.
 pub const DIGITS: u32 = 8;
 
-/// A word of this kind points at a node.
+/// A word of this kind points to a node.
 pub const NODE: u32 = 1;
-/// A word of this kind points at a tail.
+/// A word of this kind points to a tail.
 pub const TAIL: u32 = 2;
 
-/// Nodes of more runs than this have an index.
+/// Nodes with more runs than this have an index.
 pub const INDEXED: usize = 256;
 
 /// The entries of an index, one for each value of a digit's higher byte.
 pub const INDEX: usize = 256;
 
-/// The most prefixes of a tail.
+/// The maximum number of prefixes of a tail.
 pub const TAIL_PREFIXES: usize = 8;
 
 /// The first word of a tail.
@@ -47,17 +47,17 @@ pub const TAIL_PREFIXES: usize = 8;
 pub struct Tail {
     /// Its prefixes, 1 to [`TAIL_PREFIXES`].
     pub prefixes: u32,
-    /// The first of the address's four words that is kept: those before it are the
-    /// same in all that comes here.
+    /// The first of the address's four words that is kept: the words before it are the same in
+    /// everything that leads here.
     pub first: u32,
     /// The words that are kept of each network, 1 to 4.
     pub words: u32,
-    /// The set of what is in none of the prefixes.
+    /// The set of addresses in none of the prefixes.
     pub outside: ClassSet,
 }
 
 impl Tail {
-    /// As it stands in the table.
+    /// Its value in the table.
     #[must_use]
     pub const fn word(self) -> u32 {
         self.prefixes | self.first << 8 | self.words << 12 | (self.outside.bits() as u32) << 16
@@ -113,7 +113,7 @@ fn in_node<P: Pages>(page: P::Page, node: usize, digit: u32) -> u32 {
     } else {
         (0, runs, node + 1)
     };
-    // With an index or without, 257 runs at most are left, and halved nine times one.
+    // With or without an index, at most 257 runs are left, and halved nine times one.
     for _ in 0..9 {
         if among <= 1 {
             break;
@@ -174,7 +174,7 @@ const fn mask(length: u32, index: u32) -> u32 {
     if bits >= 32 {
         u32::MAX
     } else {
-        // A shift of 64 bits, since one of 32 by 32 is none.
+        // A 64-bit shift, since shifting 32 bits by 32 is undefined.
         !((u32::MAX as u64 >> bits) as u32)
     }
 }

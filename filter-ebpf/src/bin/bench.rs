@@ -1,5 +1,5 @@
-//! Programs of the packet benchmark, which no installed mxdp has: a generator of
-//! SYNs, and the floor to compare with.
+//! Programs of the packet benchmark, which no installation contains: a generator of SYNs, and a
+//! baseline for comparison.
 //!
 //! The generator is run on live frames (`BPF_F_TEST_XDP_LIVE_FRAMES`, kernel
 //! 5.18) and sends each into a device, so that no user-space loop is measured.
@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_redirect};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 
-/// The most addresses that are prepared.
+/// The maximum number of prepared addresses.
 const PREPARED: usize = 1 << 20;
 
 /// The index of the device that the frames go into.
@@ -22,13 +22,11 @@ static TARGET: Array<u32, 1> = Array::new();
 /// The number of the next frame, which decides its source.
 #[btf_map]
 static NEXT: Array<u64, 1> = Array::new();
-/// How many of `SOURCES` are walked round and round, a power of two; 0 for random
-/// sources.
+/// How many of `SOURCES` are used in rotation, a power of two; 0 for random sources.
 #[btf_map]
 static WALK: Array<u32, 1> = Array::new();
-/// Prepared addresses in the order in which they are sent, so that reading them
-/// is a walk through memory, which the floor pays as well. IPv4 has the first four
-/// bytes.
+/// Prepared addresses in their order of use, so that reading them is a sequential walk through
+/// memory, which the baseline does as well. IPv4 has the first four bytes.
 #[btf_map]
 static SOURCES: Array<[u8; 16], PREPARED> = Array::new();
 /// The sums of 16-bit words under the IPv4 and the TCP checksum, without the source.
@@ -43,13 +41,13 @@ static PAUSE: Array<[u64; 3], 1> = Array::new();
 
 const IPV4: u16 = 0x0800;
 
-/// Drops whatever comes: what the way there costs.
+/// Drops every frame: the baseline.
 #[xdp(frags)]
 fn floor(_ctx: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// Gives the SYN in the frame the next source, and sends it.
+/// Writes the next source into the SYN of the frame, and sends it.
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the context over")]
 #[xdp]
 fn load(ctx: XdpContext) -> u32 {
@@ -59,8 +57,7 @@ fn load(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn send(ctx: &XdpContext) -> Option<u32> {
     let next = NEXT.get_ptr_mut(0)?;
-    // SAFETY: an array's value stands for the program's life, and one CPU alone
-    // runs the generator.
+    // SAFETY: an array's value exists as long as the program, and only one CPU runs the generator.
     let number = unsafe {
         let number = *next;
         *next = number + 1;
@@ -166,8 +163,8 @@ fn write_v6(ctx: &XdpContext, source: &[u8; 16]) -> Option<()> {
     write(ctx, 14 + 40 + 16, checksum(*SUMS.get(1)? + sum))
 }
 
-/// The internet checksum of a sum of words (RFC 1071): the stack of a contender
-/// that comes after it throws away what has a wrong one.
+/// The internet checksum of a sum of words (RFC 1071): the stack behind a contender discards frames
+/// with a wrong one.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "two folds leave 16 bits")]
 const fn checksum(sum: u32) -> [u8; 2] {
@@ -184,7 +181,7 @@ fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: [u8; N]) -> Opt
     Some(())
 }
 
-/// A place in the frame, if it is all there.
+/// A pointer into the frame, if the bytes exist.
 #[inline(always)]
 fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
     let start = ctx.data() + offset;

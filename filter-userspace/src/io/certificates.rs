@@ -1,5 +1,5 @@
-//! Certificates and keys: read, and looked at for what an operator would want to know
-//! before the clients do.
+//! Certificates and keys: loaded, and checked for problems that an operator would want to know
+//! before the clients notice.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -20,24 +20,24 @@ use crate::config::smtp::Certificate;
 /// The largest file of certificates.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// How long before its end a certificate is an alarm, in seconds.
+/// How long before its expiry a certificate raises an alarm, in seconds.
 pub const SOON: i64 = 14 * 24 * 3600;
 
-/// What there is to know of a certificate that is served.
+/// The facts of a certificate that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Its file.
     pub file: String,
-    /// Where the configuration names it.
+    /// Its place in the configuration.
     pub place: String,
-    /// When it begins to be valid, in seconds of the Unix epoch.
+    /// The start of its validity, in seconds of the Unix epoch.
     pub from: i64,
-    /// When it ends.
+    /// The end of its validity.
     pub until: i64,
 }
 
 impl Facts {
-    /// What is wrong with its dates, or will be soon.
+    /// The problem with its dates, present or near.
     #[must_use]
     pub fn concern(&self, now: i64) -> Option<String> {
         let Self { file, place, from, until } = self;
@@ -52,13 +52,13 @@ impl Facts {
             let from = date(*from);
             return Some(format!("{place}: the certificate {file} is not valid before {from}"));
         }
-        // By its date and not by days that are left: it is one alarm.
+        // The text has the date and not the days left, so that it stays one alarm.
         (*until - now < SOON)
             .then(|| format!("{place}: the certificate {file} expires on {}", date(*until)))
     }
 }
 
-/// Reads a certificate with its chain, and its key.
+/// Loads a certificate with its chain, and its key.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub fn load(certificate: &Certificate) -> Result<CertifiedKey, String> {
     }
 }
 
-/// A key that is not the first certificate's.
+/// The error of a key that does not belong to the first certificate.
 fn mismatch(certified: CertifiedKey, chain: &str, key: &str) -> String {
     let CertifiedKey { cert, key: signer, .. } = certified;
     let is_of = |one: &CertificateDer<'static>| {
@@ -110,7 +110,7 @@ fn mismatch(certified: CertifiedKey, chain: &str, key: &str) -> String {
     }
 }
 
-/// Certificates that are trusted.
+/// Loads trusted certificates.
 ///
 /// # Errors
 ///
@@ -130,8 +130,7 @@ pub fn roots(path: &Path) -> Result<RootCertStore, String> {
     }
 }
 
-/// What there is to say about certificates that can be used, and when each ends. What
-/// cannot be used is for [`load`] to say.
+/// The warnings about usable certificates, and when each expires. [`load`] reports unusable ones.
 #[must_use]
 pub fn look(
     certificates: &[Certificate],
@@ -164,15 +163,15 @@ pub fn look(
             ));
         }
     }
-    // Certificates for other names stand beside the host's own.
+    // Certificates for other names may be configured beside the host's own.
     if !named {
         concerns.extend(others);
     }
     (facts, concerns)
 }
 
-/// What is wrong with the dates of certificates that [`look`] does not look at, a line each:
-/// those behind a host's own, without which clients cannot verify that one.
+/// The problems with the dates of certificates that [`look`] does not check, one line each: those
+/// behind a host's own, without which clients cannot verify that one.
 #[must_use]
 pub fn chain_concerns(certificates: &[Certificate], source: &str, now: i64) -> Vec<String> {
     let concerns = certificates.iter().flat_map(|certificate| {
@@ -184,8 +183,8 @@ pub fn chain_concerns(certificates: &[Certificate], source: &str, now: i64) -> V
     concerns.collect()
 }
 
-/// What is wrong with the dates of certificates that are trusted, a line each that begins
-/// with `place`. What cannot be used is for [`roots`] to say.
+/// The problems with the dates of trusted certificates, one line each that begins with `place`.
+/// [`roots`] reports unusable ones.
 #[must_use]
 pub fn trusted_concerns(path: &Path, place: &str, now: i64) -> Vec<String> {
     let trusted = read(path, "certificate").unwrap_or_default();
@@ -193,7 +192,7 @@ pub fn trusted_concerns(path: &Path, place: &str, now: i64) -> Vec<String> {
     date_concerns(&trusted, path, place, now)
 }
 
-/// How many certificates of a file are named. Of a system's hundreds some are always old.
+/// How many certificates of a file are named. Some of a system's hundreds are always old.
 const NAMED: usize = 5;
 
 fn date_concerns(certificates: &[Block], path: &Path, place: &str, now: i64) -> Vec<String> {
@@ -249,8 +248,7 @@ fn read(path: &Path, what: &str) -> Result<Vec<Block>, String> {
     pem::blocks(&bytes).map_err(|wrong| format!("{name}{wrong}"))
 }
 
-/// From when until when a certificate is valid, in seconds of the Unix epoch (RFC 5280
-/// section 4.1).
+/// The validity of a certificate, in seconds of the Unix epoch (RFC 5280 section 4.1).
 #[must_use]
 pub fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     const SEQUENCE: u8 = 0x30;
@@ -259,7 +257,7 @@ pub fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     if (tag, tbs) != (SEQUENCE, SEQUENCE) {
         return None;
     }
-    // The version is there in those of version 2 and 3 only.
+    // The version is present only in versions 2 and 3.
     let (first, _, rest) = element(fields)?;
     let rest = if first == 0xa0 { element(rest)?.2 } else { rest };
     let (_, _, rest) = element(rest)?;
@@ -290,7 +288,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, content, rest))
 }
 
-/// `UTCTime` or `GeneralizedTime`, as RFC 5280 section 4.1.2.5 has them.
+/// Reads `UTCTime` or `GeneralizedTime` (RFC 5280 section 4.1.2.5).
 fn time(tag: u8, text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let digits = text.strip_suffix('Z').filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
@@ -405,7 +403,7 @@ mod tests {
         let lines = own.lines().count() + 1;
         assert!(said[0].ends_with(&format!("chain.pem:{lines} expired on 2021-01-01 UTC")));
         assert!(said[1].ends_with("is not valid before 2300-01-01 UTC"), "{said:?}");
-        // The own one is looked at elsewhere, and is what is trusted here.
+        // The host's own certificate is checked elsewhere, and is a trusted one here.
         let lone = write(folder, "ca.pem", &old, 0o644);
         let said = trusted_concerns(&lone, "m.toml:9: tls.client_ca", 1_700_000_000);
         assert_eq!(said.len(), 1, "{said:?}");

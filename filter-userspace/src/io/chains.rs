@@ -1,8 +1,8 @@
-//! Chains of certificates of others: verified only where they are as short as real ones.
+//! Certificate chains of others: verified only if they are as short as real ones.
 //!
-//! To find a path through look-alike certificates takes seconds of a processor, and the
-//! handshake is done by a thread that moves bytes. Real chains have three or four certificates
-//! and a few KB.
+//! Finding a path through certificates with the same names takes seconds of a processor, and the
+//! handshake runs on a thread that moves bytes. Real chains have three or four certificates and a
+//! few KB.
 
 use std::sync::Arc;
 
@@ -16,13 +16,14 @@ use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_SIG_ED25519};
 use x509_parser::parse_x509_certificate;
 use x509_parser::public_key::PublicKey;
 
-/// The most certificates of a chain, the host's own not counted.
+/// The maximum number of certificates in a chain, without the host's own.
 const CERTIFICATES: usize = 6;
 
-/// The most bytes of all of them.
+/// The maximum size of all of them, in bytes.
 const BYTES: usize = 32 * 1024;
 
-/// The most of them that bear one name: more than a cross-signed pair makes many paths.
+/// The maximum number of certificates with one name: more than a cross-signed pair makes many
+/// paths.
 const NAMESAKES: usize = 2;
 
 /// Whether a chain may be verified.
@@ -32,15 +33,14 @@ pub fn is_bounded(own: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> bool
     if rest.len() > CERTIFICATES || bytes > BYTES {
         return false;
     }
-    // One that cannot be read leads nowhere.
+    // A certificate that cannot be parsed is on no path.
     let parsed = rest.iter().filter_map(|one| parse_x509_certificate(one).ok());
     let names: Vec<&[u8]> = parsed.map(|(_, one)| one.tbs_certificate.subject.as_raw()).collect();
     names.iter().all(|name| names.iter().filter(|other| *other == name).count() <= NAMESAKES)
 }
 
-/// Whether it can be told by a signature that somebody has the key of a certificate: not for
-/// RSA below 2,048 bits, curves that are rare, and what cannot be read. Such a certificate
-/// counts as none.
+/// Whether a signature can prove that a peer has the key of a certificate: not for RSA below 2,048
+/// bits, rare curves, and certificates that cannot be parsed. Such a certificate counts as none.
 #[must_use]
 pub fn is_provable(own: &CertificateDer<'_>) -> bool {
     let Ok((_, read)) = parse_x509_certificate(own) else { return false };
@@ -56,7 +56,7 @@ pub fn is_provable(own: &CertificateDer<'_>) -> bool {
     is_known && ParsedCertificate::try_from(own).is_ok()
 }
 
-/// Verifies servers by what `roots` have issued, and no chain that is not bounded.
+/// Verifies servers by `roots`, and rejects chains that are not bounded.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The clocks: the only place that reads them; and how far the time of day is believed.
+//! The clocks: the only place that reads them, and how far the time of day is trusted.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -8,13 +8,13 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::smtp::session::Now;
 
-/// Nanoseconds of CLOCK_BOOTTIME, the clock of temporary blocks: it goes on while
-/// the host sleeps and knows no leap and no setting of the time. It is the one that the
-/// kernel's program reads, in a time namespace (`time_namespaces(7)`) too.
+/// Nanoseconds of CLOCK_BOOTTIME, the clock of temporary blocks: it continues while the host
+/// sleeps, and has no leaps and cannot be set. It is the clock that the kernel's program reads, in
+/// a time namespace (`time_namespaces(7)`) too.
 #[must_use]
 pub fn boot_ns() -> u64 {
     static NAMESPACE: LazyLock<i64> = LazyLock::new(|| {
-        // No file, no time namespaces: a kernel built without them.
+        // Without the file there are no time namespaces: the kernel was built without them.
         boot_offset(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default())
     });
     // CLOCK_BOOTTIME exists since Linux 2.6.39: the call cannot fail.
@@ -26,16 +26,16 @@ pub fn boot_ns() -> u64 {
     here.saturating_add_signed(-*NAMESPACE)
 }
 
-/// What tells this boot from every other one; `unknown` where the kernel does not say.
+/// An identifier of this boot; `unknown` if the kernel gives none.
 #[must_use]
 pub fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    // A word for a line of a file.
+    // One word, since it becomes part of a line in a file.
     if id.trim().is_empty() { "unknown".to_owned() } else { id.trim().to_owned() }
 }
 
-/// By how many nanoseconds a time namespace's CLOCK_BOOTTIME is ahead: of the line
-/// `boottime SECONDS NANOSECONDS`.
+/// How many nanoseconds a time namespace's CLOCK_BOOTTIME is ahead, from the line `boottime SECONDS
+/// NANOSECONDS`.
 fn boot_offset(offsets: &str) -> i64 {
     let line = offsets.lines().find_map(|line| line.strip_prefix("boottime"));
     let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse::<i64>);
@@ -64,16 +64,16 @@ pub fn now() -> Now {
     Now { monotonic: Instant::now(), unix_ms: unix_ms() }
 }
 
-/// A step of the time of day that is believed at once: more than a clock drifts, and than
-/// summer time where somebody sets it by hand.
+/// The largest step of the time of day that is accepted at once: more than a clock drifts, and than
+/// summer time if somebody sets it by hand.
 const STEP_MS: u64 = 2 * 3_600_000;
 
-/// For how long a greater one must stand until it is believed.
+/// How long a larger step must last before it is accepted.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// The time of day by which entries lapse and records are too old: the host's, but for a
-/// great step, which is believed when it has stood for an hour. So a clock that is wrong
-/// for a while takes nothing away for good.
+/// The time of day for expiry and retention: the host's, except after a large step, which is
+/// accepted when it has lasted for an hour. So a clock that is wrong for a while deletes nothing
+/// for good.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     unix_ms: u64,
@@ -83,14 +83,14 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Begins with a time of day (milliseconds of the Unix epoch) that is believed at a
-    /// time of [`boot_ns`].
+    /// Begins with a time of day (milliseconds of the Unix epoch) that is trusted at a time of
+    /// [`boot_ns`].
     #[must_use]
     pub const fn new(unix_ms: u64, boot_ns: u64) -> Self {
         Self { unix_ms, boot_ns, doubt: None }
     }
 
-    /// The time that is believed, where the clocks say these.
+    /// The trusted time for these readings of the clocks.
     pub fn update(&mut self, unix_ms: u64, boot_ns: u64) -> u64 {
         let expected = self.unix_ms + boot_ns.saturating_sub(self.boot_ns) / 1_000_000;
         let ahead = signed(unix_ms) - signed(expected);
@@ -113,7 +113,7 @@ impl Settled {
         }
     }
 
-    /// By how many seconds the host's clock is ahead of what is believed, where it is not.
+    /// How many seconds the host's clock is ahead of the trusted time, if it is not trusted.
     #[must_use]
     pub fn doubted(&self) -> Option<i64> {
         self.doubt.map(|(ahead, _)| ahead / 1000)
@@ -132,8 +132,8 @@ mod tests {
     const NOW: u64 = 20_000 * DAY;
     const YEAR: i64 = 365 * 86_400_000;
 
-    /// The believed time after `minutes` of the steady clock, where the host's clock is
-    /// off by `offset` milliseconds.
+    /// The trusted time after `minutes` of the steady clock, with the host's clock off by `offset`
+    /// milliseconds.
     fn at(settled: &mut Settled, minutes: u64, offset: i64) -> u64 {
         let unix = (NOW + minutes * 60_000).saturating_add_signed(offset);
         settled.update(unix, minutes * 60_000_000_000) - NOW

@@ -1,37 +1,37 @@
-//! How the file descriptors that this process may have are shared out, so that none of
-//! its parts takes what another needs to go on.
+//! Shares out the file descriptors of this process, so that none of its parts takes what another
+//! needs.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files, rings, control, page and what else there is of a fixed number.
+/// Files, rings, control, web console and everything else of a fixed number.
 const FIXED: usize = 200;
 
-/// The most questions to name servers under way at once.
+/// The maximum number of DNS queries under way at once.
 const QUESTIONS: usize = 4096;
 
-/// Sockets of a question: it may be put to two servers at once.
+/// Sockets of a query: it may be sent to two servers at once.
 const OF_QUESTION: usize = 2;
 
 /// Sockets of a session: the client's and the backend's.
 const OF_SESSION: usize = 2;
 
-/// What each part may have.
+/// The share of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Descriptors in all.
+    /// All descriptors.
     pub all: usize,
-    /// Questions to name servers, without those that have [`reserved`] places.
+    /// DNS queries, without those that have [`reserved`] slots.
     pub questions: usize,
     /// Sessions.
     pub sessions: usize,
 }
 
-/// The budget of this process, whose soft limit is raised to its hard one first.
+/// The budget of this process, after its soft limit is raised to its hard one.
 #[must_use]
 pub fn budget() -> Budget {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return share(usize::MAX) };
     if soft < hard {
-        // Where that fails the soft limit is what there is.
+        // If that fails, the soft limit applies.
         let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
         return share(usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX));
     }
@@ -39,20 +39,20 @@ pub fn budget() -> Budget {
 }
 
 fn share(all: usize) -> Budget {
-    // With the reserved ones, all questions have an eighth.
+    // With the reserved ones, all queries have an eighth.
     let questions = (all / 8 / OF_QUESTION * 2 / 3).clamp(1, QUESTIONS);
     let rest = all.saturating_sub(FIXED + of_all(questions) * OF_QUESTION);
     Budget { all, questions, sessions: (rest / OF_SESSION).max(1) }
 }
 
-/// The questions beside so many others that are kept for customers' mail, and as many again
-/// for the names of clients.
+/// The number of queries that are reserved for customers' mail besides `most` others, and as many
+/// again for the names of clients.
 #[must_use]
 pub const fn reserved(questions: usize) -> usize {
     questions.div_ceil(4)
 }
 
-/// So many questions, with those that have reserved places.
+/// The number of queries, with those that have reserved slots.
 #[must_use]
 pub const fn of_all(questions: usize) -> usize {
     questions + 2 * reserved(questions)

@@ -170,11 +170,11 @@ impl Resolver {
         }
         match Asked::new(&self.config, servers, self.most) {
             Ok(asked) => {
-                tracing::info!(servers = ?asked.servers, "the system names other name servers");
+                tracing::info!(servers = ?asked.servers, "the system's name servers have changed");
                 *self.asked.write().unwrap_or_else(PoisonError::into_inner) = asked;
                 self.shed();
             }
-            Err(error) => tracing::error!("the system's name servers: {error}"),
+            Err(error) => tracing::error!("cannot use the system's name servers: {error}"),
         }
     }
 
@@ -213,7 +213,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// As [`Self::ask`].
+    /// The same as for [`Self::ask`].
     pub async fn ask_anew(self: &Arc<Self>, query: &Query) -> Lookup {
         self.caches().each(|cache| cache.remove(query));
         self.ask_servers(query, Purpose::Own).await

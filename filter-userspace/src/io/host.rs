@@ -10,7 +10,7 @@ use nix::sys::socket::SockaddrStorage;
 ///
 /// # Errors
 ///
-/// When the kernel does not say.
+/// When the kernel does not report them.
 pub fn addresses() -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> =
         getifaddrs()?.filter_map(|interface| ip(&interface.address?)).collect();

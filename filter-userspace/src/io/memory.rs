@@ -1,15 +1,15 @@
-//! The memory that the control groups of this process may take, and take (cgroups(7)).
+//! The memory limit and usage of this process's control groups (cgroups(7)).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A limit as high as this is none: version 1 has no word for that.
+/// A limit of at least this means no limit: version 1 has no word for that.
 const NONE: u64 = 1 << 60;
 
-/// What a group takes of what it may.
+/// The usage and the limit of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes, without those of files that the kernel can drop.
+    /// The bytes in use, without file pages that the kernel can drop.
     pub used: u64,
     /// The limit, in bytes.
     pub limit: u64,
@@ -20,7 +20,7 @@ struct Version {
     roots: &'static [&'static str],
     limit: &'static str,
     used: &'static str,
-    /// The lines of memory.stat with the pages of files.
+    /// The lines of memory.stat that count file pages.
     files: [&'static str; 2],
 }
 
@@ -38,8 +38,7 @@ const TWO: Version = Version {
     files: ["active_file", "inactive_file"],
 };
 
-/// The group, of those that this process is in, that is nearest to its limit; none
-/// where none has a limit.
+/// The one of this process's groups that is nearest to its limit; none if none has a limit.
 #[must_use]
 pub fn usage() -> Option<Usage> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -56,7 +55,7 @@ pub fn usage() -> Option<Usage> {
     usages.max_by_key(|usage| u128::from(usage.used) * 1000 / u128::from(usage.limit.max(1)))
 }
 
-/// The version and the path in a line of /proc/PID/cgroup, where memory is its business.
+/// The version and the path in a line of /proc/PID/cgroup that concerns memory.
 fn group(line: &str) -> Option<(&'static Version, &str)> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;
@@ -68,7 +67,7 @@ fn group(line: &str) -> Option<(&'static Version, &str)> {
 
 fn usage_of(version: &Version, folder: &Path) -> Option<Usage> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    // "max" is no number, and no limit.
+    // "max" is not a number, and means no limit.
     let limit = read(version.limit)?.trim().parse().ok().filter(|limit| *limit < NONE)?;
     let used: u64 = read(version.used)?.trim().parse().ok()?;
     let stat = read("memory.stat")?;

@@ -1,7 +1,7 @@
 //! The edges: kernel objects, files and clocks.
 //!
-//! Everything here is thin: it turns the outside into values for the cores and
-//! the cores' values into system calls. No decision is made here.
+//! Everything here is thin: it turns the outside world into values for the cores, and the cores'
+//! values into system calls. Decisions are made elsewhere.
 
 pub mod certificates;
 pub mod chains;

@@ -1,5 +1,5 @@
-//! PEM (RFC 7468), read so that no block is passed over without a word: blocks whose
-//! lines were joined are split, and what cannot be read is an error with its line.
+//! PEM (RFC 7468), parsed so that no block is skipped silently: blocks whose lines were joined are
+//! split, and an unreadable one is an error with its line.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -16,7 +16,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// A block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// What it is: `CERTIFICATE`.
+    /// Its label, such as `CERTIFICATE`.
     pub label: String,
     /// Its content.
     pub bytes: Vec<u8>,
@@ -36,12 +36,11 @@ struct Open {
     line: usize,
 }
 
-/// The blocks of a file. What stands between them is not read, as `openssl` writes
-/// explanations there.
+/// The blocks of a file. Text between them is ignored, since `openssl` writes explanations there.
 ///
 /// # Errors
 ///
-/// What is wrong, with `:line: ` before it where it has a line.
+/// What is wrong, after `:line: ` if it has a line.
 pub fn blocks(bytes: &[u8]) -> Result<Vec<Block>, String> {
     if bytes.starts_with(&[0x30, 0x82]) {
         return Err(": is DER, and PEM is expected: `openssl x509 -inform der` and `openssl pkey \
@@ -93,7 +92,7 @@ fn cut(open: &Open) -> String {
     format!(":{line}: the {label} that begins here has no end: the file may be cut")
 }
 
-/// What stands in a block.
+/// The content of a block.
 fn content(text: &str, line: usize, open: Option<&mut Open>) -> Result<(), String> {
     let Some(open) = open else { return Ok(()) };
     let text = text.trim();

@@ -1,9 +1,9 @@
-//! Bounded places for connections, in which nobody waits for a client that stands still.
+//! Bounded slots for connections, in which nobody has to wait for an idle client.
 //!
-//! Where all places are held, or all that one owner may hold, a new connection takes the
-//! place of the one that has stood still for the longest: of the owner that has too many,
-//! or else of the owner that has the most. So whoever opens connections and neither reads
-//! nor writes ends its own, and everybody else is served at once.
+//! When all slots are in use, or all that one owner may use, a new connection replaces the one that
+//! has been idle for the longest: of the owner that has too many, or else of the owner that has the
+//! most. So a client that opens connections and neither reads nor writes ends its own, and
+//! everybody else is served at once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,21 +16,21 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-/// For how long it is believed that nobody gives way.
+/// How long it is assumed that nobody gives way.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How many places there are.
+/// The numbers of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Of all owners together.
     pub total: usize,
     /// Of one owner.
     pub each: usize,
-    /// An owner of more than these gives way whatever its connections do.
+    /// An owner of more than this gives way whatever its connections do.
     pub greedy: usize,
 }
 
-/// The places, by their owners.
+/// The slots, by their owners.
 #[derive(Debug)]
 pub struct Places<K> {
     bounds: Bounds,
@@ -41,10 +41,10 @@ pub struct Places<K> {
 struct Held<K> {
     next: u64,
     places: HashMap<u64, Kept<K>>,
-    /// How many each owner holds.
+    /// The number of slots of each owner.
     counts: HashMap<K, usize>,
-    /// Until when it is known that nobody gives way: who asks again is not worth another look.
-    /// Where an owner is greedy, only to that owner.
+    /// How long it is known that nobody gives way, so that another search would be in vain. If an
+    /// owner is greedy, this applies to that owner only.
     nobody: Option<(Instant, Option<K>)>,
 }
 
@@ -55,13 +55,13 @@ struct Kept<K> {
     taken: Arc<Notify>,
 }
 
-/// What a connection does.
+/// The activity of a connection.
 #[derive(Debug)]
 pub struct Activity {
     born: Instant,
-    /// When it last came further, in milliseconds since then.
+    /// When it last made progress, in milliseconds since then.
     moved: AtomicU64,
-    /// Whether a request of its is being answered.
+    /// Whether one of its requests is being answered.
     works: AtomicBool,
 }
 
@@ -70,24 +70,25 @@ impl Activity {
         Self { born: Instant::now(), moved: AtomicU64::new(0), works: AtomicBool::new(false) }
     }
 
-    /// Says that the connection came further.
+    /// Notes that the connection made progress.
     pub fn moved(&self) {
         let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
     }
 
-    /// Says whether a request is being answered: then a connection does not stand still.
+    /// Notes whether a request is being answered: then a connection is not idle.
     pub fn set_working(&self, works: bool) {
         self.moved();
         self.works.store(works, Ordering::Relaxed);
     }
 
-    /// For how long it has come no further, nor a request been answered.
+    /// How long it has made no progress, without a request being answered.
     fn still(&self) -> Duration {
         self.still_at(Instant::now())
     }
 
-    /// The same at a moment: to read the clock for each of thousands takes its time.
+    /// The same at a given time: reading the clock for thousands of connections would take too
+    /// long.
     fn still_at(&self, now: Instant) -> Duration {
         if self.works.load(Ordering::Relaxed) {
             return Duration::ZERO;
@@ -96,7 +97,7 @@ impl Activity {
         now.saturating_duration_since(self.born).saturating_sub(moved)
     }
 
-    /// Returns when the connection has stood still for as long as it may.
+    /// Returns when the connection has been idle for as long as it may.
     pub async fn stands_still(&self, patience: Duration) {
         loop {
             let still = self.still();
@@ -108,18 +109,18 @@ impl Activity {
     }
 }
 
-/// A place, until it is dropped.
+/// A slot, until it is dropped.
 #[derive(Debug)]
 pub struct Place<K: Eq + Hash + Clone> {
     places: Arc<Places<K>>,
     number: u64,
-    /// What its connection does.
+    /// The activity of its connection.
     pub activity: Arc<Activity>,
     taken: Arc<Notify>,
 }
 
 impl<K: Eq + Hash + Clone> Places<K> {
-    /// Places that nobody holds.
+    /// Free slots.
     #[must_use]
     pub fn new(bounds: Bounds) -> Arc<Self> {
         let held = Held { next: 0, places: HashMap::new(), counts: HashMap::new(), nobody: None };
@@ -130,7 +131,7 @@ impl<K: Eq + Hash + Clone> Places<K> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a place, for which another connection may have to end.
+    /// Gives a slot, for which another connection may have to end.
     pub fn enter(self: &Arc<Self>, owner: K) -> Place<K> {
         let mut held = self.held();
         let gives_way = held.who_gives_way(self.bounds, &owner);
@@ -140,9 +141,9 @@ impl<K: Eq + Hash + Clone> Places<K> {
         self.give(held, owner)
     }
 
-    /// Gives a place; where another connection would have to end for it that has not stood
-    /// still for a while, there is none, unless it is one of an owner that has far more than
-    /// its share. Where the owner of the most has none that stands still, anybody's does.
+    /// Gives a slot. If another connection would have to end for it that has not been idle long
+    /// enough, there is none, unless that is one of an owner with far more than its share. If the
+    /// largest owner has no idle connection, any owner's may end.
     pub fn try_enter(self: &Arc<Self>, owner: K, a_while: Duration) -> Option<Place<K>> {
         let mut held = self.held();
         if held.places.len() >= self.bounds.total && held.is_known_to_wait(&owner) {
@@ -152,8 +153,8 @@ impl<K: Eq + Hash + Clone> Places<K> {
         if let Some((number, still)) = gives_way {
             let mut number = Some(number);
             let greedy = number.and_then(|one| held.greedy(one, self.bounds)).cloned();
-            // To end its own for one more of its own helps nobody: all clients of a balancer
-            // without PROXY are one owner.
+            // Ending an owner's connection for another of the same owner helps nobody: all clients
+            // of a balancer without PROXY are one owner.
             let is_of_another = greedy.as_ref().is_some_and(|greedy| *greedy != owner);
             if still < a_while && !is_of_another {
                 let is_own = held.count(&owner) >= self.bounds.each;
@@ -180,13 +181,13 @@ impl<K: Eq + Hash + Clone> Places<K> {
         Place { places: self.clone(), number, activity, taken }
     }
 
-    /// How many places are held.
+    /// The number of slots in use.
     #[must_use]
     pub fn len(&self) -> usize {
         self.held().places.len()
     }
 
-    /// Whether no place is held.
+    /// Whether no slot is in use.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -205,15 +206,14 @@ impl<K: Eq + Hash + Clone> Held<K> {
         })
     }
 
-    /// The owner of a place, if it holds so many that its connections give way to others
-    /// whatever they do.
+    /// The owner of a slot, if it has so many that its connections give way whatever they do.
     fn greedy(&self, number: u64, bounds: Bounds) -> Option<&K> {
         let owner = &self.places.get(&number)?.owner;
         (self.count(owner) > bounds.greedy).then_some(owner)
     }
 
-    /// The connection that has to end for one more of an owner, and for how long it has
-    /// stood still; none where there is a place.
+    /// The connection that has to end for a new one of an owner, and how long it has been idle;
+    /// none if a slot is free.
     fn who_gives_way(&self, bounds: Bounds, owner: &K) -> Option<(u64, Duration)> {
         if self.count(owner) >= bounds.each {
             return self.stillest(|kept| kept.owner == *owner);
@@ -229,7 +229,7 @@ impl<K: Eq + Hash + Clone> Held<K> {
         }
     }
 
-    /// Of those that came at the same time, the oldest.
+    /// Of those with the same time, the oldest.
     fn stillest(&self, is_one: impl Fn(&Kept<K>) -> bool) -> Option<(u64, Duration)> {
         let now = Instant::now();
         let some = self.places.iter().filter(|(_, kept)| is_one(kept));
@@ -260,7 +260,7 @@ impl<K: Eq + Hash + Clone> Held<K> {
 }
 
 impl<K: Eq + Hash + Clone> Place<K> {
-    /// Says whose the place is: the first owner was the balancer before it.
+    /// Sets the owner of the slot: the first owner was the balancer in front.
     pub fn belong_to(&self, owner: K) {
         let mut held = self.places.held();
         let Some(kept) = held.places.get_mut(&self.number) else { return };
@@ -269,13 +269,13 @@ impl<K: Eq + Hash + Clone> Place<K> {
         *held.counts.entry(owner).or_default() += 1;
     }
 
-    /// Returns when another connection has taken the place.
+    /// Returns when another connection has taken the slot.
     pub async fn taken(&self) {
         self.taken.notified().await;
     }
 }
 
-/// Returns when another connection has taken a place; never where there is none.
+/// Returns when another connection has taken the slot; never if there is none.
 pub async fn taken<K: Eq + Hash + Clone>(place: Option<&Place<K>>) {
     match place {
         Some(place) => place.taken().await,
@@ -289,7 +289,7 @@ impl<K: Eq + Hash + Clone> Drop for Place<K> {
     }
 }
 
-/// A stream that says when bytes move.
+/// A stream that reports when bytes move.
 #[derive(Debug)]
 pub struct Watched<S> {
     stream: S,
@@ -297,7 +297,7 @@ pub struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// A stream, and who is told.
+    /// A stream, and the activity that is updated.
     pub const fn new(stream: S, activity: Arc<Activity>) -> Self {
         Self { stream, activity }
     }
@@ -350,7 +350,7 @@ mod tests {
         place.taken().now_or_never().is_some()
     }
 
-    /// The one that has stood still for the longest goes, and never one of somebody else's.
+    /// The connection that has been idle for the longest ends, and never one of another owner.
     #[test]
     fn who_has_too_many_ends_its_own_connection() {
         let places = Places::new(Bounds { total: 10, each: 3, greedy: usize::MAX });
@@ -367,7 +367,8 @@ mod tests {
         assert!(places.is_empty());
     }
 
-    /// However many come: whoever has the most gives way, and a newcomer always finds a place.
+    /// However many connections arrive, the largest owner gives way, and a newcomer always finds a
+    /// slot.
     #[test]
     fn who_has_the_most_gives_way_when_all_places_are_held() {
         let places = Places::new(Bounds { total: 8, each: 5, greedy: usize::MAX });
@@ -392,7 +393,7 @@ mod tests {
         assert!(three.is_some() && is_taken(&one) && !is_taken(&two));
     }
 
-    /// A busy owner of many is no shield for idle connections of others.
+    /// A busy owner of many connections does not protect others' idle ones.
     #[test]
     fn anybody_gives_way_where_the_largest_is_busy() {
         let places = Places::new(Bounds { total: 8, each: 8, greedy: 8 });
@@ -407,7 +408,7 @@ mod tests {
         assert_eq!(idle.iter().filter(|place| is_taken(place)).count(), 1);
     }
 
-    /// Source: 9,000 connections from one IPv6 /57 held every place of SMTP.
+    /// Source: 9,000 connections from one IPv6 /57 held every slot of SMTP.
     #[test]
     fn who_holds_far_more_than_its_share_gives_way_whatever_it_does() {
         let places = Places::new(Bounds { total: 32, each: 32, greedy: 4 });
@@ -416,7 +417,7 @@ mod tests {
         let balancer = places.enter("balancer");
         balancer.belong_to("client");
         many.iter().for_each(|place| place.activity.set_working(true));
-        // Not for its own, which does not keep others from being served.
+        // Not for its own connections, which do not keep others from being served.
         assert!(places.try_enter("many", a_while).is_none());
         let others: Vec<_> = (0..8).map(|_| places.try_enter("other", a_while)).collect();
         assert!(others.iter().all(Option::is_some));

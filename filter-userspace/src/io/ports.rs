@@ -1,4 +1,4 @@
-//! TCP ports: who listens on one that cannot be had.
+//! TCP ports: which process listens on one that cannot be opened.
 
 use std::fmt;
 use std::fs;
@@ -14,28 +14,28 @@ use crate::text::escape_untrusted;
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENING: &str = "0A";
 
-/// The most of /proc/net/tcp that is read, in bytes.
+/// The maximum number of bytes of /proc/net/tcp that are read.
 const TABLE: u64 = 16 * 1024 * 1024;
 
-/// How a port is.
+/// The state of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// It can be listened on.
+    /// It is free.
     Free,
-    /// mxdp has it: which process.
+    /// mxdp uses it: which process.
     Ours(String),
-    /// It cannot be listened on, and why.
+    /// It cannot be opened, and why.
     Taken(String),
 }
 
-/// Why a port cannot be listened on.
+/// Why a port cannot be opened.
 #[derive(Debug)]
 pub struct CannotListen {
     /// The key of the configuration that names it.
     key: &'static str,
     address: SocketAddr,
     error: io::Error,
-    /// Who listens there, where that can be found.
+    /// The process that listens there, if it can be found.
     holder: Option<Process>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Process {
 }
 
 impl CannotListen {
-    /// The error of binding or listening, with who has the port.
+    /// The error of binding or listening, with the process that uses the port.
     #[must_use]
     pub fn new(key: &'static str, address: SocketAddr, error: io::Error) -> Self {
         let holder = is_in_use(&error).then(|| holder(address).or_else(|| remembered(address)));
@@ -62,7 +62,7 @@ impl CannotListen {
         Self { key, address, error, holder }
     }
 
-    /// Whether another process has the port, which no second try mends.
+    /// Whether another process uses the port, so that a second attempt would fail too.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         is_in_use(&self.error)
@@ -100,7 +100,7 @@ fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
 }
 
-/// Whether an address can be listened on: tries it, and lets go of it at once.
+/// Whether an address can be listened on: opens the port, and closes it at once.
 #[must_use]
 pub fn look_at(address: SocketAddr) -> Port {
     let Err(error) = attempt(address) else { return Port::Free };
@@ -128,13 +128,13 @@ fn attempt(address: SocketAddr) -> io::Result<()> {
     socket.listen(1).map(drop)
 }
 
-/// Who listened where, as far as it was looked up while this process could.
+/// The listening processes, looked up while this process had the privilege.
 static HOLDERS: OnceLock<Vec<(SocketAddr, Process)>> = OnceLock::new();
 
-/// Looks up who listens on these addresses, before the privilege to see it is given up.
+/// Looks up which processes listen on these addresses, before the privilege for it is given up.
 pub fn remember_holders(addresses: &[SocketAddr]) {
     let held = addresses.iter().filter_map(|address| Some((*address, holder(*address)?)));
-    // Once is enough: a daemon listens when it starts.
+    // Once is enough: a daemon only listens when it starts.
     _ = HOLDERS.set(held.collect());
 }
 
@@ -143,7 +143,7 @@ fn remembered(address: SocketAddr) -> Option<Process> {
     held.map(|(_, process)| process.clone())
 }
 
-/// The process that listens on an address, or on one that covers it.
+/// The process that listens on an address, or on one that includes it.
 fn holder(address: SocketAddr) -> Option<Process> {
     let inodes = listening(address);
     if inodes.is_empty() {
@@ -196,7 +196,7 @@ fn listener(line: &str) -> Option<(SocketAddr, u64)> {
     let (ip, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16).ok();
-    // Each word as it lies in memory.
+    // Each word in the byte order of memory.
     let ip: IpAddr = match ip.len() {
         8 => Ipv4Addr::from(word(0)?.to_ne_bytes()).into(),
         32 => {
@@ -212,7 +212,7 @@ fn listener(line: &str) -> Option<(SocketAddr, u64)> {
 }
 
 fn covers(held: SocketAddr, wanted: SocketAddr) -> bool {
-    // A socket on `::` may take IPv4 too.
+    // A socket on `::` may accept IPv4 too.
     held.port() == wanted.port()
         && (held.ip().to_canonical() == wanted.ip().to_canonical()
             || held.ip().is_unspecified()

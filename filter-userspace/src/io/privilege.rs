@@ -1,4 +1,4 @@
-//! Whether this process may do what the filter needs.
+//! The privileges of this process: checked, and reduced to what the filter needs.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -7,15 +7,15 @@ use anyhow::{Context as _, Result, bail};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 
-/// What the daemon holds on to as long as it runs.
+/// The capabilities that the daemon keeps.
 const KEPT: [Capability; 6] = [
     // Programs, maps and links.
     Capability::CAP_BPF,
     // Interfaces that a reload adds.
     Capability::CAP_NET_ADMIN,
-    // The verifier asks for it where tables are ranges; a reload may bring the first.
+    // The verifier requires it for ranges; a reload may bring the first.
     Capability::CAP_PERFMON,
-    // Maps and programs by their numbers: a map in a map, what an interface has.
+    // Maps and programs by id: a map in a map, the program of an interface.
     Capability::CAP_SYS_ADMIN,
     // Ports below 1024.
     Capability::CAP_NET_BIND_SERVICE,
@@ -28,14 +28,14 @@ const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
-/// Says what is missing, before the kernel says no more than "not permitted".
+/// Reports what is missing, before the kernel reports only "not permitted".
 ///
 /// # Errors
 ///
 /// When this process may not load or attach the filter.
 pub fn require() -> Result<()> {
     let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
-    // A kernel that does not say so is asked by trying.
+    // If the kernel does not report it, loading the program shows whether it works.
     let Some(held) = effective(&status) else {
         return Ok(());
     };
@@ -50,28 +50,28 @@ pub fn require() -> Result<()> {
     Ok(())
 }
 
-/// Gives up every capability but those of [`KEPT`], for this thread and those that it
-/// starts, and with them the way to get any back.
+/// Drops every capability except those in [`KEPT`], for this thread and those that it starts, and
+/// with them the way to regain any.
 ///
 /// # Errors
 ///
-/// When the kernel refuses to take them.
+/// When the kernel refuses to drop them.
 pub fn drop_capabilities() -> Result<()> {
     drop_all_but(&KEPT.into_iter().collect()).context("giving up capabilities")
 }
 
-/// For the threads that talk with clients: what they hold of files. The filter and the
-/// ports are the business of the threads that were there before.
+/// Drops the capabilities of threads that talk with clients, except for reading files. The filter
+/// and the ports belong to the threads that existed before.
 pub fn drop_worker_capabilities() {
     if let Err(error) = drop_all_but(&CapsHashSet::from([Capability::CAP_DAC_READ_SEARCH])) {
-        tracing::error!("a thread holds more than it needs: {error:#}");
+        tracing::error!("a thread keeps more capabilities than it needs: {error:#}");
     }
 }
 
 fn drop_all_but(kept: &CapsHashSet) -> Result<()> {
     prctl::set_no_new_privs().context("no_new_privs")?;
-    // The bounding set first: that takes CAP_SETPCAP, which goes next. Without it,
-    // no_new_privs still keeps what has gone from coming back.
+    // The bounding set first: changing it needs CAP_SETPCAP, which is dropped next. Without
+    // CAP_SETPCAP, no_new_privs still keeps dropped capabilities from coming back.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         for capability in caps::read(None, CapSet::Bounding)?.difference(kept) {
             caps::drop(None, CapSet::Bounding, *capability)?;
@@ -81,19 +81,19 @@ fn drop_all_but(kept: &CapsHashSet) -> Result<()> {
     let left = permitted.intersection(kept).copied().collect();
     caps::set(None, CapSet::Ambient, &CapsHashSet::new())?;
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
-    // Effective first: it must not hold what is not permitted.
+    // Effective first: it must not contain what is not permitted.
     caps::set(None, CapSet::Effective, &left)?;
     caps::set(None, CapSet::Permitted, &left)?;
     Ok(())
 }
 
-/// Whether the kernel's verifier takes the search in ranges from this process: it
-/// asks for CAP_PERFMON, or CAP_SYS_ADMIN as it was before kernel 5.8.
+/// Whether the kernel's verifier accepts the search in ranges from this process: it requires
+/// CAP_PERFMON, or CAP_SYS_ADMIN before kernel 5.8.
 #[must_use]
 pub fn has_ranges() -> bool {
     static HAS: LazyLock<bool> = LazyLock::new(|| {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        // A kernel that does not say so is asked by trying.
+        // If the kernel does not report it, loading the program shows whether it works.
         effective(&status).is_none_or(|held| has(held, PERFMON) || has(held, SYS_ADMIN))
     });
     *HAS

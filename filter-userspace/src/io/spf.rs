@@ -1,5 +1,5 @@
-//! Evaluates SPF: asks name servers what the evaluation asks for, within a time. What is
-//! worked out is worked out by [`Workers`], since senders choose how much it is.
+//! Evaluates SPF: sends the queries that the evaluation needs, within a time limit. The evaluation
+//! itself runs on [`Workers`], since senders choose how much work it is.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use crate::dns::{Failure, Query};
 use crate::spf::flatten::{Networks, flatten};
 use crate::spf::{Evaluation, Input, Known, Step, check};
 
-/// Whether an evaluation says how it came about.
+/// Whether an evaluation keeps its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
-    /// For those that explain.
+    /// For explanations.
     Kept,
     /// For sessions.
     Left,
 }
 
-/// Who asks, and who works.
+/// The resolver and the workers of evaluations.
 #[derive(Clone, Debug)]
 pub struct Evaluator {
-    /// Asks name servers.
+    /// Sends queries to name servers.
     pub resolver: Arc<Resolver>,
-    /// Does what is to be worked out.
+    /// Runs the evaluation.
     pub workers: Arc<Workers>,
 }
 
 impl Evaluator {
-    /// Evaluates within `budget`; what is not known by then is a temporary error.
+    /// Evaluates within `budget`; answers that are missing by then are a temporary error.
     pub async fn evaluate(&self, input: &Input<'_>, budget: Duration, trace: Trace) -> Evaluation {
         let owned = Owned::of(input);
         let known = if trace == Trace::Left { Known::untraced() } else { Known::default() };
@@ -46,7 +46,7 @@ impl Evaluator {
     ///
     /// # Errors
     ///
-    /// In words: names do not resolve now, or a record is wrong.
+    /// In words: names do not resolve for now, or a record is invalid.
     pub async fn networks(&self, domain: &str, budget: Duration) -> Result<Networks, String> {
         let owned = domain.to_owned();
         let work = move |known: &Known| flatten(&owned, known);
@@ -55,7 +55,7 @@ impl Evaluator {
         listed.unwrap_or_else(|| Err(format!("{domain}: its networks cannot be listed")))
     }
 
-    /// Nothing comes of work that panics.
+    /// None if the work panics.
     async fn drive<T: Send + 'static>(
         &self,
         network: IpAddr,
@@ -72,7 +72,7 @@ impl Evaluator {
             known = step.1;
             match step.0 {
                 Step::Done(done) => return Some(done),
-                // Without time nothing is asked for: see [`Known`].
+                // Without time, nothing is queried: see [`Known`].
                 Step::Ask(queries) => self.ask(queries, purpose, end, &mut known).await,
             }
         }
@@ -90,7 +90,7 @@ impl Evaluator {
     }
 }
 
-/// An [`Input`] that a worker can have.
+/// An owned [`Input`] for a worker.
 struct Owned {
     client: IpAddr,
     helo: String,

@@ -9,27 +9,26 @@ use std::path::{Path, PathBuf};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-/// So many links that lead to links are followed.
+/// The maximum depth of symbolic links that are followed.
 const LINKS: u8 = 8;
 
-/// So many folders in folders are looked into.
+/// The maximum depth of folders that are read.
 const FOLDERS: u8 = 4;
 
-/// Watches files and folders; editors and feeds replace files rather than write
-/// to them, so it is the folders around them that are watched.
+/// Watches files and folders. Editors and feeds replace files instead of writing to them, so the
+/// folders around them are watched.
 pub struct Watch {
     // Dropping it ends the watch.
     _watcher: RecommendedWatcher,
 }
 
 impl Watch {
-    /// Calls `changed`, on a thread of its own, whenever one of `paths` is
-    /// written, replaced, created or removed. A path that is a folder stands for
-    /// what is in it.
+    /// Calls `changed`, on a thread of its own, whenever one of `paths` is written, replaced,
+    /// created or removed. The path of a folder includes its contents.
     ///
     /// # Errors
     ///
-    /// When the system has no watches left, with what to raise.
+    /// When the system has no watches left; names the limit to raise.
     pub fn start(
         paths: &[PathBuf],
         changed: impl Fn() + Send + 'static,
@@ -43,7 +42,7 @@ impl Watch {
             let Ok(event) = event else {
                 return changed();
             };
-            // Not while a file is written: half a line may be a wider prefix.
+            // Not while a file is being written: half a line may be a wider prefix.
             let is_change = match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write))
                 | EventKind::Modify(ModifyKind::Name(_))
@@ -62,7 +61,7 @@ impl Watch {
             if path.is_dir() {
                 watcher.watch(path, RecursiveMode::Recursive)?;
             }
-            // Of a folder that is not there, the nearest one that is: it may come.
+            // For a missing folder, the nearest existing one: the folder may appear.
             folders.extend(path.ancestors().skip(1).find(|folder| folder.is_dir()));
         }
         for folder in folders {
@@ -72,14 +71,14 @@ impl Watch {
     }
 }
 
-/// Whether a path is watched, is in a folder that is, or is a folder around what is.
+/// Whether a path is watched, is in a watched folder, or is a folder around a watched path.
 fn is_watched(files: &BTreeSet<PathBuf>, path: &Path) -> bool {
     path.ancestors().any(|ancestor| files.contains(ancestor))
         || files.range(path.to_owned()..).next().is_some_and(|file| file.starts_with(path))
 }
 
-/// A file's names: its own, and those of the symbolic links that lead to it, one of which
-/// may come to lead elsewhere.
+/// A file's names: its own, and those of the symbolic links that lead to it, one of which may be
+/// changed to lead elsewhere.
 fn names(path: &Path, links: u8, found: &mut BTreeSet<PathBuf>) {
     found.insert(canonical(path));
     let Some(links) = links.checked_sub(1) else { return };
@@ -94,8 +93,8 @@ fn names(path: &Path, links: u8, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// What a file is at a moment, or a folder with what is in it: two that are equal have not
-/// been replaced or written to in between.
+/// The stamp of a file, or of a folder with its contents: equal stamps mean that nothing was
+/// replaced or written in between.
 #[must_use]
 pub fn stamp(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();

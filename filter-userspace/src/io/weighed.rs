@@ -1,9 +1,9 @@
-//! A queue that is bounded in items and in bytes: where strangers choose the size of what
-//! waits, a number of items is no bound.
+//! A queue that is bounded in items and in bytes: if strangers choose the size of items, their
+//! number is not a bound.
 //!
-//! An owner of items may have no more waiting than what is left free (the dynamic threshold of
-//! Choudhury and Hahne, 1998): one alone has half of the queue, ten together leave a tenth, and
-//! whoever sends little always finds room.
+//! An owner of items may not have more waiting than is left free (the dynamic threshold of
+//! Choudhury and Hahne, 1998): one alone gets half of the queue, ten together leave a tenth, and an
+//! owner of few items always finds space.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ struct Waiting<T> {
     owner: Option<IpAddr>,
 }
 
-/// Items, and the bytes that they take.
+/// A number of items, and their size in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
     items: usize,
@@ -54,7 +54,7 @@ impl Load {
     }
 }
 
-/// What waits.
+/// The waiting items.
 #[derive(Debug, Default)]
 struct Held {
     all: Load,
@@ -92,7 +92,7 @@ impl Held {
     }
 }
 
-/// A queue for so many items and so many bytes.
+/// A queue with a maximum number of items and bytes.
 #[must_use]
 pub fn queue<T>(items: usize, bytes: u64) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = sync_channel(items);
@@ -102,12 +102,12 @@ pub fn queue<T>(items: usize, bytes: u64) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Puts an item in that takes so many bytes, now or never. Of an `owner` there may be no
-    /// more than what is left free.
+    /// Adds an item of the given size, without waiting. An `owner` may not have more than is left
+    /// free.
     ///
     /// # Errors
     ///
-    /// Gives the item back for which there is no room.
+    /// Returns the item if it does not fit.
     pub fn try_send(&self, item: T, weight: u64, owner: Option<IpAddr>) -> Result<(), T> {
         let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if !held().add(owner, weight, self.most) {
@@ -125,20 +125,20 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits for an item; with it comes what it takes.
+    /// Waits for an item; returns it with its size.
     ///
     /// # Errors
     ///
-    /// If nothing comes in time, or nothing can come any more.
+    /// When no item arrives in time, or none can arrive any more.
     pub fn recv_timeout(&self, patience: Duration) -> Result<(T, u64), RecvTimeoutError> {
         self.queue.recv_timeout(patience).map(|waiting| self.release(waiting))
     }
 
-    /// Waits for an item, for as long as one can come.
+    /// Waits for an item, as long as one can arrive.
     ///
     /// # Errors
     ///
-    /// If nothing can come any more.
+    /// When no item can arrive any more.
     pub fn recv(&self) -> Result<T, RecvError> {
         self.queue.recv().map(|waiting| self.release(waiting).0)
     }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(receiver.recv(), Err(RecvError));
     }
 
-    /// Puts in what finds room of so many owners that each want all of it.
+    /// Adds as much as fits for a number of owners that each want everything.
     fn fill(sender: &Sender<u8>, owners: u8, weight: u64) -> usize {
         let mut count = 0;
         loop {
@@ -198,7 +198,7 @@ mod tests {
                 for _ in 0..share / 2 {
                     assert_eq!(sender.try_send(0, weight, other), Ok(()));
                 }
-                // What nobody owns is taken as long as there is room at all.
+                // Items without an owner are accepted as long as there is any space.
                 assert_eq!(sender.try_send(0, weight, None), Ok(()));
                 drop(sender);
                 while receiver.recv().is_ok() {}

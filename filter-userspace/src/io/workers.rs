@@ -1,6 +1,6 @@
-//! Work that needs a processor for longer than a session may be kept waiting: it is done
-//! beside the threads that move bytes, as much at once as there are processors, and each
-//! client network in its turn.
+//! Runs work that takes longer than a session may be kept waiting: on threads beside those that
+//! move bytes, as many pieces at once as there are processors, and one client network after the
+//! other.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,11 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::io::networks::wide;
 
-/// Who works.
+/// The workers.
 #[derive(Debug)]
 pub struct Workers {
     all: Arc<Semaphore>,
-    /// One at a time of each network that wants something now.
+    /// One piece at a time for each network with work now.
     networks: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
@@ -27,9 +27,9 @@ impl Default for Workers {
 }
 
 impl Workers {
-    /// Does something for a client; nothing comes of what panics. Its network (of IPv6 its
-    /// /48, which has 65,536 networks of clients) has one place in the queue, however much it
-    /// wants: so nobody waits for more than one piece of work of each of the others.
+    /// Runs work for a client; none if the work panics. The client's network (for IPv6 its /48,
+    /// which has 65,536 client networks) has one position in the queue, however much work it has:
+    /// so nobody waits for more than one piece of work of each other network.
     pub async fn run<T: Send + 'static>(
         &self,
         client: IpAddr,
@@ -39,7 +39,7 @@ impl Workers {
         let place = self.all.clone().acquire_owned().await.ok()?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
-            // Also where nobody waits for it any more.
+            // Even if nobody waits for the result any more.
             drop(place);
             done
         });
@@ -53,7 +53,7 @@ impl Workers {
     }
 }
 
-/// That it is a network's turn, until it is dropped.
+/// A network's turn, until it is dropped.
 struct Turn<'a> {
     workers: &'a Workers,
     network: IpAddr,
@@ -63,7 +63,7 @@ struct Turn<'a> {
 impl<'a> Turn<'a> {
     async fn of(workers: &'a Workers, network: IpAddr) -> Option<Self> {
         let queue = workers.networks().entry(network).or_insert_with(one).clone();
-        // Made before it is waited for, so that it is forgotten when waiting ends.
+        // Created before waiting, so that it is removed when waiting ends.
         let mut turn = Self { workers, network, permit: None };
         turn.permit = Some(queue.acquire_owned().await.ok()?);
         Some(turn)
@@ -78,7 +78,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.permit = None;
         let mut networks = self.workers.networks();
-        // Whoever else waits for this network holds it too.
+        // Other waiting callers of this network hold it too.
         if networks.get(&self.network).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             networks.remove(&self.network);
         }

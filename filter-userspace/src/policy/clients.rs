@@ -1,5 +1,5 @@
-//! What is remembered of clients, in bounded memory that no owner of many addresses has for
-//! itself.
+//! What is remembered about clients, in bounded memory that an owner of many addresses cannot fill
+//! alone.
 //!
 //! A client is a [`ClientNetwork`]. Whoever has an IPv6 /48 has 65,536 of them, as many as are
 //! remembered; so a /48 has a share, and what is beyond it takes the place of its own oldest.

@@ -1,4 +1,4 @@
-//! The domains that mail is taken for.
+//! The domains that mail is accepted for.
 
 use std::collections::HashMap;
 
@@ -6,29 +6,29 @@ use super::spf::Actions;
 use crate::smtp::address::Domain;
 use crate::smtp::session::BackendName;
 
-/// Where the valid recipients of a domain are known from.
+/// Where the valid recipients of a domain come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecipientSource {
     /// From files.
     Listed,
-    /// From a directory, and maybe files, once it has answered.
+    /// From a directory, and possibly files, once it has answered.
     Directory,
-    /// From nowhere but the backend, which is asked.
+    /// Only from the backend, which decides at RCPT.
     Backend,
 }
 
-/// What becomes of mail for a domain.
+/// The policy of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainPolicy {
     /// The backend.
     pub backend: BackendName,
-    /// Where its valid recipients are known from.
+    /// Where its valid recipients come from.
     pub recipients: RecipientSource,
-    /// What separates a user from a detail.
+    /// The separator between a user and a detail.
     pub subaddress: Option<char>,
-    /// What results of SPF do; none where it is not checked.
+    /// The actions on results of SPF; none if SPF is not checked.
     pub spf: Option<Actions>,
-    /// The line of the configuration.
+    /// Its line in the configuration.
     pub line: u32,
 }
 
@@ -43,7 +43,7 @@ pub struct Domains {
 }
 
 impl Domains {
-    /// Adds a domain, or with `below` all that end with it.
+    /// Adds a domain, or with `below` all its subdomains.
     pub fn add(&mut self, domain: &Domain, below: bool, policy: DomainPolicy) {
         let first = self.first.get_or_insert_with(|| policy.clone());
         self.is_shared |= first.backend != policy.backend;
@@ -51,26 +51,26 @@ impl Domains {
         map.insert(domain.as_str().into(), policy);
     }
 
-    /// The policy of a domain: its own, else that of the nearest wildcard.
+    /// The policy of a domain: its own, or else that of the nearest wildcard.
     #[must_use]
     pub fn find(&self, domain: &Domain) -> Option<&DomainPolicy> {
         nearest(&self.exact, &self.below, domain)
     }
 
-    /// Whether they have several backends, whose owners may be strangers to each other.
+    /// Whether they have several backends, which may belong to strangers.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    /// The policy of the first domain: whom a bare `<Postmaster>` reaches.
+    /// The policy of the first domain, which gets mail to a bare `<Postmaster>`.
     #[must_use]
     pub const fn first(&self) -> Option<&DomainPolicy> {
         self.first.as_ref()
     }
 }
 
-/// What stands for a domain itself, else for the nearest domain above it.
+/// The entry of a domain itself, or else of the nearest domain above it.
 pub(super) fn nearest<'a, T>(
     exact: &'a HashMap<Box<str>, T>,
     below: &'a HashMap<Box<str>, T>,

@@ -1,14 +1,15 @@
 //! From offences in SMTP to a temporary block of the address in the kernel, which doubles;
 //! or, for a client that also delivers mail, to 4xx in SMTP.
 //!
-//! An offence is what a client did in a session that stood (see [`super::offences`]); a SYN
-//! alone, which anybody can forge, is not one. So many of a kind in a window are a block. An
-//! address that was blocked before is blocked for twice as long, unless that is long ago.
+//! An offence is what a client did in an established session (see [`super::offences`]); a SYN
+//! alone, which anybody can forge, is not one. A number of offences of one kind within a window
+//! lead to a block. An address that was blocked before is blocked for twice as long, unless that is
+//! long ago.
 //!
-//! Guessing recipients is judged by the share of those that do not exist, since ordinary
-//! senders have some of them too. A message that the backend has accepted resets what was
-//! counted. Who says so counts too ([`super::evidence`]): for what one backend of several
-//! says, recipients of its own domains are deferred, and nothing more.
+//! Guessing is judged by the share of recipients that do not exist, since ordinary senders have
+//! some of them too. A message that the backend has accepted resets the counts. It also matters who
+//! reports that a recipient does not exist ([`super::evidence`]): a report of one backend of
+//! several only defers recipients of its own domains.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -20,60 +21,59 @@ use super::evidence::{Evidence, Witness};
 use super::offences::{Offence, Sign};
 use crate::lists::ClientNetwork;
 
-/// Addresses that are remembered, of each kind; the longest unused is forgotten
+/// The number of addresses that are remembered, of each kind; the least recently used is forgotten
 /// first.
 const KEYS: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
 
-/// Clients whose recipients are counted, and those that delivered mail.
+/// The number of clients whose recipients are counted, and of those that delivered mail.
 const CLIENTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// Those of them that one IPv6 /48 may have.
+/// The number of those that one IPv6 /48 may have.
 const SHARE: usize = 1_024;
 
-/// Clients that are deferred.
+/// The number of clients that are deferred.
 const DEFERRED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
-/// How many times the count of guesses is judged by its share alone, however often a
-/// message was delivered between them: a guesser that knows one address is a guesser.
+/// From this multiple of the threshold on, guesses are judged by their share alone, however often a
+/// message was delivered between them: a guesser may know one valid address.
 const PERSISTENT: u32 = 4;
 
-/// How many times the count of guesses a client may have of bounces before its bounces
-/// are deferred. Who returns mail to forged senders has thousands of them.
+/// The multiple of the threshold from which on a client's bounces are deferred. A host that returns
+/// mail with forged senders has thousands of invalid bounces.
 const BOUNCES: u32 = 10;
 
-/// How many of an offence in which time are a block.
+/// The threshold of an offence: a number within a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threshold {
-    /// How many; 0 is never.
+    /// The number; 0 means never.
     pub count: u32,
-    /// In which time.
+    /// The window.
     pub window: Duration,
 }
 
-/// When addresses are blocked, and for how long.
+/// The rules for blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Escalation {
-    /// Refusals for what DNS lists say of the address.
+    /// Refusals by DNS lists.
     pub reputation: Threshold,
-    /// Recipients that are not there.
+    /// Recipients that do not exist.
     pub dictionary: Threshold,
-    /// The share of recipients that are not there from which on they are guesses, in
-    /// percent.
+    /// The share of recipients that do not exist from which on they are guesses, in percent.
     pub dictionary_share: u32,
     /// Recipients of domains that are not served here.
     pub relay: Threshold,
-    /// Talk before the greeting.
+    /// Data before the greeting.
     pub early_talker: Threshold,
     /// Breaches of the protocol.
     pub abuse: Threshold,
-    /// Connections too many.
+    /// Too many connections.
     pub flood: Threshold,
-    /// How long the first block lasts.
+    /// The length of the first block.
     pub first: Duration,
-    /// How long a block lasts at most.
+    /// The maximum length of a block.
     pub longest: Duration,
-    /// How long after its end a block is remembered, and for how long a delivered
-    /// message speaks for its client.
+    /// How long a block is remembered after its end, and how long a delivered message counts in a
+    /// client's favour.
     pub memory: Duration,
 }
 
@@ -92,19 +92,19 @@ impl Escalation {
     }
 }
 
-/// What is done about a client.
+/// A measure against a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Its address is blocked in the kernel.
     Block(Offence, Duration),
-    /// Its recipients are answered 4xx: it guesses, and also delivers mail. `bounces` are
-    /// those of the null sender alone.
+    /// Its recipients are answered 4xx: it guesses, and also delivers mail. With `bounces`, only
+    /// those of the null sender are.
     Defer {
-        /// Whether only recipients of the null sender are.
+        /// Whether only recipients of the null sender are deferred.
         bounces: bool,
-        /// For how long.
+        /// How long it lasts.
         time: Duration,
-        /// Whose domains' recipients are: those of one backend, or all.
+        /// Whose recipients are deferred: those of one backend's domains, or all.
         of: Witness,
     },
 }
@@ -113,25 +113,25 @@ pub enum Measure {
 #[derive(Clone, Debug)]
 struct Tally {
     since: Instant,
-    /// Those that have a message, or had one that was refused, or are to come again.
+    /// Recipients with a delivered or refused message, or a temporary refusal.
     valid: u32,
-    /// Those that do not exist, by who says so.
+    /// Recipients that do not exist, by who reported that.
     evidence: Evidence,
 }
 
 /// The offences of all addresses.
 #[derive(Debug)]
 pub struct Offenders {
-    /// Since when, and how many.
-    counts: LruCache<(ClientNetwork, Offence), (Instant, u32)>,
+    /// The start of the window and the number.
+    counts: LruCache<(IpAddr, Offence), (Instant, u32)>,
     tallies: Clients<Tally>,
-    /// When each last delivered a message.
+    /// When each client last delivered a message.
     delivered: Clients<Instant>,
-    /// Until when recipients are deferred; `true` stands for those of bounces, and a backend
-    /// for those of its domains.
-    deferred: LruCache<(ClientNetwork, bool, Witness), Instant>,
-    /// The last block of each: how long it was, and when it ends.
-    blocks: LruCache<ClientNetwork, (Duration, Instant)>,
+    /// How long recipients are deferred; `true` means those of bounces, and a backend those of its
+    /// domains.
+    deferred: LruCache<(IpAddr, bool, Witness), Instant>,
+    /// The last block of each address: its length and its end.
+    blocks: LruCache<IpAddr, (Duration, Instant)>,
     open: Open,
 }
 
@@ -149,9 +149,8 @@ impl Default for Offenders {
 }
 
 impl Offenders {
-    /// Takes note of what an attempt says of a client; what is to be done about it, if
-    /// that was one too many. Where it says that a recipient does not exist, `witness` is who
-    /// knows that.
+    /// Counts what an attempt shows about a client, and returns the measure if that was one too
+    /// many. If it shows that a recipient does not exist, `witness` is who reported that.
     pub fn note(
         &mut self,
         rules: &Escalation,
@@ -166,8 +165,8 @@ impl Offenders {
                 None
             }
             Sign::Valid => {
-                // Where all are, as before a mail system that greylists, those that do not
-                // exist are still few of them.
+                // If all are deferred, as by a mail system that greylists, those that do not exist
+                // are still few of them.
                 let tally = self.tally(rules.dictionary.window, address, now);
                 tally.valid = tally.valid.saturating_add(1);
                 None
@@ -178,9 +177,9 @@ impl Offenders {
         }
     }
 
-    /// Takes note of how many recipients of a session are accepted, whose message is under way:
-    /// there were `before`.
-    pub fn note_open(&mut self, address: ClientNetwork, before: usize, open: usize) {
+    /// Notes the number of accepted recipients of a session whose message is under way, and the
+    /// number before.
+    pub fn note_open(&mut self, address: IpAddr, before: usize, open: usize) {
         self.open.change(address, before, open);
     }
 
@@ -193,9 +192,9 @@ impl Offenders {
         tally
     }
 
-    /// A message was accepted: what was counted before is forgotten, and what its client
-    /// named in the window is weighed against it.
-    fn deliver(&mut self, rules: &Escalation, address: ClientNetwork, now: Instant) {
+    /// A message was accepted: the counts are reset, and the recipients that its client named in
+    /// the window are compared with it.
+    fn deliver(&mut self, rules: &Escalation, address: IpAddr, now: Instant) {
         for offence in Offence::ALL {
             self.counts.pop(&(address, offence));
         }
@@ -270,7 +269,7 @@ impl Offenders {
         Some(self.defer(rules, address, true, witness, now))
     }
 
-    /// Counts an offence that is not a matter of recipients.
+    /// Counts an offence that does not concern recipients.
     fn add(
         &mut self,
         rules: &Escalation,
@@ -279,7 +278,7 @@ impl Offenders {
         now: Instant,
     ) -> Option<Measure> {
         let Threshold { count: limit, window } = rules.of(offence);
-        // What a session still does that stood before the block is not one more.
+        // What a session from before the block still does does not count again.
         if limit == 0 || self.is_blocked(address, now) {
             return None;
         }
@@ -296,14 +295,14 @@ impl Offenders {
         }
         self.counts.pop(&key);
         if !offence.drops_senders() && self.delivers(rules, address, now) {
-            // What it was told in SMTP is enough.
+            // The refusal in SMTP is enough.
             return None;
         }
         Some(Measure::Block(offence, self.block(rules, address, now)))
     }
 
-    /// Whether a client has lately delivered mail.
-    fn delivers(&self, rules: &Escalation, address: ClientNetwork, now: Instant) -> bool {
+    /// Whether a client has recently delivered mail.
+    fn delivers(&self, rules: &Escalation, address: IpAddr, now: Instant) -> bool {
         let last = self.delivered.peek(address);
         last.is_some_and(|last| now.saturating_duration_since(*last) <= rules.memory)
     }
@@ -312,8 +311,7 @@ impl Offenders {
         self.blocks.peek(&address).is_some_and(|(_, end)| now < *end)
     }
 
-    /// Whether recipients of a client are answered 4xx, where `witness` is who would know
-    /// them.
+    /// Whether recipients of a client are answered 4xx, where `witness` would know the recipients.
     #[must_use]
     pub fn is_deferred(
         &self,
@@ -329,7 +327,7 @@ impl Offenders {
         is_deferred(&Witness::Own) || is_deferred(witness)
     }
 
-    /// Never longer than the first block: who delivers mail is not to lose it.
+    /// Never longer than the first block: a client that delivers mail must not lose it.
     fn defer(
         &mut self,
         rules: &Escalation,
@@ -343,8 +341,8 @@ impl Offenders {
         Measure::Defer { bounces, time, of: of.clone() }
     }
 
-    /// How long a block that begins now lasts.
-    fn block(&mut self, rules: &Escalation, address: ClientNetwork, now: Instant) -> Duration {
+    /// The length of a block that begins now.
+    fn block(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Duration {
         let time = match self.blocks.get(&address).copied() {
             Some((before, end)) if now.duration_since(end) <= rules.memory => {
                 before.saturating_mul(2).min(rules.longest)
@@ -355,8 +353,8 @@ impl Offenders {
         time
     }
 
-    /// A block that stands since before this daemon: how long it was, and ends.
-    pub fn remember(&mut self, address: ClientNetwork, time: Duration, end: Instant) {
+    /// Remembers a block from before this daemon, with its length and end.
+    pub fn remember(&mut self, address: IpAddr, time: Duration, end: Instant) {
         self.blocks.put(address, (time, end));
     }
 
@@ -365,8 +363,8 @@ impl Offenders {
         self.delivered.put(address, at);
     }
 
-    /// Who delivered mail, and how long ago, less than `memory`; the one that did so last comes
-    /// last.
+    /// The clients that delivered mail less than `memory` ago, and how long ago; the most recent
+    /// one is last.
     #[must_use]
     pub fn deliveries(&self, now: Instant, memory: Duration) -> Vec<(ClientNetwork, Duration)> {
         let delivered = self
@@ -376,8 +374,8 @@ impl Offenders {
         delivered.filter(|(_, ago)| *ago <= memory).collect()
     }
 
-    /// The blocks that have ended by `now`, less than `memory` ago: how long each was, and
-    /// how long ago it ended; the one that was used last comes last.
+    /// The blocks that ended by `now`, less than `memory` ago: the length of each, and how long ago
+    /// it ended; the most recently used one is last.
     #[must_use]
     pub fn ended(
         &self,
@@ -391,10 +389,9 @@ impl Offenders {
         ended.collect()
     }
 
-    /// An operator begins anew with an address: no block, no deferral for
-    /// anybody's domains, and nothing counted.
-    /// Gives what was left of its deferral.
-    pub fn pardon(&mut self, address: ClientNetwork, now: Instant) -> Option<Duration> {
+    /// An operator pardons an address: no block, no deferral for anybody's domains, and nothing
+    /// counted. Returns the rest of its deferral.
+    pub fn pardon(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
         self.forgive(address);
         self.tallies.pop(address);
         for offence in Offence::ALL {
@@ -433,7 +430,7 @@ mod tests {
         ClientNetwork::of([192, 0, 2, last].into())
     }
 
-    /// For how long an offence blocks.
+    /// How long an offence blocks.
     fn add(
         offenders: &mut Offenders,
         last: u8,
@@ -499,12 +496,12 @@ mod tests {
         assert_eq!(add(&mut offenders, 1, Offence::Flood, now), Some(RULES.first));
     }
 
-    /// What comes of so many signs, one after the other.
+    /// The measure after a number of signs, one after the other.
     fn note(offenders: &mut Offenders, sign: Sign, times: u32, now: Instant) -> Vec<Measure> {
         by(offenders, &Witness::Own, sign, times, now)
     }
 
-    /// The same, where somebody else says so.
+    /// The same with another witness.
     fn by(
         offenders: &mut Offenders,
         witness: &Witness,
@@ -522,7 +519,7 @@ mod tests {
         let limit = RULES.dictionary.count;
         offenders.note_open(address(1), 0, 1000);
         assert_eq!(note(&mut offenders, Sign::Guess, limit * 2, now), []);
-        // Another session's count as well, and no longer than its message is under way.
+        // Another session's recipients count as well, but only while its message is under way.
         offenders.note_open(address(1), 0, 10);
         offenders.note_open(address(1), 1000, 0);
         offenders.note_open(address(1), 10, 0);
@@ -538,21 +535,21 @@ mod tests {
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         assert_eq!(note(&mut offenders, Sign::Guess, 9, now), []);
         assert_eq!(note(&mut offenders, Sign::Guess, 1, now), [BLOCK]);
-        // What it still does is not one more.
+        // What it still does does not count again.
         assert_eq!(note(&mut offenders, Sign::Guess, 100, now), []);
     }
 
     #[test]
     fn guessing_is_a_share_and_a_message_resets_the_count() {
         let (mut offenders, now) = (Offenders::default(), Instant::now());
-        // Thousands of valid recipients, and one in twenty that is not there.
+        // Thousands of valid recipients, and one in twenty that does not exist.
         for _ in 0..200 {
             assert_eq!(note(&mut offenders, Sign::Delivered, 19, now), []);
             assert_eq!(note(&mut offenders, Sign::Guess, 1, now), []);
         }
         // A long list of dead addresses at the end of a day of good mail.
         assert_eq!(note(&mut offenders, Sign::Guess, 500, now), []);
-        // Others have delivered nothing else lately.
+        // Other clients have delivered nothing else recently.
         let mut offenders = Offenders::default();
         for _ in 0..3 {
             assert_eq!(note(&mut offenders, Sign::Guess, 9, now), []);
@@ -577,14 +574,14 @@ mod tests {
         assert!(offenders.is_deferred(address(1), false, &Witness::Own, now));
         assert!(!offenders.is_deferred(address(1), true, &Witness::Own, now));
         assert!(!offenders.is_deferred(address(2), false, &Witness::Own, now));
-        // It ends, and does not double; the mail of an hour ago still speaks for it.
+        // It ends, and does not double; the mail of an hour ago still counts in its favour.
         let later = now + RULES.first;
         assert!(!offenders.is_deferred(address(1), false, &Witness::Own, later));
         assert_eq!(note(&mut offenders, Sign::Guess, 100, later), [DEFER]);
         // A day is over.
         let late = now + RULES.memory + Duration::from_secs(1);
         assert_eq!(note(&mut offenders, Sign::Guess, 10, late), [BLOCK]);
-        // So it is with what others send through a client.
+        // The same holds for what others send through a client.
         let mut offenders = Offenders::default();
         note(&mut offenders, Sign::Delivered, 1, now);
         for offence in [Offence::Relay, Offence::Flood] {
@@ -618,7 +615,7 @@ mod tests {
         assert_eq!(note(&mut offenders, Sign::Guess, 9, now), [], "they are not guesses");
     }
 
-    /// A backend of several that says of every recipient that it does not exist.
+    /// One of several backends that reports every recipient as unknown.
     #[test]
     fn one_backend_of_several_holds_up_its_own_mail_alone() {
         let [liar, honest] = ["liar", "honest"].map(|name| Witness::Backend(name.into()));
@@ -626,21 +623,21 @@ mod tests {
         let deferred =
             |of: &Witness| Measure::Defer { bounces: false, time: RULES.first, of: of.clone() };
         for round in 0..3 {
-            // A stranger's mail, and then that of who has delivered some elsewhere.
+            // A stranger's mail, and then that of a client that has delivered some elsewhere.
             assert_eq!(by(&mut offenders, &liar, Sign::Guess, 9, now), [], "{round}");
             assert_eq!(by(&mut offenders, &liar, Sign::Guess, 90, now), [deferred(&liar)]);
             assert!(offenders.is_deferred(address(1), false, &liar, now));
             for other in [&honest, &Witness::Own] {
                 assert!(!offenders.is_deferred(address(1), false, other, now));
             }
-            // A few that others do not know either make no guesser of it.
+            // A few recipients that others do not know either do not make it a guesser.
             assert_eq!(by(&mut offenders, &honest, Sign::Guess, 1, now), []);
-            // An operator lifts it.
+            // An operator lifts the deferral.
             assert_eq!(offenders.pardon(address(1), now), Some(RULES.first));
             assert!(!offenders.is_deferred(address(1), false, &liar, now));
             assert_eq!(by(&mut offenders, &honest, Sign::Delivered, 1, now), []);
         }
-        // What it says of bounces is not everybody's matter either.
+        // Its reports about bounces do not count for everybody either.
         let bounces = by(&mut offenders, &liar, Sign::Backscatter, 1000, now);
         assert_eq!(
             bounces,
@@ -659,12 +656,12 @@ mod tests {
             assert_eq!(by(&mut offenders, &one, Sign::Guess, 5, now), []);
             assert_eq!(by(&mut offenders, &other, Sign::Guess, 5, now), [is_known]);
         }
-        // Also where the first has deferred it before.
+        // Even if the first has deferred it before.
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         assert_eq!(by(&mut offenders, &one, Sign::Guess, 10, now).len(), 1);
         assert_eq!(by(&mut offenders, &other, Sign::Guess, 4, now), []);
         assert_eq!(by(&mut offenders, &other, Sign::Guess, 1, now), [BLOCK]);
-        // And lists are believed whatever backends say.
+        // And lists are believed whatever backends report.
         let (mut offenders, now) = (Offenders::default(), Instant::now());
         assert_eq!(by(&mut offenders, &one, Sign::Guess, 4, now), []);
         assert_eq!(note(&mut offenders, Sign::Guess, 5, now), []);

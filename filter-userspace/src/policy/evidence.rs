@@ -1,35 +1,34 @@
-//! Who says that recipients of a client do not exist, and how much of that is believed.
+//! Who reports that a client's recipients do not exist, and how far that is believed.
 //!
-//! Each tenant has a backend, and a backend can say anything. What one of several says of a
-//! client is believed for its own domains; to have the client held up for everybody, others
-//! must have seen the same.
+//! Each tenant has a backend, and a backend can report anything. The report of one of several is
+//! believed for its own domains; to defer the client for everybody, others must have seen the same.
 
 use crate::smtp::session::BackendName;
 
-/// The backends that are told apart for a client; all further ones share the last place.
+/// The number of backends that are kept apart for a client; all further ones share the last entry.
 const WITNESSES: usize = 16;
 
-/// Who says that a recipient does not exist.
+/// Who reports that a recipient does not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Witness {
-    /// The lists of recipients here, or the only backend there is: nobody else's mail is
-    /// held up by what it says.
+    /// The lists of recipients here, or the only backend there is: its reports affect nobody else's
+    /// mail.
     #[default]
     Own,
     /// A backend of several.
     Backend(BackendName),
 }
 
-/// What one of them says of a client in a window.
+/// The reports of one of them about a client in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guesses {
     /// Recipients that do not exist.
     pub(super) invalid: u32,
-    /// Those of them since the last message was delivered.
+    /// Those since the last delivered message.
     pub(super) run: u32,
-    /// Those that do not exist, of bounces.
+    /// Recipients of bounces that do not exist.
     pub(super) bounces: u32,
-    /// Those for which the client is deferred already. They still bear out what others say.
+    /// Those for which the client is deferred already. They still support others' reports.
     settled: u32,
 }
 
@@ -42,12 +41,12 @@ impl Guesses {
     }
 }
 
-/// What everybody says of a client in a window.
+/// The reports of everybody about a client in a window.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence(Vec<(Witness, Guesses)>);
 
 impl Evidence {
-    /// What one says.
+    /// Adds a report.
     pub(super) fn of(&mut self, witness: &Witness) -> &mut Guesses {
         let known = self.0.iter().position(|(known, _)| known == witness);
         let place = known.unwrap_or_else(|| {
@@ -74,20 +73,19 @@ impl Evidence {
         }
     }
 
-    /// Recipients that do not exist, all and those since the last message, as far as they
-    /// are believed.
+    /// The believed numbers of recipients that do not exist: all, and those since the last message.
     pub(super) fn believed(&self) -> (u32, u32) {
         let invalid = self.sum(|guesses| guesses.invalid.saturating_add(guesses.settled));
         (invalid, self.sum(|guesses| guesses.run.saturating_add(guesses.settled)))
     }
 
-    /// The same, of bounces.
+    /// The same for bounces.
     pub(super) fn believed_bounces(&self) -> u32 {
         self.sum(|guesses| guesses.bounces)
     }
 
-    /// What one backend says counts as much as all others together at most: one alone counts
-    /// nothing, and two that say the same count in full.
+    /// One backend counts at most as much as all others together: one alone counts nothing, and two
+    /// that report the same count in full.
     fn sum(&self, count: impl Fn(&Guesses) -> u32) -> u32 {
         let (mut others, mut most) = (0_u32, 0_u32);
         for (witness, guesses) in &self.0 {

@@ -1,8 +1,8 @@
 //! `explain`: the whole way of a message that nobody sent, stage by stage.
 //!
-//! Comes in: an envelope in words, what decides (from files, or the daemon's), and
-//! what the network says. Goes out: an [`Explanation`]. The stages are those of sessions, and the reply
-//! is the one that a session would give.
+//! In: an envelope in words, what decides (from files, or the daemon's), and what the network says.
+//! Out: an [`Explanation`]. The stages are those of sessions, and the reply is the one that a
+//! session would give.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ use crate::smtp::command;
 use crate::smtp::refusal::{Reason, Refusal, Stage};
 use crate::smtp::session::{Extensions, Tls};
 
-/// What a reference is in a reply that nobody gets.
+/// The reference in a reply that nobody gets.
 const REFERENCE: &str = "none";
 
 /// A message that nobody sent.
@@ -27,7 +27,7 @@ const REFERENCE: &str = "none";
 pub struct ExplainedEnvelope {
     /// The client's address.
     pub ip: IpAddr,
-    /// What it calls itself.
+    /// The name in its HELO or EHLO.
     pub helo: Option<String>,
     /// The sender; empty is the null sender.
     pub from: String,
@@ -37,27 +37,27 @@ pub struct ExplainedEnvelope {
     pub size: Option<u64>,
     /// The version of TLS, 12 or 13; none is no TLS.
     pub tls: Option<u8>,
-    /// Whether the client shows a valid certificate.
+    /// Whether the client presents a valid certificate.
     pub certificate: bool,
-    /// Whether it is sent out, through the relay.
+    /// Whether it is sent out through the relay.
     #[serde(default)]
     pub relay: bool,
 }
 
-/// What would become of a message, stage by stage.
+/// The explanation of a message, stage by stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The message.
     pub envelope: ExplainedEnvelope,
     /// The client's country.
     pub country: Option<String>,
-    /// The first stage that refuses; none when the backend has the last word.
+    /// The first stage that refuses; none if the backend decides.
     pub decided_by: Option<String>,
     /// Every stage, in order; those behind the first that refuses are not reached.
     pub stages: Vec<ExplainedStage>,
 }
 
-/// What a stage finds.
+/// The finding of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedStage {
     /// Its name.
@@ -68,7 +68,7 @@ pub struct ExplainedStage {
     /// nothing is found.
     #[serde(default = "yes")]
     pub reached: bool,
-    /// Why not.
+    /// The reason of a refusal.
     pub reason: Option<String>,
     /// The reply.
     pub reply: Option<String>,
@@ -79,15 +79,15 @@ pub struct ExplainedStage {
 /// What decides about an envelope.
 #[derive(Clone, Copy, Debug)]
 pub struct Deciding<'a> {
-    /// What becomes of the client's SYN.
+    /// The verdict on the client's SYN.
     pub syn: &'a Answer,
-    /// What the lists say of the client.
+    /// The verdict of the lists on the client.
     pub standing: &'a Standing,
-    /// The policy; without one the SYN is all.
+    /// The policy; without one, only the SYN is judged.
     pub policy: Option<&'a Policy>,
 }
 
-/// An envelope that nobody sent, with addresses that are right.
+/// An envelope that nobody sent, with parsed addresses.
 pub struct Envelope {
     said: ExplainedEnvelope,
     sender: ReversePath,
@@ -125,7 +125,7 @@ impl Envelope {
         &self.recipient
     }
 
-    /// Which way it goes.
+    /// Its direction.
     #[must_use]
     pub const fn direction(&self) -> Direction {
         if self.said.relay { Direction::Outgoing } else { Direction::Inbound }
@@ -146,8 +146,8 @@ impl Envelope {
     }
 }
 
-/// Walks an envelope through every stage, as far as what is known goes. Gives what must be
-/// learnt to go on, too.
+/// Walks an envelope through every stage, as far as what is known suffices. Also returns what must
+/// be learnt to continue.
 pub fn explain(
     envelope: &Envelope,
     deciding: &Deciding<'_>,
@@ -193,18 +193,17 @@ pub fn explain(
     (explanation, need)
 }
 
-/// What a running daemon knows of the mail system behind.
+/// What a running daemon knows about the backend.
 pub struct Behind {
     /// Its name in the configuration.
     pub name: String,
     /// Whether none of its servers answers.
     pub is_down: bool,
-    /// What it offers, once one of its servers has said so.
+    /// Its extensions, once one of its servers has announced them.
     pub offers: Option<Extensions>,
 }
 
-/// Adds what the mail system behind is known to have against an envelope, where nothing decides
-/// before.
+/// Adds the backend's known objections to an envelope, if nothing decides before.
 pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &Behind) {
     if explanation.decided_by.is_some() {
         return;
@@ -229,7 +228,7 @@ pub fn add_behind(explanation: &mut Explanation, envelope: &Envelope, behind: &B
             format!("{name} accepts {most} bytes at most")
         }
         Some(_) => format!("{name} does not offer SMTPUTF8"),
-        // What is so for the moment says nothing of the envelope.
+        // A temporary state is not an objection to the envelope.
         None => {
             let now = Refusal::new(Reason::BackendDown, subject()).reply(REFERENCE);
             format!("{name} does not answer now: {}", now.to_string().trim_end())
@@ -254,7 +253,7 @@ fn not_an_address(which: &str, text: &str) -> String {
     format!("invalid {which} address: {}{}", text.escape_debug(), url_hint(text))
 }
 
-/// What a space may have been.
+/// A hint at what a space may have been.
 fn url_hint(text: &str) -> &'static str {
     if text.contains(' ') { "; in a URL, write + as %2B" } else { "" }
 }
@@ -270,7 +269,7 @@ fn syn_stage(syn: &Answer) -> ExplainedStage {
         Some(prefix) => format!("{source} ({prefix})"),
         None => source,
     });
-    // As the kernel calls it.
+    // The kernel's name.
     let class = if syn.class == "none" { "unlisted" } else { &syn.class };
     let note = format!("{}, {class}", syn.action);
     ExplainedStage {
@@ -295,7 +294,7 @@ fn stage(finding: Finding) -> ExplainedStage {
     }
 }
 
-/// A stage behind the one that decides: it finds nothing, since nothing comes to it.
+/// A stage behind the one that decides: it is not reached, and finds nothing.
 fn not_reached(finding: &Finding) -> ExplainedStage {
     ExplainedStage {
         stage: finding.stage.name().to_owned(),

@@ -1,5 +1,5 @@
-//! What stages decide by: the facts of a message, what the network says of them, and what is
-//! remembered of earlier messages.
+//! What stages decide by: the facts of a message, what the network says about them, and the
+//! history.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::smtp::refusal::{Reason, Refusal, Rule};
 use crate::smtp::session::Tls;
 use crate::spf::Evaluation;
 
-/// What the packet filter's lists say of the client.
+/// The packet filter's lists on the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// Whether the address or its country is approved, and by which rule.
@@ -21,27 +21,27 @@ pub struct Connection {
     pub refused: Option<(Reason, Option<Rule>)>,
 }
 
-/// What is known of an address before it says anything.
+/// What is known about an address before its session begins.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// What the lists say.
+    /// The verdict of the lists.
     pub connection: Connection,
     /// Its country.
     pub country: Option<String>,
 }
 
-/// The facts of a message to be, from MAIL on.
+/// The facts of a message, from MAIL on.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Which way the message goes.
+    /// The direction of the message.
     pub direction: Direction,
     /// The client's address.
     pub client: IpAddr,
-    /// What the client calls itself.
+    /// The name in the client's HELO or EHLO.
     pub helo: String,
     /// TLS in use.
     pub tls: Option<Tls>,
-    /// What the lists say of the client.
+    /// The verdict of the lists on the client.
     pub connection: Connection,
     /// The sender.
     pub sender: ReversePath,
@@ -49,19 +49,19 @@ pub struct Facts {
     pub size: Option<u64>,
 }
 
-/// What the network has said so far.
+/// The answers of the network so far.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// What DNS lists say of the client.
+    /// The verdict of DNS lists on the client.
     pub reputation: Option<Verdict>,
-    /// What SPF says of the sender.
+    /// The result of SPF for the sender.
     pub spf: Option<Checked>,
-    /// Whether the domain of a recipient accepts mail: the last recipient that was asked about.
+    /// Whether the domain of a recipient accepts mail, for the last recipient that was queried.
     pub deliverability: Option<(ForwardPath, Deliverability)>,
 }
 
 impl Known {
-    /// Takes over what the network has said meanwhile.
+    /// Adds new answers of the network.
     pub fn update(&mut self, learnt: Self) {
         let Self { reputation, spf, deliverability } = learnt;
         self.reputation = reputation.or(self.reputation.take());
@@ -69,16 +69,16 @@ impl Known {
         self.deliverability = deliverability.or(self.deliverability.take());
     }
 
-    /// What DNS lists say of the client.
+    /// The verdict of DNS lists on the client.
     ///
     /// # Errors
     ///
-    /// When they have not been asked.
+    /// When they have not been queried.
     pub fn reputation(&self) -> Result<&Verdict, Stop> {
         self.reputation.as_ref().ok_or(Stop::Needs(Need::Reputation))
     }
 
-    /// What SPF says of the sender.
+    /// The result of SPF for the sender.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// When that has not been asked for this recipient.
+    /// When that has not been queried for this recipient.
     pub fn deliverability(&self, recipient: &ForwardPath) -> Result<&Deliverability, Stop> {
         let known = self.deliverability.as_ref().filter(|(path, _)| path == recipient);
         known.map(|(_, found)| found).ok_or(Stop::Needs(Need::Deliverability))
@@ -101,29 +101,29 @@ impl Known {
 /// An evaluation of SPF, with its header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// What came of it.
+    /// The result.
     pub evaluation: Evaluation,
-    /// The field Received-SPF, with its last CRLF.
+    /// The field Received-SPF, with its final CRLF.
     pub field: String,
 }
 
-/// What a stage must know of the network before it can decide.
+/// What a stage must learn from the network before it can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// What DNS lists say of the client.
+    /// The verdict of DNS lists on the client.
     Reputation,
-    /// What SPF says of the sender.
+    /// The result of SPF for the sender.
     Spf,
     /// Whether the recipient's domain accepts mail.
     Deliverability,
 }
 
-/// Why the stages went no further.
+/// Why the walk over the stages stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// A stage refuses.
     Refused(Refusal),
-    /// A stage must know more.
+    /// A stage must learn something first.
     Needs(Need),
 }
 
@@ -133,14 +133,14 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// What is remembered of earlier messages.
+/// The history of earlier messages.
 pub trait History {
-    /// Whether the backend has lately told this very client, for this sender, that there
-    /// is no such recipient.
+    /// Whether the backend has recently told this very client, for this sender, that there is no
+    /// such recipient.
     fn is_known_invalid(&self, facts: &Facts, recipient: &ForwardPath) -> bool;
-    /// Whether recipients of a client are deferred because it named mostly invalid ones.
-    /// Recipients of the null sender are counted apart, and so are those that only the backend
-    /// of their domain calls invalid.
+    /// Whether recipients of a client are deferred because it named mostly invalid ones. Recipients
+    /// of the null sender are counted separately, and so are those that only the backend of their
+    /// domain reports as invalid.
     fn is_deferred(&self, client: IpAddr, bounces: bool, backend: &Witness) -> bool;
     /// Whether a customer's host is suspended.
     fn is_suspended(&self, client: IpAddr, customer: &Arc<str>) -> bool;

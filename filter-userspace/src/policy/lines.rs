@@ -1,4 +1,4 @@
-//! Text files with an address or a pattern a line.
+//! Text files with one address or pattern per line.
 
 use std::str;
 
@@ -7,20 +7,20 @@ use crate::lists::{self, Why, file_lines, invisible, without_mark};
 /// The longest line, in bytes.
 const LINE_LIMIT: usize = 4096;
 
-/// A line that is not empty and not a comment.
+/// A line that is neither empty nor a comment.
 pub(super) struct Line<'a> {
     /// Its number, from 1.
     pub(super) number: u32,
-    /// All of it, to be shown.
+    /// The whole line, for display.
     pub(super) bytes: &'a [u8],
     /// Its text, without white space around it.
     pub(super) text: Result<&'a str, Why>,
-    /// Whether it has a line end. A last line without one may have been cut.
+    /// Whether it has a line end. A last line without one may be truncated.
     pub(super) has_end: bool,
 }
 
-/// The lines of a file. A byte-order mark in front is tolerated, and so is every line end;
-/// `#` and `;` start a comment at the start of a line, as an address may hold a `#`.
+/// The lines of a file. A leading byte-order mark is tolerated, and so is every kind of line end;
+/// `#` and `;` start a comment only at the start of a line, since an address may contain a `#`.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
     file_lines(without_mark(bytes)).filter_map(|line| {
         let (number, bytes) = (line.number, line.bytes);
@@ -42,18 +42,18 @@ pub(super) fn text(line: &[u8]) -> Result<&str, Why> {
     str::from_utf8(line).map_err(|_| "the line is not UTF-8 text")
 }
 
-/// Whether the last line of a file has no line end, so that it may have been cut.
+/// Whether the last line of a file has no line end, so that it may be truncated.
 pub(super) fn has_open_end(bytes: &[u8]) -> bool {
     !matches!(bytes, [] | [.., b'\n' | b'\r'])
 }
 
-/// The entries of a line. What stands behind the first is a note, unless it is entries
-/// too, with white space, `,` or `;` between them.
+/// The entries of a line. Text behind the first entry is a note, unless it consists of entries too,
+/// with white space, `,` or `;` between them.
 ///
 /// # Errors
 ///
-/// When an `@` stands behind the first entry, and not all of that are entries: somebody's
-/// address would be passed over.
+/// When there is an `@` behind the first entry, and not everything there is an entry: somebody's
+/// address would be ignored.
 pub(super) fn entries(
     text: &str,
     is_entry: impl Fn(&str) -> bool,
@@ -76,7 +76,7 @@ pub(super) fn entries(
     Ok(fields(text).take(count))
 }
 
-/// What stands behind the first entry of a line, without the mark of a comment.
+/// The text behind the first entry of a line, without a comment mark.
 pub(super) fn note(text: &str) -> &str {
     let first = fields(text).next().unwrap_or_default();
     let behind = text.get(first.len()..).unwrap_or_default().trim_start_matches(is_separator);
@@ -99,7 +99,7 @@ pub(super) fn says_refuse(note: &str) -> bool {
     lists::says_refuse(note.as_bytes()) || is_reply() == Some(true)
 }
 
-/// Lines whose notes say the contrary of what their file does.
+/// Lines whose notes contradict the purpose of their file.
 #[derive(Debug, Default)]
 pub(super) struct Contrary {
     first: u32,
@@ -107,7 +107,7 @@ pub(super) struct Contrary {
 }
 
 impl Contrary {
-    /// Notes a line.
+    /// Adds a line.
     pub(super) const fn add(&mut self, line: u32) {
         if self.count == 0 {
             self.first = line;
@@ -115,7 +115,7 @@ impl Contrary {
         self.count += 1;
     }
 
-    /// The first line, and what is said of it and the others.
+    /// The warning about the first line and the number of others.
     pub(super) fn said(&self, what: &str) -> Option<(u32, String)> {
         let more = match self.count {
             0 => return None,
@@ -131,8 +131,7 @@ fn is_comment(behind: &str) -> bool {
         && behind.trim_ascii_start().starts_with('#')
 }
 
-/// The parts of a text between white space, `,` and `;` that are not in a quoted local
-/// part.
+/// The parts of a text between white space, `,` and `;` outside quoted local parts.
 fn fields(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,12 +1,12 @@
 //! Whether something is allowed: pure functions of facts.
 //!
-//! [`senders`] and [`recipients`] are lists, [`domains`] says which domains are
-//! ours, [`tls`] what peers must use, [`reputation`] what DNS lists say, [`relay`] who may send out;
-//! [`rules`] holds all of it. [`replies`] says what a backend's refusal means and [`offences`] what
-//! counts against a client, [`rates`] and [`escalation`] count. [`facts`] is what stages decide by,
-//! each file of [`stages`] is a stage, [`pipeline`] asks them in order, and [`explain`] shows what
-//! each of them finds. Comes in: facts of a session and the time. Goes out: a permit or a
-//! refusal. May import `smtp` for addresses and refusals, and `lists` for answers.
+//! [`senders`] and [`recipients`] are lists, [`domains`] are the domains served here, [`tls`] what
+//! peers must use, [`reputation`] the verdict of DNS lists, [`relay`] who may send out; [`rules`]
+//! holds all of it. [`replies`] interprets a backend's refusal and [`offences`] what counts against
+//! a client, [`rates`] and [`escalation`] count. [`facts`] is what stages decide by, each file of
+//! [`stages`] is a stage, [`pipeline`] walks them in order, and [`explain`] shows what each of them
+//! finds. In: facts of a session and the time. Out: a permit or a refusal. May import `smtp` for
+//! addresses and refusals, and `lists` for answers.
 
 mod clients;
 pub mod domains;

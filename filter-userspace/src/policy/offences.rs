@@ -1,9 +1,9 @@
-//! What counts against a client, and for it: one function for everybody who counts.
+//! What counts against a client, and in its favour: one function for everybody who counts.
 //!
-//! Fair to senders: only what a client chose to do is an offence. A fault of our own (a
-//! rate, a backend that is down), a refusal of the sender or of the message, too many
-//! errors in a session and mail without a recipient's mistake are none, and bounces to
-//! addresses that do not exist (the null sender) are never held against who returns them.
+//! It is fair to senders: only what a client chose to do is an offence. Our own faults (a rate, a
+//! backend that is down), a refusal of the sender or of the message, too many errors in a session
+//! and mail without an invalid recipient are not, and bounces to addresses that do not exist (the
+//! null sender) never count against the host that returns them.
 
 use super::replies::Meaning;
 use crate::smtp::address::ReversePath;
@@ -11,17 +11,17 @@ use crate::smtp::refusal::{Reason, Stage};
 use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Attempt, Outcome};
 
-/// What a client did.
+/// An offence of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// It was refused for what DNS lists say of its address.
+    /// It was refused by DNS lists.
     Reputation,
     /// It named recipients that do not exist, and hardly any that do.
     Dictionary,
-    /// It named recipients of domains that are not served here, or wanted to send out and
-    /// is not a customer's host.
+    /// It named recipients of domains that are not served here, or tried to send out without being
+    /// a customer's host.
     Relay,
-    /// It spoke before the greeting.
+    /// It sent data before the greeting.
     EarlyTalker,
     /// It broke the protocol as no mail system does.
     Abuse,
@@ -53,40 +53,39 @@ impl Offence {
         }
     }
 
-    /// Whether each recipient counts; else a transaction counts once.
+    /// Whether each recipient counts; otherwise a transaction counts once.
     #[must_use]
     pub const fn is_of_recipients(self) -> bool {
         matches!(self, Self::Dictionary | Self::Relay)
     }
 
-    /// Whether a client is dropped for it although it lately delivered mail. What is a
-    /// matter of who sends through a client, rather than of the client itself, is not
-    /// reason enough.
+    /// Whether a client is blocked for it although it recently delivered mail. Offences that depend
+    /// on who sends through a client, rather than on the client itself, are not reason enough.
     #[must_use]
     pub const fn drops_senders(self) -> bool {
         matches!(self, Self::Reputation | Self::EarlyTalker | Self::Abuse)
     }
 }
 
-/// What an attempt says of the client that made it.
+/// What an attempt shows about the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// Nothing.
     Nothing,
-    /// It named a recipient that may exist: it is to come again, or its message was refused.
+    /// It named a recipient that may exist: it was temporarily refused, or its message was refused.
     Valid,
     /// The backend has a message for this recipient.
     Delivered,
     /// It named a recipient that does not exist.
     Guess,
-    /// The same in a bounce, which somebody else's forgery may have caused.
+    /// The same in a bounce, which a forged sender may have caused.
     Backscatter,
-    /// It did what it should not have done.
+    /// It committed an offence.
     Offence(Offence),
 }
 
 impl Sign {
-    /// What an attempt says.
+    /// What an attempt shows.
     #[must_use]
     pub fn of(attempt: &Attempt) -> Self {
         let Outcome::Refused(refusal) = &*attempt.outcome else { return Self::Delivered };
@@ -102,7 +101,7 @@ impl Sign {
             Reason::RelayDenied if !bounces => Self::Offence(Offence::Relay),
             Reason::EarlyTalker => Self::Offence(Offence::EarlyTalker),
             Reason::TooManyFromAddress => Self::Offence(Offence::Flood),
-            // What is wrong within a message may be its author's doing.
+            // Errors within a message may be its author's doing.
             Reason::Pipelining | Reason::BareNewline => Self::Offence(Offence::Abuse),
             reason if reason.stage() == Stage::Reputation => Self::Offence(Offence::Reputation),
             _ if attempt.message.is_some() => Self::Valid,
@@ -113,15 +112,15 @@ impl Sign {
 
 impl Sign {
     /// Whether a transaction counts once for it, however many recipients it has: one message to
-    /// many is one offence, but each recipient that is named is one.
+    /// many is one offence, but each recipient that is named counts.
     #[must_use]
     pub const fn counts_once(self) -> bool {
         matches!(self, Self::Offence(offence) if !offence.is_of_recipients())
     }
 }
 
-/// Whether an attempt ended with the backend's word that there is no such recipient: only a reply
-/// to RCPT counts, and only one that can mean nothing else.
+/// Whether an attempt ended with the backend's statement that there is no such recipient: only a
+/// reply to RCPT counts, and only an unambiguous one.
 #[must_use]
 pub fn is_word_on_recipient(attempt: &Attempt) -> bool {
     let Outcome::Refused(refusal) = &*attempt.outcome else { return false };
@@ -133,7 +132,7 @@ pub fn is_word_on_recipient(attempt: &Attempt) -> bool {
             .is_some_and(|reply| reply.code == 550 && reply.enhanced == Some(Enhanced(5, 1, 1)))
 }
 
-/// What an attempt says of the customer's host that made it.
+/// What an attempt shows about the customer's host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostSign {
     /// Nothing.
@@ -148,7 +147,7 @@ pub enum HostSign {
 }
 
 impl HostSign {
-    /// What an attempt says.
+    /// What an attempt shows.
     #[must_use]
     pub fn of(attempt: &Attempt) -> Self {
         let bounces = attempt.sender == Some(ReversePath::Null);
@@ -158,7 +157,7 @@ impl HostSign {
                 // The host does not choose the recipient of a bounce.
                 _ if bounces => return Self::Nothing,
                 Reason::NoSuchDomain | Reason::NullMx => false,
-                // Forged senders say as much as many senders do.
+                // Forged senders are counted by their number of domains.
                 Reason::ForgedSender | Reason::SenderNotRegistered => true,
                 _ if refusal.is_unknown_recipient() => false,
                 _ if attempt.message.is_some()

@@ -24,11 +24,11 @@ const fn rcpt_rows(direction: Direction) -> &'static [RcptRow] {
 pub struct Finding {
     /// The stage.
     pub stage: Stage,
-    /// What it has against the message.
+    /// Its refusal, if it refuses.
     pub refusal: Option<Refusal>,
-    /// What it found, for people.
+    /// Its finding, for people.
     pub note: String,
-    /// What it must know before it can decide.
+    /// What it must learn before it can decide.
     pub needs: Option<Need>,
 }
 
@@ -72,7 +72,7 @@ pub fn rcpt(case: &Case<'_>, known: &Known, history: &mut dyn History) -> Result
     Ok(Permit::new(backend, headers, (stage, rule)))
 }
 
-/// What every stage finds, in order, whatever those before it say.
+/// The finding of every stage, in order, whatever the stages before it found.
 pub fn findings(case: &Case<'_>, known: &Known, history: &mut dyn History) -> Vec<Finding> {
     let mail = MAIL.iter().map(|row| {
         Finding::of(row.stage, (row.check)(case.policy, case.facts).map_err(Stop::from))

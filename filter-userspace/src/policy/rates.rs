@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-/// Keys that are remembered; the longest unused is forgotten first.
+/// The number of keys that are remembered; the least recently used is forgotten first.
 const KEYS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// So many a minute of each key, as a token bucket that holds a minute's worth
-/// (the generic cell rate algorithm).
+/// A rate per minute for each key, as a token bucket that holds a minute's worth (the generic cell
+/// rate algorithm).
 #[derive(Debug)]
 pub struct Rate<K: Hash + Eq> {
     per_minute: u32,
@@ -25,7 +25,7 @@ impl<K: Hash + Eq> Rate<K> {
         Self { per_minute, full_at: LruCache::new(KEYS) }
     }
 
-    /// Whether one more is within the rate, which it then counts to.
+    /// Whether one more is within the rate; if so, it is counted.
     pub fn take(&mut self, key: K, now: Instant) -> bool {
         let Some(next) = self.next(&key, now) else { return false };
         if self.per_minute > 0 {
@@ -50,13 +50,13 @@ impl<K: Hash + Eq> Rate<K> {
         (next <= now + MINUTE).then_some(next)
     }
 
-    /// Another limit, after a reload. What was counted stands.
+    /// Sets another limit, after a reload. The counts stay.
     pub const fn set(&mut self, per_minute: u32) {
         self.per_minute = per_minute;
     }
 }
 
-/// What is known for a short time.
+/// Keys that are remembered for a short time.
 #[derive(Debug)]
 pub struct Remembered<K: Hash + Eq> {
     until: LruCache<K, Instant>,

@@ -1,5 +1,5 @@
-//! The outgoing relay: customers, the hosts and domains that are theirs, and hosts
-//! that behave as if they were no longer in their owner's hands.
+//! The outgoing relay: customers, their hosts and domains, and hosts that behave as if they were
+//! compromised.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,7 +16,7 @@ use crate::lists::ClientNetwork;
 use crate::smtp::address::Domain;
 use crate::smtp::session::BackendName;
 
-/// Hosts that are watched at once; the longest unused is forgotten first.
+/// The number of hosts that are watched at once; the least recently used is forgotten first.
 const HOSTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// Which way a message goes.
@@ -43,18 +43,17 @@ impl Direction {
 /// Who may send out through here, and for which domains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relay {
-    /// Where their mail goes; without one there is no relay.
+    /// The backend for their mail; without one there is no relay.
     pub backend: Option<BackendName>,
-    /// Those who may.
+    /// The customers.
     pub customers: Vec<Customer>,
-    /// What becomes of a customer's domain as sender from a stranger, where mail
-    /// comes in.
+    /// The action on incoming mail from a stranger with a customer's domain as its sender.
     pub own_domain: OwnDomain,
-    /// The line of the configuration.
+    /// Its line in the configuration.
     pub line: u32,
 }
 
-/// Whoever may send out through here.
+/// A customer, who may send out through the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Customer {
     /// Its name.
@@ -63,13 +62,13 @@ pub struct Customer {
     pub networks: Vec<IpNet>,
     /// The fingerprints of its hosts' TLS certificates: `sha256:` and lower-case hex.
     pub certificates: Vec<String>,
-    /// Its domains; `true` stands for all below.
+    /// Its domains; `true` includes all subdomains.
     pub domains: Vec<(Domain, bool)>,
-    /// The line of the configuration.
+    /// Its line in the configuration.
     pub line: u32,
 }
 
-/// What becomes of a forged sender where mail comes in.
+/// The action on a forged sender of incoming mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OwnDomain {
     /// Nothing.
@@ -82,8 +81,8 @@ pub enum OwnDomain {
 }
 
 impl Relay {
-    /// Whose host a client is: by its certificate, else by the longest of the
-    /// networks that have its address.
+    /// The customer whose host a client is: by its certificate, or else by the longest of the
+    /// networks that contain its address.
     #[must_use]
     pub fn customer_of(&self, client: IpAddr, certificate: Option<&str>) -> Option<&Customer> {
         let shown = certificate.and_then(|shown| {
@@ -100,7 +99,7 @@ impl Relay {
         })
     }
 
-    /// Whose domain it is: the nearest name counts.
+    /// The customer who owns a domain: the nearest name counts.
     #[must_use]
     pub fn owner_of(&self, domain: &Domain) -> Option<&Customer> {
         let of = |name: &str, below: bool| {
@@ -128,16 +127,15 @@ impl Relay {
 pub enum Deliverability {
     /// It has a mail exchange, or an address.
     Deliverable,
-    /// There is no such domain, or no host of it.
+    /// There is no such domain, or it has no host.
     NoDomain,
     /// The domain accepts no mail (RFC 7505).
     NullMx,
-    /// Name servers do not answer, and why.
+    /// Name servers give no answer; why.
     Unknown(String),
 }
 
-/// What a host may do within a window before it is taken for compromised; 0 is no
-/// limit.
+/// What a host may do within a window before it is considered compromised; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayLimits {
     /// The window.
@@ -146,11 +144,11 @@ pub struct RelayLimits {
     pub recipients: u32,
     /// The share of recipients that are not valid, in percent.
     pub invalid_percent: u32,
-    /// The recipients from which on that share is looked at.
+    /// The number of recipients from which on that share is checked.
     pub invalid_minimum: u32,
-    /// Different domains of senders.
+    /// The number of different sender domains.
     pub sender_domains: u32,
-    /// How long a host is suspended.
+    /// The length of a suspension.
     pub suspension: Duration,
 }
 
@@ -161,7 +159,7 @@ pub enum Suspicion {
     Recipients,
     /// Too many of them are not valid.
     Invalid,
-    /// Senders of too many domains.
+    /// Too many sender domains.
     SenderDomains,
 }
 
@@ -180,25 +178,25 @@ impl Suspicion {
     }
 }
 
-/// A host that may not send for a time.
+/// A host that is suspended from sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// The client network of the host.
-    pub host: ClientNetwork,
-    /// Whose it is.
+    /// The host (IPv6: its /64).
+    pub host: IpAddr,
+    /// The customer.
     pub customer: Arc<str>,
-    /// Why.
+    /// The reason.
     pub suspicion: Suspicion,
-    /// Until when.
+    /// The end of the suspension.
     pub until: Instant,
 }
 
-/// A customer, and the client network of a host of theirs. Several customers may send from
-/// one client network: by certificates, or by networks that are longer. None of them is to
-/// answer for what another does.
-type Known = (Arc<str>, ClientNetwork);
+/// A customer, and a host of theirs (IPv6: its /64). Several customers may send from one address,
+/// or one /64: by certificates, or by longer networks. None of them is responsible for what another
+/// does.
+type Known = (Arc<str>, IpAddr);
 
-/// What hosts of customers did.
+/// The conduct of customers' hosts.
 #[derive(Debug)]
 pub struct Watch {
     hosts: LruCache<Known, Host>,
@@ -212,9 +210,9 @@ struct Host {
     since: Instant,
     recipients: u32,
     invalid: u32,
-    /// Those that are to come again.
+    /// Recipients that were temporarily refused.
     deferred: u32,
-    /// Hashes of the domains of senders, one more than permitted at most.
+    /// Hashes of sender domains, at most one more than permitted.
     domains: HashSet<u64>,
 }
 
@@ -230,8 +228,7 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Counts a recipient that a host named, and suspends the host where that was one
-    /// too many.
+    /// Counts a recipient that a host named, and suspends the host if that was one too many.
     pub fn count(
         &mut self,
         limits: &RelayLimits,
@@ -271,13 +268,13 @@ impl Watch {
         self.suspended.peek(&key)
     }
 
-    /// Takes note of how many recipients of a session are accepted, whose message is under way:
-    /// there were `before`.
-    pub fn note_open(&mut self, host: ClientNetwork, before: usize, open: usize) {
+    /// Notes the number of accepted recipients of a session whose message is under way, and the
+    /// number before.
+    pub fn note_open(&mut self, host: IpAddr, before: usize, open: usize) {
         self.open.change(host, before, open);
     }
 
-    /// What is known of a customer's host in the window.
+    /// The counts of a customer's host in the window.
     fn host(&mut self, limits: &RelayLimits, host: Known, now: Instant) -> &mut Host {
         let new =
             || Host { since: now, recipients: 0, invalid: 0, deferred: 0, domains: HashSet::new() };
@@ -288,7 +285,7 @@ impl Watch {
         known
     }
 
-    /// Counts a recipient that is to come again: it may be valid.
+    /// Counts a recipient that was temporarily refused: it may be valid.
     pub fn defer(
         &mut self,
         limits: &RelayLimits,
@@ -314,12 +311,12 @@ impl Watch {
         suspended.filter(|suspension| suspension.until > now).cloned().collect()
     }
 
-    /// Suspends a host that was before.
+    /// Suspends a host again that was suspended before.
     pub fn restore(&mut self, suspension: Suspension) {
         self.suspended.put((suspension.customer.clone(), suspension.host), suspension);
     }
 
-    /// Lets hosts send again, and gives them.
+    /// Lifts suspensions, and returns them.
     pub fn resume(
         &mut self,
         is_meant: impl Fn(&Suspension) -> bool,
@@ -387,7 +384,7 @@ mod tests {
         suspension: Duration::from_secs(600),
     };
 
-    /// What a host is suspended for, after so many recipients.
+    /// The reason of a host's suspension after a number of recipients.
     fn after(count: u32, step: impl Fn(u32) -> (String, bool, u64)) -> Option<(u32, Suspicion)> {
         let (mut watch, start) = (Watch::default(), Instant::now());
         let host = (ClientNetwork::of([192, 0, 2, 1].into()), &Arc::from("c"));
@@ -432,7 +429,7 @@ mod tests {
             watch.note_open(host, number - 1, number);
             assert_eq!(watch.count(&LIMITS, (host, &name), None, false, now), None);
         }
-        // It was taken back: they are as many as none.
+        // The suspension was lifted: the counts begin again.
         watch.note_open(host, 40, 0);
         assert!(watch.count(&LIMITS, (host, &name), None, false, now).is_some());
     }
@@ -466,7 +463,8 @@ mod tests {
             watch.count(&LIMITS, (host, &good), None, true, now);
         }
         assert!(watch.is_suspended(host, &bad, now) && !watch.is_suspended(host, &good, now));
-        // Both can be, are both listed and restored, and one can be let back.
+        // Both customers can be suspended, are listed and restored, and one suspension can be
+        // lifted.
         for _ in 0..90 {
             watch.count(&LIMITS, (host, &good), None, true, now);
         }

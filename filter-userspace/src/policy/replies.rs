@@ -1,32 +1,32 @@
-//! What a backend's refusal says: of the recipient, the sender, the client, or the
+//! The meaning of a backend's refusal: it concerns the recipient, the sender, the client, or the
 //! mailbox.
 //!
-//! One function for everybody who asks: sessions, the watch over relay hosts, the memory
-//! of unknown recipients and escalation. It is fair to senders: a reply that names
-//! another cause, or is temporary, never says that a recipient does not exist.
+//! One function for all callers: sessions, the watch over relay hosts, the memory of unknown
+//! recipients and escalation. It is fair to senders: a reply that names another cause, or is
+//! temporary, never means that a recipient does not exist.
 //!
-//! The enhanced code (RFC 3463) decides where it is specific; the text, without the
-//! addresses in it, where the code is general, wrong or missing.
+//! The enhanced code (RFC 3463) decides if it is specific; if it is general, wrong or missing, the
+//! text does, without the addresses in it.
 
 use crate::smtp::reply::{Enhanced, Reply};
 
-/// What a refusal is about.
+/// What a refusal concerns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Meaning {
     /// There is no such recipient.
     UnknownRecipient,
     /// The sender's address is refused.
     Sender,
-    /// The client, or what it may do, is refused: policy, relaying, reputation.
+    /// The client, or what it wants to do, is refused: policy, relaying, reputation.
     Policy,
     /// The recipient exists, and its mailbox accepts nothing.
     Mailbox,
-    /// Something else, or nothing that can be told.
+    /// Something else, or unknown.
     #[default]
     Other,
 }
 
-/// What is said of a sender.
+/// Phrases about a sender.
 const SENDER: &[&str] = &[
     "sender address",
     "address of sender",
@@ -58,7 +58,7 @@ const SENDER: &[&str] = &[
     "unresolvable domain",
 ];
 
-/// What is said of a recipient that does not exist.
+/// Phrases about a recipient that does not exist.
 const UNKNOWN: &[&str] = &[
     "user unknown",
     "unknown user",
@@ -103,7 +103,7 @@ const UNKNOWN: &[&str] = &[
     "unroutable address",
 ];
 
-/// What is said of a mailbox that exists.
+/// Phrases about a mailbox that exists.
 const MAILBOX: &[&str] = &[
     "quota",
     "mailbox full",
@@ -118,8 +118,8 @@ const MAILBOX: &[&str] = &[
     "temporarily",
 ];
 
-/// What is said of a client, or of what it may do. "Access denied" is said of unknown
-/// recipients too (see `EDGE_BLOCKED`).
+/// Phrases about a client, or about what it may do. "Access denied" is used for unknown recipients
+/// too (see `EDGE_BLOCKED`).
 const POLICY: &[&str] = &[
     "relay",
     "rcpthosts",
@@ -199,15 +199,15 @@ const POLICY: &[&str] = &[
     "https",
 ];
 
-/// What is said where there is too much or too many.
+/// Phrases about too many of something.
 const LIMITS: &[&str] =
     &["too many", "too much", "too large", "too big", "rate", "limit", "try again"];
 
-/// What the directory based edge blocking of Exchange Online says of recipients that do
-/// not exist, with 5.4.1.
+/// Exchange Online's phrase for recipients that do not exist (directory based edge blocking), with
+/// 5.4.1.
 const EDGE_BLOCKED: &str = "recipient address rejected access denied";
 
-/// What a refusal of RCPT is about.
+/// What a refusal of RCPT concerns.
 #[must_use]
 pub fn of_recipient(reply: &Reply) -> Meaning {
     if !reply.is_permanent() {
@@ -216,7 +216,7 @@ pub fn of_recipient(reply: &Reply) -> Meaning {
     let text = Words::of(reply);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.say(phrase));
     match specific(code(reply), &text) {
-        // Sender checks that wait for RCPT use the codes of recipients too.
+        // Sender checks that are delayed until RCPT use the codes of recipients too.
         Some(Meaning::UnknownRecipient) if says(SENDER) && !text.say("recipient") => {
             return Meaning::Sender;
         }
@@ -233,17 +233,16 @@ pub fn of_recipient(reply: &Reply) -> Meaning {
     } else if says(POLICY) {
         Meaning::Policy
     } else if is_about_mailboxes && !says(LIMITS) {
-        // These codes say that the mailbox is not there (RFC 5321 section 4.2.2), and
-        // nothing else is named.
+        // These codes mean that the mailbox does not exist (RFC 5321 section 4.2.2), and nothing
+        // else is named.
         Meaning::UnknownRecipient
     } else {
         Meaning::Other
     }
 }
 
-/// What the refusal of a whole message is about, of so many recipients. Some servers look
-/// for recipients only then; it can be believed where there is but one, and only where it
-/// is said in so many words.
+/// What the refusal of a whole message concerns, for a number of recipients. Some servers check
+/// recipients only then; it can be believed only with a single recipient and an explicit text.
 #[must_use]
 pub fn of_message(reply: &Reply, recipients: usize) -> Meaning {
     let text = Words::of(reply);
@@ -255,11 +254,11 @@ pub fn of_message(reply: &Reply, recipients: usize) -> Meaning {
     }
 }
 
-/// What an enhanced code says by itself; none where it is general, or used for anything.
+/// The meaning of an enhanced code by itself; none if it is general, or used for anything.
 fn specific(code: Option<Enhanced>, text: &Words) -> Option<Meaning> {
     let Enhanced(class, subject, detail) = code?;
     if class != 5 {
-        // It contradicts the reply's own code.
+        // It contradicts the reply's code.
         return None;
     }
     match (subject, detail) {
@@ -267,15 +266,15 @@ fn specific(code: Option<Enhanced>, text: &Words) -> Option<Meaning> {
         (1, 7 | 8) => Some(Meaning::Sender),
         (2, _) => Some(Meaning::Mailbox),
         (7, _) => Some(Meaning::Policy),
-        // Exchange Online's, which is "no answer from host" in the standard.
+        // Exchange Online's use; the standard means "no answer from host".
         (4, 1) if text.say("recipient") => None,
         (0, _) | (1, 0) | (5, 0 | 1) => None,
         _ => Some(Meaning::Other),
     }
 }
 
-/// The enhanced code: where the reply has none, one that stands in its text as older
-/// servers write it, `(#5.1.1)`.
+/// The enhanced code: if the reply has none, one in its text, where older servers write it,
+/// `(#5.1.1)`.
 fn code(reply: &Reply) -> Option<Enhanced> {
     reply.enhanced.or_else(|| {
         let text = reply.text();
@@ -288,8 +287,8 @@ fn code(reply: &Reply) -> Option<Enhanced> {
     })
 }
 
-/// The words of a reply in lower case, each with a space before it, and none of what the
-/// client may have written: addresses, and what stands in quotes.
+/// The words of a reply in lower case, each with a space before it, without text that the client
+/// may have written: addresses, and quoted text.
 struct Words(String);
 
 impl Words {
@@ -319,7 +318,7 @@ impl Words {
         Self(words)
     }
 
-    /// Whether a phrase stands there; its last word may go on.
+    /// Whether the text contains a phrase; its last word may continue.
     fn say(&self, phrase: &str) -> bool {
         self.0.match_indices(phrase).any(|(at, _)| self.0[..at].ends_with(' '))
     }
@@ -340,8 +339,8 @@ mod tests {
         of_recipient(&reply(text))
     }
 
-    /// What mail systems say of recipients that do not exist: Postfix, Sendmail, Exim,
-    /// qmail, Exchange, Exchange Online, Domino, hMailServer, MDaemon, Dovecot, Gmail.
+    /// Replies of mail systems for recipients that do not exist: Postfix, Sendmail, Exim, qmail,
+    /// Exchange, Exchange Online, Domino, hMailServer, MDaemon, Dovecot, Gmail.
     #[test]
     fn recipients_that_do_not_exist_are_told_by_every_mail_system() {
         for text in [
@@ -369,7 +368,7 @@ mod tests {
             "550 5.0.0 <bob@example.org>... refused",
             "550 5.1.0 Address rejected",
             "554 5.0.0 delivery error: This user doesn't have an account; no such user",
-            // What a client writes cannot make it something else.
+            // Text that a client wrote cannot change the meaning.
             "550 5.1.1 <sender.address.rejected@example.org>: unknown",
             "550 \"mail from spam\"@example.org... No such user",
             "550 <\"sender address rejected\"@example.org> unknown user",

@@ -1,10 +1,9 @@
-//! Reputation of addresses by DNS lists (RFC 5782): what to ask, and what the
-//! answers mean.
+//! Reputation of addresses by DNS lists (RFC 5782): what to query, and what the answers mean.
 //!
-//! Two services of zones: *standard* lists what is known to send spam, and refuses
-//! for good; *dynamic* lists what does so now, and refuses for a time. A zone's
-//! listing has a weight; a service refuses when the weights of the zones that list
-//! an address add up to its threshold. A negative weight speaks for an address.
+//! Two services of zones: *standard* lists known sources of spam, and refuses permanently;
+//! *dynamic* lists current sources, and refuses temporarily. A zone's listing has a weight; a
+//! service refuses when the weights of the zones that list an address reach its threshold. A
+//! negative weight counts in favour of an address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use crate::dns::{Lookup, Query, RecordType, reversed};
 use crate::smtp::refusal::{Own, Reason, Refusal, Rule};
 
-/// What a listing counts, unless the zone says otherwise.
+/// The weight of a listing, unless the zone configures another.
 pub const WEIGHT: i32 = 10;
 
 /// The thresholds of the levels 1 to 4 of the dynamic service.
 pub const LEVELS: [i32; 4] = [20, 10, 5, 1];
 
-/// The longest text of a zone that is passed on, in letters.
+/// The longest text of a zone that is passed on, in characters.
 const TEXT: usize = 200;
 
 /// Both services.
@@ -32,20 +31,20 @@ pub struct Reputation {
     pub standard: Service,
     /// The fast-moving lists.
     pub dynamic: Service,
-    /// The time for all answers, from the first RCPT on.
+    /// The time limit for all answers, from the first RCPT on.
     pub budget: Duration,
-    /// How often zones that work are looked at.
+    /// How often zones that work are checked.
     pub control_interval: Duration,
-    /// How often zones that do not work are looked at.
+    /// How often zones that do not work are checked.
     pub retry_interval: Duration,
 }
 
-/// Which service.
+/// The kind of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Refuses for good.
+    /// Refuses permanently.
     Standard,
-    /// Refuses for a time.
+    /// Refuses temporarily.
     Dynamic,
 }
 
@@ -67,20 +66,20 @@ impl Kind {
     }
 }
 
-/// A service: zones, and what a hit does.
+/// A service: its zones, and the action on a hit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// Its zones; without any it is off.
+    /// Its zones; without any, it is off.
     pub zones: Vec<Zone>,
-    /// The weight that is a hit; none never is (level 0).
+    /// The weight that is a hit; none means never (level 0).
     pub threshold: Option<i32>,
-    /// What a hit does.
+    /// The action on a hit.
     pub action: Action,
     /// The reply to a hit, instead of the usual one.
     pub own: Option<Own>,
 }
 
-/// What a hit does.
+/// The action on a hit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// Refuses the recipient.
@@ -88,16 +87,16 @@ pub enum Action {
     Refuse,
     /// Refuses, and ends the connection.
     Close,
-    /// Is recorded, and no more.
+    /// Only records the hit.
     Log,
 }
 
-/// The key of an account at a DNS list: a label of the names that it is asked for by.
+/// The key of an account at a DNS list: a label of the queried names.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ZoneKey(pub Arc<str>);
 
 impl fmt::Debug for ZoneKey {
-    /// It is a secret.
+    /// The key is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ZoneKey(…)")
     }
@@ -112,9 +111,9 @@ pub struct Zone {
     pub key: Option<ZoneKey>,
     /// The answers that are listings.
     pub codes: Vec<Codes>,
-    /// The answers that are none, and no errors either.
+    /// The answers that are neither listings nor errors.
     pub ignored: Vec<Codes>,
-    /// What a listing counts.
+    /// The weight of a listing.
     pub weight: i32,
     /// Whether its TXT record is part of the reply.
     pub text: bool,
@@ -124,22 +123,22 @@ pub struct Zone {
     pub v6: bool,
     /// Whether it has the test entries of RFC 5782 section 5.
     pub control: bool,
-    /// The line of the configuration.
+    /// Its line in the configuration.
     pub line: u32,
 }
 
 /// Some answers of a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codes {
-    /// From one to another, both included.
+    /// A range, including both ends.
     Range(Ipv4Addr, Ipv4Addr),
-    /// Those of 127.0.0.0/8 that have any of the bits.
+    /// Answers in 127.0.0.0/8 with any of these bits.
     Mask(u32),
 }
 
 impl Codes {
-    /// Reads `127.0.0.2`, `127.0.0.2-127.0.0.11` or `&0.0.0.6`; none where it is
-    /// neither, or where it has an answer that no listing may have.
+    /// Parses `127.0.0.2`, `127.0.0.2-127.0.0.11` or `&0.0.0.6`; none for any other text, and for
+    /// one that includes an answer that no listing may have.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(bits) = text.strip_prefix('&') {
@@ -173,24 +172,24 @@ impl fmt::Display for Codes {
     }
 }
 
-/// The answers by which large lists say that they will not answer: a blocked or a
-/// public resolver, too many questions.
+/// The answers of large lists that refuse to answer: a blocked or public resolver, too many
+/// queries.
 const ERRORS: (Ipv4Addr, Ipv4Addr) =
     (Ipv4Addr::new(127, 255, 255, 0), Ipv4Addr::new(127, 255, 255, 255));
 
-/// What a zone says of an address.
+/// A zone's answer about an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listing {
     /// Nothing.
     No,
     /// It lists it, with this answer.
     Yes(Ipv4Addr),
-    /// It says nothing that counts.
+    /// Its answer does not count.
     Error(String),
 }
 
 impl Zone {
-    /// What to ask about an address; none where the zone is not for its family.
+    /// The query about an address; none if the zone is not for its family.
     #[must_use]
     pub fn query(&self, address: IpAddr) -> Option<Query> {
         let address = address.to_canonical();
@@ -198,7 +197,7 @@ impl Zone {
         wanted.then(|| self.named(&reversed(address), RecordType::A))
     }
 
-    /// What to ask for the text of a listing.
+    /// The query for the text of a listing.
     #[must_use]
     pub fn text_query(&self, address: IpAddr) -> Query {
         self.named(&reversed(address), RecordType::Txt)
@@ -212,7 +211,7 @@ impl Zone {
         Query::new(&name, kind)
     }
 
-    /// The test entries: what must be listed, and what must not (RFC 5782
+    /// The queries for the test entries: one that must be listed, and one that must not (RFC 5782
     /// section 5).
     #[must_use]
     pub fn controls(&self) -> (Query, Query) {
@@ -224,7 +223,7 @@ impl Zone {
         (self.named(&listed, RecordType::A), self.named(&unlisted, RecordType::A))
     }
 
-    /// What is wrong with the zone, by the answers about its test entries.
+    /// The problem of the zone, by the answers about its test entries.
     #[must_use]
     pub fn failure(&self, listed: &Lookup, unlisted: &Lookup) -> Option<String> {
         let (listed, unlisted) = match (listed, unlisted) {
@@ -248,7 +247,7 @@ impl Zone {
         None
     }
 
-    /// What an answer means.
+    /// The meaning of an answer.
     #[must_use]
     pub fn read(&self, lookup: &Lookup) -> Listing {
         let answer = match lookup {
@@ -277,8 +276,7 @@ fn reversed_v4(address: Ipv4Addr) -> String {
     reversed(address.into())
 }
 
-/// The nibbles of an IPv4-mapped address, which a list of IPv6 addresses has as
-/// its test entries.
+/// The nibbles of an IPv4-mapped address, which are the test entries of a list of IPv6 addresses.
 fn reversed_mapped(address: u32) -> String {
     let bits = 0xffff_0000_0000_u128 | u128::from(address);
     let nibbles: Vec<_> = (0..32).map(|i| format!("{:x}", (bits >> (4 * i)) & 15)).collect();
@@ -294,9 +292,9 @@ pub struct Hit {
     pub zone: Arc<str>,
     /// Its answer.
     pub code: Ipv4Addr,
-    /// What that counts.
+    /// Its weight.
     pub weight: i32,
-    /// The text that goes with it, where it is wanted.
+    /// The text that goes with it, if it is configured.
     pub text: Option<String>,
     /// The zone's line in the configuration.
     pub line: u32,
@@ -308,31 +306,31 @@ impl fmt::Display for Hit {
     }
 }
 
-/// What all zones say of an address.
+/// The answers of all zones about an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// The zones that list it.
     pub hits: Vec<Hit>,
-    /// The zones that said nothing that counts, and why.
+    /// The zones whose answer did not count, and why.
     pub errors: Vec<(Arc<str>, String)>,
-    /// The zones that were asked.
+    /// The number of zones that were queried.
     pub asked: usize,
 }
 
 impl Verdict {
-    /// The hits of a service, and their sum.
+    /// The hits of a service, and the sum of their weights.
     fn of(&self, kind: Kind) -> (Vec<&Hit>, i32) {
         let hits: Vec<_> = self.hits.iter().filter(|hit| hit.kind == kind).collect();
         let sum = hits.iter().fold(0_i32, |sum, hit| sum.saturating_add(hit.weight));
         (hits, sum)
     }
 
-    /// Whether a zone said nothing that counts.
+    /// Whether a zone's answer did not count.
     fn is_unheard(&self, zone: &str) -> bool {
         self.errors.iter().any(|(name, _)| **name == *zone)
     }
 
-    /// What it found, for people.
+    /// The verdict, for people.
     #[must_use]
     pub fn note(&self) -> String {
         let hits: Vec<_> = self.hits.iter().map(ToString::to_string).collect();
@@ -355,20 +353,20 @@ impl Reputation {
         [(Kind::Standard, &self.standard), (Kind::Dynamic, &self.dynamic)]
     }
 
-    /// Whether any zone is asked.
+    /// Whether any zone is queried.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.services().iter().any(|(_, service)| !service.zones.is_empty())
     }
 
-    /// What a verdict makes of an address: the standard service before the
-    /// dynamic. `source` is the name of the configuration.
+    /// The refusal by a verdict: the standard service before the dynamic one. `source` is the name
+    /// of the configuration.
     #[must_use]
     pub fn refusal(&self, verdict: &Verdict, address: IpAddr, source: &str) -> Option<Refusal> {
         self.services().into_iter().find_map(|(kind, service)| {
             let (hits, sum) = verdict.of(kind);
             let first = hits.iter().max_by_key(|hit| hit.weight)?;
-            // A zone that did not answer might have spoken for the address.
+            // A zone that did not answer might have counted in favour of the address.
             let unheard = service.zones.iter().filter(|zone| zone.weight < 0);
             let unheard = unheard.filter(|zone| verdict.is_unheard(&zone.name));
             let sum = unheard.fold(sum, |sum, zone| sum.saturating_add(zone.weight));
@@ -390,7 +388,7 @@ impl Reputation {
     }
 }
 
-/// The text of a listing as it may stand in a reply: printable ASCII, and short.
+/// The text of a listing in a form that fits into a reply: printable ASCII, and short.
 #[must_use]
 pub fn clean_text(text: &[u8]) -> Option<String> {
     let letters = text.iter().take(TEXT).map(|byte| match byte {

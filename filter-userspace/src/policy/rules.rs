@@ -1,4 +1,4 @@
-//! Everything that decides, of one rule set.
+//! The policy of one rule set.
 
 use super::domains::RecipientSource;
 use super::domains::{DomainPolicy, Domains};
@@ -14,7 +14,7 @@ use crate::smtp::address::{ForwardPath, Mailbox};
 use crate::smtp::refusal::Rule;
 use crate::smtp::session::BackendName;
 
-/// Everything that decides, of one rule set.
+/// The policy of one rule set.
 #[derive(Debug, Default)]
 pub struct Policy {
     /// The largest message, in bytes.
@@ -23,19 +23,19 @@ pub struct Policy {
     pub senders: SenderLists,
     /// What TLS peers must use.
     pub tls: TlsPolicy,
-    /// Whether an approved sender is one only where SPF passes.
+    /// Whether an approved sender counts as approved only if SPF passes.
     pub approve_requires_spf_pass: bool,
     /// The DNS lists that are queried about clients.
     pub reputation: Reputation,
     /// Whether name servers are queried about clients with private addresses.
     pub ask_private: bool,
-    /// SPF, where it is the same for all domains.
+    /// The SPF settings that all domains share.
     pub spf: SpfPolicy,
     /// Who may send out.
     pub relay: Relay,
     /// The domains that mail is accepted for.
     pub domains: Domains,
-    /// The valid recipients of those that list them.
+    /// The valid recipients of the domains that list them.
     pub recipients: RecipientSet,
     /// The name of the configuration, for rules.
     pub source: String,
@@ -81,7 +81,7 @@ impl Policy {
         }
     }
 
-    /// Who says of a recipient that it does not exist.
+    /// Who would report that a recipient does not exist.
     #[must_use]
     pub fn witness(&self, recipient: &ForwardPath) -> Witness {
         let (Some(domain), Some(mailbox)) = (self.domain_of(recipient), recipient.mailbox()) else {
@@ -93,8 +93,8 @@ impl Policy {
         Witness::Backend(domain.backend.clone())
     }
 
-    /// Whether the lists here, of files or of a directory that has answered, say that a
-    /// recipient does not exist.
+    /// Whether the lists here, from files or a directory that has answered, show that a recipient
+    /// does not exist.
     fn is_unlisted(&self, domain: &DomainPolicy, mailbox: &Mailbox) -> bool {
         let found = || self.recipients.check(mailbox, domain.subaddress);
         match domain.recipients {

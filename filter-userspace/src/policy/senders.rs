@@ -1,10 +1,9 @@
 //! Approved and blocked envelope senders.
 //!
-//! A pattern is an address (`user@example.org`), all senders of a domain
-//! (`*@example.org` or `@example.org`) or all senders of its subdomains
-//! (`*@*.example.org`, which is not `example.org` itself). The closest pattern
-//! decides: an address before a domain, a domain before the domains above it.
-//! At the same level blocked beats approved.
+//! A pattern is an address (`user@example.org`), all senders of a domain (`*@example.org` or
+//! `@example.org`) or all senders of its subdomains (`*@*.example.org`, which does not include
+//! `example.org` itself). The closest pattern decides: an address before a domain, a domain before
+//! the domains above it. At the same level blocked beats approved.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,10 +13,10 @@ use super::lines::{Contrary, entries, has_open_end, lines, note, says_pass, says
 use crate::lists::{BadLines, Why, file_lines, invisible, not_text};
 use crate::smtp::address::{Domain, Host, Mailbox};
 
-/// What a list makes of a sender.
+/// The class of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SenderClass {
-    /// The sender skips the checks of reputation.
+    /// The sender is exempt from reputation checks.
     Approved,
     /// The sender's mail is refused.
     Blocked,
@@ -26,11 +25,11 @@ pub enum SenderClass {
 /// The pattern that decides about a sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderMatch<'a> {
-    /// What the pattern says.
+    /// The class that it gives.
     pub class: SenderClass,
     /// The pattern in its one form: lower case, A-labels, `*@` before a domain.
     pub pattern: String,
-    /// The name of the file or of the place in the configuration.
+    /// The name of the file, or the place in the configuration.
     pub source: &'a str,
     /// The pattern's line there, from 1.
     pub line: u32,
@@ -38,8 +37,8 @@ pub struct SenderMatch<'a> {
 
 /// All approved and blocked senders.
 ///
-/// Takes one allocation a pattern; a look-up costs one look into a hash table
-/// for the address, one for the domain and one for each domain above it.
+/// Takes one allocation per pattern; a lookup searches one hash table for the address, one for the
+/// domain and one for each domain above it.
 #[derive(Clone, Debug, Default)]
 pub struct SenderLists {
     sources: Vec<Source>,
@@ -47,7 +46,7 @@ pub struct SenderLists {
     users: HashMap<Box<str>, Place>,
     /// By the host behind the `@`.
     hosts: HashMap<Box<str>, Place>,
-    /// By the domain above.
+    /// By the parent domain.
     above: HashMap<Box<str>, Place>,
 }
 
@@ -57,7 +56,7 @@ struct Source {
     class: SenderClass,
 }
 
-/// Where a pattern stands: the index of its source, and the line.
+/// The place of a pattern: the index of its source, and the line.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     source: u32,
@@ -71,7 +70,7 @@ impl SenderLists {
         Builder { lists: Self::default(), left: max_patterns }
     }
 
-    /// How many different patterns there are.
+    /// The number of different patterns.
     #[must_use]
     pub fn len(&self) -> usize {
         self.users.len() + self.hosts.len() + self.above.len()
@@ -83,7 +82,7 @@ impl SenderLists {
         self.len() == 0
     }
 
-    /// The closest pattern that has the sender in it.
+    /// The closest pattern that matches the sender.
     #[must_use]
     pub fn find(&self, sender: &Mailbox) -> Option<SenderMatch<'_>> {
         if !self.users.is_empty() {
@@ -119,7 +118,7 @@ impl SenderLists {
         Some(SenderMatch { class: *class, pattern, source: name, line: place.line })
     }
 
-    /// Adds a pattern. Blocked beats approved, and else the first one stays.
+    /// Adds a pattern. Blocked beats approved; otherwise the first one stays.
     fn insert(&mut self, pattern: Pattern, place: Place) {
         let is_blocked = |sources: &[Source], place: Place| {
             let source = usize::try_from(place.source).ok().and_then(|index| sources.get(index));
@@ -143,14 +142,14 @@ impl SenderLists {
     }
 }
 
-/// Lists that are being put together.
+/// Lists under construction.
 #[derive(Debug)]
 pub struct Builder {
     lists: SenderLists,
     left: usize,
 }
 
-/// What a file says.
+/// The contents of a file.
 #[derive(Debug)]
 pub struct Patterns {
     class: SenderClass,
@@ -160,7 +159,7 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// How many patterns there are.
+    /// The number of patterns.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.patterns.len()
@@ -172,7 +171,7 @@ impl Patterns {
         self.patterns.is_empty()
     }
 
-    /// What an operator may not have meant, `name:line: text` each.
+    /// Warnings about what an operator may not have meant, `name:line: text` each.
     #[must_use]
     pub fn remarks(&self) -> &[String] {
         &self.remarks
@@ -180,15 +179,15 @@ impl Patterns {
 }
 
 impl Builder {
-    /// Reads the patterns of a file, one a line: `#` or `;` starts a comment line, what
-    /// stands behind a pattern is a note, unless it is patterns too. `name` is for errors
-    /// and for [`SenderMatch::source`].
+    /// Reads the patterns of a file, one per line: `#` or `;` starts a comment line; text behind a
+    /// pattern is a note, unless it consists of patterns too. `name` is for errors and for
+    /// [`SenderMatch::source`].
     ///
     /// # Errors
     ///
-    /// The bad lines, or the line with which there are more patterns than may be added. A
-    /// last line without a line end that ends in a domain all of whose senders it means is a
-    /// bad one: `gmail.com` may be what is left of `gmail.com.spam.example`.
+    /// The bad lines, or the line with which there are more patterns than permitted. A last line
+    /// without a line end is bad if it means all senders of a domain: `gmail.com` may be what is
+    /// left of `gmail.com.spam.example`.
     pub fn read(
         &self,
         class: SenderClass,
@@ -256,11 +255,11 @@ impl Builder {
         Ok(Patterns { class, name: name.to_owned(), patterns, remarks })
     }
 
-    /// Adds a pattern that stands in a line of the configuration.
+    /// Adds a pattern of a line of the configuration.
     ///
     /// # Errors
     ///
-    /// When it is not one, or one too many.
+    /// When it is not a pattern, or one too many.
     pub fn add_one(
         &mut self,
         class: SenderClass,
@@ -284,7 +283,7 @@ impl Builder {
         if errors.is_empty() { Ok(()) } else { Err(SenderErrors(errors)) }
     }
 
-    /// Adds what was read.
+    /// Adds parsed patterns.
     pub fn add(&mut self, read: Patterns) {
         let Patterns { class, name, patterns, .. } = read;
         let is_same = |source: &Source| source.class == class && source.name == name;
@@ -307,13 +306,13 @@ impl Builder {
     }
 }
 
-/// Why sender lists were not accepted: `name:line: text: why`, a line of text for
-/// each of the first bad lines of every source.
+/// Why sender lists were not accepted: `name:line: text: why`, one line for each of the first bad
+/// lines of every source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderErrors(Vec<String>);
 
 impl SenderErrors {
-    /// The errors, a line of text each.
+    /// The errors, one line of text each.
     #[must_use]
     pub fn lines(&self) -> &[String] {
         &self.0
@@ -340,8 +339,8 @@ const MAY_BE_CUT: Why = "the last line has no line end, and its domain may have 
                          whole, end the line";
 
 impl Pattern {
-    /// Whether a pattern at the end of a file that was cut may mean more senders than the
-    /// whole one: a domain that goes on is another one, an address only another address.
+    /// Whether a truncated pattern at the end of a file may match more senders than the whole one:
+    /// a truncated domain is another domain, a truncated address only another address.
     fn may_be_cut(&self) -> bool {
         match self {
             Self::User(_) => false,
@@ -386,9 +385,8 @@ fn parse(class: SenderClass, text: &str) -> Result<Pattern, Why> {
     Ok(Pattern::Host(Host::parse(host).map_err(|_| "has no domain behind the `@`")?.to_string()))
 }
 
-/// A domain alone, as public lists of domains have it: all senders of the domain are
-/// meant, or with `*.` or `.` before it those of its subdomains. To approve so many, the
-/// pattern has to say so.
+/// A domain alone, as in public lists of domains: it means all senders of the domain, or with `*.`
+/// or `.` before it those of its subdomains. To approve so many, the pattern must be explicit.
 fn bare_domain(class: SenderClass, text: &str) -> Result<Pattern, Why> {
     let below = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
     let name = below.unwrap_or(text);
@@ -572,7 +570,7 @@ mod tests {
             }
         }
         assert!(build(&[(Approved, "good", "*@gmail.com")]).is_err());
-        // An address is only another address, and what stands before a note is whole.
+        // A truncated address is only another address, and a pattern before a note is whole.
         for whole in ["x@d.exam", "gmail.com spam", "*@d.exam # x", "*@[192.0.2.1]", "gmail.com "] {
             assert!(build(&[(Blocked, "bad", whole)]).is_ok(), "{whole}");
         }

@@ -1,11 +1,11 @@
-//! What a result of SPF does (RFC 7208 section 8), by the recipient's domain.
+//! The action on a result of SPF (RFC 7208 section 8), by the recipient's domain.
 
 use ipnet::IpNet;
 
 use crate::smtp::refusal::{Own, Reason, Refusal, Rule};
 use crate::spf::{Evaluation, Outcome};
 
-/// What a result does.
+/// The action on a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -13,26 +13,26 @@ pub enum Action {
     Accept,
     /// The message gets a Received-SPF field.
     Tag,
-    /// 451, so that the client tries again.
+    /// 451, so that the client retries.
     Defer,
     /// 550.
     Refuse,
 }
 
-/// What each result does; a pass is accepted.
+/// The action on each result; a pass is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actions {
-    /// The domain says nothing.
+    /// The domain has no record.
     pub none: Action,
-    /// The domain says that it says nothing.
+    /// The domain explicitly states nothing about the client.
     pub neutral: Action,
-    /// The client is probably not one of the domain's.
+    /// The client is probably not authorised.
     pub softfail: Action,
-    /// The client is not one of the domain's.
+    /// The client is not authorised.
     pub fail: Action,
     /// Name servers do not answer.
     pub temperror: Action,
-    /// The domain's record is wrong.
+    /// The domain's record is invalid.
     pub permerror: Action,
 }
 
@@ -51,7 +51,7 @@ impl Default for Actions {
 }
 
 impl Actions {
-    /// What a result does.
+    /// The action on a result.
     #[must_use]
     pub const fn of(&self, outcome: Outcome) -> Action {
         match outcome {
@@ -66,21 +66,21 @@ impl Actions {
     }
 }
 
-/// SPF of all messages.
+/// The SPF settings for all messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpfPolicy {
-    /// Clients that it is not checked of.
+    /// Clients for which SPF is not checked.
     pub exempt: Vec<IpNet>,
     /// Whether every message gets a Received-SPF field.
     pub header: bool,
-    /// Whether the reply has what the domain itself says of a fail (exp=).
+    /// Whether the reply includes the domain's own explanation of a fail (exp=).
     pub explanation: bool,
 }
 
 impl SpfPolicy {
-    /// What refuses a message with this evaluation, where anything does. `rule` is
-    /// what the recipient's domain is configured by, and `approved` what approves the
-    /// client: that excuses its address, and not whom it claims to send for.
+    /// The refusal of a message with this evaluation, if there is one. `rule` is the configuration
+    /// of the recipient's domain, and `approved` what approves the client: that excuses its
+    /// address, and not the sender that it claims.
     #[must_use]
     pub fn refusal(
         &self,

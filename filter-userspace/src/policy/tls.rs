@@ -1,5 +1,5 @@
-//! What TLS a peer must use: by the sender's domain, else by the client's
-//! network, else the default.
+//! The TLS that a peer must use: by the sender's domain, or else by the client's network, or else
+//! by the default.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::smtp::address::Domain;
 use crate::smtp::refusal::{Reason, Refusal, Rule};
 use crate::smtp::session::Tls;
 
-/// Whether TLS is offered to a peer, and needed.
+/// Whether TLS is offered to a peer, and required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Not offered.
@@ -19,24 +19,24 @@ pub enum Mode {
     /// Offered.
     #[default]
     Opportunistic,
-    /// Needed.
+    /// Required.
     Mandatory,
 }
 
-/// What a peer must do.
+/// The requirement for a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// Whether TLS is offered, and needed.
+    /// Whether TLS is offered, and required.
     pub mode: Mode,
-    /// The oldest version, 12 or 13, where it is needed.
+    /// The oldest version, 12 or 13, if TLS is required.
     pub minimum: u8,
-    /// Whether a valid client certificate is needed.
+    /// Whether a valid client certificate is required.
     pub certificate: bool,
-    /// What says so.
+    /// The rule.
     pub rule: Option<Rule>,
 }
 
-/// What all peers must do.
+/// The requirements for all peers.
 #[derive(Clone, Debug, Default)]
 pub struct TlsPolicy {
     default: Requirement,
@@ -52,32 +52,32 @@ impl TlsPolicy {
         Self { default, ..Self::default() }
     }
 
-    /// What senders of a domain must do.
+    /// Adds the requirement for senders of a domain.
     pub fn add_domain(&mut self, domain: &Domain, below: bool, requirement: Requirement) {
         let map = if below { &mut self.below } else { &mut self.exact };
         map.insert(domain.as_str().into(), requirement);
     }
 
-    /// What clients of a network must do; the longest prefix counts.
+    /// Adds the requirement for clients of a network; the longest prefix counts.
     pub fn add_network(&mut self, network: IpNet, requirement: Requirement) {
         self.networks.push((network, requirement));
         self.networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
     }
 
-    /// What a client must do of whom no sender is known yet.
+    /// The requirement for a client before its sender is known.
     #[must_use]
     pub fn of_client(&self, client: IpAddr) -> &Requirement {
         let found = self.networks.iter().find(|(network, _)| network.contains(&client));
         found.map_or(&self.default, |(_, requirement)| requirement)
     }
 
-    /// Whether what a client uses is enough for a sender of `domain`. Its network's row and
-    /// the domain's must both be met, so of each property the stricter one counts. Whose
-    /// domain a sender has is the client's to say, so it must not help to say another.
+    /// Whether a client's TLS is enough for a sender of `domain`. The rows of its network and of
+    /// the domain must both be met, so the stricter one counts for each property. The client
+    /// chooses the sender, so naming another one must not help.
     ///
     /// # Errors
     ///
-    /// When it is not, and by which row.
+    /// When it is not, with the row.
     pub fn check(
         &self,
         client: IpAddr,
@@ -92,8 +92,8 @@ impl TlsPolicy {
         rows.into_iter().flatten().try_for_each(|row| row.check(tls))
     }
 
-    /// What nobody can meet: TLS that is mandatory by the sender's domain, for clients
-    /// that are offered none. A sentence each.
+    /// Requirements that nobody can meet: TLS that is mandatory by the sender's domain, for clients
+    /// that are not offered any. A sentence each.
     #[must_use]
     pub fn unmeetable(&self) -> Vec<String> {
         let place = |requirement: &Requirement| {
@@ -119,11 +119,11 @@ impl TlsPolicy {
 }
 
 impl Requirement {
-    /// Whether what is in use is enough.
+    /// Whether the TLS in use is enough.
     ///
     /// # Errors
     ///
-    /// When it is not, and why.
+    /// When it is not, with the reason.
     fn check(&self, tls: Option<&Tls>) -> Result<(), Refusal> {
         let refuse = |reason| Err(Refusal::by(reason, "", self.rule.clone()));
         match (self.mode, tls) {
@@ -156,7 +156,7 @@ mod tests {
         assert!(needed(&policy, "192.0.2.9", "bank.example"));
         assert!(!needed(&policy, "192.0.2.9", "x.bank.example"));
         assert!(needed(&policy, "192.0.2.1", ""));
-        // Whoever forges a sender does not pick the weaker row.
+        // A client that forges a sender cannot choose the weaker row.
         policy.add_domain(&Domain::parse("plain.example").unwrap(), false, mode(Mode::None));
         assert!(needed(&policy, "192.0.2.1", "plain.example"));
         assert!(!needed(&policy, "192.0.2.9", "plain.example"));
@@ -165,7 +165,7 @@ mod tests {
         assert!(!needed(&policy, "198.51.100.1", "other.example"));
     }
 
-    /// Of a network's row and a domain's, each property counts that is stricter.
+    /// Of a network's row and a domain's, the stricter one counts for each property.
     #[test]
     fn both_rows_must_be_met() {
         let row =
@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(reason(Some(tls(13, false))), Err(Reason::NoCertificate));
             assert_eq!(reason(Some(tls(13, true))), Ok(()));
         }
-        // What a row says of TLS that it does not need is not needed.
+        // The properties of a row that does not require TLS do not count.
         let mut policy = TlsPolicy::new(Requirement::default());
         policy.add_network("192.0.2.0/24".parse().unwrap(), row(Mode::Opportunistic, 13, true));
         policy.add_domain(&domain, false, row(need, 12, false));

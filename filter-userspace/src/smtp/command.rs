@@ -49,7 +49,7 @@ pub enum Command {
 pub struct MailParameters {
     /// The size of the message in octets, as declared by the client (RFC 1870).
     pub size: Option<u64>,
-    /// What the body is (RFC 6152).
+    /// The type of the body (RFC 6152).
     pub body: Option<Body>,
     /// Whether addresses or header are internationalised (RFC 6531).
     pub smtputf8: bool,
@@ -59,7 +59,7 @@ pub struct MailParameters {
     pub envid: Option<Box<str>>,
 }
 
-/// What a body is (RFC 6152). BINARYMIME is not offered.
+/// The type of a body (RFC 6152). BINARYMIME is not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// BODY=7BIT.
@@ -488,7 +488,7 @@ mod tests {
         assert_eq!(parameters.orcpt.as_deref(), Some("rfc822;a+40b"));
     }
 
-    /// RFC 3030 section 2: behind BDAT comes a chunk, whose length nothing else tells.
+    /// RFC 3030 section 2: a chunk follows BDAT, and only BDAT gives its length.
     #[test]
     fn bdat_is_told_from_every_other_command() {
         for line in [

@@ -48,9 +48,9 @@ stages! {
     Sender "sender";
     /// Whether the recipient's domain is served here.
     Relay "relay";
-    /// What the packet filter's lists say of the client's address.
+    /// The verdict of the packet filter's lists on the client's address.
     Connection "connection";
-    /// What DNS lists say of the client's address.
+    /// The verdict of DNS lists on the client's address.
     Reputation "reputation";
     /// Whether the recipient exists.
     Recipient "recipient";

@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(all[0].to_string(), "250 a?[2Jb?\r\n");
     }
 
-    /// What a client is sent of a backend's reply.
+    /// A backend's reply in the form that a client is sent.
     fn relayed(wire: &[u8], smtputf8: bool) -> String {
         let all = replies(wire).unwrap();
         assert_eq!(all.len(), 1);

@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(cache.entries.len(), 1);
         cache.clear();
         assert_eq!((cache.entries.len(), cache.bytes), (0, 0));
-        // The number of answers has a bound too; none is none at all.
+        // The number of answers has a bound too; zero means no cache.
         for number in 0..9 {
             cache.add(&query(number), &txt(1), client(1), now);
         }

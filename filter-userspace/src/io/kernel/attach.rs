@@ -1,4 +1,4 @@
-//! Puts the program on interfaces, and takes over links that are there.
+//! Attaches the program to interfaces, and takes over existing links.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::netlink::{AttachedMode, AttachedProgram, attached_program, is_etherne
 use super::pins::FoundLink;
 use crate::config::Mode;
 
-/// Whether a link that is attached in one way will do where another is asked for.
+/// Whether a link in one mode will do where another is configured.
 const fn accepts(request: Mode, attached: AttachedMode) -> bool {
     match request {
         Mode::Auto => true,
@@ -35,11 +35,11 @@ pub struct Attachment {
     pub ifindex: u32,
     /// How the filter is attached.
     pub mode: AttachedMode,
-    /// Whether it was found attached and taken over without a gap.
+    /// Whether it was found attached and taken over without interruption.
     pub adopted: bool,
-    /// Holds the filter there; none only after it could not be pinned.
+    /// The link that holds the filter there; none only after pinning failed.
     link: Option<FdLink>,
-    /// Where it is pinned.
+    /// The path of its pin.
     pinned_at: Option<PathBuf>,
 }
 
@@ -50,15 +50,15 @@ impl Attachment {
         self.pinned_at.is_some()
     }
 
-    /// Its pin is removed: it ends with this process.
+    /// Removes its pin: the filter ends with this process.
     pub(super) fn forget_pin(&mut self) {
         self.pinned_at = None;
     }
 
-    /// Pins the link at `path`, in the place of what is there.
+    /// Pins the link at `path`, replacing what is there.
     pub(super) fn pin(&mut self, path: PathBuf) -> Result<()> {
         if self.pinned_at.as_ref() == Some(&path) {
-            // The very link is pinned there already: it is never without a pin.
+            // This link is pinned there already: it is never without a pin.
             return Ok(());
         }
         let Some(link) = self.link.take() else {
@@ -81,24 +81,24 @@ impl Attachment {
 ///
 /// # Errors
 ///
-/// When there is none of that name.
+/// When there is no interface of that name.
 pub(super) fn index_of(interface: &str) -> Result<u32> {
     if_nametoindex(interface).map_err(|_| {
         anyhow!("filter.interfaces: there is no interface {interface} (see `ip link`)")
     })
 }
 
-/// The name of the interface of an index, if there is one.
+/// The name of the interface with an index, if there is one.
 pub(super) fn name_of(ifindex: u32) -> Option<String> {
-    // Of an index that is gone, an empty one comes.
+    // For an index that is gone, the name is empty.
     if_indextoname(ifindex).ok()?.into_string().ok().filter(|name| !name.is_empty())
 }
 
-/// Whether the filter can judge what comes in on an interface.
+/// Whether the filter can judge the frames of an interface.
 ///
 /// # Errors
 ///
-/// When it is not there, or carries no Ethernet frames.
+/// When it does not exist, or carries no Ethernet frames.
 pub(super) fn require(interface: &str) -> Result<()> {
     if !is_ethernet(index_of(interface)?)? {
         bail!(
@@ -109,7 +109,7 @@ pub(super) fn require(interface: &str) -> Result<()> {
     Ok(())
 }
 
-/// Attaches `program`, in the place of `found` where it is on the interface.
+/// Attaches `program`, replacing `found` if it is on the interface.
 pub(super) fn attach(
     program: &mut Xdp,
     interface: &str,
@@ -117,7 +117,7 @@ pub(super) fn attach(
     found: Option<FoundLink>,
 ) -> Result<Attachment> {
     let ifindex = index_of(interface)?;
-    // Where it was attached, and how, until a moment ago.
+    // Its former place and mode.
     let mut former = None;
     if let Some(found) = found {
         let pin = found.path.clone();
@@ -125,8 +125,8 @@ pub(super) fn attach(
             Ok(Some(attachment)) => return Ok(attachment),
             Ok(None) => tracing::warn!(
                 interface,
-                "the pinned link is not on the interface, or not in the mode that is asked for: \
-                 the filter is attached anew, which leaves a moment without one"
+                "the pinned link is not on the interface, or not in the configured mode: \
+                 the filter is attached again, after a moment without it"
             ),
             Err(error) => tracing::warn!(interface, "the pinned link is unusable: {error:#}"),
         }
@@ -141,8 +141,8 @@ pub(super) fn attach(
     attachment(interface, ifindex, link)
 }
 
-/// After the filter was taken off to be attached in another way, which failed: as it was,
-/// and pinned as it was, with this program. Says why it failed.
+/// Restores the filter after it was taken off to be attached in another mode, which failed: in the
+/// former mode, with the former pin, with this program. Returns why it failed.
 fn put_back(
     program: &mut Xdp,
     interface: &str,
@@ -171,7 +171,7 @@ fn attach_as(program: &mut Xdp, interface: &str, ifindex: u32, request: Mode) ->
                 let link = attach_in(program, interface, ifindex, XdpMode::Skb)?;
                 tracing::warn!(
                     interface,
-                    "native XDP is not to be had ({error:#}); the filter runs in GENERIC mode, \
+                    "native XDP is not available ({error:#}); the filter runs in GENERIC mode, \
                      which is many times slower and helps little against a flood"
                 );
                 link
@@ -195,15 +195,15 @@ fn attachment(interface: &str, ifindex: u32, link: XdpLink) -> Result<Attachment
     })
 }
 
-/// Lets go of a pinned link that cannot be taken over, and waits until it is off
-/// the interface. Says how it was attached, if it was.
+/// Releases a pinned link that cannot be taken over, and waits until it is off the interface.
+/// Returns its mode, if it was attached.
 fn release(pin: &Path, ifindex: u32) -> Result<Option<AttachedMode>> {
     let link = bpf::pinned_link(pin).ok().flatten();
     let program = link.as_ref().map(|link| link.program);
     let attached = attached_program(ifindex)?.filter(|attached| Some(attached.id) == program);
     fs::remove_file(pin).with_context(|| format!("removing {}", pin.display()))?;
     if let Some(link) = link.filter(|link| link.ifindex == ifindex) {
-        // It may be pinned elsewhere too. Where this fails, it goes with its last pin.
+        // It may be pinned elsewhere too. If this fails, it ends with its last pin.
         _ = bpf::detach_link(&link.link);
     }
     if let Some(program) = program {
@@ -212,8 +212,8 @@ fn release(pin: &Path, ifindex: u32) -> Result<Option<AttachedMode>> {
     Ok(attached.map(|attached| attached.mode))
 }
 
-/// Replaces the program of a link atomically: no packet goes unjudged. `None` if
-/// the link is not on the interface any more, or not in an acceptable mode.
+/// Replaces the program of a link atomically, so that every packet is judged. `None` if the link is
+/// no longer on the interface, or not in an acceptable mode.
 fn adopt(
     program: &mut Xdp,
     interface: &str,
@@ -241,7 +241,7 @@ fn adopt(
     }))
 }
 
-/// Another program is on the interface.
+/// The error when another program is on the interface.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{interface}: another XDP program is attached: {name} (id {id}, {mode} mode); {remedy}, or \
@@ -299,7 +299,7 @@ fn explain(interface: &str, error: ProgramError) -> anyhow::Error {
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
     };
-    /// The kernel's own "not supported", which libc does not name.
+    /// The kernel's internal "not supported", which libc does not name.
     const ENOTSUPP: i32 = 524;
     match number {
         Some(libc::EOPNOTSUPP | ENOTSUPP) => anyhow!(
@@ -323,20 +323,20 @@ pub(super) fn program_on(interface: &str) -> Result<Option<u32>> {
     Ok(attached_program(index_of(interface)?)?.map(|attached| attached.id))
 }
 
-/// Waits until nothing of ours is on the interface.
+/// Waits until our program is off the interface.
 ///
 /// # Errors
 ///
-/// When it still is after five seconds.
+/// When it is still there after five seconds.
 pub(super) fn wait_until_gone(interface: &str, program: u32) -> Result<()> {
     match index_of(interface) {
         Ok(ifindex) => wait_until_off(ifindex, program).with_context(|| interface.to_owned()),
-        // The interface is gone, and what was on it.
+        // The interface is gone, and its program with it.
         Err(_) => Ok(()),
     }
 }
 
-/// The kernel takes a link off a moment after its last holder is gone.
+/// The kernel detaches a link a moment after its last holder is gone.
 fn wait_until_off(ifindex: u32, program: u32) -> Result<()> {
     for _ in 0..500 {
         match attached_program(ifindex)? {

@@ -1,5 +1,5 @@
-//! What aya does not offer of `bpf(2)`: the links of other processes, and a map's
-//! elements by the batch.
+//! The parts of `bpf(2)` that aya does not offer: the links of other processes, and batches of a
+//! map's elements.
 #![expect(unsafe_code, reason = "the system call takes the addresses of what it reads and writes")]
 
 use std::io;
@@ -17,7 +17,7 @@ const BPF_LINK_DETACH: libc::c_int = 34;
 /// `BPF_LINK_TYPE_XDP`.
 const LINK_TYPE_XDP: u32 = 6;
 
-/// `union bpf_attr`, as far as it is used here: 64 bytes, the rest is zero to the kernel.
+/// `union bpf_attr`, as far as it is used here: 64 bytes; the kernel takes the rest as zero.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Attributes([u64; 8]);
@@ -45,10 +45,10 @@ fn address<T>(of: *mut T) -> u64 {
 ///
 /// # Safety
 ///
-/// What the attributes point at must be as long as the command reads or writes.
+/// The memory that the attributes point at must be as long as the command reads or writes.
 unsafe fn bpf(command: libc::c_int, attributes: &mut Attributes) -> io::Result<libc::c_long> {
-    // SAFETY: the attributes are as long as is said; the caller answers for what they
-    // point at.
+    // SAFETY: the attributes have the given length; the caller is responsible for what they point
+    // at.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -83,7 +83,7 @@ pub(super) fn xdp_links() -> io::Result<Vec<XdpLinkInfo>> {
         last = id;
         match link_by_id(id).and_then(xdp_link) {
             Ok(link) => links.extend(link),
-            // It went away meanwhile.
+            // It has disappeared meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             Err(error) => return Err(error),
         }
@@ -91,7 +91,7 @@ pub(super) fn xdp_links() -> io::Result<Vec<XdpLinkInfo>> {
     Ok(links)
 }
 
-/// The number of the first link behind `after`.
+/// The id of the first link after `after`.
 fn next_link(after: u32) -> io::Result<Option<u32>> {
     let mut attributes = Attributes::EMPTY;
     attributes.0[0] = Attributes::pair(after, 0);
@@ -113,7 +113,7 @@ fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// What the kernel says of a link, if it is one of XDP.
+/// The kernel's information about a link, if it is an XDP link.
 pub(super) fn xdp_link(link: OwnedFd) -> io::Result<Option<XdpLinkInfo>> {
     // `struct bpf_link_info`: type, id, program, a gap, and for XDP the interface.
     let mut info = [0_u32; 32];
@@ -128,7 +128,7 @@ pub(super) fn xdp_link(link: OwnedFd) -> io::Result<Option<XdpLinkInfo>> {
     Ok((kind == LINK_TYPE_XDP).then_some(XdpLinkInfo { link, id, program, ifindex }))
 }
 
-/// Takes a link off its interface, whoever else holds it (kernel 5.9).
+/// Detaches a link from its interface, whoever else holds it (kernel 5.9).
 pub(super) fn detach_link(link: impl AsFd) -> io::Result<()> {
     let mut attributes = Attributes::EMPTY;
     let fd = u32::try_from(link.as_fd().as_raw_fd()).map_err(io::Error::other)?;
@@ -137,7 +137,7 @@ pub(super) fn detach_link(link: impl AsFd) -> io::Result<()> {
     unsafe { bpf(BPF_LINK_DETACH, &mut attributes) }.map(drop)
 }
 
-/// Opens what is pinned at a path, if it is an XDP link.
+/// Opens the pin at a path, if it is an XDP link.
 pub(super) fn pinned_link(path: &Path) -> io::Result<Option<XdpLinkInfo>> {
     let mut text = path.as_os_str().as_bytes().to_vec();
     if text.contains(&0) {
@@ -151,7 +151,7 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<Option<XdpLinkInfo>> {
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel made the descriptor just now, for this call.
     let pinned = unsafe { OwnedFd::from_raw_fd(fd) };
-    // Of a map or a program, the same words of the description mean something else.
+    // In the description of a map or a program, the same words have another meaning.
     let kind = std::fs::read_link(format!("/proc/self/fd/{fd}"))?;
     let names = ["anon_inode:bpf-link", "anon_inode:bpf_link"];
     if !names.iter().any(|name| kind.as_os_str() == *name) {
@@ -160,11 +160,11 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<Option<XdpLinkInfo>> {
     xdp_link(pinned)
 }
 
-/// The elements of a batch: more than the entries of any bucket of a hash map.
+/// The number of elements of a batch: more than any bucket of a hash map has.
 const BATCH: usize = 16_384;
 
-/// Reads all elements of a hash map, many at a call (kernel 5.6). `K` and `V` are as long
-/// as its keys and values.
+/// Reads all elements of a hash map, many in a call (kernel 5.6). `K` and `V` must be as long as
+/// its keys and values.
 ///
 /// # Errors
 ///
@@ -184,8 +184,8 @@ pub(super) fn read_map<K: aya::Pod, V: aya::Pod>(map: impl AsFd) -> io::Result<V
         attributes.0[2] = address(keys.as_mut_ptr());
         attributes.0[3] = address(values.as_mut_ptr());
         attributes.0[4] = Attributes::pair(u32::try_from(BATCH).map_err(io::Error::other)?, fd);
-        // SAFETY: there is room for so many keys and values as are asked for, and for the
-        // place that the kernel goes on from, which is 4 bytes of a hash map.
+        // SAFETY: there is space for the requested number of keys and values, and for the kernel's
+        // position, which is 4 bytes for a hash map.
         let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
         let [a, b, c, d, ..] = attributes.0[4].to_ne_bytes();
         let count = u32::from_ne_bytes([a, b, c, d]) as usize;

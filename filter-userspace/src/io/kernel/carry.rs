@@ -7,7 +7,7 @@ use filter_common::abi::{COUNTERS, SourceKey, TemporaryBlock, maps};
 use super::pins::{self, FoundLink};
 use super::temporary;
 
-/// Lets counters go on from what others have counted.
+/// Continues counters from the values of others.
 pub(super) fn count_on(counters: &mut PerCpuArray<MapData, u64>, counted: Vec<u64>) -> Result<()> {
     for (index, frames) in (0..).zip(counted) {
         // No program counts here yet. What the old one counts from now on is lost.
@@ -32,8 +32,8 @@ pub(super) fn carried_blocks(found: &FoundLink) -> Option<Vec<(SourceKey, Tempor
     })
 }
 
-/// What the program behind a link has counted, by [`filter_common::abi::counter_index`],
-/// if it counts what this one does.
+/// The counters of the program behind a link, by [`filter_common::abi::counter_index`], if it
+/// counts the same things.
 pub(super) fn carried_counters(found: &FoundLink) -> Vec<u64> {
     let read = || -> Result<Vec<_>> {
         let Some(map) = map_behind(found, maps::COUNTERS, (4, 8))? else { return Ok(Vec::new()) };
@@ -45,13 +45,13 @@ pub(super) fn carried_counters(found: &FoundLink) -> Vec<u64> {
         sums.collect()
     };
     read().unwrap_or_else(|error| {
-        tracing::warn!(interface = found.interface, "counters begin anew: {error:#}");
+        tracing::warn!(interface = found.interface, "counters begin at zero: {error:#}");
         Vec::new()
     })
 }
 
-/// The map of a name that the program behind a link uses, if its keys and values have
-/// these sizes.
+/// The map with a name that the program behind a link uses, if its keys and values have these
+/// sizes.
 fn map_behind(found: &FoundLink, name: &str, sizes: (usize, usize)) -> Result<Option<MapData>> {
     for id in pins::attached_maps(found)? {
         let map = MapData::from_id(id)?;

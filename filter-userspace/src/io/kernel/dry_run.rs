@@ -1,5 +1,5 @@
-//! Asks the attached program itself: a test run on a crafted SYN that changes
-//! no counter, no rate and no event.
+//! Queries the attached program itself: a test run on a crafted SYN that changes no counter, no
+//! rate and no event.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) fn ask(program: &Xdp, frame: &[u8]) -> Result<(Reason, ClassSet)> {
     dry_run::read(metadata).context("the program gave no answer")
 }
 
-/// Runs `program` on `frame` as if it had come in.
+/// Runs `program` on `frame` as if it had arrived.
 pub(super) fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
     let result = program.test_run(options).context("test run of the program")?;

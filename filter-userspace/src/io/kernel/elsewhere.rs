@@ -1,5 +1,5 @@
-//! Filters of ours that no pin of this configuration names: found by what the kernel says
-//! is on the interfaces, wherever they are pinned.
+//! Filters of mxdp that no pin of this configuration names: found by what the kernel reports about
+//! the interfaces, wherever they are pinned.
 
 use std::fs;
 use std::io;
@@ -16,30 +16,30 @@ use super::bpf::{self, XdpLinkInfo};
 use super::netlink::attached_program;
 use super::pins::{self, FoundLink, Pins};
 
-/// How deep pins are looked for in a bpf file system, and how many files are looked at.
+/// How deep a bpf file system is searched for pins, and how many files are read.
 const DEPTH: usize = 6;
 const FILES: usize = 65_536;
 
-/// A filter of ours on an interface of this network namespace.
+/// A filter of mxdp on an interface of this network namespace.
 pub(super) struct Attached {
     pub(super) interface: String,
     pub(super) ifindex: u32,
     pub(super) program: u32,
     link: Option<XdpLinkInfo>,
-    /// Where its link is pinned.
+    /// The path of its link's pin.
     pub(super) pins: Vec<PathBuf>,
 }
 
-/// Every filter of ours on an interface of this network namespace.
+/// Every filter of mxdp on an interface of this network namespace.
 ///
 /// # Errors
 ///
-/// When the kernel cannot be asked.
+/// When the kernel cannot be queried.
 pub(super) fn attached() -> Result<Vec<Attached>> {
     let mut found = Vec::new();
     for interface in &if_nameindex().context("the interfaces")? {
         let (ifindex, name) = (interface.index(), interface.name().to_string_lossy());
-        // An interface that went away meanwhile is no error.
+        // An interface that disappeared meanwhile is not an error.
         let Ok(Some(on)) = attached_program(ifindex) else { continue };
         if is_ours(on.id)? {
             let (interface, program) = (name.into_owned(), on.id);
@@ -78,7 +78,7 @@ fn is_ours(id: u32) -> Result<bool> {
     Ok([maps::SELECTOR, maps::TEMPORARY].iter().all(|name| names.iter().any(|one| one == name)))
 }
 
-/// Where bpf file systems are mounted.
+/// The mount points of bpf file systems.
 fn bpf_mounts() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mount = |line: &str| {
@@ -113,19 +113,19 @@ fn look_for_pins(folder: &Path, depth: usize, left: &mut usize, found: &mut [Att
     }
 }
 
-/// The pin directory that a pin of a link lies in, if it is one of mxdp's.
+/// The pin directory that contains the pin of a link, if it is one of mxdp's.
 fn base_of(pin: &Path) -> Option<&Path> {
     let folder = pin.parent()?;
     folder.file_name()?.to_str()?.starts_with("abi-").then(|| folder.parent()).flatten()
 }
 
 impl Attached {
-    /// Why it is another process's: a daemon that runs holds it, as its pin directory or
+    /// Fails if it belongs to another process: a running daemon holds it, as its pin directory or
     /// its open link shows.
     ///
     /// # Errors
     ///
-    /// That, in words.
+    /// Names the holder.
     pub(super) fn require_abandoned(&self) -> Result<()> {
         for base in self.pins.iter().filter_map(|pin| base_of(pin)) {
             drop(Pins::new(base).lock()?);
@@ -160,15 +160,15 @@ impl Attached {
         })
     }
 
-    /// The link as one that is to be taken over.
+    /// The link in the form that can be taken over.
     pub(super) fn into_found(self) -> Option<FoundLink> {
         let path = self.pins.into_iter().next()?;
         let link = PinnedLink::from_pin(&path).ok()?;
         Some(FoundLink { interface: self.interface, ifindex: self.ifindex, path, link })
     }
 
-    /// Takes it off its interface and removes its pins, and the maps beside them where no
-    /// other link uses them.
+    /// Detaches it from its interface and removes its pins, and the maps beside them if no other
+    /// link uses them.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Attached {
     pub(super) fn remove(self) -> Result<String> {
         if let Some(link) = &self.link {
             match bpf::detach_link(&link.link) {
-                // It is off already.
+                // It is detached already.
                 Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
                     return Err(error).with_context(|| format!("{}: detaching", self.interface));
                 }
@@ -190,7 +190,7 @@ impl Attached {
     }
 }
 
-/// Removes the pin of a link, and its directory where no other link is pinned there.
+/// Removes the pin of a link, and its directory if no other link is pinned there.
 pub(super) fn remove_pin(pin: &Path) -> Result<()> {
     match fs::remove_file(pin) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -206,18 +206,18 @@ pub(super) fn remove_pin(pin: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes off every filter of ours in this network namespace that no running process
-/// holds. Gives the interfaces, and why others are still filtered.
+/// Detaches every filter of mxdp in this network namespace that no running process holds. Returns
+/// the interfaces, and why others are still filtered.
 ///
 /// # Errors
 ///
-/// When the kernel cannot be asked.
+/// When the kernel cannot be queried.
 pub(super) fn detach_all() -> Result<(Vec<String>, Vec<String>)> {
     let (mut interfaces, mut held) = (Vec::new(), Vec::new());
     for one in attached()? {
         let removed = match one.require_abandoned() {
             Ok(()) => one.remove(),
-            // Nobody holds it, and no pin: the kernel is about to take it off.
+            // Neither a process nor a pin holds it: the kernel is about to detach it.
             Err(_) if one.pins.is_empty() && one.holder().is_none() => one.remove(),
             Err(error) => Err(error),
         };
@@ -229,8 +229,8 @@ pub(super) fn detach_all() -> Result<(Vec<String>, Vec<String>)> {
     Ok((interfaces, held))
 }
 
-/// Filters of ours on these interfaces that none of the `known` links is: those that a
-/// daemon with other pins has left.
+/// Filters of mxdp on these interfaces that are not among the `known` links: a daemon with other
+/// pins has left them.
 pub(super) fn abandoned(interfaces: &[String], known: &[FoundLink]) -> Result<Vec<Attached>> {
     let known: Vec<_> = known.iter().filter_map(|found| pins::link_id(found).ok()).collect();
     let mut found = attached()?;

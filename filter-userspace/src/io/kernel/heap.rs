@@ -1,7 +1,7 @@
-//! Memory that is free in this process, and not yet in the kernel's hands again.
+//! Memory that is free in this process, but not returned to the kernel.
 
-/// Gives free memory back to the kernel: what an attack took would else stay with the
-/// process, and count against the limit of its control group (malloc_trim(3)).
+/// Returns free memory to the kernel: memory used by an attack would else stay with the process,
+/// and count against the limit of its control group (malloc_trim(3)).
 #[allow(unsafe_code, reason = "the C library's allocator has no other door")]
 pub fn give_back() {
     #[cfg(target_env = "gnu")]

@@ -1,4 +1,4 @@
-//! Which interfaces the filter is on, and that it stays there.
+//! Attaches the filter to interfaces, and keeps it there.
 
 use anyhow::Result;
 use nix::net::if_::{Interface, if_nameindex};
@@ -9,24 +9,24 @@ use super::{Attachment, Filter, attach, elsewhere, object};
 use crate::config::Mode;
 
 impl Filter {
-    /// Whether these interfaces are there and carry Ethernet frames.
+    /// Checks that these interfaces exist and carry Ethernet frames.
     ///
     /// # Errors
     ///
-    /// Names the first that is not or does not.
+    /// Names the first that does not.
     pub fn require(&self, interfaces: &[String]) -> Result<()> {
         interfaces.iter().try_for_each(|interface| attach::require(interface))
     }
 
-    /// Attaches the filter to exactly these interfaces: where it is already, under
-    /// whatever name, it stays; links of a former daemon are taken over without a gap;
-    /// from others it is taken off. An interface that was filtered and is gone is
-    /// waited for ([`Self::keep`]).
+    /// Attaches the filter to exactly these interfaces: where it is attached already, under
+    /// whatever name, it stays; links of a former daemon are taken over without interruption; from
+    /// other interfaces it is detached. An interface that was filtered and is gone is awaited
+    /// ([`Self::keep`]).
     ///
     /// # Errors
     ///
-    /// Names the interface. Where the filter was attached or pinned before, it
-    /// still is; no interface gains or loses it.
+    /// Names the interface. Where the filter was attached or pinned before, it still is; no
+    /// interface gains or loses it.
     pub fn attach(&mut self, interfaces: &[String], request: Mode) -> Result<()> {
         let interfaces = &not_covered(interfaces);
         let mut stays = vec![None; self.attachments.len()];
@@ -68,7 +68,7 @@ impl Filter {
                 }
             }
         }
-        // Nothing can fail any more but the bpf file system.
+        // From here on, only the bpf file system can fail.
         let former = std::mem::take(&mut self.attachments);
         for (mut attachment, stays) in former.into_iter().zip(stays) {
             let Some(name) = stays else {
@@ -96,8 +96,8 @@ impl Filter {
         Ok(())
     }
 
-    /// Removes the pins of links that were taken over from elsewhere: they are pinned where
-    /// the configuration says now, or not at all.
+    /// Removes the pins of links that were taken over from elsewhere: they are pinned at the
+    /// configured place now, or not at all.
     fn remove_foreign_pins(&mut self) {
         let kept: Vec<_> = self
             .pins
@@ -114,8 +114,8 @@ impl Filter {
         }
     }
 
-    /// After a failure on another interface: where the filter was, it stays by its pin,
-    /// also where it had to be attached anew; from others it goes.
+    /// After a failure on another interface: where the filter was, its pin keeps it, even if it had
+    /// to be attached again; from others it is detached.
     fn leave_filtered(&self, attachments: impl Iterator<Item = (Attachment, bool)>) {
         let Some(pins) = &self.pins else { return };
         for (mut attachment, was_filtered) in attachments {
@@ -128,8 +128,8 @@ impl Filter {
         }
     }
 
-    /// The link of a former daemon that is on an interface, or was on one of its name
-    /// that is gone.
+    /// The link of a former daemon that is on an interface, or was on one of that name that is
+    /// gone.
     fn take_found(&mut self, interface: &str, ifindex: u32) -> Option<FoundLink> {
         let is_on = |found: &FoundLink| found.ifindex == ifindex;
         let was_on = |found: &FoundLink| found.ifindex == 0 && found.interface == interface;
@@ -138,7 +138,7 @@ impl Filter {
         Some(self.found.swap_remove(position))
     }
 
-    /// The interfaces of attachments that are there and have this filter now.
+    /// The interfaces of attachments that exist and have this filter now.
     pub fn attached_now(&mut self) -> Vec<String> {
         let Ok(own) = self.program_id() else { return Vec::new() };
         let names = self.attachments.iter().filter(|attachment| {
@@ -148,7 +148,7 @@ impl Filter {
         names.map(|attachment| attachment.interface.clone()).collect()
     }
 
-    /// The interfaces that are filtered and there, and those together with `interfaces`.
+    /// The interfaces that are filtered and exist, and those together with `interfaces`.
     #[must_use]
     pub fn with(&self, interfaces: &[String]) -> (Vec<String>, Vec<String>) {
         let is_there = |attachment: &&Attachment| {
@@ -161,13 +161,13 @@ impl Filter {
         (before, both)
     }
 
-    /// Puts the filter back where it is missing, as on an interface that was removed
-    /// and made anew, and says what cannot be mended, a line each: another program in
-    /// its stead, an interface that is gone.
+    /// Restores the filter where it is missing, for example on an interface that was removed and
+    /// created again. Returns what cannot be repaired, one line each: another program in its place,
+    /// or an interface that is gone.
     ///
     /// # Errors
     ///
-    /// When the kernel cannot be asked.
+    /// When the kernel cannot be queried.
     pub fn keep(&mut self, request: Mode) -> Result<Vec<String>> {
         let own = self.program_id()?;
         let mut alarms = Vec::new();
@@ -194,8 +194,8 @@ impl Filter {
         Ok(alarms)
     }
 
-    /// Attaches the filter to the interface that bears the name of an attachment now,
-    /// with the tables in force.
+    /// Attaches the filter to the interface that now has the name of an attachment, with the active
+    /// tables.
     fn attach_again(&mut self, position: usize, request: Mode) -> Result<()> {
         let name = self.attachments[position].interface.clone();
         attach::require(&name)?;
@@ -208,7 +208,7 @@ impl Filter {
         Ok(())
     }
 
-    /// What to say of an interface whose name is no interface's.
+    /// The message about an interface name that no longer exists.
     fn missing(&self, position: usize, error: &anyhow::Error) -> String {
         let Attachment { interface, ifindex, .. } = &self.attachments[position];
         match attach::name_of(*ifindex) {
@@ -220,9 +220,9 @@ impl Filter {
     }
 }
 
-/// The interfaces without those whose frames are all judged below them: a VLAN of an
-/// interface that is named too, a bond whose members all are. There each SYN would be judged,
-/// counted and held against its source's rate a second time.
+/// The interfaces without those whose frames are all judged below them: a VLAN of an interface that
+/// is named too, or a bond whose members all are. There each SYN would be judged, counted and held
+/// against its source's rate twice.
 fn not_covered(interfaces: &[String]) -> Vec<String> {
     let named: Vec<_> =
         interfaces.iter().filter_map(|name| Some((name, attach::index_of(name).ok()?))).collect();
@@ -250,13 +250,13 @@ fn not_covered(interfaces: &[String]) -> Vec<String> {
     for name in &covered {
         tracing::warn!(
             interface = name,
-            "not attached: what it lies on is filtered too, which judges the same SYNs"
+            "not attached: the interface below it is filtered too and judges the same SYNs"
         );
     }
     interfaces.iter().filter(|name| !covered.contains(name)).cloned().collect()
 }
 
-/// The members of bonds, teams and bridges, each with the index of what it belongs to.
+/// The members of bonds, teams and bridges, each with the index of its owner.
 fn members() -> Vec<(u32, u32)> {
     let Ok(interfaces) = if_nameindex() else { return Vec::new() };
     let member = |interface: &Interface| {

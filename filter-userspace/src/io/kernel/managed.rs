@@ -1,5 +1,5 @@
-//! Managed entries in the kernel's tries: changed one by one, each with its end, so that
-//! one more costs no more than itself and none outlasts its time without a daemon.
+//! Managed entries in the kernel's tries: changed one by one, each with its end, so that the cost
+//! of a change does not depend on their number, and none outlasts its time without a daemon.
 
 use std::collections::HashMap;
 
@@ -18,12 +18,12 @@ pub(super) struct ManagedTables {
     v4: LpmTrie<MapData, [u8; 4], ManagedPod>,
     v6: LpmTrie<MapData, [u8; 16], ManagedPod>,
     known: HashMap<IpNet, Managed>,
-    /// How many of them are IPv4.
+    /// The number of IPv4 entries.
     count_v4: usize,
 }
 
 impl ManagedTables {
-    /// Takes the tries of a loaded object, with what a former daemon left in them.
+    /// Takes the tries of a loaded object, with the entries of a former daemon.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         let v4: LpmTrie<_, [u8; 4], ManagedPod> = take(ebpf, maps::MANAGED_V4)?.try_into()?;
         let v6: LpmTrie<_, [u8; 16], ManagedPod> = take(ebpf, maps::MANAGED_V6)?.try_into()?;
@@ -47,7 +47,7 @@ impl ManagedTables {
         (self.count_v4 > 0, self.known.len() > self.count_v4)
     }
 
-    /// Sets prefixes to what is said of them now, or removes them.
+    /// Sets prefixes to their present entries, or removes them.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl ManagedTables {
         Ok(())
     }
 
-    /// What is in the tries and not among these.
+    /// The prefixes in the tries that are not among these.
     pub(super) fn besides(&self, wanted: &HashMap<IpNet, Managed>) -> Vec<IpNet> {
         self.known.keys().filter(|net| !wanted.contains_key(*net)).copied().collect()
     }

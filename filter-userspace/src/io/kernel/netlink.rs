@@ -1,4 +1,4 @@
-//! What the kernel says is attached to an interface (rtnetlink).
+//! The XDP program on an interface, by rtnetlink.
 
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -14,7 +14,7 @@ use netlink_sys::{Socket, SocketAddr};
 pub enum AttachedMode {
     /// In the driver, before a socket buffer is made.
     Native,
-    /// After it: slow, for drivers without XDP.
+    /// After a socket buffer is made: slow, for drivers without XDP.
     Generic,
     /// Another way: in hardware, or in several at once.
     Other,
@@ -70,12 +70,12 @@ pub(super) fn is_ethernet(ifindex: u32) -> Result<bool> {
     Ok(matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback))
 }
 
-/// What an interface lies on, so that each of its frames is seen there first.
+/// The interfaces below an interface, which see each of its frames first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stacking {
     /// The index of the interface that a VLAN or a MACVLAN is a part of.
     pub(super) part_of: Option<u32>,
-    /// The index of the bond, team or bridge that it belongs to.
+    /// The index of the bond, team or bridge that it is a member of.
     pub(super) member_of: Option<u32>,
 }
 

@@ -64,7 +64,7 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).with_context(|| format!("no map {name}"))
 }
 
-/// What a map must look like to be taken over: the kernel does not compare.
+/// What a map must look like to be taken over; the kernel does not compare it.
 pub(super) struct Shape {
     pub(super) name: &'static str,
     kind: MapType,
@@ -97,7 +97,7 @@ pub(super) fn shapes(capacities: Capacities) -> [Shape; maps::PINNED.len()] {
     let temporary = capacities.temporary as usize;
     let syn_rate = capacities.syn_rate as usize;
     let (key, block) = (size_of::<SourceKey>(), size_of::<TemporaryBlock>());
-    // A ring's capacity is the object's own affair, and its size is no element's.
+    // A ring's capacity is set by the object, and its size is not that of an element.
     let ring =
         Shape { name: maps::EVENTS, kind: MapType::RingBuf, key: 0, value: 0, entries: None };
     const { assert!(size_of::<Event>().is_multiple_of(8)) };
@@ -109,7 +109,7 @@ pub(super) fn shapes(capacities: Capacities) -> [Shape; maps::PINNED.len()] {
         shape(maps::PLANES_V4, MapType::ArrayOfMaps, 4, 4, slots::FILES.len()),
         shape(maps::PAGES_V4, MapType::ArrayOfMaps, 4, 4, slots::FILES.len()),
         shape(maps::PAGES_V6, MapType::ArrayOfMaps, 4, 4, slots::FILES.len()),
-        // A key is the prefix's length and the address.
+        // A key consists of the prefix's length and the address.
         shape(maps::MANAGED_V4, MapType::LpmTrie, 8, size_of::<Managed>(), MANAGED_ENTRIES),
         shape(maps::MANAGED_V6, MapType::LpmTrie, 20, size_of::<Managed>(), MANAGED_ENTRIES),
         shape(maps::TEMPORARY, MapType::Hash, key, block, temporary),
@@ -120,7 +120,7 @@ pub(super) fn shapes(capacities: Capacities) -> [Shape; maps::PINNED.len()] {
     ]
 }
 
-/// Says what to do about the errors that operators meet.
+/// Adds advice to the errors that operators meet.
 fn explain(error: aya::EbpfError) -> anyhow::Error {
     let text = format!("{error:?}");
     let hint = if text.contains("PermissionDenied") || text.contains("Operation not permitted") {

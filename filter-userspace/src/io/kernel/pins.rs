@@ -1,4 +1,4 @@
-//! The pin directory: what of the filter outlives the daemon.
+//! The pin directory: the parts of the filter that outlive the daemon.
 //!
 //! `BASE/abi-N/` holds the maps by name and `link-INTERFACE` for each interface.
 //! The kernel keeps a pinned link attached without any process.
@@ -17,28 +17,28 @@ use nix::sys::statfs::statfs;
 
 use super::object::{Capacities, shapes};
 
-/// Where systemd and every tool mount the bpf file system.
+/// The standard mount point of the bpf file system.
 const STANDARD_MOUNT: &str = "/sys/fs/bpf";
 
 const LINK_PREFIX: &str = "link-";
 
-/// The pin directory of this ABI version, and those of others beside it.
+/// The pin directory of this ABI version, and of others beside it.
 #[derive(Clone, Debug)]
 pub struct Pins {
     base: PathBuf,
     folder: PathBuf,
 }
 
-/// The pin directory is this process's own.
+/// The lock on the pin directory.
 pub(super) struct Lock {
     _folder: File,
 }
 
-/// A link that was found pinned.
+/// A pinned link.
 pub(super) struct FoundLink {
-    /// The name that the interface had.
+    /// The name of its interface when it was pinned.
     pub(super) interface: String,
-    /// The index of the interface that the link is on now; 0 where that is gone.
+    /// The index of its present interface; 0 if that is gone.
     pub(super) ifindex: u32,
     pub(super) path: PathBuf,
     pub(super) link: PinnedLink,
@@ -52,8 +52,7 @@ impl Pins {
         Self { base: base.to_owned(), folder }
     }
 
-    /// Creates the directory, and mounts the bpf file system at its standard
-    /// place where nobody has.
+    /// Creates the directory, and mounts the bpf file system at its standard place if nobody has.
     ///
     /// # Errors
     ///
@@ -79,11 +78,11 @@ impl Pins {
         self.lock()
     }
 
-    /// Keeps other processes from using the directory, as long as the lock lives.
+    /// Keeps other processes from using the directory while the lock is held.
     ///
     /// # Errors
     ///
-    /// When one does.
+    /// When another process uses it.
     pub(super) fn lock(&self) -> Result<Lock> {
         let folder = File::open(&self.base).with_context(|| self.base.display().to_string())?;
         match folder.try_lock() {
@@ -108,8 +107,8 @@ impl Pins {
         self.folder.join(format!("{LINK_PREFIX}{}", escape(interface)))
     }
 
-    /// The pinned links of every ABI version. A pin that is no link is left out:
-    /// it is removed with its directory.
+    /// The pinned links of every ABI version. A pin that is not a link is left out: it is removed
+    /// with its directory.
     pub(super) fn links(&self) -> Vec<FoundLink> {
         let mut links = Vec::new();
         for folder in self.folders() {
@@ -129,9 +128,9 @@ impl Pins {
         links
     }
 
-    /// Whether the pinned maps can be taken over: all are there, of the shape
-    /// that this version and configuration want, and the very ones that the
-    /// attached programs use. A mixture is what a crash between two pins leaves.
+    /// Whether the pinned maps can be taken over: all exist, have the shape that this version and
+    /// configuration require, and are the ones that the attached programs use. A crash between two
+    /// pins leaves a mixture.
     pub(super) fn maps_match(&self, links: &[FoundLink], capacities: Capacities) -> bool {
         let mut ids = Vec::new();
         for shape in shapes(capacities) {
@@ -150,7 +149,7 @@ impl Pins {
             })
     }
 
-    /// Pins the maps of a loaded object in the place of what is there.
+    /// Pins the maps of a loaded object, replacing what is there.
     pub(super) fn pin_maps<'a>(
         &self,
         loaded: impl Iterator<Item = (&'a str, &'a aya::maps::Map)>,
@@ -181,9 +180,8 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes every pin of every version, and the directory. The kernel takes a
-    /// filter off its interface when the last pin and the last process that hold
-    /// its link are gone.
+    /// Removes every pin of every version, and the directory. The kernel detaches a filter from its
+    /// interface when the last pin and the last process that hold its link are gone.
     ///
     /// # Errors
     ///
@@ -201,8 +199,8 @@ impl Pins {
         }
         match fs::remove_dir(&self.base) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound) => {
-                // Others may keep their pins there.
-                tracing::debug!(path = %self.base.display(), %error, "the folder stays");
+                // Other programs may keep their pins there.
+                tracing::debug!(path = %self.base.display(), %error, "the folder is kept");
             }
             _ => {}
         }
@@ -248,8 +246,7 @@ fn program_id(found: &FoundLink) -> Result<u32> {
     Ok(link.info()?.program_id())
 }
 
-/// Opens a pinned link, and finds the index of the interface that it is on: 0 where
-/// that is gone.
+/// Opens a pinned link, and finds the index of its interface: 0 if that is gone.
 fn open_link(path: &Path) -> Result<(PinnedLink, u32)> {
     let link = FdLink::from(PinnedLink::from_pin(path)?);
     let ifindex = interface_of(link.info()?.id()).unwrap_or(0);
@@ -257,8 +254,8 @@ fn open_link(path: &Path) -> Result<(PinnedLink, u32)> {
     Ok((PinnedLink::from_pin(path)?, ifindex))
 }
 
-/// The index of the interface that an open XDP link is on, as the kernel's description
-/// of the open file has it; aya does not show it.
+/// The index of the interface of an open XDP link, from the kernel's description of the open file;
+/// aya does not show it.
 fn interface_of(link_id: u32) -> Option<u32> {
     entries(Path::new("/proc/self/fdinfo")).iter().find_map(|path| {
         let text = fs::read_to_string(path).ok()?;
@@ -294,7 +291,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Interface names may hold dots (eth0.100), which the bpf file system forbids.
+/// Interface names may contain dots (eth0.100), which the bpf file system forbids.
 fn escape(interface: &str) -> String {
     let mut name = String::new();
     for byte in interface.bytes() {

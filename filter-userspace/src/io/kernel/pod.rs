@@ -12,9 +12,9 @@ macro_rules! pod {
             #[repr(transparent)]
             pub(super) struct $name(pub(super) $inner);
 
-            // SAFETY: a transparent wrapper of a `repr(C)` struct of integers and
-            // byte arrays without padding, as `filter_common::abi` asserts: every
-            // bit pattern is a value and every byte of it is initialised.
+            // SAFETY: a transparent wrapper of a `repr(C)` struct of integers and byte arrays
+            // without padding, which `filter_common::abi` asserts: every bit pattern is valid and
+            // every byte is initialised.
             unsafe impl Pod for $name {}
         )*
     };

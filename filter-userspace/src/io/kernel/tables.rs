@@ -1,8 +1,8 @@
 //! Verdict tables in the kernel, in generations.
 //!
-//! A generation is built beside the one in force and put in force by one write
-//! of the selector; [`Tables::publish`] waits until no running program can still
-//! see the old one before its slots are emptied or used again.
+//! A generation is built beside the active one and activated by one write of the selector;
+//! [`Tables::publish`] waits until no running program can still see the old one before its slots
+//! are emptied or reused.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
@@ -36,8 +36,8 @@ type PageArray = Array<MapData, Page>;
 /// LPM tries are always allocated entry by entry (kernel 4.11).
 const BPF_F_NO_PREALLOC: u32 = 1;
 
-/// From how many prefixes of a family on ranges are faster than a trie, and worth
-/// their memory.
+/// The number of prefixes of a family from which on ranges are faster than a trie, and worth their
+/// memory.
 const RANGES_FROM: usize = 512;
 
 /// Tries that no program reads yet.
@@ -46,20 +46,19 @@ struct Tries {
     v6: Option<Trie<[u8; 16]>>,
 }
 
-/// Tables in either layout that no program reads yet: of each family a trie, or
-/// ranges, or nothing.
+/// Tables in either layout that no program reads yet: for each family a trie, ranges, or nothing.
 pub struct Prepared {
     tries: Tries,
     v4: Option<(PlaneArray, PageArray)>,
     v6: Option<PageArray>,
 }
 
-/// How a table is laid out.
+/// The layout of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// As the kernel's longest-prefix-match trie.
+    /// The kernel's longest-prefix-match trie.
     Trie,
-    /// As ranges in arrays.
+    /// Ranges in arrays.
     Ranges,
 }
 
@@ -73,7 +72,7 @@ impl Layout {
         }
     }
 
-    /// The layout of a table of so many prefixes; none for an empty one.
+    /// The layout of a table with this number of prefixes; none for an empty one.
     fn choose(engine: Engine, prefixes: usize) -> Option<Self> {
         let ranges = match engine {
             _ if prefixes == 0 => return None,
@@ -85,7 +84,7 @@ impl Layout {
     }
 }
 
-/// How the tables of both families are laid out, where they are not empty.
+/// The layouts of the tables of both families, if they are not empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layouts {
     /// IPv4.
@@ -95,8 +94,7 @@ pub struct Layouts {
 }
 
 impl Layouts {
-    /// What an engine makes of a table. Where the process lacks CAP_PERFMON, all are
-    /// tries.
+    /// The layouts of a table with an engine. Without CAP_PERFMON, all are tries.
     #[must_use]
     pub fn choose(engine: Engine, table: &Table) -> Self {
         let choose = |prefixes| Layout::choose(engine, prefixes);
@@ -115,13 +113,12 @@ impl Layouts {
 }
 
 impl Prepared {
-    /// Puts a verdict table into the kernel. `progress` hears the prefixes done, now
-    /// and then.
+    /// Installs a verdict table in the kernel. `progress` is called with the number of prefixes
+    /// done, now and then.
     ///
     /// # Errors
     ///
-    /// When the kernel has no memory, after some patience; what was made so far is
-    /// given back.
+    /// When the kernel has no memory, after some retries; what was made so far is released.
     pub fn build(table: &Table, engine: Engine, progress: impl FnMut(usize)) -> Result<Self> {
         Self::in_layouts(table, Layouts::choose(engine, table), progress)
     }
@@ -194,8 +191,8 @@ fn fill<P, K: aya::Pod>(
     Ok(trie)
 }
 
-/// Tries again while the kernel has no memory: it gives back a freed generation
-/// only by and by. Gives up after about two seconds.
+/// Retries while the kernel has no memory: it frees a former generation only gradually. Gives up
+/// after about two seconds.
 fn patiently<T>(mut attempt: impl FnMut() -> Result<T, MapError>) -> Result<T> {
     let mut pause = Duration::from_millis(16);
     loop {
@@ -209,7 +206,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> Result<T, MapError>) -> Result<T> {
     }
 }
 
-/// What the kernel said.
+/// The kernel's error.
 fn errno(error: &MapError) -> Option<i32> {
     match error {
         MapError::CreateError { io_error, .. } => io_error.raw_os_error(),
@@ -218,7 +215,7 @@ fn errno(error: &MapError) -> Option<i32> {
     }
 }
 
-/// What a new generation changes; what it leaves out stays as it is.
+/// The changes of a new generation; what it leaves out stays.
 #[derive(Default)]
 pub struct Change {
     /// The tables of list files and countries.
@@ -237,17 +234,18 @@ pub(super) struct Tables {
     pages_v4: Slots<PageArray>,
     pages_v6: Slots<PageArray>,
     managed: ManagedTables,
-    /// What is put into a slot to wait for running programs.
+    /// The map that is put into a slot to wait for running programs.
     grace: Trie<[u8; 4]>,
     in_force: Selector,
-    /// Whether no running program can still see the slots that are not in force.
+    /// Whether no running program can still see the inactive slots.
     has_settled: bool,
 }
 
 /// An array of maps.
 struct Slots<V> {
     array: ArrayOfMaps<MapData, V>,
-    /// The same array: aya empties slots of hash maps only, and the call is one.
+    /// The same array as a hash map: aya can empty slots of those only, and the system call is the
+    /// same.
     emptied: KernelMap<MapData, u32, u32>,
 }
 
@@ -261,8 +259,8 @@ impl<V: InnerMap> Slots<V> {
         Ok(Self { array: Map::ArrayOfMaps(map).try_into()?, emptied })
     }
 
-    /// Puts a map into a slot, or nothing. Returns when no program that runs can
-    /// still see what was there (see [`Tables::wait_for_running_programs`]).
+    /// Puts a map into a slot, or empties the slot. Returns when no running program can still see
+    /// what was there (see [`Tables::wait_for_running_programs`]).
     fn set(&mut self, slot: u32, map: Option<&V>) -> Result<()> {
         match map {
             Some(map) => Ok(self.array.set(slot, map, 0)?),
@@ -275,8 +273,7 @@ impl<V: InnerMap> Slots<V> {
 }
 
 impl Tables {
-    /// Takes the maps of a loaded object. What a former daemon left in force
-    /// stays in force.
+    /// Takes the maps of a loaded object. What a former daemon left active stays active.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         let selector: Array<_, u8> = take(ebpf, maps::SELECTOR)?.try_into()?;
         let in_force = Selector::from_bits(selector.get(&0, 0)?);
@@ -290,14 +287,14 @@ impl Tables {
             managed: ManagedTables::take(ebpf)?,
             grace: patiently(|| Trie::create(1, BPF_F_NO_PREALLOC))?,
             in_force,
-            // The former daemon may have ended between a flip and its grace period.
+            // The former daemon may have ended between the switch and its grace period.
             has_settled: false,
             selector,
         })
     }
 
-    /// Sets managed entries, each to what is said of its prefix now, or removes them. One
-    /// after the other, which no reader minds: a SYN meets one prefix of them.
+    /// Sets the managed entries of prefixes, or removes them, one after the other. Readers do not
+    /// notice, since a SYN matches one prefix of them.
     pub(super) fn manage(&mut self, changes: &[(IpNet, Option<Managed>)]) -> Result<()> {
         let changed = self.managed.change(changes);
         let (v4, v6) = self.managed.families();
@@ -309,12 +306,12 @@ impl Tables {
         changed
     }
 
-    /// What is in the tries of managed entries and not among these.
+    /// The prefixes in the tries of managed entries that are not among these.
     pub(super) fn managed_besides(&self, wanted: &HashMap<IpNet, Managed>) -> Vec<IpNet> {
         self.managed.besides(wanted)
     }
 
-    /// The settings in force, if a generation is.
+    /// The active settings, if a generation is active.
     pub(super) fn settings(&self) -> Result<Option<Settings>> {
         if !self.in_force.is_valid() {
             return Ok(None);
@@ -322,7 +319,7 @@ impl Tables {
         Ok(Some(self.settings.get(&self.in_force.settings(), 0)?.0))
     }
 
-    /// Puts a generation in force: all of the change at once, or nothing.
+    /// Activates a generation: all of the change at once, or nothing.
     pub(super) fn publish(&mut self, change: &Change) -> Result<()> {
         if !self.has_settled {
             self.wait_for_running_programs()?;
@@ -344,8 +341,8 @@ impl Tables {
         let former = self.in_force;
         self.selector.set(0, next.bits(), 0).context("the selector")?;
         self.in_force = next;
-        // The generation is in force: what goes wrong now keeps memory for a
-        // while, and is no failure of the publication.
+        // The generation is active: an error from here on keeps memory for a while, and does not
+        // fail the publication.
         if let Err(error) = self.retire(former, change) {
             self.has_settled = false;
             tracing::error!("the former generation is not freed yet: {error:#}");
@@ -353,8 +350,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Empties the slots that a publication has put out of force, once no running
-    /// program can see them.
+    /// Empties the slots that a publication has made inactive, once no running program can see
+    /// them.
     fn retire(&mut self, former: Selector, change: &Change) -> Result<()> {
         self.wait_for_running_programs()?;
         if change.files.is_some() {
@@ -363,7 +360,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Puts the tables of files into a slot, or lets go of those that are there.
+    /// Puts the tables of files into a slot, or releases those that are there.
     fn install_files(&mut self, slot: u32, tables: Option<&Prepared>) -> Result<()> {
         let v4 = tables.and_then(|tables| tables.v4.as_ref());
         self.planes_v4.set(slot, v4.map(|v4| &v4.0)).context("the IPv4 planes")?;

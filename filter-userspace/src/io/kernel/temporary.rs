@@ -1,8 +1,8 @@
-//! Temporary blocks in the kernel's map, and what is in it, in memory.
+//! Temporary blocks in the kernel's map, with a copy in memory.
 //!
-//! The daemon is the map's one writer, so what it wrote is what the map has: it is read
-//! once, by the batch, and never again. What is due and what goes first are looked up in
-//! memory, however many blocks there are.
+//! The daemon is the map's only writer, so the copy always matches the map, which is read once, in
+//! batches, at the start. The blocks that are due and those that end first are found in memory,
+//! however many there are.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -15,16 +15,16 @@ use filter_common::abi::{SourceKey, TemporaryBlock};
 use super::bpf;
 use super::pod::{BlockPod, KeyPod};
 
-/// The blocks that one call of [`TemporaryBlocks::collect`] removes at most: a few
-/// milliseconds. The kernel goes by their time, so the others may wait.
+/// The maximum number of blocks that one call of [`TemporaryBlocks::collect`] removes, which takes
+/// a few milliseconds. The kernel checks their time, so the others may wait.
 const COLLECTED: usize = 10_000;
 
-/// What became of a block that was to be made.
+/// The result of adding a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
-    /// It stands, and every other one still does.
+    /// It was added, and no other was removed.
     Added,
-    /// It stands in the place of the one that was to end first.
+    /// It replaced the one that would have ended first.
     Evicted(SourceKey),
 }
 
@@ -32,7 +32,7 @@ pub enum Inserted {
 pub struct TemporaryBlocks {
     map: KernelMap<MapData, KeyPod, BlockPod>,
     known: HashMap<SourceKey, TemporaryBlock>,
-    /// When each ends, the first on top; of a block that was removed or replaced, too.
+    /// The end of each block, the first on top, including blocks that were removed or replaced.
     ends: BinaryHeap<Reverse<(u64, SourceKey)>>,
     capacity: u64,
 }
@@ -46,21 +46,21 @@ impl TemporaryBlocks {
         Ok(Self { map: KernelMap::try_from(map)?, known, ends, capacity: capacity.into() })
     }
 
-    /// The most blocks that the map holds.
+    /// The capacity of the map.
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// The blocks that have not ended by `now_ns` (CLOCK_BOOTTIME), at least: of those
-    /// that ended, some may not be collected yet.
+    /// The number of blocks that have not ended by `now_ns` (CLOCK_BOOTTIME); some that have ended
+    /// may be counted until they are collected.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.known.len() as u64
     }
 
-    /// Sets or replaces a block. In a full map it takes the place of the one that ends
-    /// first, if that ends before it.
+    /// Sets or replaces a block. In a full map it replaces the one that ends first, if that ends
+    /// earlier.
     ///
     /// # Errors
     ///
@@ -72,8 +72,8 @@ impl TemporaryBlocks {
             inserted = Inserted::Evicted(first);
         }
         let mut result = self.map.insert(KeyPod(key), BlockPod(block), 0);
-        // The kernel keeps some elements for each CPU: a map may be full a little before
-        // its capacity.
+        // The kernel reserves some elements for each CPU: a map may be full a little below its
+        // capacity.
         if result.as_ref().is_err_and(is_out_of_room)
             && let Some(first) = self.make_room(block.expires_ns)?
         {
@@ -110,7 +110,7 @@ impl TemporaryBlocks {
         Ok(None)
     }
 
-    /// Takes note of an end; what is left over of others is thrown away in turn.
+    /// Notes an end; outdated entries are discarded in turn.
     fn push(&mut self, expires_ns: u64, key: SourceKey) {
         self.ends.push(Reverse((expires_ns, key)));
         if self.ends.len() > 2 * self.known.len() + 1024 {
@@ -142,7 +142,7 @@ impl TemporaryBlocks {
     ///
     /// # Errors
     ///
-    /// None any more; the map is in memory.
+    /// Never; the copy in memory is read.
     pub fn get(&self, key: SourceKey) -> Result<Option<TemporaryBlock>> {
         Ok(self.known.get(&key).copied())
     }
@@ -151,7 +151,7 @@ impl TemporaryBlocks {
     ///
     /// # Errors
     ///
-    /// None any more; the map is in memory.
+    /// Never; the copy in memory is read.
     pub fn all(&self) -> Result<Vec<(SourceKey, TemporaryBlock)>> {
         Ok(self.iter().collect())
     }
@@ -161,8 +161,7 @@ impl TemporaryBlocks {
         self.known.iter().map(|(key, block)| (*key, *block))
     }
 
-    /// Removes blocks that ended by `now_ns` (CLOCK_BOOTTIME), up to a bound, and gives
-    /// them.
+    /// Removes blocks that ended by `now_ns` (CLOCK_BOOTTIME), up to a bound, and returns them.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Asks the network what the policy needs to know: for sessions, and for
-//! explanations of what none has sent.
+//! Queries the network for what the policy needs to know: for sessions, and for explanations of
+//! messages that nobody sent.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::spf::Input;
 /// section 4.6.4).
 const SPF: Duration = Duration::from_secs(20);
 
-/// The names of an address that are looked at.
+/// The maximum number of names of an address that are verified.
 const NAMES: usize = 5;
 
-/// Whom to ask.
+/// The resolver, the DNS lists and their limits.
 #[derive(Clone, Debug)]
 pub struct Asker {
     evaluator: Evaluator,
@@ -36,12 +36,12 @@ pub struct Asker {
     hostname: String,
     /// The time for an evaluation of SPF.
     spf: Duration,
-    /// Whether an evaluation of SPF says how it came about.
+    /// Whether an evaluation of SPF keeps its trace.
     trace: Trace,
 }
 
 impl Asker {
-    /// Without a daemon.
+    /// An asker without a daemon.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Asker {
         Self { evaluator, zones, hostname, spf, trace: Trace::Left }
     }
 
-    /// What DNS lists say of an address.
+    /// Queries the DNS lists about an address.
     pub async fn reputation(&self, reputation: &Reputation, client: IpAddr) -> Verdict {
         self.zones.clone().ask(self.resolver().clone(), reputation.clone(), client).await
     }
@@ -72,7 +72,7 @@ impl Asker {
         &self.evaluator.resolver
     }
 
-    /// What SPF says of a sender.
+    /// Evaluates SPF for a sender.
     async fn spf(&self, facts: &Facts) -> Checked {
         let mailbox = facts.sender.mailbox();
         let mailbox = mailbox.map(|mailbox| (mailbox.local(), mailbox.host().to_string()));
@@ -96,11 +96,11 @@ impl Asker {
             return HostNames::UNKNOWN;
         };
         let names = answer.records.iter().filter_map(|record| match record {
-            // What is no host's name goes into no command and no header field.
+            // A name that is not a host name must not get into a command or a header field.
             Record::Ptr(name) => Domain::parse(name)
                 .ok()
                 .map(|name| name.as_str().to_owned())
-                // An address that poses as a name is refused by mail systems, and the proxy
+                // Mail systems refuse an address in place of a name, and would refuse the proxy
                 // with it.
                 .filter(|name| name.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'.')),
             _ => None,
@@ -156,7 +156,7 @@ impl Asker {
         }
     }
 
-    /// Learns what a stage needs. It never takes long.
+    /// Learns what a stage needs, within a bounded time.
     pub(super) async fn learn(&self, need: Need, case: &Case<'_>, known: &mut Known) {
         let Case { policy, facts, recipient } = case;
         match need {
@@ -171,7 +171,7 @@ impl Asker {
         }
     }
 
-    /// Explains an envelope, with what the stages need to know.
+    /// Explains an envelope, and queries the network for what the stages need.
     pub async fn explain(
         &self,
         envelope: &Envelope,

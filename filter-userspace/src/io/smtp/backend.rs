@@ -23,10 +23,10 @@ use crate::lists::ClientNetwork;
 use crate::smtp::reply::Replies;
 use crate::smtp::session::{BackendTimes, Capabilities, Extensions, OpenFailure, Opened};
 
-/// How often servers that are down are looked at.
+/// How often servers that are down are probed.
 pub(super) const PROBE: Duration = Duration::from_secs(10);
 
-/// Every so many times, those that are up are looked at too.
+/// Every n-th time, servers that are up are probed too.
 pub(super) const PROBE_ALL: u32 = 6;
 
 /// The servers of a backend.
@@ -36,13 +36,13 @@ pub(super) struct Pool {
     tls: Option<Arc<rustls::ClientConfig>>,
     servers: Vec<Server>,
     capabilities: Mutex<Option<Capabilities>>,
-    /// Where servers were reached lately, the latest last.
+    /// The addresses at which servers were reached lately, the latest last.
     addresses: Mutex<Vec<IpAddr>>,
-    /// How many connections serve clients of each network.
-    links: Mutex<HashMap<ClientNetwork, usize>>,
+    /// The number of connections for clients of each network.
+    links: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// The connections of a client's network to a backend: one of them, until it is dropped.
+/// One connection of a client's network to a backend, counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Arc<Pool>,
@@ -61,7 +61,7 @@ impl Drop for Lease {
     }
 }
 
-/// The addresses of a backend that are known at once.
+/// The maximum number of remembered addresses of a backend.
 const ADDRESSES: usize = 64;
 
 #[derive(Debug)]
@@ -69,9 +69,9 @@ struct Server {
     name: String,
     down: AtomicBool,
     error: Mutex<String>,
-    /// Why messages go to it without TLS, though it offers it.
+    /// Why messages go to it without TLS although it offers TLS; none if they do not.
     plain: Mutex<Option<String>>,
-    /// Whether it was said that it does not take a client's address.
+    /// Whether the log already has that it does not accept a client's address.
     unaddressed: AtomicBool,
 }
 
@@ -84,7 +84,7 @@ pub struct ServerHealth {
     pub server: String,
     /// Why it is down; none when it is up.
     pub error: Option<String>,
-    /// Why messages go to it without TLS, though it offers it; none when they do not.
+    /// Why messages go to it without TLS although it offers TLS; none if they do not.
     pub plain: Option<String>,
 }
 
@@ -107,12 +107,12 @@ impl Pool {
         })
     }
 
-    /// Where servers were reached lately.
+    /// The addresses at which servers were reached lately.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note of where servers were reached.
+    /// Notes the addresses at which servers were reached.
     pub(super) fn note_addresses(&self, reached: impl IntoIterator<Item = IpAddr>) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         for address in reached {
@@ -124,9 +124,10 @@ impl Pool {
         addresses.drain(..extra);
     }
 
-    /// One more connection for a client of a network, if it has fewer than `most`: a mail
-    /// system has few places, and whoever names a recipient and falls silent holds one.
-    pub(super) fn lease(self: &Arc<Self>, network: ClientNetwork, most: usize) -> Option<Lease> {
+    /// Counts one more connection for a client of a network, if it has fewer than `most`: a mail
+    /// system accepts few connections, and a client that names a recipient and falls silent holds
+    /// one.
+    pub(super) fn lease(self: &Arc<Self>, network: IpAddr, most: usize) -> Option<Lease> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let count = links.entry(network).or_default();
         if *count >= most {
@@ -137,12 +138,12 @@ impl Pool {
         Some(Lease { pool: self.clone(), network })
     }
 
-    /// What the servers offer, as far as one has answered.
+    /// The capabilities of the servers, once one has answered.
     pub(super) fn capabilities(&self) -> Option<Capabilities> {
         *self.capabilities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the servers are told the client's names.
+    /// Whether the servers are sent the client's names.
     pub(super) fn wants_names(&self) -> bool {
         self.config.client_address == ClientAddress::Xclient
     }
@@ -160,8 +161,8 @@ impl Pool {
         self.servers.iter().map(health).collect()
     }
 
-    /// Opens a connection for a client: to the first server that is up, else to
-    /// whichever answers.
+    /// Opens a connection for a client: to the first server that is up, or else to any that
+    /// answers.
     pub(super) async fn open(
         &self,
         hostname: &str,
@@ -181,7 +182,7 @@ impl Pool {
                     let opened = Opened { capabilities, address: server.name.clone(), times };
                     return Ok((stream, opened));
                 }
-                // 421 may be about the server: the next one may say otherwise.
+                // 421 may concern the server only: the next one may accept.
                 Err(Failed::Refused(reply)) if reply.code == 421 => {
                     failure = OpenFailure::Refused(reply);
                 }
@@ -193,13 +194,13 @@ impl Pool {
         Err(failure)
     }
 
-    /// Looks at the servers that are down, or at all, and remembers how they are.
+    /// Probes the servers that are down, or all, and remembers their state.
     pub(super) async fn probe(&self, hostname: &str, all: bool) {
         for server in &self.servers {
             if !all && !server.down.load(Ordering::Relaxed) {
                 continue;
             }
-            // All addresses of a name, and not only the one that is reached.
+            // All addresses of a name count, not only the one that is reached.
             let known = timeout(self.config.connect_timeout, lookup_host(&server.name)).await;
             if let Ok(Ok(known)) = known {
                 self.note_addresses(known.map(|address| address.ip()));
@@ -218,8 +219,8 @@ impl Pool {
     ) -> Result<(Stream, Capabilities), Failed> {
         let mut result = self.attempt(server, hostname, client).await;
         if let Err(Failed::Doubtful(_)) = result {
-            // Whether it is the server's fault is seen by a connection of our own: one
-            // client must not take it from the others.
+            // A connection of our own shows whether it is the server's fault: one client must not
+            // take the server from the others.
             match self.attempt(server, hostname, None).await {
                 Ok((stream, _)) => stream.say_at_once(b"QUIT\r\n"),
                 failed => result = failed,
@@ -245,7 +246,7 @@ impl Pool {
         result
     }
 
-    /// A dialogue, and where TLS fails and need not be another without it (RFC 7435).
+    /// Runs a dialogue, and if TLS fails and is not required, another without it (RFC 7435).
     async fn attempt(
         &self,
         server: &Server,
@@ -267,14 +268,14 @@ impl Pool {
         self.dialogue(server, hostname, client, false).await
     }
 
-    /// Takes note of whether mail goes without TLS though it is offered, and says so when
-    /// that changes: what is given up must not be given up unseen.
+    /// Notes whether mail goes without TLS although it is offered, and logs when that changes:
+    /// encryption must not be lost silently.
     fn note_plain(&self, server: &Server, why: Option<&str>) {
         let mut plain = server.plain.lock().unwrap_or_else(PoisonError::into_inner);
         let (backend, name) = (&*self.config.name, &*server.name);
         match (&*plain, why) {
             (None, Some(why)) => {
-                tracing::warn!(backend, server = name, "{why}; its mail goes on in plain text");
+                tracing::warn!(backend, server = name, "{why}; its mail continues in plain text");
             }
             (Some(_), None) => tracing::info!(backend, server = name, "TLS works again"),
             _ => {}
@@ -282,13 +283,13 @@ impl Pool {
         *plain = why.map(str::to_owned);
     }
 
-    /// Says once that a server does not take a client's address, and what to do.
+    /// Logs once that a server does not accept a client's address, and what to do.
     fn note_unaddressed(&self, server: &Server, address: IpAddr) {
         if !server.unaddressed.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 backend = &*self.config.name,
                 server = server.name,
-                "does not accept the client address {} by XCLIENT: such clients are unknown to \
+                "does not accept the client address {} by XCLIENT: the backend does not know such clients \
                  it (for Postfix, set inet_protocols = all)",
                 address.to_canonical(),
             );
@@ -322,7 +323,7 @@ impl Pool {
         if with_tls {
             if has(&offers, "STARTTLS") {
                 talk = self.start_tls(talk, &server.name).await?;
-                // That the handshake failed may be said only now (RFC 8446 section 4.4.2.4).
+                // A failed handshake may be reported only now (RFC 8446 section 4.4.2.4).
                 offers = match talk.ehlo(helo).await {
                     Err(failed @ (Failed::Down(_) | Failed::Doubtful(_))) => {
                         return Err(failed.at_tls());
@@ -344,7 +345,7 @@ impl Pool {
                 if withheld.contains(&"ADDR") {
                     self.note_unaddressed(server, client.address.ip());
                 }
-                // The client is the other side's peer now, and says its own name.
+                // For the server the peer is the client now, which gives its own name.
                 let helo = if client.helo.is_empty() { hostname } else { &client.helo };
                 offers = talk.ehlo(helo).await?;
             }
@@ -352,7 +353,7 @@ impl Pool {
         Ok((talk.stream, capabilities(&offers)))
     }
 
-    /// The PROXY header that a connection begins with, where it has one.
+    /// The PROXY header of a connection, if it has one.
     fn proxy_header(
         &self,
         client: Option<&ClientFacts>,
@@ -362,8 +363,7 @@ impl Pool {
         let header = match self.config.client_address {
             ClientAddress::None | ClientAddress::Xclient => return Ok(None),
             ClientAddress::Proxy => proxy::version_2(addresses),
-            // Not every implementation knows UNKNOWN: a connection of our own has our
-            // addresses.
+            // Not every implementation supports UNKNOWN: a connection of our own has our addresses.
             ClientAddress::ProxyV1 => addresses
                 .or_else(|| stream.addresses())
                 .map(|(source, target)| proxy::version_1(source, target)),
@@ -406,7 +406,7 @@ fn has(offers: &[String], name: &str) -> bool {
 }
 
 fn capabilities(offers: &[String]) -> Capabilities {
-    // No number, or zero, is no limit (RFC 1870 section 4).
+    // Without a number, or with zero, there is no limit (RFC 1870 section 4).
     let size = keyword(offers, "SIZE")
         .map(|text| text.trim().parse().ok().filter(|size| *size > 0).unwrap_or(u64::MAX));
     Capabilities {

@@ -1,5 +1,5 @@
-//! What clients did, as all connections count it: recipients that do not exist, offences,
-//! and what is done about them. `policy` decides; here it is remembered and carried out.
+//! The conduct of clients across all connections: recipients that do not exist, offences, and the
+//! measures against them. `policy` decides; this file remembers and carries out.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use crate::policy::evidence::Witness;
 use crate::policy::offences::Sign;
 use crate::smtp::address::{ForwardPath, ReversePath};
 
-/// How long the backend's word on a recipient is remembered.
+/// How long a backend's refusal of a recipient is remembered.
 const NEGATIVE: Duration = Duration::from_secs(60);
 
 impl Edge {
-    /// Remembers that the backend told a client that there is no such recipient. It may
-    /// have other words for other clients and senders, so nobody else is told so.
+    /// Remembers that the backend told a client that there is no such recipient. It may answer
+    /// differently to other clients and senders, so the answer is not used for them.
     pub(super) fn remember_invalid(
         &self,
         client: IpAddr,
@@ -29,7 +29,7 @@ impl Edge {
         self.counts().invalid.add(key, Instant::now() + NEGATIVE);
     }
 
-    /// Whether it did, lately.
+    /// Whether the backend did so lately.
     pub(super) fn is_known_invalid(
         &self,
         client: IpAddr,
@@ -40,14 +40,14 @@ impl Edge {
         self.counts().invalid.has(&key, Instant::now())
     }
 
-    /// As long whatever a client writes.
+    /// A key of a fixed length, whatever the client writes.
     fn key(&self, client: IpAddr, sender: &ReversePath, recipient: &ForwardPath) -> u128 {
         let recipient = recipient.mailbox().map(|mailbox| mailbox.key());
         let sender = sender.mailbox().map(|mailbox| mailbox.key());
         self.hash(&(client, sender, recipient))
     }
 
-    /// What the rate of a recipient is counted by.
+    /// The key by which the rate of a recipient is counted.
     pub(super) fn recipient_key(&self, recipient: &ForwardPath) -> u128 {
         self.hash(&recipient.to_string().to_lowercase())
     }
@@ -63,7 +63,7 @@ impl Edge {
         self.counts().offenders.is_deferred(ClientNetwork::of(client), bounces, backend, now)
     }
 
-    /// Takes note of what an attempt says of a client, and does what is to be done.
+    /// Counts what an attempt shows about a client, and carries out the measure.
     pub(super) fn note(
         &self,
         address: IpAddr,
@@ -74,8 +74,8 @@ impl Edge {
         if sign == Sign::Nothing {
             return;
         }
-        // Where a list decides, a block would not (and lists may have changed since
-        // the session began).
+        // If a list decides about the client, a block would have no effect (and lists may have
+        // changed since the session began).
         let connection = self.standing(address).connection;
         if connection.approved.is_some() || connection.refused.is_some() {
             return;
@@ -103,20 +103,20 @@ impl Edge {
                     bounces,
                     backend,
                     seconds,
-                    "names mostly invalid recipients: deferred"
+                    "the client names mostly invalid recipients and is deferred"
                 );
             }
             Some(Measure::Block(offence, time)) => self.ask_for(Block { address, time, offence }),
         }
     }
 
-    /// Asks the daemon's thread for a block; never waits.
+    /// Requests a block from the daemon's thread; never waits.
     fn ask_for(&self, block: Block) {
         let Block { address, offence, .. } = block;
         if self.blocks.try_send(block).is_err() {
             self.counts().offenders.forgive(ClientNetwork::of(address));
             let offence = offence.name();
-            tracing::error!(%address, offence, "a block was lost: too many at once");
+            tracing::error!(%address, offence, "a temporary block was lost: too many requests at once");
         }
     }
 }

@@ -32,17 +32,17 @@ type Opening = Pin<Box<dyn Future<Output = Result<(Stream, Opened), OpenFailure>
 pub(super) struct Connection {
     pub(super) session: Session,
     judge: Judge,
-    /// None once it has gone, though its message is still with the backend.
+    /// None once it has disconnected, even if its message is still with the backend.
     client: Option<Stream>,
-    /// Whether bytes were written that TLS may still hold.
+    /// Whether TLS may still hold bytes that were written.
     unflushed: bool,
     backend: Option<Stream>,
     backend_unflushed: bool,
-    /// Whether it takes no more bytes.
+    /// Whether it accepts no more bytes.
     backend_write_closed: bool,
     opening: Option<Opening>,
-    /// While there is a backend: the memory that is kept for a message, and one of the
-    /// connections to it that the client's network may have.
+    /// While there is a backend: the memory reserved for a message, and one of the connections to
+    /// it that the client's network may have.
     room: Option<(Room, Lease)>,
     /// A question whose answer waits for the network.
     learning: Option<(Question, Learning)>,
@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    /// Does what the session asks for, as far as that needs no waiting.
+    /// Carries out the session's actions, as far as that needs no waiting.
     pub(super) fn act(&mut self) {
         while let Some(action) = self.session.action() {
             match action {
@@ -124,14 +124,14 @@ impl Connection {
         let Some(pool) = generation.pool(backend).cloned() else {
             return self.session.opened(Err(OpenFailure::Down), now());
         };
-        // The former ones are gone, whatever becomes of this.
+        // The former reservations are released, whatever the result is.
         self.room = None;
         let Some(lease) = pool.lease(ClientNetwork::of(self.address.ip()), self.judge.most_links())
         else {
             return self.session.opened(Err(OpenFailure::TooMany), now());
         };
-        // A message may take all that a session may have; so none begins for which
-        // there is no room.
+        // A message may use all the memory that a session may have, so none begins without enough
+        // memory.
         let Some(room) = self.judge.edge().room(self.address.ip()) else {
             return self.session.opened(Err(OpenFailure::NoRoom), now());
         };
@@ -146,7 +146,7 @@ impl Connection {
         }));
     }
 
-    /// Begins TLS; whether it came about.
+    /// Begins TLS; returns whether it succeeded.
     pub(super) async fn start_tls(&mut self) -> bool {
         self.start_tls = false;
         let generation = self.judge.generation().clone();
@@ -167,7 +167,7 @@ impl Connection {
             self.poll_learning(cx),
             self.poll_opening(cx),
             self.poll_client_write(cx),
-            // What it said before it is told more is not a reply to that.
+            // Bytes that it sent before it is told more are not a reply to that.
             self.poll_backend_read(cx),
             self.poll_backend_write(cx),
             self.poll_client_read(cx),
@@ -199,7 +199,7 @@ impl Connection {
             self.backend_write_closed = false;
             opened
         });
-        // They stand in the field Received of the messages that follow.
+        // The name goes into the Received field of the messages that follow.
         if let Some(name) = self.judge.names().as_ref().and_then(HostNames::name) {
             self.session.client_named(name);
         }
@@ -209,7 +209,7 @@ impl Connection {
 
     fn poll_client_write(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(client) = &mut self.client else {
-            // Nobody hears it.
+            // Nobody receives it.
             let out = self.session.to_client();
             let unheard = out.len();
             out.sent(unheard);
@@ -240,8 +240,8 @@ impl Connection {
                 self.session.backend_took(now());
                 true
             }
-            // What it still has to say is read, and its end is seen there. What was
-            // not sent stays so: the session believes no reply that comes before.
+            // Its remaining bytes are read, and its end is seen there. What was not sent stays
+            // unsent: the session believes no reply that arrives before.
             Poll::Ready(Err(_)) => {
                 self.backend_write_closed = true;
                 false
@@ -253,16 +253,15 @@ impl Connection {
     fn poll_backend_read(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(backend) = &mut self.backend else { return false };
         if self.backend_unflushed {
-            // A reply may be one to what TLS still holds only if it holds nothing more. An
-            // error is seen where it is written to.
+            // A reply can only refer to bytes that TLS has released. An error is seen when writing.
             _ = backend.poll_send(&[], &mut self.backend_unflushed, cx);
         }
         self.session.backend_holds_back(self.backend_unflushed);
         let mut space = [MaybeUninit::uninit(); 4096];
         match poll_bytes(backend, &mut space, cx) {
             Poll::Ready(Ok(bytes)) if !bytes.filled().is_empty() => {
-                // A client is not read while its message is with the backend; what nobody
-                // hears is not recorded as said (RFC 1047).
+                // A client is not read while its message is with the backend; a reply that nobody
+                // receives is not recorded as sent (RFC 1047).
                 if self.client.take_if(|client| client.is_reset()).is_some() {
                     self.session.client_lost(now());
                 }
@@ -303,8 +302,8 @@ impl Connection {
 
     fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = Instant::from_std(self.session.deadline());
-        // A deadline that moved on is looked at when the timer fires: setting it
-        // again for every byte would cost more than it is worth.
+        // A later deadline is checked when the timer fires: resetting the timer for every byte
+        // would cost too much.
         if deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
         }
@@ -319,7 +318,7 @@ impl Connection {
         true
     }
 
-    /// Says what there is to say, if that needs no waiting, and records it.
+    /// Sends the reply, if that needs no waiting, and records it.
     pub(super) fn refuse_at_once(&mut self) {
         self.act();
         if let Some(client) = &self.client {
@@ -336,7 +335,7 @@ impl Connection {
     }
 }
 
-/// Reads what has come into `space`; no bytes are the end of the stream.
+/// Reads available bytes into `space`; no bytes are the end of the stream.
 fn poll_bytes<'a>(
     stream: &mut Stream,
     space: &'a mut [MaybeUninit<u8>],

@@ -1,4 +1,4 @@
-//! What all connections share: the generation in force, and what is counted.
+//! The state that all connections share: the active generation, and counts.
 
 mod blocks;
 
@@ -31,45 +31,45 @@ use crate::policy::rates::{Rate, Remembered};
 use crate::policy::relay::{Direction, Suspension, Watch};
 use crate::smtp::session::Now;
 
-/// How often memory is looked at.
+/// How often memory usage is read.
 const MEMORY: Duration = Duration::from_millis(200);
 
-/// How often free memory is given back to the kernel, while there is little of it.
+/// How often free memory is returned to the kernel, while memory is scarce.
 const GIVEN_BACK: Duration = Duration::from_secs(1);
 
-/// What the packet filter's lists say of an address, and its country.
+/// The standing of an address by the packet filter's lists, and its country.
 pub type Classify = Arc<dyn Fn(IpAddr) -> Standing + Send + Sync>;
 
-/// A temporary block that is asked for.
+/// A request for a temporary block.
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
     /// The address.
     pub address: IpAddr,
-    /// For how long.
+    /// How long it lasts.
     pub time: Duration,
-    /// For what.
+    /// The offence.
     pub offence: Offence,
 }
 
-/// What is counted.
+/// The counts.
 pub(super) struct Counts {
     /// Connections of each address.
-    pub(super) connections: HashMap<ClientNetwork, usize>,
-    /// By the client network, and for what goes out by its customer.
-    pub(super) per_address: Rate<(ClientNetwork, Option<Arc<str>>)>,
+    pub(super) connections: HashMap<IpAddr, usize>,
+    /// By the client network, and for outgoing mail by its customer.
+    pub(super) per_address: Rate<(IpAddr, Option<Arc<str>>)>,
     pub(super) per_recipient: Rate<u128>,
     pub(super) invalid: Remembered<u128>,
     pub(super) offenders: Offenders,
     pub(super) watch: Watch,
-    /// Addresses under a temporary block, and until when.
-    blocked: HashMap<ClientNetwork, Instant>,
+    /// Addresses under a temporary block, and when each ends.
+    blocked: HashMap<IpAddr, Instant>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 pub struct Edge {
     generation: RwLock<Arc<Generation>>,
     classify: RwLock<Classify>,
-    /// Who is never blocked automatically.
+    /// The addresses that are never blocked automatically.
     protected: RwLock<Arc<Protected>>,
     counts: Mutex<Counts>,
     pub(super) events: Events,
@@ -83,7 +83,7 @@ pub struct Edge {
     pub(super) blocks: mpsc::Sender<Block>,
     ending: watch::Sender<bool>,
     giving_up: watch::Sender<bool>,
-    /// What keys of what is remembered are made with.
+    /// The hashers for the keys of counts.
     pub(super) hashers: [RandomState; 2],
     serial: AtomicU64,
     pub(super) open: AtomicU64,
@@ -97,8 +97,7 @@ impl fmt::Debug for Edge {
 }
 
 impl Edge {
-    /// An edge; temporary blocks are asked for by `blocks`, and records go to
-    /// `recording`.
+    /// An edge; temporary blocks are requested through `blocks`, and records go to `recording`.
     #[must_use]
     pub fn new(
         generation: Generation,
@@ -138,13 +137,13 @@ impl Edge {
         })
     }
 
-    /// The generation in force.
+    /// The active generation.
     #[must_use]
     pub fn generation(&self) -> Arc<Generation> {
         self.generation.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts a generation in force, for the next connections and transactions.
+    /// Activates a generation, for the next connections and transactions.
     pub fn publish(&self, generation: Generation) {
         let rate = generation.smtp.rate;
         {
@@ -156,12 +155,12 @@ impl Edge {
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
     }
 
-    /// Puts lists in force.
+    /// Activates lists.
     pub fn publish_lists(&self, classify: Classify) {
         *self.classify.write().unwrap_or_else(PoisonError::into_inner) = classify;
     }
 
-    /// What is known of an address.
+    /// The standing of an address.
     #[must_use]
     pub fn standing(&self, address: IpAddr) -> Standing {
         let classify = self.classify.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -174,18 +173,18 @@ impl Edge {
         standing
     }
 
-    /// Ends the edge: sessions finish their message, and are told to come again.
+    /// Shuts the edge down: sessions finish their message, and clients are told to retry.
     pub fn end(&self) {
         self.ending.send_replace(true);
     }
 
-    /// Connections that are open.
+    /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Ends what did not end in time: clients are told so, and it is recorded.
+    /// Ends sessions that did not end in time: clients are told so, and it is recorded.
     pub fn give_up(&self) {
         self.giving_up.send_replace(true);
     }
@@ -198,10 +197,10 @@ impl Edge {
         self.ending.subscribe()
     }
 
-    /// Looks at all backends, until the edge ends.
+    /// Probes all backends, until the edge ends.
     pub async fn watch_backends(self: Arc<Self>) {
         let mut ending = self.ending();
-        // The first look at all was before the listeners.
+        // The first probe of all was before the listeners.
         for round in 1_u32.. {
             self.probe(round.is_multiple_of(super::backend::PROBE_ALL)).await;
             tokio::select! {
@@ -211,7 +210,7 @@ impl Edge {
         }
     }
 
-    /// Who asks the network, for a generation.
+    /// The asker for a generation.
     #[must_use]
     pub fn asker(&self, generation: &Generation) -> Asker {
         let Generation { resolver, smtp, settings, .. } = generation;
@@ -219,13 +218,13 @@ impl Edge {
         Asker::new(evaluator, self.zones.clone(), smtp, &settings.hostname)
     }
 
-    /// Looks at the DNS lists whose time has come.
+    /// Checks the DNS lists that are due.
     pub async fn look_at_zones(&self) {
         let generation = self.generation();
         self.zones.look(&generation.resolver, &generation.policy.reputation).await;
     }
 
-    /// Looks at the DNS lists, until the edge ends.
+    /// Checks the DNS lists, until the edge ends.
     pub async fn watch_zones(self: Arc<Self>) {
         let mut ending = self.ending();
         loop {
@@ -242,7 +241,7 @@ impl Edge {
         }
     }
 
-    /// Looks at the memory that there is, until the edge ends.
+    /// Reads memory usage, until the edge ends.
     pub async fn watch_memory(self: Arc<Self>) {
         let mut ending = self.ending();
         let mut given_back = Instant::now();
@@ -254,7 +253,7 @@ impl Edge {
             self.memory.look();
             if self.memory.is_scarce() && given_back.elapsed() >= GIVEN_BACK {
                 given_back = Instant::now();
-                // What panics would have said so.
+                // A panic would have been logged.
                 _ = tokio::task::spawn_blocking(give_back).await;
                 self.memory.look();
             }
@@ -269,17 +268,17 @@ impl Edge {
         self.memory.is_short()
     }
 
-    /// Room in memory for a message of a client.
+    /// Reserves memory for a message of a client.
     pub(super) fn room(&self, client: IpAddr) -> Option<Room> {
         self.memory.room(wide(client))
     }
 
-    /// That no connection can be accepted for now, and why; or that they can.
+    /// Sets why no connection can be accepted for now; none if they can.
     pub(super) fn set_accept_error(&self, why: Option<String>) {
         *self.accept_error.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Looks at the servers that are down once, or at all.
+    /// Probes the servers that are down, or all, once.
     pub async fn probe(&self, all: bool) {
         let generation = self.generation();
         let mut probes = tokio::task::JoinSet::new();
@@ -306,8 +305,8 @@ impl Edge {
         (0..13).rev().map(digit).collect()
     }
 
-    /// Takes note of how many recipients of a session are accepted, whose message is under way:
-    /// there were `before`.
+    /// Notes the number of accepted recipients of a session whose message is under way, and the
+    /// number before.
     pub(super) fn note_open(
         &self,
         client: IpAddr,
@@ -339,30 +338,30 @@ impl Edge {
                 host = %suspension.host.first(),
                 customer = &*suspension.customer,
                 reason = suspension.suspicion.name(),
-                "a host may not send out for a time"
+                "the host is suspended from sending"
             );
         }
     }
 
-    /// Counts a recipient of a customer's host that is to come again.
+    /// Counts a recipient of a customer's host that was temporarily refused.
     pub(super) fn defer_host(&self, generation: &Generation, client: IpAddr, customer: &Arc<str>) {
         let Some(relay) = &generation.smtp.relay else { return };
         let host = (ClientNetwork::of(client), customer);
         self.counts().watch.defer(&relay.limits, host, Instant::now());
     }
 
-    /// The hosts that may not send out for a time.
+    /// The hosts that are suspended from sending.
     #[must_use]
     pub fn suspended(&self) -> Vec<Suspension> {
         self.counts().watch.suspended(Instant::now())
     }
 
-    /// A host may not send out for a time, as before.
+    /// Suspends a host again that was suspended before.
     pub fn suspend(&self, suspension: Suspension) {
         self.counts().watch.restore(suspension);
     }
 
-    /// Lets hosts send out again, and gives them.
+    /// Lifts suspensions, and returns them.
     pub fn resume(&self, address: Option<IpAddr>, customer: Option<&str>) -> Vec<Suspension> {
         let address = address.map(ClientNetwork::of);
         let is_meant = |suspension: &Suspension| {

@@ -1,6 +1,6 @@
-//! What became of every recipient: counted here, handed to whoever keeps records, and
-//! logged by a thread of its own, so that no session waits for whoever reads the log.
-//! What one client has too much of is folded ([`crate::record::folding`]).
+//! The outcome of every recipient: counted here, passed to the mail log, and written to the log by
+//! a thread of its own, so that no session waits for the log's reader. What one client produces too
+//! much of is folded ([`crate::record::folding`]).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,47 +20,47 @@ use crate::smtp::refusal::{Reason, Refusal, Stage};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::{Attempt, Outcome};
 
-/// Records that may wait to be logged, and the bytes that they take: clients choose most of
-/// what stands in them.
+/// The maximum number of records that wait to be logged, and their size in bytes: clients choose
+/// most of their contents.
 const QUEUE: usize = 16 * 1024;
 const QUEUE_BYTES: u64 = 8 << 20;
 
-/// How often what was folded is recorded: as durable as anything else.
+/// How often folded records are recorded, which makes them as durable as any other.
 const FOLDED: Duration = Duration::from_millis(500);
 
-/// How often what was folded is logged: a line of each kind, however much of it there is.
+/// How often folded records are logged: one line of each kind, however many there are.
 const LOGGED: Duration = Duration::from_secs(60);
 
-/// Who keeps records; never waits. A record comes back for which its client's network has no
-/// share of the room.
+/// The function that keeps records; it never waits. It returns a record for which its client's
+/// network has no share of the queue.
 pub type Sink = Arc<dyn Fn(Record) -> Option<Record> + Send + Sync>;
 
-/// Where records go.
+/// The destination of records.
 pub struct Recording {
-    /// Who keeps them.
+    /// The function that keeps them.
     pub sink: Sink,
     /// Whether subjects are kept.
     pub subject: bool,
 }
 
-/// What became of a recipient, with the facts of its client.
+/// The outcome of a recipient, with the facts of its client.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) direction: Direction,
-    /// Whose host the client is, of what goes out.
+    /// The customer whose host the client is, for outgoing mail.
     pub(super) customer: Option<Arc<str>>,
     pub(super) client: IpAddr,
     pub(super) country: Option<String>,
     pub(super) helo: String,
     pub(super) tls: Option<String>,
-    /// The DNS lists that have it.
+    /// The DNS lists that list it.
     pub(super) reputation: Option<String>,
     /// The result of SPF.
     pub(super) spf: Option<&'static str>,
     pub(super) attempt: Attempt,
 }
 
-/// Where events go.
+/// The receiver of events.
 pub(super) struct Events {
     log: Sender<Record>,
     recording: Recording,
@@ -100,7 +100,7 @@ impl Events {
         self.add_record(network, record);
     }
 
-    /// Has an entry of a client network recorded and logged, or counted in another.
+    /// Records and logs an entry of a client network, or counts it in another entry.
     fn add_record(&self, network: IpAddr, record: Record) {
         let kept = self.folding().add(network, record);
         if let Some(record) = kept {
@@ -112,16 +112,16 @@ impl Events {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has an entry recorded and logged that stands by itself.
+    /// Records and logs an entry of its own.
     fn keep(&self, network: IpAddr, record: Record) {
         if let Some(record) = (self.recording.sink)(record.clone()) {
-            // Its network has its share of what waits to be written.
+            // Its network has used its share of the queue.
             if let Some(folded) = self.folding().fold(network, Record { session: None, ..record }) {
                 _ = (self.recording.sink)(folded);
             }
             return;
         }
-        // What found no room to be counted in is recorded by itself, but is not worth a line.
+        // An entry that could not be folded is recorded by itself, but is not worth a log line.
         if record.folds {
             return;
         }
@@ -131,7 +131,7 @@ impl Events {
         }
     }
 
-    /// Records handshakes that failed. They are counted by who counts their causes.
+    /// Records failed handshakes. They are counted by cause elsewhere.
     pub(super) fn add_handshake(&self, failed: &Failed, country: Option<String>) {
         let reason = Reason::TlsHandshake;
         let (stage, status) = (reason.stage(), Status::Temporary);
@@ -146,12 +146,12 @@ impl Events {
         self.add_record(ClientNetwork::of(client).first(), record);
     }
 
-    /// Records that are not in the log.
+    /// The number of records that are missing from the log.
     pub(super) fn unlogged(&self) -> u64 {
         self.unlogged.load(Ordering::Relaxed)
     }
 
-    /// Accepted recipients, and refused ones by reason.
+    /// The numbers of accepted recipients, and of refused ones by reason.
     pub(super) fn totals(&self) -> (u64, Vec<(&'static str, u64)>) {
         let refused = Reason::ALL.iter().zip(&self.refused);
         let refused = refused.map(|(reason, count)| (reason.name(), count.load(Ordering::Relaxed)));
@@ -160,7 +160,7 @@ impl Events {
     }
 }
 
-/// The record of an event; what clients write is cut to a length.
+/// The record of an event; clients' texts are cut to a length.
 fn record(event: Event) -> Record {
     let Event { direction, customer, client, country, helo, tls, reputation, spf, attempt } = event;
     let refusal = match &*attempt.outcome {
@@ -199,13 +199,13 @@ fn record(event: Event) -> Record {
     }
 }
 
-/// By the reply that was sent; where there was none, by what would have been said.
+/// The status by the reply that was sent; without one, by the reply that would have been sent.
 fn status(refusal: &Refusal, attempt: &Attempt) -> Status {
     let code = attempt.reply.as_ref().map_or(refusal.reason.code(), |reply| reply.code);
     if code / 100 == 5 { Status::Permanent } else { Status::Temporary }
 }
 
-/// A reply, a line each.
+/// A reply with a line feed after each line.
 fn said(reply: &Reply) -> String {
     reply.to_string().replace("\r\n", "\n").trim_end().to_owned()
 }
@@ -213,7 +213,7 @@ fn said(reply: &Reply) -> String {
 /// The longest reply that is kept, in bytes.
 const LONGEST_REPLY: usize = 4_096;
 
-/// The longest text of a client's that is kept, in bytes.
+/// The longest client text that is kept, in bytes.
 const LONGEST: usize = 512;
 
 fn cut(mut text: String, longest: usize) -> String {
@@ -224,7 +224,7 @@ fn cut(mut text: String, longest: usize) -> String {
     text
 }
 
-/// Logs records as they come, and records and logs now and then what was folded.
+/// Logs records as they arrive, and records and logs folded ones from time to time.
 fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
     let (mut last, mut logged) = (Instant::now(), Instant::now());
     let mut lines = Sums::default();
@@ -235,9 +235,9 @@ fn write(records: &Receiver<Record>, folding: &Mutex<Folding>, sink: &Sink) {
             last = Instant::now();
             let folded = folding.lock().unwrap_or_else(PoisonError::into_inner).take();
             for record in folded {
-                // Where there is no room for a sum, the record has it alone.
+                // If a sum cannot be kept, only the mail log has it.
                 _ = lines.add(record.clone());
-                // It is counted: none comes back.
+                // It is counted already, so none is returned.
                 _ = sink(record);
             }
         }

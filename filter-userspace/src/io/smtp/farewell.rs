@@ -1,5 +1,5 @@
-//! What a client still sends when its session is over, and is read so that it can read the last
-//! reply: to close with bytes unread would reset the connection.
+//! Reads what a client still sends when its session is over, so that it can read the last reply:
+//! closing with unread bytes would reset the connection.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::time::timeout;
 
 use crate::smtp::session::Linger;
 
-/// How long a client that still sends may take to read the last reply.
+/// The time limit for a client that still sends to read the last reply.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long the rest of a message may come whose refusal is written already, and how long it
-/// may pause. It ends at once where its place is needed.
+/// The time limit for the rest of a message that is refused already, and for a pause in it. It ends
+/// at once if its slot is needed.
 const LINGER_OF_MESSAGE: Duration = Duration::from_secs(600);
 const PAUSE_OF_MESSAGE: Duration = Duration::from_secs(30);
 
-/// The bytes that may still come when a session is over that had no message.
+/// The maximum number of bytes after a session without a message.
 const LAST_COMMANDS: u64 = 512 * 1024;
 
-/// Closes our side; reads what the client may still send, and throws it away. `most` is the
-/// size of the largest message.
+/// Closes our side; reads and discards what the client still sends. `most` is the size of the
+/// largest message.
 pub(super) async fn part(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     linger: Linger,
@@ -30,7 +30,7 @@ pub(super) async fn part(
     let (mut left, whole, pause) = match linger {
         Linger::Nothing => return,
         Linger::Reply => (LAST_COMMANDS, LINGER, LINGER),
-        // A client that sends for minutes reads only then why its message is refused.
+        // A client that sends for minutes reads the refusal of its message only then.
         Linger::Message => {
             let most = most.saturating_mul(2).max(LAST_COMMANDS);
             (most, LINGER_OF_MESSAGE, PAUSE_OF_MESSAGE)

@@ -37,11 +37,11 @@ impl fmt::Debug for Generation {
 }
 
 impl Generation {
-    /// A generation; backends that did not change keep their health.
+    /// A generation; unchanged backends keep their health.
     ///
     /// # Errors
     ///
-    /// All that is wrong with certificates, a line each.
+    /// All errors of certificates, one line each.
     pub fn new(
         smtp: Smtp,
         dns: &Dns,
@@ -58,7 +58,7 @@ impl Generation {
         for config in &smtp.backends {
             let same = before
                 .and_then(|before| before.pools.get(&config.name))
-                // A certificate may have changed behind the same name.
+                // A certificate file may have changed under the same name.
                 .filter(|pool| pool.config == *config && config.ca.is_none());
             let pool = match same {
                 Some(pool) => pool.clone(),
@@ -75,7 +75,7 @@ impl Generation {
         Ok(Self { smtp, policy, settings, tls, certificates, resolver, pools })
     }
 
-    /// What is known of the mail system that a recipient's mail goes to.
+    /// What is known of the mail system that gets a recipient's mail.
     #[must_use]
     pub fn behind(&self, direction: Direction, recipient: &ForwardPath) -> Option<Behind> {
         let name = self.policy.backend_of(direction, recipient)?;
@@ -91,9 +91,8 @@ impl Generation {
         self.pools.get(name)
     }
 
-    /// What a client is offered: what one of the backends has that its mail may go to,
-    /// or may have, as it was never reached. A recipient of a backend that has it not is
-    /// told so at RCPT.
+    /// The extensions that a client is offered: those that one of its possible backends has, or may
+    /// have while it was never reached. At RCPT, a recipient of a backend without them is refused.
     pub(super) fn offers(&self, direction: Direction) -> Offers {
         let smtp = &self.smtp;
         let behind: Vec<&str> = match direction {
@@ -113,7 +112,7 @@ impl Generation {
         Offers { smtputf8: may(|one| one.smtputf8), dsn: may(|one| one.dsn) }
     }
 
-    /// Whether name servers are asked about mail.
+    /// Whether name servers are queried about mail.
     pub(super) fn asks_dns(&self) -> bool {
         self.smtp.asks_dns()
     }
@@ -124,14 +123,14 @@ impl Generation {
         &self.policy
     }
 
-    /// Who asks name servers.
+    /// The resolver.
     #[must_use]
     pub const fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }
 }
 
-/// What is wrong with the certificates of an SMTP side, towards clients and backends.
+/// The errors of an SMTP side's certificates, towards clients and backends.
 #[must_use]
 pub fn certificate_errors(smtp: &Smtp, hostname: &str, source: &str) -> Vec<String> {
     let mut errors = ServerTls::load(&smtp.tls, hostname, source).err().unwrap_or_default();
@@ -139,7 +138,7 @@ pub fn certificate_errors(smtp: &Smtp, hostname: &str, source: &str) -> Vec<Stri
     errors
 }
 
-/// Looks at every server of every backend, up to EHLO and what follows it.
+/// Probes every server of every backend, up to EHLO and what follows it.
 pub async fn probe(smtp: &Smtp, hostname: &str) -> Vec<ServerHealth> {
     let mut looks = JoinSet::new();
     for (place, config) in smtp.backends.iter().enumerate() {

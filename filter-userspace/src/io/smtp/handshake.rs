@@ -15,8 +15,8 @@ use crate::smtp::session::Tls;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
-/// Does a handshake with a client; one that fails is counted and recorded. Who connects to a
-/// port of TLS and closes without a byte, as monitors and balancers do, is counted only.
+/// Does a handshake with a client; a failure is counted and recorded. A client that connects to a
+/// TLS port and closes without a byte, as monitors and balancers do, is only counted.
 pub(super) async fn handshake(
     stream: Stream,
     edge: &Edge,

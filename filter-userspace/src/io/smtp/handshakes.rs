@@ -1,5 +1,5 @@
-//! TLS handshakes that fail: counted by cause, and recorded, those of one client network
-//! and cause within a minute as one entry with their number.
+//! Failed TLS handshakes: counted by cause, and recorded; those of one client network and cause
+//! within a minute are one entry with their number.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,37 +16,39 @@ use crate::record::everybody;
 /// How long failures are folded.
 const FOLDED: Duration = Duration::from_secs(60);
 
-/// The most networks and causes that are told apart at once; those beyond are one.
+/// The maximum number of networks and causes that are kept apart at once; further ones are
+/// combined.
 const FOLDS: usize = 4096;
 
-/// The same of an IPv6 /48, which has 65,536 networks.
+/// The same for an IPv6 /48, which has 65,536 networks.
 const OF_SITE: usize = 64;
 
-/// A client whose connection begins with TLS, or goes on with it.
+/// A client that begins TLS, at once or by STARTTLS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
     /// Its address.
     pub(super) address: IpAddr,
-    /// On which side it is.
+    /// The direction of its mail.
     pub(super) direction: Direction,
-    /// Whether TLS is the first that is said.
+    /// Whether the connection begins with TLS.
     pub(super) implicit: bool,
 }
 
 /// Why a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Cause {
-    /// Both sides have nothing in common: versions, ciphers, signatures, groups.
+    /// Both sides have no version, cipher, signature scheme or group in common.
     Incompatible,
-    /// What came is no TLS, or wrong.
+    /// The client's bytes are not TLS, or invalid.
     Invalid,
-    /// The client gave an alert: it may not trust the certificate.
+    /// The client sent an alert: it may not trust the certificate.
     Alert,
-    /// The client's certificate or its signature is wrong.
+    /// The client's certificate or its signature is invalid.
     Certificate,
-    /// The client went away.
+    /// The client disconnected.
     Closed,
-    /// It went away before it said anything, which is no failure: it looked at the port.
+    /// The client disconnected before it sent anything, which is not a failure but a probe of the
+    /// port.
     NothingSent,
     /// It took too long.
     TimedOut,
@@ -113,42 +115,42 @@ impl Cause {
     }
 }
 
-/// A handshake that failed, or several.
+/// One failed handshake, or several.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
     /// The last client.
     pub(super) client: IpAddr,
-    /// On which side.
+    /// The direction of its mail.
     pub(super) direction: Direction,
-    /// Why.
+    /// The cause.
     pub(super) cause: Cause,
-    /// The same in words.
+    /// The cause in words.
     pub(super) why: String,
-    /// How many.
+    /// The number of handshakes.
     pub(super) count: u64,
 }
 
-/// Of whom and what: a client network, a side, a cause.
+/// The key of a fold: a client network, a direction, a cause.
 type Key = (IpAddr, Direction, Cause);
 
-/// What is folded.
+/// Folded handshakes.
 struct Fold {
     since: Instant,
-    /// Since the entry that was written.
+    /// Failures since the entry that was written.
     more: Option<Failed>,
 }
 
-/// Those of the last minute.
+/// The folds of the last minute.
 #[derive(Default)]
 struct Folds {
     folds: HashMap<Key, Fold>,
-    /// How many each /48 has, or each address of IPv4.
+    /// The number of each /48, or each IPv4 address.
     sites: HashMap<IpAddr, usize>,
 }
 
 impl Folds {
-    /// Under what one is folded: its network, or where there are too many of those, its /48, or
-    /// everybody (`::` or `0.0.0.0`).
+    /// The key for a client: its network, or if there are too many of those its /48, or everybody
+    /// (`::` or `0.0.0.0`).
     fn key(&self, client: IpAddr, direction: Direction, cause: Cause) -> Key {
         let site = wide(client);
         let is_room = self.folds.len() < FOLDS;
@@ -166,7 +168,7 @@ impl Folds {
     }
 }
 
-/// Handshakes that failed.
+/// Failed handshakes.
 pub(super) struct Handshakes {
     counts: [AtomicU64; Cause::ALL.len()],
     folds: Mutex<Folds>,
@@ -191,14 +193,14 @@ impl Handshakes {
         }
     }
 
-    /// Counts one; gives it where it is to be recorded now.
+    /// Counts one; returns it if it must be recorded now.
     pub(super) fn add(&self, peer: Peer, cause: Cause, why: &str) -> Option<Failed> {
         self.count(cause);
         let Peer { address: client, direction, .. } = peer;
         let mut folds = self.folds();
         let key = folds.key(client, direction, cause);
-        // An entry of many names them all, or else its client.
-        let client = if key.0 == ClientNetwork::of(client).first() { client } else { key.0 };
+        // An entry for several networks names their common prefix, otherwise the client.
+        let client = if key.0 == network(client) { client } else { key.0 };
         let one = Failed { client, direction, cause, why: why.to_owned(), count: 1 };
         if let Some(fold) = folds.folds.get_mut(&key) {
             let before = fold.more.take().map_or(0, |more| more.count);
@@ -210,7 +212,7 @@ impl Handshakes {
         Some(one)
     }
 
-    /// What was folded for long enough, to be recorded now; all of it at the end.
+    /// The failures that are due to be recorded; all of them at the end.
     pub(super) fn due(&self, now: Instant, all: bool) -> Vec<Failed> {
         let mut due = Vec::new();
         let Folds { folds, sites } = &mut *self.folds();
@@ -219,7 +221,7 @@ impl Handshakes {
                 return true;
             }
             fold.since = now;
-            // Without more of them it is over; else the next minute begins.
+            // Without further failures the fold ends; otherwise the next minute begins.
             let more = fold.more.take();
             let goes_on = more.is_some();
             due.extend(more);
@@ -232,7 +234,7 @@ impl Handshakes {
         due
     }
 
-    /// How many failed, by cause.
+    /// The number of failures by cause.
     pub(super) fn totals(&self) -> Vec<(&'static str, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
         Cause::ALL.iter().map(|cause| cause.name()).zip(counts).collect()
@@ -279,7 +281,7 @@ mod tests {
         let recorded = (1..=10_000_u32).filter(|number| {
             handshakes.add(peer(Ipv4Addr::from(*number << 4)), Cause::Other, "x").is_some()
         });
-        // One counts all that are beyond.
+        // One entry counts all further ones.
         assert_eq!(recorded.count(), FOLDS + 1);
         assert_eq!(handshakes.totals().last(), Some(&("other", 10_000)));
         let due = handshakes.due(Instant::now(), true);

@@ -16,17 +16,17 @@ use crate::policy::reputation::ZoneState;
 pub struct SmtpStatus {
     /// Connections that are open.
     pub open: u64,
-    /// Connections since the start.
+    /// Connections since the start of the daemon.
     pub connections: u64,
-    /// Recipients whose message the backend has.
+    /// Recipients whose message was delivered to the backend.
     pub accepted: u64,
     /// Recipients that were refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
-    /// Records that are not in the log.
+    /// Records that are missing from the log.
     pub unlogged: u64,
-    /// Connections of balancers that closed before a byte, and without a valid header.
+    /// Connections of balancers that closed without a byte, and those without a valid header.
     pub balancers: (u64, u64),
-    /// The servers behind.
+    /// The backend servers.
     pub servers: Vec<ServerHealth>,
     /// The DNS lists.
     pub zones: Vec<ZoneState>,
@@ -56,7 +56,7 @@ impl Edge {
         }
     }
 
-    /// What the edge is short of, for people.
+    /// The resources that the edge lacks, for people.
     #[must_use]
     pub fn shortages(&self) -> Vec<String> {
         let accept_error = self.accept_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -73,14 +73,14 @@ impl Edge {
         self.generation().certificates.clone()
     }
 
-    /// A TLS handshake with a client failed.
+    /// Counts and records a failed TLS handshake with a client.
     pub(super) fn handshake_failed(&self, peer: Peer, cause: Cause, why: &str) {
         if let Some(failed) = self.handshakes.add(peer, cause, why) {
             self.record_failed(&failed);
         }
     }
 
-    /// Records the handshakes that were folded for long enough.
+    /// Records the folded handshakes that are due.
     pub(super) fn record_handshakes(&self, all: bool) {
         for failed in self.handshakes.due(Instant::now(), all) {
             self.record_failed(&failed);

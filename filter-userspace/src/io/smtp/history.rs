@@ -1,4 +1,4 @@
-//! The history of clients and recipients across sessions, as the stages see it.
+//! The history of clients and recipients across sessions, for the stages.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::policy::evidence::Witness;
 use crate::policy::facts::{Facts, History};
 use crate::smtp::address::ForwardPath;
 
-/// Counts that a session's questions need.
+/// The history for a session's questions.
 pub(super) struct Shared<'a>(pub(super) &'a Edge);
 
 impl History for Shared<'_> {
@@ -36,14 +36,14 @@ impl History for Shared<'_> {
         let recipient = self.0.recipient_key(recipient);
         let mut counts = self.0.counts();
         let now = Instant::now();
-        // Neither is charged for what the other refuses.
+        // Neither rate is charged for what the other refuses.
         counts.per_address.has_room(&client, now)
             && counts.per_recipient.take(recipient, now)
             && counts.per_address.take(client, now)
     }
 }
 
-/// Reads the counts and changes none: for explanations.
+/// The history without changing counts: for explanations.
 #[derive(Clone, Copy, Debug)]
 pub struct Peek<'a>(pub &'a Edge);
 

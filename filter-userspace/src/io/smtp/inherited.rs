@@ -1,5 +1,5 @@
-//! Sockets that the service manager listens on for this process, so that the ports
-//! stay open while one daemon goes and the next comes.
+//! Sockets that the service manager listens on for this process, so that the ports stay open while
+//! one daemon replaces another.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{Socket, Type};
 
-/// The sockets that were handed over and not taken yet.
+/// The sockets that were handed over and are not taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<Handed>);
 
@@ -16,17 +16,17 @@ pub struct Inherited(Vec<Handed>);
 struct Handed {
     socket: Socket,
     address: SocketAddr,
-    /// How the unit calls it (`FileDescriptorName=`).
+    /// Its name in the unit (`FileDescriptorName=`).
     name: String,
 }
 
 impl Inherited {
-    /// Looks at what was handed over.
+    /// Checks the sockets that were handed over.
     ///
     /// # Errors
     ///
-    /// When one of them is no listening TCP socket, or one for IPv6 that takes IPv4
-    /// as well.
+    /// When one of them is not a listening TCP socket, or is an IPv6 socket that accepts IPv4 as
+    /// well.
     pub fn new(sockets: Vec<(OwnedFd, String)>) -> Result<Self> {
         let look = |(socket, name): (OwnedFd, String)| {
             let context = format!("the socket {name} of the service manager");
@@ -39,7 +39,7 @@ impl Inherited {
     ///
     /// # Errors
     ///
-    /// When the system refuses to make it one for asynchronous use.
+    /// When the system refuses to make it non-blocking.
     pub(super) fn take(&mut self, address: SocketAddr) -> Result<Option<TcpListener>> {
         let Some(index) = self.0.iter().position(|handed| handed.address == address) else {
             return Ok(None);
@@ -49,11 +49,11 @@ impl Inherited {
         Ok(Some(socket.into()))
     }
 
-    /// To be called when every address has its listener.
+    /// Must be called when every address has its listener.
     ///
     /// # Errors
     ///
-    /// When a socket is left: connections to it would wait for ever.
+    /// When a socket is left: connections to it would wait forever.
     pub fn finish(self) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());

@@ -1,28 +1,27 @@
-//! How a backend is told who the client is by XCLIENT of Postfix.
+//! Tells a backend the client's address by Postfix's XCLIENT.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::dns::{HostName, HostNames};
 
-/// The client, as a backend may learn of it.
+/// What a backend may be told about the client.
 #[derive(Clone, Debug)]
 pub(super) struct ClientFacts {
     pub(super) address: SocketAddr,
-    /// Where it connected to.
+    /// The address that it connected to.
     pub(super) local: SocketAddr,
     pub(super) helo: String,
     pub(super) extended: bool,
-    /// Its names by reverse DNS, where they are wanted.
+    /// Its names by reverse DNS, if they are needed.
     pub(super) names: HostNames,
 }
 
 /// The longest command (RFC 5321 section 4.5.3.1.4), without its line end.
 const COMMAND: usize = 510;
 
-/// Postfix's XCLIENT: the attributes that the server has `named`, as xtext. What does not fit
-/// into one command goes into a command before it; name and address come last and together,
-/// since a server asks by them who may say XCLIENT. Attributes that are `withheld` are said to
-/// be unknown.
+/// Postfix's XCLIENT: the attributes that the server has `named`, as xtext. What does not fit into
+/// one command is sent in a command before it; name and address come last and together, since a
+/// server decides by them who may use XCLIENT. Attributes that are `withheld` are sent as unknown.
 pub(super) fn xclient(client: &ClientFacts, named: &str, withheld: &[&str]) -> Vec<String> {
     let address = match client.address.ip().to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -34,7 +33,7 @@ pub(super) fn xclient(client: &ClientFacts, named: &str, withheld: &[&str]) -> V
         HostName::None => unknown(),
         HostName::Unknown => "[TEMPUNAVAIL]".to_owned(),
     };
-    // One that is longer than a command says nothing here: EHLO says it all the same.
+    // A HELO name that is longer than a command is left out here: EHLO has it all the same.
     let helo = Some(xtext(&client.helo)).filter(|helo| !helo.is_empty() && helo.len() < 400);
     let attribute = |name: &str, value: String| {
         let is_named = named.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(name));
@@ -59,11 +58,11 @@ pub(super) fn xclient(client: &ClientFacts, named: &str, withheld: &[&str]) -> V
     lines
 }
 
-/// The attributes that say something of the client which a server may find wrong.
+/// The attributes of the client that a server may reject.
 const ATTRIBUTES: [&str; 5] = ["HELO", "PORT", "REVERSE_NAME", "NAME", "ADDR"];
 
-/// Withholds what a server finds wrong in an XCLIENT command: the attribute that its reply
-/// names first, or all of them where it names none. False where nothing is left to withhold.
+/// Withholds what a server rejects in an XCLIENT command: the first attribute that its reply names,
+/// or all of them if it names none. False if nothing is left to withhold.
 pub(super) fn withhold(withheld: &mut Vec<&'static str>, reply: &str) -> bool {
     let before = withheld.len();
     let mut words = reply.split(|letter: char| !letter.is_ascii_alphabetic() && letter != '_');
@@ -76,7 +75,7 @@ pub(super) fn withhold(withheld: &mut Vec<&'static str>, reply: &str) -> bool {
     withheld.len() > before
 }
 
-/// RFC 3461 section 4.
+/// Encodes xtext (RFC 3461 section 4).
 fn xtext(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

@@ -1,5 +1,5 @@
-//! Answers a session's questions by the policy in force, and gets what the answers
-//! need of the network.
+//! Answers a session's questions by the active policy, and gets what the answers need from the
+//! network.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -25,37 +25,37 @@ use crate::policy::stages::Case;
 use crate::smtp::address::{ForwardPath, ReversePath};
 use crate::smtp::session::{Answer, Attempt, Question, Session};
 
-/// How long what DNS lists say of a client holds, in a connection that goes on.
+/// How long the DNS lists' verdict on a client is valid in one connection.
 const VERDICT: Duration = Duration::from_secs(300);
 
-/// How many connections to one backend a client's network may have at once, at least.
+/// The number of connections to one backend that a client's network may always have at once.
 const LINKS: usize = 16;
 
-/// How long after the connection began its names are waited for.
+/// How long after the start of the connection its names are waited for.
 const NAMED: Duration = Duration::from_secs(3);
 
-/// What is known of a client, asked once when it is first needed.
+/// What is known of a client, and the decisions about it.
 pub(super) struct Judge {
     edge: Arc<Edge>,
     generation: Arc<Generation>,
     direction: Direction,
     client: IpAddr,
     standing: Option<Standing>,
-    /// The facts of the message that is open.
+    /// The facts of the open message.
     facts: Facts,
-    /// What the network has said of the client and the message that is open.
+    /// What the network has said about the client and the open message.
     known: Known,
     /// When the DNS lists answered.
     listed_at: Instant,
-    /// The query of the DNS lists, under way since the connection began.
+    /// The query of the DNS lists, under way since the start of the connection.
     asking: Option<JoinHandle<Verdict>>,
-    /// The client's names, while they are asked for and afterwards.
+    /// The client's names, while they are queried and afterwards.
     naming: watch::Receiver<Option<HostNames>>,
-    /// When they come too late for the mail system behind.
+    /// When they are too late for the backend.
     named_by: tokio::time::Instant,
     /// Whether this transaction has counted as an offence.
     offended: bool,
-    /// How many recipients are accepted, whose message is under way.
+    /// The number of accepted recipients whose message is under way.
     open: usize,
 }
 
@@ -65,7 +65,7 @@ impl Drop for Judge {
     }
 }
 
-/// A question to the network.
+/// A pending query of the network.
 pub(super) type Learning = Pin<Box<dyn Future<Output = Known> + Send>>;
 
 impl Judge {
@@ -100,7 +100,7 @@ impl Judge {
         }
     }
 
-    /// Takes note of how many recipients are accepted, whose message is under way.
+    /// Notes the number of accepted recipients whose message is under way.
     pub(super) fn note_open(&mut self, open: usize) {
         if self.open != open {
             self.edge.note_open(self.client, self.direction, (self.open, open));
@@ -108,9 +108,8 @@ impl Judge {
         }
     }
 
-    /// How many connections to one backend the client's network may have at once: a third of
-    /// what it may open here. Nobody counts those of a customer, or of a host that is known to
-    /// be ours.
+    /// The number of connections to one backend that the client's network may have at once: a third
+    /// of its connections here. Customers, and hosts that are known to be ours, have no limit.
     pub(super) fn most_links(&self) -> usize {
         let is_ours = self.direction == Direction::Outgoing
             || self.edge.protected().forbids(self.client).is_some();
@@ -120,12 +119,12 @@ impl Judge {
         }
     }
 
-    /// Whether no name server is asked about the client.
+    /// Whether name servers are not queried about the client.
     fn is_unasked(&self) -> bool {
         unasked(self.client, self.generation.policy.ask_private).is_some()
     }
 
-    /// Begins to ask for the client's names: beside all else, so that nobody waits.
+    /// Begins to query the client's names, in the background, so that nobody waits.
     pub(super) fn begin_naming(&mut self) {
         if self.is_unasked() {
             return;
@@ -138,18 +137,18 @@ impl Judge {
                 names = asker.names(client) => {
                     named.send_replace(Some(names));
                 }
-                // Nobody wants them any more.
+                // Nobody needs them any more.
                 () = named.closed() => {}
             }
         });
     }
 
-    /// The client's names, where they are known.
+    /// The client's names, if they are known.
     pub(super) fn names(&self) -> Option<HostNames> {
         self.naming.borrow().clone()
     }
 
-    /// The client's names for the mail system behind, which waits for them a little.
+    /// The client's names for the backend, which waits for them for a short time.
     pub(super) fn names_in_time(&self) -> impl Future<Output = HostNames> + Send + use<> {
         let (mut naming, end) = (self.naming.clone(), self.named_by);
         async move {
@@ -159,7 +158,7 @@ impl Judge {
         }
     }
 
-    /// Begins to ask DNS lists, so that their answer is there when it is needed.
+    /// Begins to query DNS lists, so that their answer is there when it is needed.
     pub(super) fn begin_asking(&mut self) {
         if self.direction == Direction::Outgoing || !self.generation.policy.reputation.is_on() {
             return;
@@ -173,17 +172,17 @@ impl Judge {
         }
     }
 
-    /// On which side the client is.
+    /// The direction of the client's mail.
     pub(super) const fn direction(&self) -> Direction {
         self.direction
     }
 
-    /// What all connections share.
+    /// The state that all connections share.
     pub(super) const fn edge(&self) -> &Arc<Edge> {
         &self.edge
     }
 
-    /// The generation of the message that is open.
+    /// The generation of the open message.
     pub(super) const fn generation(&self) -> &Arc<Generation> {
         &self.generation
     }
@@ -193,7 +192,7 @@ impl Judge {
             let standing = self.edge.standing(self.client);
             match self.direction {
                 Direction::Inbound => standing,
-                // Lists are about who sends to us.
+                // The lists concern incoming mail only.
                 Direction::Outgoing => Standing { connection: Connection::default(), ..standing },
             }
         })
@@ -212,7 +211,7 @@ impl Judge {
         let changed = generation.policy.reputation != self.generation.policy.reputation;
         let verdict = self.known.reputation.take();
         let verdict = verdict.filter(|verdict| {
-            // What would refuse is believed as long as its zone is known to work.
+            // A verdict that refuses is valid only as long as its zone is known to work.
             let time = if verdict.hits.is_empty() { VERDICT } else { FRESH };
             !changed && self.listed_at.elapsed() <= time
         });
@@ -235,7 +234,7 @@ impl Judge {
         self.offended = false;
     }
 
-    /// The answer, or what must be learnt before.
+    /// The answer, or what must be learnt first.
     pub(super) fn answer(
         &mut self,
         question: &Question,
@@ -258,7 +257,7 @@ impl Judge {
         }
     }
 
-    /// Asks the network for what an answer needs; it never takes long.
+    /// Queries the network for what an answer needs, within a bounded time.
     pub(super) fn learning(&mut self, need: Need, question: &Question) -> Learning {
         let recipient = match question {
             Question::Rcpt { recipient, .. } => recipient.clone(),
@@ -284,7 +283,7 @@ impl Judge {
         })
     }
 
-    /// Takes note of what the network said.
+    /// Stores what the network said.
     pub(super) fn learn(&mut self, learnt: Known) {
         if learnt.reputation.is_some() {
             self.listed_at = Instant::now();
@@ -292,10 +291,10 @@ impl Judge {
         self.known.update(learnt);
     }
 
-    /// Takes note of what became of a recipient.
+    /// Records the outcome of a recipient.
     pub(super) fn record(&mut self, attempt: Attempt, session: &Session) {
         let sign = Sign::of(&attempt);
-        // What is refused is weighed against what is accepted before it is counted.
+        // Accepted recipients are counted first, since refused ones are compared with them.
         self.note_open(session.accepted());
         match self.direction {
             Direction::Inbound => self.count(&attempt, sign),
@@ -324,7 +323,7 @@ impl Judge {
 }
 
 impl Judge {
-    /// Counts what an attempt says of the client.
+    /// Counts what an attempt shows about the client.
     fn count(&mut self, attempt: &Attempt, sign: Sign) {
         if let (Some(sender), Some(recipient)) = (&attempt.sender, &attempt.recipient)
             && is_word_on_recipient(attempt)
@@ -334,14 +333,14 @@ impl Judge {
         if sign.counts_once() && std::mem::replace(&mut self.offended, true) {
             return;
         }
-        // Only of recipients that do not exist it matters who says so.
+        // Only for recipients that do not exist does it matter who reported that.
         let is_of_recipients = matches!(sign, Sign::Guess | Sign::Backscatter);
         let recipient = attempt.recipient.as_ref().filter(|_| is_of_recipients);
         let witness = recipient.map(|path| self.generation.policy.witness(path));
         self.edge.note(self.client, &self.generation, sign, &witness.unwrap_or_default());
     }
 
-    /// Counts what a customer's host does; gives whose host it is.
+    /// Counts the conduct of a customer's host; returns the customer.
     fn watch(&self, attempt: &Attempt, session: &Session) -> Option<Arc<str>> {
         if self.direction == Direction::Inbound {
             return None;

@@ -1,10 +1,11 @@
 //! The SMTP edge: sockets, TLS and backends around the sessions.
 //!
-//! [`Edge`] is what all connections share, a [`Generation`] what a configuration
-//! decides for them, [`history`] what the stages see of either. [`listener`] accepts, [`connection`]
-//! moves bytes between a session, its client and its backend, [`judge`] answers
-//! the session's questions by the policy, [`backend`] opens and watches backends,
-//! [`asker`] asks the network, [`room`] says whether there is memory for more, [`zones`] the DNS lists, [`events`] says what became of every recipient.
+//! [`Edge`] is the state that all connections share, a [`Generation`] the part of the configuration
+//! that concerns them, [`history`] the stages' view of both. [`listener`] accepts, [`connection`]
+//! moves bytes between a session, its client and its backend, [`judge`] answers the session's
+//! questions by the policy, [`backend`] opens and monitors backends, [`asker`] queries the network,
+//! [`room`] limits memory, [`zones`] checks the DNS lists, [`events`] records the outcome of every
+//! recipient.
 
 mod asker;
 mod backend;

@@ -1,4 +1,4 @@
-//! PROXY headers, versions 1 and 2: of load balancers in front, and towards backends.
+//! PROXY headers, versions 1 and 2: from load balancers, and towards backends.
 
 mod header;
 mod towards;
@@ -16,43 +16,43 @@ pub use header::{Begins, parse};
 use header::{LONGEST, bad};
 pub(super) use towards::{version_1, version_2};
 
-/// How long a header may take to come.
+/// The time limit for a header.
 const TIME: Duration = Duration::from_secs(5);
 
-/// One bad header is logged in this time, and those after it are counted.
+/// One bad header is logged per interval, and further ones are counted.
 const LOGGED: Duration = Duration::from_secs(60);
 
-/// How a connection of a balancer begins.
+/// The beginning of a balancer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// With a header: the client in it, or none where the balancer speaks for itself.
+    /// A header: the client in it, or none if the balancer speaks for itself.
     Header(Option<SocketAddr>),
-    /// It was closed before a byte came, as the checks of a balancer do.
+    /// It was closed without a byte, as health checks do.
     Nothing,
 }
 
-/// What balancers did that is not a client's connection.
+/// Balancers' connections that are not a client's.
 #[derive(Debug, Default)]
 pub(super) struct Balancers {
     silent: AtomicU64,
     malformed: AtomicU64,
-    /// When one was logged, and how many were not since.
+    /// When one was logged, and how many were not since then.
     logged: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Balancers {
-    /// Connections without a byte, and those without a valid header.
+    /// The numbers of connections without a byte, and without a valid header.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.silent.load(Ordering::Relaxed), self.malformed.load(Ordering::Relaxed))
     }
 
-    /// A connection came to nothing, which is no more than a check.
+    /// Counts a connection without a byte, which is only a check.
     pub(super) fn checked(&self, peer: SocketAddr) {
         self.silent.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(%peer, "closed before a PROXY header, as health checks do");
+        tracing::debug!(%peer, "closed without a PROXY header, like a health check");
     }
 
-    /// A header could not be read.
+    /// Counts a header that could not be read, and logs it.
     pub(super) fn failed(&self, peer: SocketAddr, error: &io::Error) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +70,7 @@ impl Balancers {
     }
 }
 
-/// Reads the header that a connection begins with, and nothing behind it.
+/// Reads the header at the start of a connection, and nothing behind it.
 pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Opening> {
     let late = || bad(&format!("did not come within {} s", TIME.as_secs()));
     tokio::time::timeout(TIME, header(stream)).await.unwrap_or_else(|_| Err(late()))
@@ -78,10 +78,10 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Opening> {
 
 async fn header(stream: &mut TcpStream) -> io::Result<Opening> {
     let mut buffer = vec![0; LONGEST];
-    // The bytes that were read: all of them are the header's.
+    // The bytes that were read, which all belong to the header.
     let mut had = 0;
     while had < LONGEST {
-        // What lies behind the header is the client's, and stays.
+        // The bytes behind the header are the client's, and stay in the socket.
         let seen = match stream.peek(&mut buffer[had..]).await {
             Ok(0) | Err(_) if had == 0 => return Ok(Opening::Nothing),
             Ok(0) => return Err(bad("the connection was closed within it")),

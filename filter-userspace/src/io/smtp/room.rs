@@ -1,5 +1,5 @@
-//! Room in memory: where a limit stands, what does not fit under it is not begun, so that
-//! the kernel has no reason to kill the daemon.
+//! Memory for messages: under a limit, a message that does not fit is not begun, so that the kernel
+//! has no reason to kill the daemon.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,24 +8,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::io::memory::{Usage, usage};
 
-/// What a session with a message takes at most, in bytes: lines, recipients, a header, what
+/// The maximum memory of a session with a message, in bytes: lines, recipients, a header, what
 /// waits for the backend, what is being read, and TLS on both sides.
 const MESSAGE: u64 = 320 * 1024;
 
-/// Messages may fill this part of the limit.
+/// Messages may use one part in this number of the limit.
 const FOR_MESSAGES: u64 = 2;
 
-/// Nothing is begun in the last part of the limit.
+/// Nothing is begun when only one part in this number of the limit is left.
 const LAST: u64 = 8;
 
-/// The memory that there is, and that is kept for messages.
+/// Memory usage and limit, and reservations for messages.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// The limit, in bytes.
     limit: AtomicU64,
     is_short: AtomicBool,
     seen: Mutex<Option<Usage>>,
-    /// Sessions that may have a message under way, by who has them.
+    /// Sessions that may have a message under way, by their owners.
     messages: Mutex<HashMap<IpAddr, u64>>,
 }
 
@@ -41,7 +41,7 @@ impl Memory {
         Arc::new(memory)
     }
 
-    /// Looks how much there is, and takes.
+    /// Reads the current limit and usage.
     pub(super) fn look(&self) {
         self.see(usage());
     }
@@ -53,7 +53,7 @@ impl Memory {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
-    /// Whether it is time to give back what is free: three quarters of the limit are taken.
+    /// Whether it is time to return free memory: three quarters of the limit are in use.
     pub(super) fn is_scarce(&self) -> bool {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.is_some_and(|usage| usage.used > usage.limit / 4 * 3)
@@ -64,7 +64,7 @@ impl Memory {
         self.is_short.load(Ordering::Relaxed)
     }
 
-    /// What is short, for people.
+    /// The shortage, for people.
     pub(super) fn shortage(&self) -> Option<String> {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Usage { used, limit } = seen.filter(|_| self.is_short())?;
@@ -77,8 +77,8 @@ impl Memory {
         ))
     }
 
-    /// Room for one more message; none where it might not fit. An owner may have no more room
-    /// than is left free, so that whoever has little finds some.
+    /// Reserves memory for one more message; none if it might not fit. An owner may not reserve
+    /// more than is left free, so that owners of little find some.
     pub(super) fn room(self: &Arc<Self>, owner: IpAddr) -> Option<Room> {
         let most = (self.limit.load(Ordering::Relaxed) / FOR_MESSAGES / MESSAGE).max(1);
         let mut messages = self.messages();
@@ -97,7 +97,7 @@ impl Memory {
     }
 }
 
-/// Room for a message, given back when it is dropped.
+/// Memory reserved for a message, released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     memory: Arc<Memory>,

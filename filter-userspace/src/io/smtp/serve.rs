@@ -26,15 +26,15 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) address: SocketAddr,
     pub(super) local: SocketAddr,
-    /// Which way its messages go.
+    /// The direction of its messages.
     pub(super) direction: Direction,
     /// Whether it begins with TLS.
     pub(super) implicit: bool,
     pub(super) client: Client,
     pub(super) settings: Arc<Settings>,
-    /// Why it is refused at once.
+    /// Why it is refused at once, if it is.
     pub(super) refusal: Option<Refusal>,
-    /// The place that it holds; none where it is refused.
+    /// Its slot; none if it is refused.
     pub(super) place: Option<Place<IpAddr>>,
     /// Whether it is given time to read why.
     pub(super) patient: bool,
@@ -80,7 +80,7 @@ pub(super) async fn serve(accepted: Accepted) {
         Some(refusal) => Session::refuse(settings, client, client_tls, refusal, now()),
         None => Session::new(settings, client, client_tls, now()),
     };
-    // What waits is held by every connection: it is kept small.
+    // Every connection holds this while it waits, so it is kept small.
     let mut connection = Box::new(Connection::new(session, judge, stream, (address, local)));
     if !patient {
         return connection.refuse_at_once();
@@ -112,10 +112,10 @@ pub(super) async fn serve(accepted: Accepted) {
         }
         tokio::select! {
             biased;
-            // First, or a client that always has bytes to move would never see it.
+            // First, or a client that always has bytes to move would never notice.
             () = taken(place.as_ref()) => connection.session.make_way(now()),
             () = poll_fn(|cx| connection.poll(cx)) => {
-                // A byte of a command now and then is no progress: what is due stays due.
+                // A byte of a command now and then does not count as progress: the deadline stays.
                 let next = connection.session.deadline();
                 if std::mem::replace(&mut due, next) != next && let Some(place) = &place {
                     place.activity.moved();
@@ -130,14 +130,14 @@ pub(super) async fn serve(accepted: Accepted) {
                 connection.session.give_up(now());
             }
         }
-        // What is to be recorded waits for nobody: a thousand recipients have a thousand.
+        // Records are passed on before anything else waits: a thousand recipients have a thousand.
         connection.act();
-        // Others have their turn, however much the client sends.
+        // Other connections get their turn, however much the client sends.
         tokio::task::yield_now().await;
     }
     tokio::select! {
         () = connection.finish() => {}
-        // It is not read to its end for the price of a descriptor that others need.
+        // It is not read to its end if others need the descriptor.
         () = taken(place.as_ref()) => {}
     }
 }

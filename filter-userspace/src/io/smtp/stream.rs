@@ -25,7 +25,7 @@ impl Stream {
         }
     }
 
-    /// Our address and the peer's.
+    /// The local address and the peer's.
     pub(super) fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         let stream = match self {
             Self::Plain(stream) => stream,
@@ -34,7 +34,8 @@ impl Stream {
         Some((stream.local_addr().ok()?, stream.peer_addr().ok()?))
     }
 
-    /// Whether the peer has reset it, so that it hears nothing any more; said once.
+    /// Whether the peer has reset the connection, so that it receives nothing any more; true only
+    /// once.
     pub(super) fn is_reset(&self) -> bool {
         let stream = match self {
             Self::Plain(stream) => stream,
@@ -50,8 +51,7 @@ impl Stream {
         }
     }
 
-    /// Writes what there is, and sees that TLS holds nothing back; `unflushed` says
-    /// whether it does.
+    /// Writes pending bytes and flushes TLS; `unflushed` tells whether TLS still holds some.
     pub(super) fn poll_send(
         &mut self,
         bytes: &[u8],

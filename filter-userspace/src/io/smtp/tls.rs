@@ -1,5 +1,4 @@
-//! TLS, by rustls: the certificates that clients see, and what is asked of
-//! backends.
+//! TLS, by rustls: the certificates for clients, and the requirements on backends.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -26,9 +25,9 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rust
 /// TLS towards clients.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
-    /// For connections.
+    /// The configuration for connections.
     pub(super) config: Arc<ServerConfig>,
-    /// Tells whether a client's certificate is valid.
+    /// Verifies clients' certificates.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
@@ -37,12 +36,12 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl ServerTls {
-    /// Loads certificates and keys; none where none are configured. `source` is the name
-    /// of the configuration.
+    /// Loads certificates and keys; none if none are configured. `source` is the name of the
+    /// configuration.
     ///
     /// # Errors
     ///
-    /// All that is wrong with them, a line each.
+    /// All their errors, one line each.
     pub fn load(
         settings: &TlsSettings,
         hostname: &str,
@@ -94,7 +93,7 @@ impl ServerTls {
         Ok(Some(Self { config: Arc::new(config), verifier }))
     }
 
-    /// The chain of a client's certificate, where it is to be verified.
+    /// The chain of a client's certificate, if it must be verified.
     pub(super) fn chain(
         &self,
         connection: &rustls::ServerConnection,
@@ -103,7 +102,7 @@ impl ServerTls {
         Some(chain.iter().map(|one| one.clone().into_owned()).collect())
     }
 
-    /// What a connection uses, with the fingerprint of a client's certificate that is valid.
+    /// The TLS of a connection, with the fingerprint of a valid client certificate.
     pub(super) fn describe(
         connection: &rustls::ServerConnection,
         certificate: Option<String>,
@@ -120,8 +119,8 @@ impl ServerTls {
         Tls { version, text, certificate }
     }
 
-    /// The SHA-256 fingerprint of a certificate that is valid. There may be many signatures to
-    /// look at: it is nothing for a thread that moves bytes.
+    /// The SHA-256 fingerprint of a valid certificate. Verifying a chain may take many signatures,
+    /// so it must not run on a thread that moves bytes.
     pub(super) fn verify(&self, chain: &[CertificateDer<'_>]) -> Option<String> {
         let (own, rest) = chain.split_first()?;
         if !is_provable(own) || !is_bounded(own, rest) {
@@ -137,7 +136,7 @@ impl ServerTls {
     }
 }
 
-/// TLS with one certificate, for what is no SMTP.
+/// TLS with one certificate, for other protocols than SMTP.
 ///
 /// # Errors
 ///
@@ -166,9 +165,9 @@ fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The certificate for the name that a client asks for (RFC 6066 section 3), else the
-/// first; of several, the first with a key that the client's signature schemes can use
-/// (RFC 8446 section 4.4.2.2): beside one of ECDSA may stand one of RSA for old clients.
+/// Chooses the certificate for the name that a client requests (RFC 6066 section 3), or else the
+/// first; of several, the first with a key that the client's signature schemes support (RFC 8446
+/// section 4.4.2.2): an RSA certificate for old clients may be configured beside an ECDSA one.
 #[derive(Debug)]
 struct ByName(Vec<Arc<CertifiedKey>>);
 
@@ -182,7 +181,7 @@ impl ResolvesServerCert for ByName {
         };
         let signs = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
         let mut named = self.0.iter().filter(is_for).filter(signs);
-        // One for another name is worth more than none: few senders compare names.
+        // A certificate for another name is better than none: few senders compare names.
         named.next().or_else(|| self.0.iter().find(signs)).or(self.0.first()).cloned()
     }
 }
@@ -223,8 +222,9 @@ impl Signatures {
     }
 }
 
-/// Accepts any client certificate: mail servers present theirs to whoever asks, and one that is
-/// not valid here counts as none. Whether it is valid is checked after the handshake.
+/// Accepts any client certificate: mail servers present theirs to every server that requests one,
+/// and one that is not valid here counts as none. Whether it is valid is checked after the
+/// handshake.
 #[derive(Debug)]
 struct AnyClient {
     verifier: Arc<dyn ClientCertVerifier>,
@@ -276,7 +276,7 @@ impl ClientCertVerifier for AnyClient {
     }
 }
 
-/// TLS towards a backend; none where none is wanted.
+/// TLS towards a backend; none if none is wanted.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! DNS lists at work: asked about clients, and looked at whether they work.
+//! DNS lists in use: queried about clients, and checked for whether they work.
 //!
-//! A zone that does not list its test entry, or lists what it must not, is not
-//! used until it does (RFC 5782 section 5): a list that is gone or answers
-//! everything must refuse nobody. None is used before it was looked at, and what it
-//! lists counts only where it was found to work within the last seconds.
+//! A zone that does not list its test entry, or lists what it must not, is not used until it does
+//! (RFC 5782 section 5): a list that is gone or lists everything must refuse nobody. No zone is
+//! used before its first check, and a listing counts only if the zone was found to work within the
+//! last seconds.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,20 +19,20 @@ use crate::policy::reputation::{
     Hit, Kind, Listing, Reputation, Verdict, Zone, ZoneState, clean_text,
 };
 
-/// For how long an error is shown.
+/// How long an error is shown.
 const SHOWN: Duration = Duration::from_secs(60);
 
-/// How soon after an error a zone is looked at, at the earliest after the last look.
+/// How soon after an error a zone is checked, at the earliest after the last check.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How long an error stays at least: the daemon's thread looks for alarms once a second.
+/// How long an error is kept at least: the daemon's thread collects alarms once a second.
 const NOTICED: Duration = Duration::from_millis(2500);
 
-/// For how long a zone that works is believed to work, when it lists a client: one that
-/// begins to list everybody refuses nobody for longer.
+/// How long a zone is trusted after a successful check, when it lists a client: a zone that begins
+/// to list everybody refuses nobody for longer.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
 
-/// What is known of all zones, by name; it outlives generations.
+/// The state of all zones, by name; it outlives generations.
 #[derive(Debug, Default)]
 pub(super) struct Zones {
     states: Mutex<HashMap<Arc<str>, State>>,
@@ -43,7 +43,7 @@ struct State {
     /// Why it is not used.
     disabled: Option<String>,
     looked_at: Option<Instant>,
-    /// Whether it is to be looked at before its time.
+    /// Whether it is checked before its time.
     suspect: bool,
     error: Option<(Instant, String)>,
     asked: u64,
@@ -56,7 +56,7 @@ impl Zones {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks every zone that works about an address, within the budget.
+    /// Queries every working zone about an address, within the budget.
     pub(super) async fn ask(
         self: Arc<Self>,
         resolver: Arc<Resolver>,
@@ -94,15 +94,15 @@ impl Zones {
         verdict
     }
 
-    /// Why a zone is not used. What a look found counts as long as the zone is looked
-    /// at: an operator may say that it has no test entries.
+    /// Why a zone is not used. The result of a check counts as long as the zone is checked: an
+    /// operator may configure that it has no test entries.
     fn disabled(&self, zone: &Zone) -> Option<String> {
         let states = self.states();
         states.get(&zone.name)?.disabled.clone().filter(|_| zone.control)
     }
 
-    /// What a zone says of an address, and the text that goes with it. A text that is
-    /// late is done without.
+    /// A zone's listing of an address, and the text that goes with it. A text that is late is left
+    /// out.
     async fn listing(
         &self,
         resolver: &Arc<Resolver>,
@@ -134,7 +134,7 @@ impl Zones {
         Some((listing, text))
     }
 
-    /// Whether a zone has its test entries right, within the last seconds.
+    /// Whether a zone answered its test entries correctly within the last seconds.
     async fn works_now(&self, resolver: &Arc<Resolver>, zone: &Zone) -> Result<(), String> {
         if !zone.control {
             return Ok(());
@@ -146,14 +146,14 @@ impl Zones {
         self.disabled(zone).map_or(Ok(()), Err)
     }
 
-    /// Looks at a zone's test entries. Whoever does meanwhile hears the same answers.
+    /// Queries a zone's test entries. Concurrent callers share the answers.
     async fn look_at(&self, resolver: &Arc<Resolver>, zone: &Zone) {
         let (listed, unlisted) = zone.controls();
-        // What is remembered says nothing of now.
+        // Cached answers show nothing about the present.
         let answers = tokio::join!(resolver.ask_anew(&listed), resolver.ask_anew(&unlisted));
         let failure = zone.failure(&answers.0, &answers.1);
         if failure.is_some() {
-            // What it has said since it went wrong must not count when it is right again.
+            // Its answers since it failed must not count when it works again.
             resolver.forget(&zone.name);
         }
         self.looked_at(zone, failure);
@@ -174,7 +174,7 @@ impl Zones {
         }
     }
 
-    /// Looks at the zones whose time has come; at all of them the first time.
+    /// Checks the zones that are due; all of them the first time.
     pub(super) async fn look(self: &Arc<Self>, resolver: &Arc<Resolver>, reputation: &Reputation) {
         let now = Instant::now();
         let mut looks = JoinSet::new();
@@ -209,11 +209,11 @@ impl Zones {
         let mut states = self.states();
         let state = states.entry(zone.name.clone()).or_default();
         state.looked_at = Some(Instant::now());
-        // One of just now may not have been seen by anybody yet: it stays for another look.
+        // A recent error may not have been seen by anybody yet: it is kept until the next check.
         let was_seen = state.error.as_ref().is_none_or(|(at, _)| at.elapsed() >= NOTICED);
         state.suspect = !was_seen;
         if failure.is_none() && state.disabled.is_some() {
-            tracing::info!(zone = &*zone.name, "the DNS list works again, and is used");
+            tracing::info!(zone = &*zone.name, "the DNS list works again and is used");
         }
         if failure.is_none() && was_seen {
             state.error = None;

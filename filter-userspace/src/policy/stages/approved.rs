@@ -1,4 +1,4 @@
-//! Approved senders, whom several stages excuse.
+//! Approved senders, which several stages exempt.
 
 use crate::dns::unasked;
 use crate::policy::facts::{Known, Stop};

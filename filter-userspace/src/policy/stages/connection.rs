@@ -1,4 +1,4 @@
-//! What the packet filter's lists say of the client.
+//! What the packet filter's lists say about the client.
 
 use super::approved::is_approved;
 use super::row::{Case, Passed, RcptRow};
@@ -15,8 +15,7 @@ fn check(case: &Case<'_>, known: &Known, _: &mut dyn History) -> Result<Passed, 
     let Some((reason, rule)) = &facts.connection.refused else {
         return Ok(Passed::with("on no list"));
     };
-    // An approved sender excuses what reputation says, not what the postmaster
-    // has blocked.
+    // An approved sender excuses a bad reputation, but not what the postmaster has blocked.
     let excusable = matches!(reason, Reason::KnownSpamSource | Reason::TemporaryBlock);
     if excusable && is_approved(case, known)? {
         let note = format!("{}, excused by the approved sender", reason.name());

@@ -15,7 +15,7 @@ fn check(case: &Case<'_>, known: &Known, _: &mut dyn History) -> Result<Passed, 
     if mailbox.domain().is_none() {
         return Ok(Passed::with("an address, which needs no look-up"));
     }
-    // It need not be in the DNS that is asked here.
+    // Its domain need not be in the DNS that is queried here.
     if policy.domain_of(recipient).is_some() {
         return Ok(Passed::with("a domain that is served here"));
     }

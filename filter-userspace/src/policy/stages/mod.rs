@@ -27,9 +27,9 @@ pub(super) use row::{MailRow, Passed, RcptRow};
 /// The stages at MAIL.
 pub(super) const MAIL: &[MailRow] = &[tls::ROW, size::ROW];
 
-/// The stages at RCPT of what comes in. A blocked sender is told so here, so that the mail log
-/// has the recipient. What is said of the client comes before what is said of the recipient:
-/// a client that is refused anyway learns nothing about recipients.
+/// The stages at RCPT for incoming mail. A blocked sender is refused here, so that the mail log has
+/// the recipient. Checks of the client come before checks of the recipient: a client that is
+/// refused anyway learns nothing about recipients.
 pub(super) const INBOUND: &[RcptRow] = &[
     sender::ROW,
     forged::ROW,
@@ -41,6 +41,6 @@ pub(super) const INBOUND: &[RcptRow] = &[
     rate::ROW,
 ];
 
-/// The stages at RCPT of what goes out.
+/// The stages at RCPT for outgoing mail.
 pub(super) const OUTGOING: &[RcptRow] =
     &[customer::ROW, suspended::ROW, registered::ROW, deliverability::ROW, rate::ROW];

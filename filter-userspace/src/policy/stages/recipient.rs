@@ -28,8 +28,8 @@ fn check(case: &Case<'_>, known: &Known, history: &mut dyn History) -> Result<Pa
     }
     match policy.recipients.check(mailbox, domain.subaddress) {
         Found::Valid { source, line } => Ok(Passed::with(format!("valid: {source}:{line}"))),
-        // Nothing is known of the domain while its directory was never reached:
-        // that is no reason to refuse.
+        // Nothing is known about the domain while its directory was never reached: that is no
+        // reason to refuse.
         Found::UnknownDomain if domain.recipients == RecipientSource::Directory => {
             Ok(Passed::with("the directory has not answered: the backend decides"))
         }
@@ -37,7 +37,7 @@ fn check(case: &Case<'_>, known: &Known, history: &mut dyn History) -> Result<Pa
     }
 }
 
-/// A client that guesses learns nothing more about recipients, and loses no mail.
+/// Defers a client that guesses: it learns nothing more about recipients, and loses no mail.
 fn guessing(
     case: &Case<'_>,
     domain: &DomainPolicy,

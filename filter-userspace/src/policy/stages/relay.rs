@@ -14,7 +14,7 @@ fn check(case: &Case<'_>, _: &Known, _: &mut dyn History) -> Result<Passed, Stop
     // the mail system to relay (RFC 5321 section 3.6.1), and it may trust this host
     // more than its clients.
     let route = recipient.mailbox().filter(|mailbox| mailbox.local().contains(['%', '!', '@']));
-    // Unless it is the whole name of a mailbox.
+    // Unless the local part is the whole name of a mailbox.
     if route.is_some_and(|mailbox| !policy.recipients.names(mailbox)) {
         return Err(denied(recipient).into());
     }

@@ -1,4 +1,4 @@
-//! What DNS lists say of a client that no list here decides about.
+//! What DNS lists say about a client that no list here decides about.
 
 use super::approved::is_approved;
 use super::row::{Case, Passed, RcptRow};

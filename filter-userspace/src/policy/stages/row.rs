@@ -1,4 +1,4 @@
-//! What every stage is: a row.
+//! The row of a stage, and what it works with.
 
 use crate::policy::facts::{Facts, History, Known, Stop};
 use crate::policy::rules::Policy;
@@ -21,7 +21,7 @@ pub struct Case<'a> {
 pub(in crate::policy) struct MailRow {
     /// Its name in the mail log.
     pub(in crate::policy) stage: Stage,
-    /// What it found, or its refusal.
+    /// Returns what it found, or its refusal.
     pub(in crate::policy) check: fn(&Policy, &Facts) -> Result<Passed, Refusal>,
 }
 
@@ -29,7 +29,7 @@ pub(in crate::policy) struct MailRow {
 pub(in crate::policy) struct RcptRow {
     /// Its name in the mail log.
     pub(in crate::policy) stage: Stage,
-    /// What it found, its refusal, or what it must know first.
+    /// Returns what it found, its refusal, or what it must learn first.
     pub(in crate::policy) check: RcptCheck,
 }
 
@@ -41,14 +41,14 @@ type RcptCheck = fn(&Case<'_>, &Known, &mut dyn History) -> Result<Passed, Stop>
 pub(in crate::policy) struct Passed {
     /// What it found, for people.
     pub(in crate::policy) note: String,
-    /// A header field that the message gets: whole, with its last CRLF.
+    /// A header field that the message gets: whole, with its final CRLF.
     pub(in crate::policy) header: Option<String>,
-    /// Where the recipient's mail goes, and the rule that says so.
+    /// The backend for the recipient's mail, and the rule that names it.
     pub(in crate::policy) route: Option<(BackendName, Rule)>,
 }
 
 impl Passed {
-    /// A stage that only takes note.
+    /// A pass with a note only.
     pub(super) fn with(note: impl Into<String>) -> Self {
         Self { note: note.into(), ..Self::default() }
     }

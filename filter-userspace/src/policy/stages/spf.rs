@@ -1,4 +1,4 @@
-//! What SPF says of the sender, and what the recipient's domain makes of it.
+//! What SPF says about the sender, and the action of the recipient's domain.
 
 use super::row::{Case, Passed, RcptRow};
 use crate::dns::unasked;

@@ -165,8 +165,8 @@ mod tests {
         (0..times).find_map(|_| counts.refuse(&refusal, None, 20))
     }
 
-    /// A long list of recipients before a mail system that is down, or that greylists, is no
-    /// reason to end the session: the next attempt would go the same way.
+    /// A long list of recipients for a mail system that is down, or that greylists, does not end
+    /// the session: the next attempt would go the same way.
     #[test]
     fn recipients_that_are_to_come_again_end_no_session() {
         let mut counts = Counts::default();

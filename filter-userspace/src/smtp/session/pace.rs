@@ -102,7 +102,7 @@ mod tests {
         for data in [1, 30, 60, 61, 180, 300, 3600] {
             assert_eq!(lasts(0, 10_000 * SECOND, &times(data)), data * SECOND);
         }
-        // Just below it, with what the rate asks for, nothing ends it.
+        // Just below it, at the required rate, nothing ends it.
         assert!(lasts(64 * 60, 299 * SECOND, &times(300)) > 100_000 * SECOND);
     }
 

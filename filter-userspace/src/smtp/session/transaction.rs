@@ -10,7 +10,7 @@ use crate::smtp::command::{MailParameters, RcptParameters};
 use crate::smtp::refusal::Refusal;
 use crate::smtp::reply::Reply;
 
-/// A recipient that was asked for.
+/// A recipient of the client, with its parameters.
 #[derive(Debug)]
 pub(super) struct Rcpt {
     pub(super) path: ForwardPath,

@@ -10,23 +10,23 @@ use crate::io::smtp::introduction::{ClientFacts, withhold, xclient};
 use crate::io::smtp::stream::Stream;
 use crate::smtp::reply::{Replies, Reply};
 
-/// Why a dialogue did not come to its end.
+/// Why a dialogue failed.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// The server does not answer as it should.
+    /// The server does not answer, or not correctly.
     Down(String),
-    /// It answers, and lacks what the configuration asks for.
+    /// It answers, but lacks what the configuration requires.
     Unfit(String),
-    /// It knows the client, and refuses it: that says nothing of the server.
+    /// It was told the client's address and refuses it: that does not concern the server.
     Refused(Reply),
-    /// It knows the client, and the dialogue came to no end: that may be about either.
+    /// It was told the client's address, and the dialogue failed: the cause may be either.
     Doubtful(String),
-    /// TLS did not come about: without it, it might.
+    /// TLS failed; without it, the dialogue might succeed.
     Tls(String),
 }
 
 impl Failed {
-    /// The same, since it failed at TLS.
+    /// The same failure as a failure of TLS.
     pub(super) fn at_tls(self) -> Self {
         let text = match self {
             Self::Refused(reply) => format!("{} {}", reply.code, reply.text()),
@@ -55,7 +55,7 @@ pub(super) struct Talk {
     pub(super) stream: Stream,
     pub(super) replies: Replies,
     pub(super) time: Duration,
-    /// Whether the server has been told who the client is.
+    /// Whether the server has been told the client's address.
     pub(super) for_client: bool,
 }
 
@@ -116,9 +116,9 @@ impl Talk {
         self.expect(code, verb).await
     }
 
-    /// Tells the server who the client is, and gives the attributes that it finds wrong:
-    /// Postfix with `inet_protocols = ipv4` knows no address of IPv6, and not every name that
-    /// DNS gives is one to it.
+    /// Sends the client's address to the server, and returns the attributes that it rejects:
+    /// Postfix with `inet_protocols = ipv4` rejects IPv6 addresses, and it does not accept every
+    /// name that DNS returns.
     pub(super) async fn introduce(
         &mut self,
         client: &ClientFacts,
@@ -134,7 +134,7 @@ impl Talk {
         Ok(withheld)
     }
 
-    /// Sends XCLIENT commands; what the server says where it finds an attribute wrong.
+    /// Sends XCLIENT commands; returns the server's reply if it rejects an attribute.
     async fn xclient(&mut self, lines: &[String]) -> Result<Option<String>, Failed> {
         for line in lines {
             self.send(format!("{line}\r\n").as_bytes()).await?;
@@ -142,7 +142,7 @@ impl Talk {
             let text = || format!("{} {}", reply.code, reply.text());
             match reply.code {
                 501 => return Ok(Some(text())),
-                // These are about the command, which is ours; all others are about the client
+                // These codes concern the command, which is ours; all others concern the client
                 // (Postfix, XCLIENT_README).
                 500 | 502 | 503 => return Err(down(format!("XCLIENT: {}", text()))),
                 _ => _ = self.judge(reply, 220, "XCLIENT")?,
@@ -151,8 +151,7 @@ impl Talk {
         Ok(None)
     }
 
-    /// The lines of its reply to EHLO; none where it knows only HELO (RFC 5321 section
-    /// 3.2).
+    /// The lines of its reply to EHLO; none if it supports only HELO (RFC 5321 section 3.2).
     pub(super) async fn ehlo(&mut self, name: &str) -> Result<Vec<String>, Failed> {
         self.send(format!("EHLO {name}\r\n").as_bytes()).await?;
         let reply = self.reply().await?;

@@ -1,4 +1,4 @@
-//! Temporary blocks, as sessions see them: who is under one, and who never is.
+//! Temporary blocks, as sessions see them: which addresses are blocked, and which never are.
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
@@ -9,12 +9,12 @@ use crate::io::smtp::backend::Pool;
 use crate::lists::{ClientNetwork, Holder, Protected};
 
 impl Edge {
-    /// Says who is never blocked automatically.
+    /// Sets which addresses are never blocked automatically.
     pub fn publish_protected(&self, protected: Arc<Protected>) {
         *self.protected.write().unwrap_or_else(PoisonError::into_inner) = protected;
     }
 
-    /// Who is never blocked automatically.
+    /// The addresses that are never blocked automatically.
     pub(in crate::io::smtp) fn protected(&self) -> Arc<Protected> {
         self.protected.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -30,8 +30,7 @@ impl Edge {
         generation.pools.values().flat_map(of).collect()
     }
 
-    /// The addresses under a temporary block, each with the time it has left and
-    /// had in all.
+    /// Sets the addresses under a temporary block, each with its remaining time and its total time.
     pub fn publish_blocks(&self, blocks: impl Iterator<Item = (IpAddr, Duration, Duration)>) {
         let now = Instant::now();
         let blocks =
@@ -44,7 +43,7 @@ impl Edge {
         }
     }
 
-    /// One more of them.
+    /// Adds one temporary block.
     pub fn publish_block(&self, address: IpAddr, time: Duration) {
         let (address, end) = (ClientNetwork::of(address), Instant::now() + time);
         let mut counts = self.counts();
@@ -52,7 +51,7 @@ impl Edge {
         counts.offenders.remember(address, time, end);
     }
 
-    /// Takes note that blocks have ended by themselves: what they were is remembered.
+    /// Notes that blocks have expired; their history is kept.
     pub fn end_blocks(&self, addresses: impl Iterator<Item = IpAddr>) {
         let mut counts = self.counts();
         for address in addresses {
@@ -60,34 +59,33 @@ impl Edge {
         }
     }
 
-    /// Takes note of a block that ended before this daemon began, `ago`.
-    pub fn remember_block(&self, client: ClientNetwork, time: Duration, ago: Duration) {
+    /// Notes a block that ended before this daemon began, `ago`.
+    pub fn remember_block(&self, address: IpAddr, time: Duration, ago: Duration) {
         let Some(end) = Instant::now().checked_sub(ago) else { return };
         self.counts().offenders.remember(client, time, end);
     }
 
-    /// The blocks that have ended less than `memory` ago: how long each was, and how long
-    /// ago it ended.
+    /// The blocks that ended less than `memory` ago: how long each was, and how long ago it ended.
     #[must_use]
     pub fn ended_blocks(&self, memory: Duration) -> Vec<(ClientNetwork, Duration, Duration)> {
         self.counts().offenders.ended(Instant::now(), memory)
     }
 
-    /// Takes note of who delivered mail before this daemon began, `ago`. After a start of the
-    /// host that may be longer ago than its clock can say: then it counts as lately.
-    pub fn remember_delivery(&self, client: ClientNetwork, ago: Duration) {
+    /// Notes an address that delivered mail before this daemon began, `ago`. After a start of the
+    /// host that may be longer ago than its clock can represent: then it counts as recent.
+    pub fn remember_delivery(&self, address: IpAddr, ago: Duration) {
         let now = Instant::now();
         let at = now.checked_sub(ago).unwrap_or(now);
         self.counts().offenders.remember_delivery(client, at);
     }
 
-    /// Who delivered mail less than `memory` ago, and how long ago.
+    /// The addresses that delivered mail less than `memory` ago, and how long ago.
     #[must_use]
     pub fn deliveries(&self, memory: Duration) -> Vec<(ClientNetwork, Duration)> {
         self.counts().offenders.deliveries(Instant::now(), memory)
     }
 
-    /// One less.
+    /// Removes one.
     pub fn lift_block(&self, address: IpAddr) {
         let address = ClientNetwork::of(address);
         let mut counts = self.counts();
@@ -95,19 +93,19 @@ impl Edge {
         counts.offenders.forgive(address);
     }
 
-    /// An operator lifts what is held against an address; gives what was left of the time for
-    /// which its recipients were deferred.
+    /// An operator lifts every measure against an address; returns the remaining time for which its
+    /// recipients were deferred.
     pub fn pardon(&self, address: IpAddr) -> Option<Duration> {
         self.lift_block(address);
         self.counts().offenders.pardon(ClientNetwork::of(address), Instant::now())
     }
 
-    /// Whether a temporary block holds up what comes from an address.
+    /// Whether a temporary block applies to an address.
     pub(super) fn is_blocked(&self, address: IpAddr) -> bool {
         let until = self.counts().blocked.get(&ClientNetwork::of(address)).copied();
         until.is_some_and(|until| until > Instant::now())
-            // The block of a stranger in the host's own IPv6 network is not the host's.
-            && !(ClientNetwork::of(address).first() != address.to_canonical()
+            // A stranger's block in the host's own IPv6 network does not apply to the host.
+            && !(network(address) != address.to_canonical()
                 && self.protected().forbids(address) == Some(&Holder::ThisHost))
     }
 }

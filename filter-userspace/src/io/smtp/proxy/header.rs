@@ -1,4 +1,4 @@
-//! From the first bytes of a connection to a header. Pure, and fuzzed.
+//! Parses a header from the first bytes of a connection. Pure, and fuzzed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use ppp::{HeaderResult, PartialResult as _, v1, v2};
 /// The longest header that is accepted, in octets.
 pub(super) const LONGEST: usize = 4096;
 
-/// The longest of version 1, with its CRLF (PROXY protocol, section 2.1).
+/// The longest header of version 1, with its CRLF (PROXY protocol section 2.1).
 const LONGEST_1: usize = 107;
 
-/// What version 2 begins with, and what version 1 does.
+/// The signatures of version 2 and of version 1.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const WORD: &[u8] = b"PROXY ";
 
@@ -22,10 +22,10 @@ pub enum Begins {
     Header {
         /// Its length in octets.
         length: usize,
-        /// The sender; none when the balancer speaks for itself.
+        /// The client; none if the balancer speaks for itself.
         source: Option<SocketAddr>,
     },
-    /// The beginning of one.
+    /// The beginning of a header.
     Unfinished,
 }
 
@@ -33,10 +33,10 @@ pub enum Begins {
 ///
 /// # Errors
 ///
-/// They are no header, whatever follows.
+/// When they are not a header, whatever follows.
 pub fn parse(bytes: &[u8]) -> io::Result<Begins> {
     let unfinished = || hopeless(bytes).map_or(Ok(Begins::Unfinished), |why| Err(bad(why)));
-    // The library takes some beginnings of a line of version 1 for a bad line.
+    // The library rejects some beginnings of a valid version 1 line.
     let has_line = !bytes.starts_with(WORD) || bytes.windows(2).any(|two| two == b"\r\n");
     if !has_line {
         return unfinished();
@@ -46,7 +46,7 @@ pub fn parse(bytes: &[u8]) -> io::Result<Begins> {
         return unfinished();
     }
     let (length, source) = match parsed {
-        // The library takes a bare LF behind UNKNOWN.
+        // The library accepts a bare LF behind UNKNOWN.
         HeaderResult::V1(Ok(header)) if !header.header.ends_with("\r\n") => {
             return Err(bad("version 1 ends with CR LF"));
         }
@@ -62,8 +62,7 @@ pub fn parse(bytes: &[u8]) -> io::Result<Begins> {
     Ok(Begins::Header { length, source })
 }
 
-/// Why the beginning of a header can never become one, whatever follows: then there is
-/// nothing to wait for.
+/// Why these bytes can never become a header, whatever follows: then there is nothing to wait for.
 fn hopeless(bytes: &[u8]) -> Option<&'static str> {
     let begins = |with: &[u8]| {
         let common = bytes.len().min(with.len());
@@ -98,7 +97,7 @@ fn hopeless(bytes: &[u8]) -> Option<&'static str> {
 }
 
 pub(super) fn bad(text: &str) -> io::Error {
-    // The library's words have line ends in them, and a log line has one.
+    // The library's errors contain line ends, and a log line must not.
     let text = text.replace('\r', "\\r").replace('\n', "\\n");
     io::Error::new(io::ErrorKind::InvalidData, format!("PROXY header: {text}"))
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ppp::v2;
 
-/// Version 1 of a connection: in plain text, as every implementation reads it.
+/// Version 1: plain text, which every implementation reads.
 pub(in super::super) fn version_1(source: SocketAddr, target: SocketAddr) -> Vec<u8> {
     let (source, target) = one_family(source, target);
     let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
@@ -12,7 +12,7 @@ pub(in super::super) fn version_1(source: SocketAddr, target: SocketAddr) -> Vec
     format!("PROXY {family} {} {} {from} {to}\r\n", source.ip(), target.ip()).into_bytes()
 }
 
-/// Version 2 of a connection; none is one of our own.
+/// Version 2; without addresses, for a connection of our own.
 pub(in super::super) fn version_2(addresses: Option<(SocketAddr, SocketAddr)>) -> Option<Vec<u8>> {
     let Some((source, target)) = addresses else {
         let command = v2::Version::Two | v2::Command::Local;
@@ -24,7 +24,7 @@ pub(in super::super) fn version_2(addresses: Option<(SocketAddr, SocketAddr)>) -
     v2::Builder::with_addresses(command, v2::Protocol::Stream, addresses).build().ok()
 }
 
-/// Both addresses in IPv4 if they are, and else in IPv6.
+/// Both addresses as IPv4 if both are, otherwise as IPv6.
 fn one_family(source: SocketAddr, target: SocketAddr) -> (SocketAddr, SocketAddr) {
     let ips = match (source.ip().to_canonical(), target.ip().to_canonical()) {
         ips @ (IpAddr::V4(_), IpAddr::V4(_)) => ips,
@@ -45,7 +45,7 @@ mod tests {
     use super::super::{Begins, parse};
     use super::*;
 
-    /// What is written is what is read.
+    /// A written header is parsed back to the same addresses.
     #[test]
     fn both_versions_say_the_same() {
         for (source, target, read) in [
