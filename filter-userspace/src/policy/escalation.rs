@@ -123,15 +123,15 @@ struct Tally {
 #[derive(Debug)]
 pub struct Offenders {
     /// The start of the window and the number.
-    counts: LruCache<(IpAddr, Offence), (Instant, u32)>,
+    counts: LruCache<(ClientNetwork, Offence), (Instant, u32)>,
     tallies: Clients<Tally>,
     /// When each client last delivered a message.
     delivered: Clients<Instant>,
     /// How long recipients are deferred; `true` means those of bounces, and a backend those of its
     /// domains.
-    deferred: LruCache<(IpAddr, bool, Witness), Instant>,
+    deferred: LruCache<(ClientNetwork, bool, Witness), Instant>,
     /// The last block of each address: its length and its end.
-    blocks: LruCache<IpAddr, (Duration, Instant)>,
+    blocks: LruCache<ClientNetwork, (Duration, Instant)>,
     open: Open,
 }
 
@@ -179,7 +179,7 @@ impl Offenders {
 
     /// Notes the number of accepted recipients of a session whose message is under way, and the
     /// number before.
-    pub fn note_open(&mut self, address: IpAddr, before: usize, open: usize) {
+    pub fn note_open(&mut self, address: ClientNetwork, before: usize, open: usize) {
         self.open.change(address, before, open);
     }
 
@@ -194,7 +194,7 @@ impl Offenders {
 
     /// A message was accepted: the counts are reset, and the recipients that its client named in
     /// the window are compared with it.
-    fn deliver(&mut self, rules: &Escalation, address: IpAddr, now: Instant) {
+    fn deliver(&mut self, rules: &Escalation, address: ClientNetwork, now: Instant) {
         for offence in Offence::ALL {
             self.counts.pop(&(address, offence));
         }
@@ -302,7 +302,7 @@ impl Offenders {
     }
 
     /// Whether a client has recently delivered mail.
-    fn delivers(&self, rules: &Escalation, address: IpAddr, now: Instant) -> bool {
+    fn delivers(&self, rules: &Escalation, address: ClientNetwork, now: Instant) -> bool {
         let last = self.delivered.peek(address);
         last.is_some_and(|last| now.saturating_duration_since(*last) <= rules.memory)
     }
@@ -342,7 +342,7 @@ impl Offenders {
     }
 
     /// The length of a block that begins now.
-    fn block(&mut self, rules: &Escalation, address: IpAddr, now: Instant) -> Duration {
+    fn block(&mut self, rules: &Escalation, address: ClientNetwork, now: Instant) -> Duration {
         let time = match self.blocks.get(&address).copied() {
             Some((before, end)) if now.duration_since(end) <= rules.memory => {
                 before.saturating_mul(2).min(rules.longest)
@@ -354,7 +354,7 @@ impl Offenders {
     }
 
     /// Remembers a block from before this daemon, with its length and end.
-    pub fn remember(&mut self, address: IpAddr, time: Duration, end: Instant) {
+    pub fn remember(&mut self, address: ClientNetwork, time: Duration, end: Instant) {
         self.blocks.put(address, (time, end));
     }
 
@@ -391,7 +391,7 @@ impl Offenders {
 
     /// An operator pardons an address: no block, no deferral for anybody's domains, and nothing
     /// counted. Returns the rest of its deferral.
-    pub fn pardon(&mut self, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub fn pardon(&mut self, address: ClientNetwork, now: Instant) -> Option<Duration> {
         self.forgive(address);
         self.tallies.pop(address);
         for offence in Offence::ALL {

@@ -5,8 +5,8 @@
 //! and mail without an invalid recipient are not, and bounces to addresses that do not exist (the
 //! null sender) never count against the host that returns them.
 
-use super::replies::Meaning;
 use crate::smtp::address::ReversePath;
+use crate::smtp::meaning::Meaning;
 use crate::smtp::refusal::{Reason, Stage};
 use crate::smtp::reply::Enhanced;
 use crate::smtp::session::{Attempt, Outcome};

@@ -181,8 +181,8 @@ impl Suspicion {
 /// A host that is suspended from sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// The host (IPv6: its /64).
-    pub host: IpAddr,
+    /// The client network of the host.
+    pub host: ClientNetwork,
     /// The customer.
     pub customer: Arc<str>,
     /// The reason.
@@ -191,10 +191,10 @@ pub struct Suspension {
     pub until: Instant,
 }
 
-/// A customer, and a host of theirs (IPv6: its /64). Several customers may send from one address,
-/// or one /64: by certificates, or by longer networks. None of them is responsible for what another
-/// does.
-type Known = (Arc<str>, IpAddr);
+/// A customer, and the client network of a host of theirs. Several customers may send from
+/// one client network: by certificates, or by networks that are longer. None of them is to
+/// answer for what another does.
+type Known = (Arc<str>, ClientNetwork);
 
 /// The conduct of customers' hosts.
 #[derive(Debug)]
@@ -270,7 +270,7 @@ impl Watch {
 
     /// Notes the number of accepted recipients of a session whose message is under way, and the
     /// number before.
-    pub fn note_open(&mut self, host: IpAddr, before: usize, open: usize) {
+    pub fn note_open(&mut self, host: ClientNetwork, before: usize, open: usize) {
         self.open.change(host, before, open);
     }
 

@@ -6,8 +6,8 @@
 
 use std::fmt;
 
+use super::meaning::{self, Meaning};
 use super::reply::{CLIENT_LINE as LINE, Enhanced, Reply};
-use crate::policy::replies::{self, Meaning};
 
 /// The octets of codes, separators and the line's end.
 const FRAME: usize = 40;
@@ -319,13 +319,13 @@ impl Refusal {
     /// The backend's refusal of a recipient: its reply to RCPT.
     #[must_use]
     pub fn of_recipient(reply: Reply) -> Self {
-        Self { meaning: replies::of_recipient(&reply), ..Self::passed(reply) }
+        Self { meaning: meaning::of_recipient(&reply), ..Self::passed(reply) }
     }
 
     /// The backend's refusal of a whole message, for so many recipients.
     #[must_use]
     pub fn of_message(reply: Reply, recipients: usize) -> Self {
-        Self { meaning: replies::of_message(&reply, recipients), ..Self::passed(reply) }
+        Self { meaning: meaning::of_message(&reply, recipients), ..Self::passed(reply) }
     }
 
     /// Whether it means that there is no such recipient, whether a list or the backend decided so.

@@ -35,7 +35,7 @@ pub(super) const ROOMS: &[Room] = &[
     row("lists", Pure, "text", "filter_common ipnet maxminddb memchr serde serde_json thiserror"),
     row("runtime", Pure, "text lists", "filter_common ipnet serde serde_json thiserror"),
     row("spf", Pure, "dns", "idna ipnet serde"),
-    row("smtp", Pure, "text policy", "idna mail_parser memchr time"),
+    row("smtp", Pure, "text", "idna mail_parser memchr time"),
     row("policy", Pure, "dns lists spf smtp", "base64 csv ipnet lru serde serde_json"),
     row("record", Pure, "text lists smtp policy", "csv filter_common ipnet lru serde time"),
     row("config", Pure, "lists smtp policy", "filter_common ipnet serde toml"),

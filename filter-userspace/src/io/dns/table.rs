@@ -38,7 +38,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The same for the network that counts as one client.
+    /// The same, by the client network.
     pub(super) fn folded(self) -> Self {
         self.of(|client| ClientNetwork::of(client).first())
     }

@@ -1,8 +1,8 @@
 //! The kernel's side: program, maps, links and pins.
 //!
-//! [`Filter`] is the one handle. In come compiled tables and settings; out come
-//! counters, events and the program's own answers. Which entry is listed where,
-//! and when a block lapses, is decided elsewhere.
+//! [`Filter`] is the one handle. In: compiled tables and settings. Out: counters, events and the
+//! program's own answers. Which entry is listed where, and when a block expires, is decided
+//! elsewhere.
 
 mod attach;
 mod bpf;
@@ -51,17 +51,17 @@ use tables::Tables;
 
 use crate::config::KernelLog;
 
-/// What managed entries say, by prefix.
+/// Managed entries by prefix.
 pub type Managing = HashMap<IpNet, Managed>;
 
-/// How a filter is to be opened.
+/// How to open a filter.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The sizes of its maps.
     pub capacities: Capacities,
     /// What the program logs about itself.
     pub kernel_log: KernelLog,
-    /// Where it is pinned, if it is to outlive the daemon.
+    /// The pin directory, if the filter is to outlive the daemon.
     pub pin: Option<PathBuf>,
 }
 
@@ -70,14 +70,14 @@ pub struct Filter {
     ebpf: Ebpf,
     tables: Tables,
     temporary: TemporaryBlocks,
-    /// Whether they are those of a former daemon's filter.
+    /// Whether they come from a former daemon's filter.
     blocks_outlived: bool,
     counters: PerCpuArray<MapData, u64>,
     sampler: PerCpuArray<MapData, SamplerPod>,
     pins: Option<Pins>,
-    /// Held as long as the pins are this process's to change.
+    /// Held as long as this process may change the pins.
     lock: Option<Lock>,
-    /// Links of a former daemon that are still to be taken over.
+    /// Links of a former daemon that have not been taken over yet.
     found: Vec<FoundLink>,
     attachments: Vec<Attachment>,
     /// Pins of links that were taken over from elsewhere, until they are not needed.
@@ -85,11 +85,11 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Loads the program. Pinned maps of a former daemon are taken over where
-    /// they fit; where they do not, new ones take their place once the filter is
-    /// attached, and the temporary blocks are carried over.
+    /// Loads the program. Pinned maps of a former daemon are taken over if they fit; if they do
+    /// not, new ones replace them once the filter is attached, and the temporary blocks are carried
+    /// over.
     ///
-    /// Nothing is attached yet, and a former daemon's filter goes on as it was.
+    /// Nothing is attached yet, and a former daemon's filter continues.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl Filter {
         let folder = pins.as_ref().filter(|_| take_over).map(Pins::folder);
         let mut ebpf = object::load(options.capacities, options.kernel_log, folder)?;
         if let (Some(pins), false) = (&pins, take_over) {
-            // The old maps live on in the attached program until it is replaced.
+            // The old maps stay in use by the attached program until it is replaced.
             pins.pin_maps(ebpf.maps())?;
         }
         let mut temporary =
@@ -144,9 +144,9 @@ impl Filter {
         })
     }
 
-    /// Looks for filters of ours on these interfaces that a daemon with another
-    /// `filter.pin` or `filter.persist` has left: they are taken over when the filter is
-    /// attached, and their temporary blocks and counters are carried over now.
+    /// Searches these interfaces for filters of mxdp that a daemon with another `filter.pin` or
+    /// `filter.persist` has left: they are taken over when the filter is attached, and their
+    /// temporary blocks and counters are carried over now.
     ///
     /// # Errors
     ///
@@ -155,8 +155,8 @@ impl Filter {
         let found = match elsewhere::abandoned(interfaces, &self.found) {
             Ok(found) => found,
             Err(error) => {
-                // Where there is one, attaching says so.
-                tracing::warn!("other filters of mxdp cannot be looked for: {error:#}");
+                // If there is one, attaching reports it.
+                tracing::warn!("cannot search for other filters of mxdp: {error:#}");
                 return Ok(());
             }
         };
@@ -204,16 +204,16 @@ impl Filter {
         Ok(take(&mut self.ebpf, maps::EVENTS)?.try_into()?)
     }
 
-    /// Puts a generation in force, all of the change at once.
+    /// Activates a generation, all of the change at once.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; what was in force still is.
+    /// When the kernel refuses; what was active stays active.
     pub fn publish(&mut self, change: &Change) -> Result<()> {
         self.tables.publish(change)
     }
 
-    /// Sets managed entries, each to what is said of its prefix now, or removes them.
+    /// Sets the managed entries of prefixes, or removes them.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl Filter {
         self.tables.manage(changes)
     }
 
-    /// Makes the managed entries these and no others.
+    /// Replaces all managed entries by these.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl Filter {
         self.tables.manage(&changes)
     }
 
-    /// The number of the generation in force, 0 where there is none.
+    /// The number of the active generation, 0 if there is none.
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl Filter {
         Ok(self.tables.settings()?.map_or(0, |settings| settings.generation))
     }
 
-    /// Where the filter is attached.
+    /// The interfaces with the filter.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
@@ -254,8 +254,8 @@ impl Filter {
         &mut self.temporary
     }
 
-    /// Whether the temporary blocks are those of a former daemon's filter: they outlived
-    /// it, be there any or none.
+    /// Whether the temporary blocks come from a former daemon's filter: they outlived it, even if
+    /// there are none.
     #[must_use]
     pub const fn blocks_outlived(&self) -> bool {
         self.blocks_outlived
@@ -286,8 +286,8 @@ impl Filter {
         Ok(self.sampler.get(&0, 0)?.iter().map(|sampler| sampler.0.lost).sum())
     }
 
-    /// What the program says of a SYN from `source` to `port`, by a test run
-    /// that leaves every counter as it is.
+    /// The program's verdict on a SYN from `source` to `port`, by a test run that changes no
+    /// counter.
     ///
     /// # Errors
     ///
@@ -296,8 +296,7 @@ impl Filter {
         self.ask_about(&dry_run::syn(source, port))
     }
 
-    /// What the program says of an Ethernet frame of at least 14 bytes, in the
-    /// same way.
+    /// The program's verdict on an Ethernet frame of at least 14 bytes, in the same way.
     ///
     /// # Errors
     ///
@@ -306,9 +305,8 @@ impl Filter {
         dry_run::ask(object::program(&mut self.ebpf)?, frame)
     }
 
-    /// Runs the program on an Ethernet frame `repeat` times as if it had come in,
-    /// counters and all, and returns its XDP action and the mean time of a run.
-    /// For tests and benchmarks.
+    /// Runs the program on an Ethernet frame `repeat` times as if it had arrived, with counters,
+    /// and returns its XDP action and the mean time of a run. For tests and benchmarks.
     ///
     /// # Errors
     ///
@@ -326,8 +324,8 @@ impl Filter {
         Ok(object::program(&mut self.ebpf)?.info()?.id())
     }
 
-    /// The instructions that the verifier went through to accept the program, of a
-    /// million permitted; `None` where the kernel does not say (before 5.16).
+    /// The number of instructions that the verifier processed to accept the program, out of a
+    /// million permitted; `None` if the kernel does not report it (before 5.16).
     ///
     /// # Errors
     ///
@@ -336,8 +334,8 @@ impl Filter {
         Ok(object::program(&mut self.ebpf)?.info()?.verified_instruction_count())
     }
 
-    /// Takes the filter off every interface and removes its pins, and returns
-    /// when the kernel has done so.
+    /// Detaches the filter from every interface and removes its pins, and returns when the kernel
+    /// has done so.
     ///
     /// # Errors
     ///
@@ -347,7 +345,7 @@ impl Filter {
         let interfaces: Vec<_> =
             self.attachments.drain(..).map(|attachment| attachment.interface).collect();
         let pins = self.pins.take();
-        // Until the pins are gone, no other daemon may take them over.
+        // No other daemon may take the pins over before they are gone.
         let lock = self.lock.take();
         drop(self);
         if let Some(pins) = pins {
@@ -362,8 +360,8 @@ impl Filter {
 }
 
 impl Drop for Filter {
-    /// Pins hold the filter of a daemon that ends. Where none was attached, as
-    /// after a start that failed, they would hold maps that nothing uses.
+    /// Pins keep the filter of a daemon that ends. If none was attached, for example after a start
+    /// that failed, they would keep maps that nothing uses.
     fn drop(&mut self) {
         let Some(pins) = &self.pins else {
             return;
@@ -376,18 +374,17 @@ impl Drop for Filter {
     }
 }
 
-/// Takes off every filter of mxdp in this network namespace that no running process
-/// holds, wherever it is pinned. Gives the interfaces, and in words why others are still
-/// filtered.
+/// Detaches every filter of mxdp in this network namespace that no running process holds, wherever
+/// it is pinned. Returns the interfaces, and in words why others are still filtered.
 ///
 /// # Errors
 ///
-/// When the kernel cannot be asked.
+/// When the kernel cannot be queried.
 pub fn detach_attached() -> Result<(Vec<String>, Vec<String>)> {
     elsewhere::detach_all()
 }
 
-/// Takes off whatever is pinned under `base`, without a daemon.
+/// Detaches everything that is pinned under `base`, without a daemon.
 ///
 /// # Errors
 ///

@@ -39,7 +39,7 @@ pub(super) struct Pool {
     /// The addresses at which servers were reached lately, the latest last.
     addresses: Mutex<Vec<IpAddr>>,
     /// The number of connections for clients of each network.
-    links: Mutex<HashMap<IpAddr, usize>>,
+    links: Mutex<HashMap<ClientNetwork, usize>>,
 }
 
 /// One connection of a client's network to a backend, counted until it is dropped.
@@ -127,7 +127,7 @@ impl Pool {
     /// Counts one more connection for a client of a network, if it has fewer than `most`: a mail
     /// system accepts few connections, and a client that names a recipient and falls silent holds
     /// one.
-    pub(super) fn lease(self: &Arc<Self>, network: IpAddr, most: usize) -> Option<Lease> {
+    pub(super) fn lease(self: &Arc<Self>, network: ClientNetwork, most: usize) -> Option<Lease> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let count = links.entry(network).or_default();
         if *count >= most {
@@ -289,8 +289,8 @@ impl Pool {
             tracing::warn!(
                 backend = &*self.config.name,
                 server = server.name,
-                "does not accept the client address {} by XCLIENT: the backend does not know such clients \
-                 it (for Postfix, set inet_protocols = all)",
+                "does not accept the client address {} by XCLIENT: it does not know such \
+                 clients (for Postfix, set inet_protocols = all)",
                 address.to_canonical(),
             );
         }

@@ -54,15 +54,15 @@ pub struct Block {
 /// The counts.
 pub(super) struct Counts {
     /// Connections of each address.
-    pub(super) connections: HashMap<IpAddr, usize>,
+    pub(super) connections: HashMap<ClientNetwork, usize>,
     /// By the client network, and for outgoing mail by its customer.
-    pub(super) per_address: Rate<(IpAddr, Option<Arc<str>>)>,
+    pub(super) per_address: Rate<(ClientNetwork, Option<Arc<str>>)>,
     pub(super) per_recipient: Rate<u128>,
     pub(super) invalid: Remembered<u128>,
     pub(super) offenders: Offenders,
     pub(super) watch: Watch,
     /// Addresses under a temporary block, and when each ends.
-    blocked: HashMap<IpAddr, Instant>,
+    blocked: HashMap<ClientNetwork, Instant>,
 }
 
 /// The state that all connections share.

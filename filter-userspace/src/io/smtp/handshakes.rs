@@ -200,7 +200,7 @@ impl Handshakes {
         let mut folds = self.folds();
         let key = folds.key(client, direction, cause);
         // An entry for several networks names their common prefix, otherwise the client.
-        let client = if key.0 == network(client) { client } else { key.0 };
+        let client = if key.0 == ClientNetwork::of(client).first() { client } else { key.0 };
         let one = Failed { client, direction, cause, why: why.to_owned(), count: 1 };
         if let Some(fold) = folds.folds.get_mut(&key) {
             let before = fold.more.take().map_or(0, |more| more.count);

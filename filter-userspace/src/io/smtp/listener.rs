@@ -26,23 +26,23 @@ use crate::policy::tls::Mode;
 use crate::smtp::refusal::{Reason, Refusal};
 use crate::smtp::session::{Client, Settings};
 
-/// Connections beside the permitted ones that are told 421 and given time to read it.
-/// Those beyond are told and closed at once.
+/// The number of refused connections that are told 421 and given time to read it. Further ones are
+/// told and closed at once.
 const TOLD: usize = 64;
 
-/// How long a session has been idle, at least, that gives way to another when all places are
-/// held: as long as Postfix waits for a command under stress.
+/// How long a session must have been idle before it gives way to another when all slots are in use:
+/// as long as Postfix waits for a command under stress.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A wide network that holds more than this part of all places gives way whatever its sessions
+/// A wide network that holds more than this fraction of all slots gives way whatever its sessions
 /// do.
 const GREEDY: usize = 8;
 const LEAST_GREEDY: usize = 16;
 
-/// How long accepting rests after it failed.
+/// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Sockets that are listened on.
+/// Listening sockets.
 #[derive(Debug)]
 pub struct Listeners {
     sockets: Vec<(TcpListener, Kind)>,
@@ -50,7 +50,7 @@ pub struct Listeners {
     connections: usize,
 }
 
-/// What is served at a socket.
+/// The service of a socket.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     direction: Direction,
@@ -58,13 +58,13 @@ struct Kind {
     implicit: bool,
 }
 
-/// Listens on every address, by the socket that the service manager opened for it
-/// where there is one.
+/// Listens on every address, with the socket that the service manager opened for it if there is
+/// one.
 ///
 /// # Errors
 ///
-/// When one cannot be had, or a socket was handed over for no address; then there is
-/// none.
+/// When one cannot be opened, or a socket was handed over for no configured address; then none is
+/// open.
 pub fn bind(startup: &Startup, mut inherited: Inherited) -> Result<Listeners> {
     let sockets = startup.mail_listeners().map(|(key, address)| {
         let direction = match key {
@@ -91,7 +91,7 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
-        // Beside a listener on 0.0.0.0, as operators write it.
+        // Works beside a listener on 0.0.0.0, as operators configure it.
         let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None)?;
         socket.set_only_v6(true)?;
         socket.set_nonblocking(true)?;
@@ -115,18 +115,18 @@ impl Listeners {
     }
 }
 
-/// How many connections there may be.
+/// The slots for connections.
 #[derive(Clone)]
 struct Places {
-    /// Those that are served, by their wide networks. When all are held, the one of the
+    /// Served connections, by their wide networks. When all slots are in use, the connection of the
     /// largest holder that has been idle for the longest gives way.
     served: Arc<places::Places<IpAddr>>,
-    /// Those that are refused, and given time to read it. What is refused holds no place
-    /// of what is served: else one address could take all by what it is refused.
+    /// Refused connections, kept until the client has read the refusal. They use a pool of their
+    /// own, so that one address cannot exhaust the serving slots.
     told: Arc<Semaphore>,
 }
 
-/// As many connections as are configured, and as file descriptors permit.
+/// The configured number of connections, as far as file descriptors permit.
 fn permitted(wanted: usize) -> usize {
     let budget = descriptors::budget();
     let possible = budget.sessions.saturating_sub(TOLD / 2).max(1);
@@ -147,7 +147,7 @@ async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, places: Plac
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // New connections are the next daemon's.
+            // The next daemon accepts new connections.
             _ = ending.wait_for(|ended| *ended) => return,
         };
         match accepted {
@@ -161,8 +161,8 @@ async fn accept(listener: TcpListener, kind: Kind, edge: Arc<Edge>, places: Plac
                 tokio::spawn(begin(edge.clone(), stream, address, kind, places.clone()));
             }
             Err(error) => {
-                // Out of descriptors or memory, mostly: what is open must end first, and
-                // who comes waits in the kernel's queue. Said once, or it would fill logs.
+                // Usually out of descriptors or memory: open connections must end first, and new
+                // ones wait in the kernel's backlog. It is logged once, or it would fill logs.
                 if failures == 0 {
                     tracing::error!("cannot accept connections for now: {error}");
                     edge.set_accept_error(Some(error.to_string()));
@@ -181,7 +181,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Counts, and says whether the address has room.
+    /// Counts a connection, and returns whether the address is within its limit.
     fn new(edge: &Arc<Edge>, address: IpAddr, limit: usize) -> (Self, bool) {
         let network = ClientNetwork::of(address);
         let mut counts = edge.counts();
@@ -223,7 +223,7 @@ async fn begin(
         told = places.told.clone().try_acquire_owned().ok();
     }
     let mut patient = place.is_some() || told.is_some();
-    // Without time for it, whoever stands before the client is told.
+    // Without time to read the header, the balancer itself is told.
     if patient && is_in(&generation.smtp.listen.proxy_networks, address.ip()) {
         match proxy::read(&mut stream).await {
             Ok(Opening::Header(Some(source))) => {
@@ -289,7 +289,7 @@ fn client(
     }
 }
 
-/// The settings of a session; some peers are offered no STARTTLS.
+/// The settings of a session; some peers are not offered STARTTLS.
 fn settings(generation: &Generation, address: IpAddr) -> Arc<Settings> {
     let offered = generation.policy.tls.of_client(address.to_canonical()).mode != Mode::None;
     if offered || !generation.settings.starttls {

@@ -85,13 +85,25 @@ pub(super) async fn serve(accepted: Accepted) {
     if !patient {
         return connection.refuse_at_once();
     }
+    if !run(&mut connection, &edge, place.as_ref()).await {
+        return;
+    }
+    tokio::select! {
+        () = connection.finish() => {}
+        // It is not read to its end if others need the descriptor.
+        () = taken(place.as_ref()) => {}
+    }
+}
+
+/// Moves bytes until the session is over; false if a TLS handshake failed.
+async fn run(connection: &mut Connection, edge: &Edge, place: Option<&Place<IpAddr>>) -> bool {
     let (mut ending, mut giving_up) = (edge.ending(), edge.giving_up());
     let (mut told, mut given_up) = (false, false);
     let mut works = false;
     let mut due = connection.session.deadline();
     loop {
         connection.act();
-        if let Some(place) = &place
+        if let Some(place) = place
             && works != connection.session.is_working()
         {
             works = !works;
@@ -100,24 +112,24 @@ pub(super) async fn serve(accepted: Accepted) {
         if connection.start_tls && connection.session.to_client().is_empty() {
             let has_begun = tokio::select! {
                 has_begun = connection.start_tls() => has_begun,
-                () = taken(place.as_ref()) => false,
+                () = taken(place) => false,
             };
             if !has_begun {
-                return;
+                return false;
             }
             continue;
         }
         if connection.session.is_closed() && connection.session.to_client().is_empty() {
-            break;
+            return true;
         }
         tokio::select! {
             biased;
             // First, or a client that always has bytes to move would never notice.
-            () = taken(place.as_ref()) => connection.session.make_way(now()),
+            () = taken(place) => connection.session.make_way(now()),
             () = poll_fn(|cx| connection.poll(cx)) => {
                 // A byte of a command now and then does not count as progress: the deadline stays.
                 let next = connection.session.deadline();
-                if std::mem::replace(&mut due, next) != next && let Some(place) = &place {
+                if std::mem::replace(&mut due, next) != next && let Some(place) = place {
                     place.activity.moved();
                 }
             }
@@ -134,10 +146,5 @@ pub(super) async fn serve(accepted: Accepted) {
         connection.act();
         // Other connections get their turn, however much the client sends.
         tokio::task::yield_now().await;
-    }
-    tokio::select! {
-        () = connection.finish() => {}
-        // It is not read to its end if others need the descriptor.
-        () = taken(place.as_ref()) => {}
     }
 }

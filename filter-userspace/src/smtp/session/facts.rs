@@ -25,7 +25,7 @@ pub struct Now {
 pub struct Settings {
     /// The name of this host, in the greeting and in Received.
     pub hostname: String,
-    /// How long the greeting is delayed to detect early talkers; zero is no delay.
+    /// How long the greeting is delayed to detect early talkers; zero means no delay.
     pub greeting_pause: Duration,
     /// The largest message that is accepted, in octets.
     pub message_size: u64,

@@ -60,7 +60,7 @@ impl Edge {
     }
 
     /// Notes a block that ended before this daemon began, `ago`.
-    pub fn remember_block(&self, address: IpAddr, time: Duration, ago: Duration) {
+    pub fn remember_block(&self, client: ClientNetwork, time: Duration, ago: Duration) {
         let Some(end) = Instant::now().checked_sub(ago) else { return };
         self.counts().offenders.remember(client, time, end);
     }
@@ -73,7 +73,7 @@ impl Edge {
 
     /// Notes an address that delivered mail before this daemon began, `ago`. After a start of the
     /// host that may be longer ago than its clock can represent: then it counts as recent.
-    pub fn remember_delivery(&self, address: IpAddr, ago: Duration) {
+    pub fn remember_delivery(&self, client: ClientNetwork, ago: Duration) {
         let now = Instant::now();
         let at = now.checked_sub(ago).unwrap_or(now);
         self.counts().offenders.remember_delivery(client, at);
@@ -105,7 +105,7 @@ impl Edge {
         let until = self.counts().blocked.get(&ClientNetwork::of(address)).copied();
         until.is_some_and(|until| until > Instant::now())
             // A stranger's block in the host's own IPv6 network does not apply to the host.
-            && !(network(address) != address.to_canonical()
+            && !(ClientNetwork::of(address).first() != address.to_canonical()
                 && self.protected().forbids(address) == Some(&Holder::ThisHost))
     }
 }

@@ -8,7 +8,7 @@
 //! The enhanced code (RFC 3463) decides if it is specific; if it is general, wrong or missing, the
 //! text does, without the addresses in it.
 
-use crate::smtp::reply::{Enhanced, Reply};
+use super::reply::{Enhanced, Reply};
 
 /// What a refusal concerns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
