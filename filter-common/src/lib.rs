@@ -12,6 +12,7 @@
 pub mod abi;
 pub mod class;
 pub mod frame;
+pub mod hierarchy;
 pub mod limits;
 pub mod ranges;
 pub mod reason;

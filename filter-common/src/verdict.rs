@@ -1,9 +1,11 @@
 //! The verdict on a SYN: the order of the checks, over a lookup trait.
 
 use crate::abi::{Settings, SourceKey, SynRate};
-use crate::class::{Class, ClassSet, Enforcement};
+use crate::class::ClassSet;
 use crate::frame::{Address, Syn};
 use crate::reason::Reason;
+
+pub use crate::hierarchy::{Decision, decide};
 
 /// The active tables, for the verdict.
 pub trait Tables {
@@ -58,37 +60,6 @@ pub fn judge<T: Tables>(syn: &Syn, tables: &T) -> Verdict {
     Verdict { reason, classes, observed }
 }
 
-/// The lists' decision on an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// The first class that decides, and the reason.
-    pub decided: Option<(Class, Reason)>,
-    /// The monitored classes that matched before it.
-    pub observed: ClassSet,
-}
-
-/// Walks the hierarchy: the first class that is not merely monitored decides. A monitored class is
-/// counted and hides nothing below it.
-#[must_use]
-pub fn decide(classes: ClassSet, enforcement: impl Fn(Class) -> Enforcement) -> Decision {
-    let mut observed = ClassSet::EMPTY;
-    if classes.is_empty() {
-        return Decision { decided: None, observed };
-    }
-    for class in Class::ALL {
-        if !classes.contains(class) {
-            continue;
-        }
-        let reason = Reason::of_class(class, enforcement(class));
-        if reason.is_observation() {
-            observed = observed.with(class);
-        } else {
-            return Decision { decided: Some((class, reason)), observed };
-        }
-    }
-    Decision { decided: None, observed }
-}
-
 /// The checks for a source that no list decides.
 #[inline(always)]
 fn after_the_lists<T: Tables>(syn: &Syn, settings: &Settings, tables: &T) -> Reason {
@@ -106,6 +77,7 @@ fn after_the_lists<T: Tables>(syn: &Syn, settings: &Settings, tables: &T) -> Rea
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::{Class, Enforcement};
 
     fn all_but(monitored: Class) -> impl Fn(Class) -> Enforcement {
         move |class| {

@@ -8,6 +8,7 @@
 pub mod daemon;
 pub mod dialogue;
 pub mod edge;
+pub mod files;
 pub mod frames;
 pub mod fuzz;
 pub mod generator;
@@ -18,6 +19,7 @@ pub mod mmdb;
 pub mod netns;
 pub mod pace;
 pub mod peers;
+pub mod programs;
 pub mod random;
 pub mod resources;
 pub mod scene;

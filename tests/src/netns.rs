@@ -15,7 +15,7 @@ use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender};
 use socket2::{Domain, Socket, Type};
 
 use crate::pace::lasting;
-use crate::peers;
+use crate::programs;
 
 /// A name that no other test, process or run has.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn unique(prefix: &str) -> String {
 
 /// Runs `ip` and fails the test with its words where it fails.
 pub fn ip(arguments: &str) {
-    let output = Command::new(peers::ip())
+    let output = Command::new(programs::ip())
         .args(arguments.split_whitespace())
         .output()
         .expect("ip(8) starts");
@@ -108,7 +108,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         // Its interfaces go with it, and the programs on them.
-        _ = Command::new(peers::ip()).args(["netns", "del", &self.name]).output();
+        _ = Command::new(programs::ip()).args(["netns", "del", &self.name]).output();
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use mxdp::io::minimum_kernel;
-use mxdp_tests::daemon::{Home, files_below};
+use mxdp_tests::daemon::Home;
+use mxdp_tests::files::files_below;
 use mxdp_tests::netns::Namespace;
 use mxdp_tests::peers;
 

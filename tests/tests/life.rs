@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use mxdp::config::KernelLog;
 use mxdp::io::kernel::{Capacities, Filter, Options};
-use mxdp_tests::daemon::{Daemon, Home, PATIENCE, files_below, wait_for};
+use mxdp_tests::daemon::{Daemon, Home, PATIENCE, wait_for};
+use mxdp_tests::files::files_below;
 use mxdp_tests::pace::lasting;
 use mxdp_tests::scene::{LISTS, Scene};
 use nix::sys::signal::Signal;

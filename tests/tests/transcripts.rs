@@ -19,8 +19,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mxdp::smtp::refusal::Reason;
-use mxdp_tests::daemon::{Daemon, Home, files_below, wait_for};
+use mxdp_tests::daemon::{Daemon, Home, wait_for};
 use mxdp_tests::dialogue::{self, Dialogue};
+use mxdp_tests::files::files_below;
 use mxdp_tests::netns::{Namespace, unique};
 use mxdp_tests::peers::dns::{Nsd, Rbldnsd, Zone};
 use mxdp_tests::peers::dns_relay::{DnsRelay, Fault};

@@ -4,8 +4,8 @@ use core::hint::black_box;
 
 use crate::class::{Class, ClassSet, Enforcement};
 use crate::frame::Family;
+use crate::hierarchy::decide;
 use crate::reason::Reason;
-use crate::verdict::decide;
 
 /// A limit on the SYNs of one source, as a generic cell rate (GCRA): a bucket
 /// of `burst` SYNs that refills one SYN every `interval_ns`.

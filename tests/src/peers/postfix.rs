@@ -213,7 +213,12 @@ import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LD_LIBRARY_PATH
         domains = domains.join(", "),
     );
     fs::write(root.join("conf/main.cf"), text).expect("written");
-    let services = format!(
+    fs::write(root.join("conf/master.cf"), services(*port, master)).expect("written");
+}
+
+/// `master.cf`.
+fn services(port: u16, master: &str) -> String {
+    format!(
         "127.0.0.1:{port} inet n - n - - smtpd
 {master}
 cleanup unix n - n - 0 cleanup
@@ -233,6 +238,5 @@ anvil unix - - n - 1 anvil
 tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 "
-    );
-    fs::write(root.join("conf/master.cf"), services).expect("written");
+    )
 }

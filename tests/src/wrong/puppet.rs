@@ -142,19 +142,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
     while let Some(text) = line(&mut reader) {
         let upper = text.to_ascii_uppercase();
         let verb = upper.split([' ', ':']).next().unwrap_or_default();
-        let usual = match verb {
-            "EHLO" => {
-                let offers = strings.offers.iter().map(|offer| format!("250-{offer}\r\n"));
-                format!("250-puppet.example\r\n{}250 HELP\r\n", offers.collect::<String>())
-            }
-            "MAIL" => "250 2.1.0 ok\r\n".to_owned(),
-            "RCPT" => "250 2.1.5 ok\r\n".to_owned(),
-            "DATA" => "354 go on\r\n".to_owned(),
-            "HELO" | "RSET" | "NOOP" => "250 2.0.0 ok\r\n".to_owned(),
-            "QUIT" => "221 2.0.0 bye\r\n".to_owned(),
-            "XCLIENT" => "220 puppet.example ESMTP\r\n".to_owned(),
-            _ => "500 5.5.1 no such command\r\n".to_owned(),
-        };
+        let usual = usual(verb, &strings.offers);
         if !say(&text, &usual) || verb == "QUIT" {
             return;
         }
@@ -173,5 +161,22 @@ fn serve(stream: TcpStream, shared: &Shared) {
         if !say(".", "250 2.0.0 queued\r\n") {
             return;
         }
+    }
+}
+
+/// What a backend without faults replies to a command.
+fn usual(verb: &str, offers: &[&'static str]) -> String {
+    match verb {
+        "EHLO" => {
+            let offers = offers.iter().map(|offer| format!("250-{offer}\r\n"));
+            format!("250-puppet.example\r\n{}250 HELP\r\n", offers.collect::<String>())
+        }
+        "MAIL" => "250 2.1.0 ok\r\n".to_owned(),
+        "RCPT" => "250 2.1.5 ok\r\n".to_owned(),
+        "DATA" => "354 go on\r\n".to_owned(),
+        "HELO" | "RSET" | "NOOP" => "250 2.0.0 ok\r\n".to_owned(),
+        "QUIT" => "221 2.0.0 bye\r\n".to_owned(),
+        "XCLIENT" => "220 puppet.example ESMTP\r\n".to_owned(),
+        _ => "500 5.5.1 no such command\r\n".to_owned(),
     }
 }

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use mxdp_tests::daemon::{Home, files_below, wait_for};
+use mxdp_tests::daemon::{Home, wait_for};
+use mxdp_tests::files::files_below;
 use mxdp_tests::netns::Namespace;
 
 use crate::{LOOPBACK, SOON, as_nobody, config_of, fifo, finish};

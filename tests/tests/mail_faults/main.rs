@@ -19,7 +19,7 @@ use mxdp_tests::wrong::script::{Act, Fault, Script, Step};
 use mxdp_tests::wrong::{Random, without_received};
 use nix::sys::signal::Signal;
 
-use crate::plans::{Plan, Try, plans, send};
+use crate::plans::{MOST, Plan, Try, mxdp, plans, send};
 use crate::tally::{Tally, compare, compare_records, records};
 
 mod plans;
@@ -27,17 +27,6 @@ mod tally;
 
 /// Clients at once, each with a backend of its own.
 const WORKERS: u16 = 16;
-
-/// The longest message body.
-const MOST: usize = 300_000;
-
-/// The longest that a client may wait for a reply: the time-outs of a recipient
-/// (connecting, greeting, EHLO, MAIL, RCPT: 1 s each), and room.
-const BOUND: Duration = Duration::from_secs(9);
-
-fn mxdp() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 25).into()
-}
 
 fn backend_address(worker: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 2600 + worker).into()

@@ -1,12 +1,22 @@
 //! The messages that are sent, and the faults that meet them.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mxdp_tests::wrong::Random;
 use mxdp_tests::wrong::client::{Client, Mail, Place, Sent, Way};
 use mxdp_tests::wrong::script::{Act, Fault, Script, Step};
 
-use crate::{BOUND, MOST, mxdp};
+/// The longest message body.
+pub(crate) const MOST: usize = 300_000;
+
+/// The longest that a client may wait for a reply: the time-outs of a recipient
+/// (connecting, greeting, EHLO, MAIL, RCPT: 1 s each), and room.
+pub(crate) const BOUND: Duration = Duration::from_secs(9);
+
+pub(crate) fn mxdp() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 25).into()
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {

@@ -7,8 +7,7 @@ use mxdp_tests::wrong::backend::Ended;
 use mxdp_tests::wrong::without_received;
 use serde_json::Value;
 
-use crate::BOUND;
-use crate::plans::Try;
+use crate::plans::{BOUND, Try};
 
 #[derive(Debug, Default)]
 pub(crate) struct Tally {

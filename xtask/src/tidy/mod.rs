@@ -148,7 +148,7 @@ mod tests {
         let file = |path, text: &str| (path, text.to_owned());
         let findings = in_files(&[
             file("x/Cargo.toml", "[lints]\nworkspace = true\n"),
-            file("x/src/lib.rs", "mod a;\nmod b;\n// What is in force. RFC-1\n"),
+            file("x/src/lib.rs", &["mod a;\nmod b;\n// What is in force. RFC", "-1\n"].concat()),
             file("x/src/a.rs", "use super::b::B;\npub struct A;"),
             file(
                 "x/src/b.rs",

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::{env, fmt, process};
+use std::{env, process};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use filter_common::Family;
@@ -9,6 +9,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
 use crate::contender::Kind;
+use crate::workload::Workload;
 
 const HELP: &str = "\
 cargo xtask bench packet: what a SYN costs, from the device to the verdict
@@ -35,43 +36,6 @@ counters.
   --reload            instead: reloads under traffic, and what the packets notice
   --quick             a small run: 1k,100k, 20k frames, 3 rounds
 ";
-
-/// Where sources come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Workload {
-    Random,
-    Listed,
-    Beside,
-    One,
-}
-
-impl Workload {
-    pub(crate) const ALL: [Self; 4] = [Self::Random, Self::Listed, Self::Beside, Self::One];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::Listed => "listed",
-            Self::Beside => "beside",
-            Self::One => "one",
-        }
-    }
-
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::Random => "uniformly random sources",
-            Self::Listed => "listed sources",
-            Self::Beside => "sources beside listed ones",
-            Self::One => "one listed source",
-        }
-    }
-}
-
-impl fmt::Display for Workload {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
 
 /// Where the JSON goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,33 +12,12 @@ use mxdp::config::{Engine, KernelLog, Mode};
 use mxdp::io::kernel::{Capacities, Change, Filter, Layout, Options, Prepared};
 use mxdp_tests::netns::Namespace;
 
-use crate::arguments::Workload;
+use crate::contest::{Contender, Counts};
 use crate::lane::Lane;
 use crate::lists::Lists;
 use crate::load::Generator;
 use crate::rivals::{Ipset, Nftables, XdpFilter};
-
-/// The frames that a contender dropped so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) listed: u64,
-    pub(crate) unlisted: u64,
-}
-
-impl Counts {
-    pub(crate) const fn total(self) -> u64 {
-        self.listed + self.unlisted
-    }
-}
-
-/// Something that SYNs are sent to.
-pub(crate) trait Contender {
-    fn lane(&self) -> &Lane;
-
-    /// What it dropped so far, or `None` if it does not tell them apart, and what
-    /// its device took in counts.
-    fn counts(&mut self) -> Result<Option<Counts>>;
-}
+use crate::workload::Workload;
 
 /// The program that drops everything.
 pub(crate) struct Floor(pub(crate) Lane);

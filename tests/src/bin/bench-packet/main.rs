@@ -12,6 +12,7 @@
 
 mod arguments;
 mod contender;
+mod contest;
 mod lane;
 mod lists;
 mod load;
@@ -20,6 +21,7 @@ mod reload;
 mod report;
 mod rivals;
 mod svg;
+mod workload;
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -10,11 +10,13 @@ use anyhow::{Context as _, Result, ensure};
 use mxdp_tests::random::SplitMix;
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::arguments::{Arguments, Workload};
-use crate::contender::{Contender, Counts, Kind};
+use crate::arguments::Arguments;
+use crate::contender::Kind;
+use crate::contest::{Contender, Counts};
 use crate::lists::Lists;
 use crate::load::{Generator, PREPARED, Sources};
 use crate::report::{Cell, Row};
+use crate::workload::Workload;
 
 /// A contender that is ready.
 pub(crate) struct Entrant {

@@ -4,8 +4,9 @@ use anyhow::Result;
 use filter_common::Family;
 use serde_json::{Value, json};
 
-use crate::arguments::{Arguments, Workload};
+use crate::arguments::Arguments;
 use crate::contender::Kind;
+use crate::workload::Workload;
 
 /// What one contender took in one workload: medians of the rounds.
 pub(crate) struct Cell {

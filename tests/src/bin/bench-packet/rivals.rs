@@ -18,7 +18,7 @@ use filter_common::Family;
 use mxdp_tests::netns::Namespace;
 use mxdp_tests::peers;
 
-use crate::contender::{Contender, Counts};
+use crate::contest::{Contender, Counts};
 use crate::lane::Lane;
 use crate::lists::Lists;
 

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use filter_common::Family;
 
-use crate::arguments::Workload;
 use mxdp::io::kernel::Layout;
 
 use crate::contender::Kind;
 use crate::report::Row;
+use crate::workload::Workload;
 
 /// The size of a field, and the room around it for its scales and title.
 const WIDTH: f64 = 320.0;

@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use mxdp_tests::daemon::{files_below, wait_for};
+use mxdp_tests::daemon::wait_for;
+use mxdp_tests::files::files_below;
 use mxdp_tests::mmdb::Mmdb;
 
 use super::Scene;

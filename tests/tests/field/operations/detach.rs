@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
 
-use mxdp_tests::daemon::{files_below, wait_for};
+use mxdp_tests::daemon::wait_for;
+use mxdp_tests::files::files_below;
 use mxdp_tests::peers;
 use mxdp_tests::scene::{LISTS, Scene};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};

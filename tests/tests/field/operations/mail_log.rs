@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use mxdp_tests::daemon::{Home, files_below, wait_for};
+use mxdp_tests::daemon::{Home, wait_for};
 use mxdp_tests::dialogue::Dialogue;
+use mxdp_tests::files::files_below;
 use mxdp_tests::http::Http;
 use mxdp_tests::mail::{Host, backend, domain};
 use nix::sys::signal::Signal;

@@ -10,16 +10,7 @@ use mxdp_tests::mail::{Host, backend, domain};
 use mxdp_tests::peers::relays::Sink;
 use mxdp_tests::tls::trusting_everybody;
 
-use super::{alarms, configure, handshake, issue, metrics, pair, table, write};
-
-/// The output of `mxdp check`.
-pub(super) fn check(host: &Host) -> String {
-    let output =
-        host.home.run(&["check", "-c", &host.home.path("mxdp.toml").display().to_string()]);
-    let texts =
-        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    texts.concat()
-}
+use super::{alarms, check, configure, handshake, issue, metrics, pair, table, write};
 
 /// Files that were put together by hand lose nothing in silence (certbot#7625, RFC 7468).
 #[test]
