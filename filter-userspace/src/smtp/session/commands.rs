@@ -226,16 +226,16 @@ impl Session {
             return;
         }
         self.reset(now);
-        let hello = Hello { name: name.clone(), is_extended: extended };
+        let mut greeting = format!("{} greets {name}", self.settings.hostname);
+        if greeting.len() > GREETING {
+            greeting.clone_from(&self.settings.hostname);
+        }
+        let hello = Hello { name, is_extended: extended };
         if self.channel.hello.as_ref().is_some_and(|former| *former != hello) {
             // The backend was given the former name.
             self.drop_link();
         }
         self.channel.hello = Some(hello);
-        let mut greeting = format!("{} greets {name}", self.settings.hostname);
-        if greeting.len() > GREETING {
-            greeting.clone_from(&self.settings.hostname);
-        }
         if !extended {
             return self.reply(&Reply::new(250, None, greeting));
         }
