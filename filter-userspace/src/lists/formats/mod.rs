@@ -39,11 +39,11 @@ impl Formats {
     /// with `#` or `;`, say nothing in any format.
     pub(super) fn read<'a>(&mut self, number: u32, line: &'a [u8]) -> Result<Item<'a>, Flaw> {
         let bytes = line.trim_ascii();
-        let text = text(line, bytes);
-        if text.is_ok() && matches!(bytes, [] | [b'#' | b';', ..]) {
+        // A comment may be written in any encoding.
+        if line.len() <= LINE_LIMIT && matches!(bytes, [] | [b'#' | b';', ..]) {
             return Ok(Item::Nothing);
         }
-        let line = Line { number, bytes, text };
+        let line = Line { number, bytes, text: text(line, bytes) };
         let Some(row) = self.rows.iter_mut().find(|row| row.format.claims(bytes)) else {
             return Err(Flaw::Line("is not written in any format of lists"));
         };
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_comment_is_not_a_line_of_a_format_and_a_long_or_damaged_line_is_an_error() {
         let mut formats = Formats::new();
-        for line in [&b""[..], b" \t", b"# x", b" ; y"] {
+        for line in [&b""[..], b" \t", b"# x", b" ; y", b"# Gr\xf6\xdfe", b"; \xff"] {
             assert_eq!(formats.read(1, line), Ok(Item::Nothing));
         }
         assert_eq!(formats.used().count(), 0);
