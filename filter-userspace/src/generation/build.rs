@@ -101,7 +101,10 @@ pub fn build(
             config.until_restart(&old.config)
         }
     };
+    let mut seen = FileStamps::new();
     let Read { config, loaded, keys } = read(path, keep, |config| {
+        // A change while the files are read is noticed afterwards.
+        seen = stamps(watched_paths(path, config));
         accept_answers(config, &accepted)?;
         Ok(Tolerance::LastGood {
             copies: Copies::new(&config.startup.state.folder, config.limits.file_bytes),
@@ -110,7 +113,6 @@ pub fn build(
             now: clock::unix_seconds(),
         })
     })?;
-    let mut seen = stamps(watched_paths(path, &config));
     if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
         *stamp = configuration;
     }

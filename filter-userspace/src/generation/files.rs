@@ -68,6 +68,7 @@ pub fn gather(config: &Config, tolerance: &Tolerance<'_>) -> Gathered {
             Tolerance::LastGood { active, .. } => Some(Tolerated { active: (*active).clone() }),
         },
         sources: read,
+        copies: BTreeMap::new(),
         unknown: unknown(&sources, tolerance),
         networks: networks(config),
         directories: directories(config),
@@ -76,6 +77,19 @@ pub fn gather(config: &Config, tolerance: &Tolerance<'_>) -> Gathered {
         protected: on_this_host(config),
         remarks,
     }
+}
+
+/// Reads the last good contents that a rule set is to be made of.
+pub fn gather_copies(
+    tolerance: &Tolerance<'_>,
+    needs: impl IntoIterator<Item = String>,
+    gathered: &mut Gathered,
+) {
+    let Tolerance::LastGood { copies, .. } = tolerance else { return };
+    gathered.copies.extend(needs.into_iter().map(|key| {
+        let copy = copies.read(&key);
+        (key, copy)
+    }));
 }
 
 /// Keeps what good sources contain, and removes the copies of what is no longer a source, unless
@@ -120,20 +134,15 @@ fn said(source: &Source, limit: u64, tolerance: &Tolerance<'_>) -> Said {
     Said { kept: kept(copies, &source.key(), &now), now, is_accepted }
 }
 
-/// The last good content of a source, whose bytes are read where they differ from `now`.
+/// What is known of the last good content of a source.
 fn kept(copies: &Copies, key: &str, now: &Result<Vec<u8>, String>) -> Kept {
     match copies.header(key) {
-        Ok(None) => return Kept::Nothing,
-        Err(damaged) => return Kept::Damaged(damaged),
-        Ok(Some(header)) if now.as_ref().is_ok_and(|bytes| header.is_of(bytes)) => {
-            return Kept::Same(header);
-        }
-        Ok(Some(_)) => {}
-    }
-    match copies.read(key) {
         Ok(None) => Kept::Nothing,
-        Ok(Some((header, bytes))) => Kept::Other(header, bytes),
         Err(damaged) => Kept::Damaged(damaged),
+        Ok(Some(header)) if now.as_ref().is_ok_and(|bytes| header.is_of(bytes)) => {
+            Kept::Same(header)
+        }
+        Ok(Some(header)) => Kept::Other(header),
     }
 }
 

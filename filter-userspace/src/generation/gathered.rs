@@ -13,6 +13,8 @@ pub struct Gathered {
     pub tolerance: Option<Tolerated>,
     /// The sources, by their keys.
     pub sources: BTreeMap<String, Said>,
+    /// The last good contents that are used, by the keys of their sources.
+    pub copies: BTreeMap<String, KeptAnswer>,
     /// What was to be accepted and is not a source, a line each.
     pub unknown: Vec<String>,
     /// The networks of the domains of `approved.spf`, in their order.
@@ -56,8 +58,9 @@ pub enum Kept {
     Nothing,
     /// It is what the source contains now.
     Same(Header),
-    /// It differs from what the source contains now.
-    Other(Header, Vec<u8>),
+    /// It differs from what the source contains now. Its bytes are read only where they are used:
+    /// they are in [`Gathered::copies`] then.
+    Other(Header),
     /// It cannot be used.
     Damaged(String),
 }
@@ -67,7 +70,7 @@ impl Kept {
     #[must_use]
     pub const fn header(&self) -> Option<&Header> {
         match self {
-            Self::Same(header) | Self::Other(header, _) => Some(header),
+            Self::Same(header) | Self::Other(header) => Some(header),
             Self::Nothing | Self::Damaged(_) => None,
         }
     }

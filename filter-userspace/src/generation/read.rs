@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::certificates::certificate_errors;
 use super::compile::compile;
-use super::files::{Tolerance, gather, keep, zone_keys};
+use super::files::{Tolerance, gather, gather_copies, keep, zone_keys};
 use super::gathered::Gathered;
 use super::mail;
 use super::rule_set::Loaded;
@@ -92,8 +92,14 @@ pub fn read_strictly(path: &Path) -> Result<Read, Vec<String>> {
 ///
 /// All errors at once: file, line and text.
 pub fn load(config: &Config, tolerance: &Tolerance<'_>) -> Result<Loaded, Vec<String>> {
-    let gathered = gather(config, tolerance);
-    let (mut result, keeping) = compile(config, &gathered);
+    let mut gathered = gather(config, tolerance);
+    let (mut result, mut keeping) = compile(config, &gathered);
+    // The last good contents are read only where they are used, which is seldom.
+    while !keeping.needs.is_empty() {
+        drop(result);
+        gather_copies(tolerance, keeping.needs, &mut gathered);
+        (result, keeping) = compile(config, &gathered);
+    }
     keep(tolerance, &gathered, keeping, &mut result);
     result
 }

@@ -39,6 +39,9 @@ pub struct Keeping {
     pub(super) named: BTreeSet<String>,
     /// What was wrong with sources whose last good content is used, for the log.
     pub(super) problems: Vec<String>,
+    /// The sources whose last good content must be read first: without it, nothing else here
+    /// holds.
+    pub(super) needs: BTreeSet<String>,
 }
 
 /// The next copy of a source.
@@ -146,7 +149,7 @@ impl<'a> Sources<'a> {
         let damaged = match &said.kept {
             Kept::Same(header) if header.counts == counts => return,
             Kept::Damaged(damaged) => Some(damaged.clone()),
-            Kept::Same(_) | Kept::Other(..) | Kept::Nothing => None,
+            Kept::Same(_) | Kept::Other(_) | Kept::Nothing => None,
         };
         self.keeping.copies.insert(key.to_owned(), NewCopy { counts, damaged });
     }
@@ -162,14 +165,21 @@ impl<'a> Sources<'a> {
             self.errors.push(problem);
             return None;
         };
+        let unusable = |error: &str| Err(format!("its last good content cannot be used: {error}"));
+        let nothing = || Err("there is no last good content".to_owned());
         let kept = match (&said.kept, &said.now) {
-            (Kept::Other(header, bytes), _) | (Kept::Same(header), Ok(bytes)) => {
-                Ok((header, bytes))
-            }
-            (Kept::Damaged(error), _) => {
-                Err(format!("its last good content cannot be used: {error}"))
-            }
-            (Kept::Nothing | Kept::Same(_), _) => Err("there is no last good content".to_owned()),
+            (Kept::Same(header), Ok(bytes)) => Ok((header, bytes)),
+            (Kept::Damaged(error), _) => unusable(error),
+            (Kept::Nothing | Kept::Same(_), _) => nothing(),
+            (Kept::Other(_), _) => match self.gathered.copies.get(&source.key()) {
+                Some(Ok(Some((header, bytes)))) => Ok((header, bytes)),
+                Some(Ok(None)) => nothing(),
+                Some(Err(error)) => unusable(error),
+                None => {
+                    self.keeping.needs.insert(source.key());
+                    return None;
+                }
+            },
         };
         let kept = kept.and_then(|(header, bytes)| {
             parse(bytes).map(|(parsed, _)| (header, bytes, parsed)).map_err(|error| {
