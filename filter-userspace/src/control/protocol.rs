@@ -155,23 +155,24 @@ impl Request {
             RuntimeList::Approved => "approve",
             RuntimeList::Blocked => "block",
         };
+        let forced = |force: bool| if force { ", forced" } else { "" };
         let seconds = |time: &Option<u64>| time.map(|s| format!(" for {s} s")).unwrap_or_default();
         Some(match self {
             Self::Reload { accept } if accept.is_empty() => "reload".to_owned(),
             Self::Reload { accept } => {
                 format!("reload, accepting {} as it is", accept.join(", "))
             }
-            Self::RuntimeAdd { list, prefix, note, expires_in_s, permanent, .. } => {
+            Self::RuntimeAdd { list, prefix, note, expires_in_s, permanent, force } => {
                 let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
                 let time =
                     if *permanent { " permanently".to_owned() } else { seconds(expires_in_s) };
-                format!("{} {prefix}{time}{note}", verb(list))
+                format!("{} {prefix}{time}{}{note}", verb(list), forced(*force))
             }
             Self::RuntimeRemove { list, prefix } => {
                 format!("no longer {} {prefix}", verb(list))
             }
-            Self::TemporaryAdd { address, seconds, .. } => {
-                format!("block {address} temporarily, for {seconds} s")
+            Self::TemporaryAdd { address, seconds, force } => {
+                format!("block {address} temporarily, for {seconds} s{}", forced(*force))
             }
             Self::TemporaryRemove { address } => format!("lift the temporary block of {address}"),
             Self::RelayResume { address, customer } => match (address, customer) {
