@@ -12,8 +12,9 @@ pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> StoreError {
     let damaged = matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
         // The file is shorter than it was.
         || code == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
-        // It was emptied, or is another program's.
-        || ["no such table", "no such column"].iter().any(|sign| error.to_string().contains(sign));
+        // It was emptied, or is another program's. A missing column does not say so: a full disk
+        // keeps a file of an older version from getting the columns of this one.
+        || error.to_string().contains("no such table");
     if damaged { StoreError::damaged(path, error) } else { StoreError::of(path, error) }
 }
 

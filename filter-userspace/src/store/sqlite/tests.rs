@@ -56,6 +56,23 @@ fn records_are_there_after_a_restart() {
     assert!(ids.is_sorted_by(|a, b| a > b));
 }
 
+/// What the suite of every engine searches lies in several files here.
+#[test]
+fn the_records_of_the_suite_fill_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::unix_ms();
+    let store = SqliteStore::start(options(folder.path()));
+    for n in 0..400 {
+        assert!(add(&store, &record(n, now)));
+        if n % 50 == 49 {
+            settle(&store);
+        }
+    }
+    assert!(record_files(folder.path()).len() > 5);
+    let (found, _) = all(&store, &Query::default());
+    assert_eq!(found.len(), 400);
+}
+
 #[test]
 fn what_is_old_or_too_much_goes() {
     static NOW: AtomicU64 = AtomicU64::new(1_795_000_000_000);
