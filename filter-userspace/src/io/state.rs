@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// How the name of a file ends while its next version is written.
 const NEXT: &str = "next";
 
+/// How the names of files with the networks of approved domains begin.
+const APPROVED_SPF: &str = "approved-spf-";
+
 /// A file or a folder in the state folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateItem {
@@ -90,6 +93,11 @@ impl fmt::Display for StateItem {
 /// for a trial, which leaves nothing behind.
 pub fn remove_all(state: &Path) {
     StateItem::ALL.into_iter().for_each(|item| item.remove(state));
+    for entry in fs::read_dir(state).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_approved_spf) {
+            _ = fs::remove_file(entry.path());
+        }
+    }
     // What others put there stays.
     _ = fs::remove_dir(state);
 }
@@ -98,7 +106,11 @@ pub fn remove_all(state: &Path) {
 /// letters, digits, hyphens and dots.
 #[must_use]
 pub fn approved_spf(state: &Path, domain: &str) -> PathBuf {
-    state.join(format!("approved-spf-{domain}.txt"))
+    state.join(format!("{APPROVED_SPF}{domain}.txt"))
+}
+
+fn is_approved_spf(name: &str) -> bool {
+    name.starts_with(APPROVED_SPF) && name.ends_with(".txt")
 }
 
 /// Puts a file in the place of the one at `path`, whole or not at all, and durably: when
@@ -281,6 +293,7 @@ mod tests {
                 fs::remove_file(folder.path(&state)).expect("removed");
                 replace(&folder.path(&state).join("copy"), b"x").expect("written");
             }
+            replace(&approved_spf(&state, "partner.example"), b"x").expect("written");
             if others {
                 replace(&state.join("theirs"), b"x").expect("written");
             }
