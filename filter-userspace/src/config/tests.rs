@@ -609,6 +609,9 @@ fn what_needs_a_restart_is_said_and_kept() {
     let said = new.needs_restart(&old);
     assert_eq!(said[0], "control.socket was changed; that takes effect when mxdp is restarted");
     assert_eq!(said.len(), all.len());
+    for (key, startup) in [("control.socket", &old.startup), ("relay.listen", &new.startup)] {
+        assert!(startup.keys().contains_key(key), "{key}");
+    }
     assert!(old.needs_restart(&old).is_empty());
     // What is live is the new one's; the SMTP side and the console do not come.
     let kept = new.clone().until_restart(&old);

@@ -1,6 +1,6 @@
 //! `top`: a live view of the daemon that fills the terminal.
 //!
-//! A thread of [`refresh`] queries the daemon; [`model`] calculates rates and a history from
+//! A thread of [`mod@refresh`] queries the daemon; [`model`] calculates rates and a history from
 //! the answers, and [`view`] draws them. This file has the loop between them, and handles the
 //! keyboard and signals.
 
