@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::files::Tolerance;
 use super::read::{Read, read};
 use super::rule_set::Loaded;
-use super::watched::{FileStamps, files_of, stamps, watched_paths};
+use super::watched::{FileStamps, files_of, stamps, watched_stamps};
 use crate::config::{Config, Engine};
 use crate::io::kernel::{Layouts, Prepared};
 use crate::io::last_good::Copies;
@@ -104,7 +104,7 @@ pub fn build(
     let mut seen = FileStamps::new();
     let Read { config, loaded, keys } = read(path, keep, |config| {
         // A change while the files are read is noticed afterwards.
-        seen = stamps(watched_paths(path, config));
+        seen = watched_stamps(path, config, configuration);
         accept_answers(config, &accepted)?;
         Ok(Tolerance::LastGood {
             copies: Copies::new(&config.startup.state.folder, config.limits.file_bytes),
@@ -113,9 +113,6 @@ pub fn build(
             now: clock::unix_seconds(),
         })
     })?;
-    if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
-        *stamp = configuration;
-    }
     let web = config.web.as_ref().map(|web| web::Rules::load(web, &path.display().to_string()));
     let web = web.transpose().map_err(|error| vec![error])?;
     let Loaded { lists, policy, mut warnings, faults, sources, contents } = loaded;

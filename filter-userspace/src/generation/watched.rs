@@ -24,6 +24,17 @@ pub fn watched_paths(path: &Path, config: &Config) -> Vec<PathBuf> {
     if config.reload.watch { files_of(path, config) } else { Vec::new() }
 }
 
+/// The same files as they are now, except the configuration itself, which was stamped before it
+/// was read.
+#[must_use]
+pub fn watched_stamps(path: &Path, config: &Config, configuration: u64) -> FileStamps {
+    let mut seen = stamps(watched_paths(path, config));
+    if let Some((_, stamp)) = seen.iter_mut().find(|(seen, _)| seen == path) {
+        *stamp = configuration;
+    }
+    seen
+}
+
 /// The files of a configuration, itself too.
 #[must_use]
 pub fn files_of(path: &Path, config: &Config) -> Vec<PathBuf> {
