@@ -224,6 +224,6 @@ fn where_opportunistic_tls_fails_mail_goes_on_in_plain_text() {
     let now = alarms(&host);
     assert_eq!(now.matches("127.0.0.1:2600").count(), now.matches(said).count(), "{now}");
     wait_for("an alarm", || alarms(&host).contains("127.0.0.1:2602"));
-    let warned = host.home.log().matches("its mail goes on in plain text").count();
+    let warned = host.home.log().matches("its mail continues in plain text").count();
     assert_eq!(warned, 2, "once for each server: {}", host.home.log());
 }
