@@ -129,7 +129,7 @@ fn what_is_installed_can_be_used() {
     let at = |path: &str| root.path().join(path).to_str().expect("UTF-8").to_owned();
     let mxdp = at("usr/bin/mxdp");
     let checked = run(&mxdp, &["check", "-c", &at("etc/mxdp/mxdp.toml")]);
-    assert!(checked.contains("good, no warnings"), "{checked}");
+    assert!(checked.contains("configuration OK, no warnings"), "{checked}");
     run("bash", &["-n", &at("usr/share/bash-completion/completions/mxdp")]);
     for (file, word) in [
         ("usr/share/zsh/vendor-completions/_mxdp", "#compdef mxdp"),
