@@ -359,7 +359,7 @@ fn actions_keys_and_levels() {
     };
     assert!(
         with(&compatible)
-            .starts_with("450 4.7.1 198.51.100.2 is listed as a source of spam for now")
+            .starts_with("450 4.7.1 198.51.100.2 is currently listed as a source of spam")
     );
     assert!(world.told("198.51.100.77").starts_with("250 "));
 }
